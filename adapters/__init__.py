@@ -1,0 +1,1 @@
+"""One room per framework: they translate and hold no policy logic."""

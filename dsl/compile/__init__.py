@@ -1,0 +1,1 @@
+"""From checked syntax to the plan: conditions become closures, sugar becomes rules and budgets."""

@@ -1,0 +1,1 @@
+"""The engine: decides, enforces, records and looks back."""

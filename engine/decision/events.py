@@ -1,0 +1,266 @@
+"""Everything that happens in a run, as immutable past-tense events.
+
+Bodies are flat and hold JSON values only, so an event is its body and a body is its event:
+`body_of` and `event_of` are inverse.  A run's state is a fold over them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from operator import attrgetter
+from typing import ClassVar
+
+from ringfence.dsl.plan import Json
+
+SCHEMA = 1
+"""The version of the bodies below, recorded with every event."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """A run began (or a sub-run: `parent`)."""
+
+    kind: ClassVar[str] = "RunStarted"
+    session: str
+    session_head: str | None
+    """Hash of the last event of the session's previous run: the head that this run continues."""
+    agent: str
+    principal: Mapping[str, Json]
+    capabilities: tuple[str, ...]
+    """What the run holds: never more than its agent."""
+    policy: str
+    policy_digest: str
+    policy_text: str
+    mode: str
+    framework: str
+    external_id: str | None
+    resume_of: str | None
+    parent: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PromptGiven:
+    """Text reached the model from outside; `source` is `user`, `system` or `host`."""
+
+    kind: ClassVar[str] = "PromptGiven"
+    source: str
+    text: Json
+
+
+@dataclass(frozen=True, slots=True)
+class ModelAsked:
+    """A model was asked; messages as the framework serialises them."""
+
+    kind: ClassVar[str] = "ModelAsked"
+    request: str
+    model: str | None
+    messages: Json
+    tools: Json
+    parameters: Json
+    parent: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelAnswered:
+    """The answer to `request`; `error` is set instead of `messages` if it failed."""
+
+    kind: ClassVar[str] = "ModelAnswered"
+    request: str
+    messages: Json
+    usage: Json
+    duration_ns: int
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CallRequested:
+    """A tool call reached the guard, with the arguments as they were given."""
+
+    kind: ClassVar[str] = "CallRequested"
+    call: str
+    """The call key, unique in the run."""
+    tool: str
+    arguments: Json
+    call_id: str | None
+    task: str | None
+    parent: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CallDecided:
+    """The call was decided; recorded before anything runs."""
+
+    kind: ClassVar[str] = "CallDecided"
+    call: str
+    verdict: str
+    reasons: Json
+    """A list of records: name, effect, place, because, detail."""
+    shadow: Json
+    arguments: Json
+    """The canonical arguments, None where they equal the requested ones."""
+    digest: str
+    """Digest of tool and canonical arguments."""
+    charges: Json
+    """A list of records: budget, key, amount; those made in this decision."""
+    asks: tuple[str, ...]
+    facts: Json
+    """`reserved`, `approved_by`, `failed`: replay decides again with these."""
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetRefunded:
+    """A reservation was given back; `because` is refused, expired, withdrawn, denied or not dispatched."""
+
+    kind: ClassVar[str] = "BudgetRefunded"
+    call: str
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalAsked:
+    """A ticket was opened (durable before it is shown)."""
+
+    kind: ClassVar[str] = "ApprovalAsked"
+    call: str
+    ticket: str
+    approver: str
+    expires_ns: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalAnswered:
+    """A ticket was answered; `verdict` is approve, reject, expire or withdraw."""
+
+    kind: ClassVar[str] = "ApprovalAnswered"
+    call: str
+    ticket: str
+    verdict: str
+    by: str | None
+    edited: Json
+    because: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CallStarted:
+    """The allow was consumed: the body is dispatched."""
+
+    kind: ClassVar[str] = "CallStarted"
+    call: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallFinished:
+    """The body returned; `result` is what was handed to the model, after limits."""
+
+    kind: ClassVar[str] = "CallFinished"
+    call: str
+    result: Json
+    truncated: Json
+    """None, or a record: rows or bytes before and after."""
+    duration_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallFailed:
+    """The body raised, ran out of time, was cancelled or was abandoned; `outcome` says which."""
+
+    kind: ClassVar[str] = "CallFailed"
+    call: str
+    outcome: str
+    """`raised`, `timeout`, `cancelled`, `abandoned`, `interrupted`, `refused result`."""
+    error: str
+    duration_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class SubrunStarted:
+    """A call of this run started a run of its own."""
+
+    kind: ClassVar[str] = "SubrunStarted"
+    run: str
+    call: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunSuspended:
+    """Nothing is in flight and a ticket is open: the framework has put the run away."""
+
+    kind: ClassVar[str] = "RunSuspended"
+    tickets: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunResumed:
+    """A suspended run went on, perhaps in another process."""
+
+    kind: ClassVar[str] = "RunResumed"
+    process: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunHalted:
+    """The run was ended by a limit, a budget, an operator or an unclean end; nothing starts after it."""
+
+    kind: ClassVar[str] = "RunHalted"
+    reason: str
+    by: str | None
+    detail: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnded:
+    """The last event of a run; `status` is done, failed or halted."""
+
+    kind: ClassVar[str] = "RunEnded"
+    status: str
+    error: str | None
+
+
+RunEvent = (
+    RunStarted
+    | PromptGiven
+    | ModelAsked
+    | ModelAnswered
+    | CallRequested
+    | CallDecided
+    | BudgetRefunded
+    | ApprovalAsked
+    | ApprovalAnswered
+    | CallStarted
+    | CallFinished
+    | CallFailed
+    | SubrunStarted
+    | RunSuspended
+    | RunResumed
+    | RunHalted
+    | RunEnded
+)
+
+KINDS: Mapping[str, type[RunEvent]] = {member.kind: member for member in RunEvent.__args__}
+_FIELDS = {kind: tuple(f.name for f in fields(member)) for kind, member in KINDS.items()}
+_GETTERS = {kind: attrgetter(*names) for kind, names in _FIELDS.items()}
+
+
+def body_of(event: RunEvent) -> dict[str, Json]:
+    """Return the event's body: its fields by name."""
+    names = _FIELDS[event.kind]
+    values = _GETTERS[event.kind](event)
+    return dict(zip(names, values, strict=True)) if len(names) > 1 else {names[0]: values}
+
+
+def event_of(kind: str, body: Mapping[str, Json]) -> RunEvent:
+    """Rebuild an event from its body; raise KeyError for an unknown kind, TypeError for other fields."""
+    return KINDS[kind](**{name: tuple(v) if isinstance(v, list) and name in _TUPLES else v for name, v in body.items()})
+
+
+_TUPLES = frozenset({"capabilities", "asks", "tickets"})
+
+
+@dataclass(frozen=True, slots=True)
+class Stamped:
+    """An event with the moment at which it was recorded."""
+
+    seq: int
+    """From 1, without gaps, in one run."""
+    at_ns: int
+    """The engine's clock: nanoseconds since the Unix epoch, never stepping back in one process."""
+    event: RunEvent

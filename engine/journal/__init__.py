@@ -1,0 +1,1 @@
+"""One hash chain, one bounded queue: how events reach the audit log."""

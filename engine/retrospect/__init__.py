@@ -1,0 +1,1 @@
+"""Looking back: replay and verification; nothing here can execute a tool."""

@@ -1,0 +1,1 @@
+"""What plugins and adapters meet: ports, hooks, settings, errors."""

@@ -1,0 +1,278 @@
+"""What the engine needs from outside, as protocols.  Stores are plugins that offer some or all of them.
+
+All methods of a store are coroutines and run on the engine's own loop (`engine.seams.loop`), one store
+object per guard.  Times are nanoseconds since the Unix epoch on the engine's clock.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+from ringfence.dsl.plan import Json
+from ringfence.engine.decision.calls import Charge, Refusal
+
+
+class Clock(Protocol):
+    """Where time comes from; tests bring a frozen one (`ringfence.testing.FakeClock`)."""
+
+    def now_ns(self) -> int:
+        """Return nanoseconds since the epoch; anchored once, then monotonic: never steps back."""
+        ...
+
+    def monotonic_ns(self) -> int:
+        """Return the monotonic clock in nanoseconds, for durations."""
+        ...
+
+
+# ---- the audit log -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One event as it is stored: header, body bytes, and its links in the chain of its run.
+
+    `digest = sha256(salt || body)`, `hash = sha256(prev || header || digest)`, where header is the
+    canonical JSON of id, run, seq, kind, schema, at_ns, mono_ns.  `body` is None once purged.
+    """
+
+    run: str
+    seq: int
+    kind: str
+    schema: int
+    at_ns: int
+    mono_ns: int
+    salt: bytes
+    body: bytes | None
+    """RFC 8785 JSON, UTF-8."""
+    digest: bytes
+    prev: bytes
+    """Hash of the run's previous event; 32 zero bytes for the first."""
+    hash: bytes
+
+    @property
+    def id(self) -> str:
+        """The event's id, unique in the log: sinks dedupe on it."""
+        return f"{self.run}:{self.seq}"
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One link of the log's own chain over all runs: `hash = sha256(prev || entry.hash)`."""
+
+    position: int
+    """From 1, without gaps."""
+    run: str
+    seq: int
+    hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """What a list of runs shows; kept by the store as events are appended."""
+
+    run: str
+    session: str
+    agent: str
+    user: str | None
+    workspace: str | None
+    policy: str
+    status: str
+    """`running`, `suspended`, `halted`, `done`, `failed`, from the kinds of the events appended."""
+    started_ns: int
+    last_ns: int
+    events: int
+    head: bytes
+    """Hash of the run's last event."""
+    parent: str | None = None
+
+
+class EventLog(Protocol):
+    """The audit log."""
+
+    async def append(self, batch: Sequence[Entry]) -> None:
+        """Store the entries, all or none, each linked to the log's chain; durable when it returns.
+
+        Idempotent on `Entry.id` with the same hash; another hash under a known id raises.
+        """
+        ...
+
+    async def read(self, run: str, *, after_seq: int = 0) -> list[Entry]:
+        """Return the run's entries in order; empty for an unknown run."""
+        ...
+
+    async def runs(self, *, session: str | None = None, limit: int | None = None) -> list[RunRow]:
+        """Return runs, newest first."""
+        ...
+
+    async def run(self, run: str) -> RunRow | None:
+        """Return one run, or None."""
+        ...
+
+    async def links(self, *, after: int = 0, limit: int = 10_000) -> list[Link]:
+        """Return links of the log's chain with a position above `after`, in order."""
+        ...
+
+    async def head(self) -> Link | None:
+        """Return the log's last link; None if the log is empty."""
+        ...
+
+
+# ---- the ledger ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """All wider-than-run charges of one call: reserved together or not at all.
+
+    Reserving the same `id` again is the same reservation: it answers as before and charges nothing.
+    """
+
+    id: str
+    """`run/call`."""
+    charges: tuple[Charge, ...]
+    """In the fixed order (budget, key)."""
+
+
+class Ledger(Protocol):
+    """Where budgets wider than a run are kept: exact sliding windows, atomic over all keys of a call."""
+
+    async def reserve(self, reservation: Reservation, *, now_ns: int) -> tuple[Refusal, ...]:
+        """Reserve all charges, or none and say which had no room (empty: reserved)."""
+        ...
+
+    async def dispatched(self, reservation_id: str, *, now_ns: int) -> None:
+        """Stamp a held reservation with the moment of its dispatch; from then on it is kept."""
+        ...
+
+    async def refund(self, reservation_id: str) -> None:
+        """Give a reservation back; unknown or already given back: nothing happens."""
+        ...
+
+
+@runtime_checkable
+class InlineLedger(Protocol):
+    """A ledger in this process's memory: the same, at once, from any thread."""
+
+    def reserve_now(self, reservation: Reservation, *, now_ns: int) -> tuple[Refusal, ...]:
+        """Like `Ledger.reserve`."""
+        ...
+
+    def dispatched_now(self, reservation_id: str, *, now_ns: int) -> None:
+        """Like `Ledger.dispatched`."""
+        ...
+
+    def refund_now(self, reservation_id: str) -> None:
+        """Like `Ledger.refund`."""
+        ...
+
+
+# ---- tickets -------------------------------------------------------------------------------------
+
+
+TicketStatus = Literal["open", "approved", "rejected", "expired", "withdrawn", "used"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """One question to people, bound to one call; used once."""
+
+    id: str
+    """`T-` and eight characters of Crockford's base 32: short enough to say, too long to guess by hand."""
+    run: str
+    call: str
+    tool: str
+    arguments: Mapping[str, Json]
+    """Canonical."""
+    digest: str
+    """Of tool and canonical arguments: an answer is for exactly these."""
+    policy_digest: str
+    approver: str
+    group: str | None
+    quorum: int
+    never: str | None
+    """The user who may not answer (`never the requester`); None: anyone in the group."""
+    because: str | None
+    asked_ns: int
+    expires_ns: int | None
+    status: TicketStatus = "open"
+    answers: tuple[tuple[str, str, str | None], ...] = ()
+    """(who, `approve` or `reject`, why), in order; who counts once."""
+
+
+class TicketStore(Protocol):
+    """Where tickets are kept: durable before they are shown, changed only by compare-and-set."""
+
+    async def open(self, ticket: Ticket) -> None:
+        """Store a new ticket; durable when it returns."""
+        ...
+
+    async def get(self, ticket_id: str) -> Ticket | None:
+        """Return the ticket, or None."""
+        ...
+
+    async def of_call(self, run: str, call: str) -> list[Ticket]:
+        """Return the tickets of one call, oldest first."""
+        ...
+
+    async def pending(self) -> list[Ticket]:
+        """Return the open tickets, oldest first."""
+        ...
+
+    async def swap(self, old: Ticket, new: Ticket) -> bool:
+        """Replace `old` by `new` (one id) if the store still holds exactly `old`; say whether it did."""
+        ...
+
+
+# ---- leases and orders to stop -------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class KillOrder:
+    """An operator's order to stop: one run, one agent's runs, or all (both None)."""
+
+    id: int
+    """Rising; a guard asks for those after the last it has seen."""
+    run: str | None
+    agent: str | None
+    by: str | None
+    at_ns: int
+
+
+class Control(Protocol):
+    """Who may decide for a session, and orders to stop."""
+
+    async def lease(self, session: str, holder: str) -> str | None:
+        """Take the session for `holder`, or return the living holder that has it."""
+        ...
+
+    async def release(self, session: str, holder: str) -> None:
+        """Give the session back, if `holder` has it."""
+        ...
+
+    async def order_kill(self, *, run: str | None, agent: str | None, by: str | None, at_ns: int) -> KillOrder:
+        """Store an order to stop; durable when it returns."""
+        ...
+
+    async def kills(self, *, after: int = 0) -> list[KillOrder]:
+        """Return the orders with an id above `after`."""
+        ...
+
+
+class Store(Protocol):
+    """What one store URL opens.  A store may leave out what it does not keep."""
+
+    url: str
+    durable: bool
+    """False for memory: it says so at start."""
+    events: EventLog | None
+    ledger: Ledger | None
+    tickets: TicketStore | None
+    control: Control | None
+
+    async def open(self) -> None:
+        """Open or create; raise OSError or RuntimeError with a message that says how to mend."""
+        ...
+
+    async def close(self) -> None:
+        """Flush and close; safe to call twice."""
+        ...

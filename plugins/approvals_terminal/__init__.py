@@ -1,0 +1,1 @@
+"""Questions asked and answered in the terminal."""

@@ -1,0 +1,1 @@
+"""For plugin authors and policy tests: contract classes, fakes, a pytest plugin."""
