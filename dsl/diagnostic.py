@@ -1,6 +1,5 @@
 """What is wrong with a policy text: the data.  `draw` is the one place that turns it into words."""
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ringfence.dsl.source import Source, Span

@@ -4,7 +4,7 @@ Bodies are flat and hold JSON values only, so an event is its body and a body is
 `body_of` and `event_of` are inverse.  A run's state is a fold over them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import ClassVar
@@ -249,7 +249,8 @@ def body_of(event: RunEvent) -> dict[str, Json]:
 
 def event_of(kind: str, body: Mapping[str, Json]) -> RunEvent:
     """Rebuild an event from its body; raise KeyError for an unknown kind, TypeError for other fields."""
-    return KINDS[kind](**{name: tuple(v) if isinstance(v, list) and name in _TUPLES else v for name, v in body.items()})
+    make: Callable[..., RunEvent] = KINDS[kind]
+    return make(**{name: tuple(v) if name in _TUPLES else v for name, v in body.items()})
 
 
 _TUPLES = frozenset({"capabilities", "asks", "tickets"})

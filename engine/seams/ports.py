@@ -249,7 +249,9 @@ class Control(Protocol):
         """Give the session back, if `holder` has it."""
         ...
 
-    async def order_kill(self, *, run: str | None, agent: str | None, by: str | None, at_ns: int) -> KillOrder:
+    async def order_kill(
+        self, *, run: str | None, agent: str | None, by: str | None, at_ns: int
+    ) -> KillOrder:
         """Store an order to stop; durable when it returns."""
         ...
 
