@@ -82,6 +82,9 @@ def _weight(value: Json, depth: int) -> int:
     if isinstance(value, float):
         if value != value or value in (float("inf"), float("-inf")):
             raise UnfitError("a number is not finite")
+        if _LARGEST < abs(value) < 1e21 and value.is_integer():
+            # RFC 8785 writes it as an integer, so the log's reader would see another value than was decided.
+            raise UnfitError("a number is an integer beyond 2^53-1")
         return 27
     if isinstance(value, list):
         return 3 + sum(_weight(element, depth + 1) + 1 for element in value)
