@@ -123,26 +123,50 @@ class Door:
 
 
 def _commit(db: sqlite3.Connection, group: list[_Job]) -> list[Any]:
-    """Run the jobs in one transaction; return what each returned or raised."""
-    outcomes: list[Any] = []
+    """Run the jobs in one transaction; return what each returned or raised.
+
+    All of them plainly first; should one raise, all are undone and run again, each by itself.
+    """
+    try:
+        return _transaction(db, lambda: [_plainly(db, job) for job in group])
+    except _JobError:  # fails closed: what fails the second time too is not committed
+        return _transaction(db, lambda: [_alone(db, job) for job in group])
+
+
+class _JobError(Exception):
+    """A job raised, as opposed to the transaction itself."""
+
+
+def _transaction(db: sqlite3.Connection, run: Callable[[], T]) -> T:
     db.execute("BEGIN IMMEDIATE")
     try:
-        for job in group:
-            db.execute("SAVEPOINT job")
-            try:
-                outcomes.append(job.work(db))
-            except Exception as error:  # fails closed: this job is undone, the others stand
-                if not db.in_transaction:
-                    raise  # SQLite undid the whole transaction itself (disk full, damage)
-                db.execute("ROLLBACK TO job")
-                outcomes.append(error)
-            db.execute("RELEASE job")
+        outcome = run()
         db.execute("COMMIT")
     except BaseException:
         if db.in_transaction:
             db.execute("ROLLBACK")
         raise
-    return outcomes
+    return outcome
+
+
+def _plainly(db: sqlite3.Connection, job: _Job) -> Any:
+    try:
+        return job.work(db)
+    except Exception as error:
+        raise _JobError from error
+
+
+def _alone(db: sqlite3.Connection, job: _Job) -> Any:
+    db.execute("SAVEPOINT job")
+    try:
+        outcome = job.work(db)
+    except Exception as error:  # fails closed: this job is undone, the others stand
+        if not db.in_transaction:
+            raise  # SQLite undid the whole transaction itself (disk full, damage)
+        db.execute("ROLLBACK TO job")
+        outcome = error
+    db.execute("RELEASE job")
+    return outcome
 
 
 def _in_snapshot(db: sqlite3.Connection, work: Work[T]) -> T:

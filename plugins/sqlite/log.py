@@ -5,7 +5,7 @@ The last link is read where the next is written, so several processes interleave
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import astuple
+from operator import attrgetter
 from typing import Any, Final
 
 from ringfence.engine.journal.chain import ZERO, link_hash
@@ -17,6 +17,8 @@ from ringfence.plugins.sqlite.connection import Door
 _ROW: Final = (
     "run, session, agent, user, workspace, policy, status, started_ns, last_ns, events, head, parent"
 )
+_fields: Final = attrgetter(*_ROW.split(", "))
+_CHANGES: Final = ", ".join(f"{name} = ?" for name in _ROW.split(", "))
 _ENTRY: Final = "seq, kind, schema, at_ns, mono_ns, salt, body, digest, prev, hash"
 
 
@@ -144,9 +146,8 @@ def _row(db: sqlite3.Connection, run: str) -> tuple[int | None, RunRow | None]:
 def _store_row(db: sqlite3.Connection, run_id: int | None, row: RunRow) -> int:
     if run_id is None:
         places = ",".join("?" * 12)
-        stored = db.execute(f"INSERT INTO run ({_ROW}) VALUES ({places})", astuple(row)).lastrowid
+        stored = db.execute(f"INSERT INTO run ({_ROW}) VALUES ({places})", _fields(row)).lastrowid
         assert stored is not None
         return stored
-    changes = ", ".join(f"{name} = ?" for name in _ROW.split(", "))
-    db.execute(f"UPDATE run SET {changes} WHERE id = ?", (*astuple(row), run_id))
+    db.execute(f"UPDATE run SET {_CHANGES} WHERE id = ?", (*_fields(row), run_id))
     return run_id
