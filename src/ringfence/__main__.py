@@ -61,11 +61,11 @@ def _in_a_sentence(error: Exception) -> tuple[str, str, int]:
 
 
 def _cannot(message: str, help: str, code: int) -> int:
-    from ringfence.cli.safe import safe
+    from ringfence.engine.seams.escape import escaped
 
-    print(f"ringfence: {safe(message)}", file=sys.stderr)
+    print(f"ringfence: {escaped(message)}", file=sys.stderr)
     if help:
-        print(f"  help: {safe(help)}", file=sys.stderr)
+        print(f"  help: {escaped(help)}", file=sys.stderr)
     return code
 
 

@@ -1,12 +1,12 @@
 """How a command speaks: data to stdout, people's words to stderr, colours only where a person looks."""
 
+import json as _json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from ringfence.cli.safe import document
 from ringfence.dsl.plan import Json
 
 if TYPE_CHECKING:
@@ -41,7 +41,9 @@ class Say:
 
     def data(self, thing: Json) -> None:
         """Write the one JSON document of a command under `--json`."""
-        self._out.write(document(thing) + "\n")
+        # SECURITY: ASCII only, DEL included, so that a document is fit for a terminal as well.
+        text = _json.dumps(thing, indent=2, ensure_ascii=True, default=str).replace("\x7f", "\\u007f")
+        self._out.write(text + "\n")
 
     def line(self, *pieces: Piece) -> None:
         """Write a line to stdout."""

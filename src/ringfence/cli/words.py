@@ -49,6 +49,10 @@ def parser() -> argparse.ArgumentParser:
 
 def _everywhere(words: argparse.ArgumentParser, *, default: str | None) -> None:
     """Add the options that stand before or after the command alike."""
-    words.add_argument("--store", metavar="URL", default=default, help="the store, e.g. sqlite:///ringfence.db")
-    words.add_argument("--settings", metavar="FILE", default=default, help="the deployment's settings, else ringfence.toml")
+    words.add_argument(
+        "--store", metavar="URL", default=default, help="the store, e.g. sqlite:///ringfence.db"
+    )
+    words.add_argument(
+        "--settings", metavar="FILE", default=default, help="the deployment's settings, else ringfence.toml"
+    )
     words.add_argument("--json", action="store_true", default=default or False, help="print data as JSON")
