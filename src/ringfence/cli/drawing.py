@@ -36,13 +36,6 @@ def short(text: object, limit: int = 160) -> str:
     return words if len(words) <= limit else f"{words[:limit]}… [{len(words) - limit} more characters]"
 
 
-def place(said: Json) -> str:
-    """Return a place as `file:line:column`, in whichever form a record holds it."""
-    if isinstance(said, dict):
-        said = [said.get("file"), said.get("line"), said.get("column")]
-    return escaped(":".join(map(str, said)) if isinstance(said, list) else str(said))
-
-
 def reason_line(reason: dict[str, Json]) -> Line:
     """Return one reason: what, by which rule, where, why, and what was found."""
     effect = str(reason.get("effect"))
@@ -52,7 +45,7 @@ def reason_line(reason: dict[str, Json]) -> Line:
         (escaped(str(reason.get("name"))), "bold"),
     ]
     if reason.get("place"):
-        line.append((f" at {place(reason['place'])}", "dim"))
+        line.append((f" at {escaped(str(reason['place']))}", "dim"))
     if reason.get("because"):
         line.append(f": {short(reason['because'])}")
     if reason.get("detail"):
@@ -175,20 +168,20 @@ def _usage(usage: Json) -> str:
     return short(escaped_json(usage), 80)
 
 
-def _words(messages: Json) -> str:
+def _words(messages: Json, depth: int = 0) -> str:
     """Return what messages say, whatever the framework's form of them; else their JSON."""
     if isinstance(messages, str):
         return messages
-    if isinstance(messages, list) and messages:
-        return " / ".join(_words(message) for message in messages)
-    if isinstance(messages, dict):
+    if isinstance(messages, list) and messages and depth < 4:
+        return " / ".join(_words(message, depth + 1) for message in messages)
+    if isinstance(messages, dict) and depth < 4:
         inner = messages.get("data") or messages.get("kwargs") or messages
         if isinstance(inner, dict):
             text = inner.get("content") or inner.get("text") or ""
             wants = [
                 str(call.get("name")) for call in inner.get("tool_calls") or [] if isinstance(call, dict)
             ]
-            told = [_words(text)] if text else []
+            told = [_words(text, depth + 1)] if text else []
             return " ".join([*told, f"(wants {', '.join(wants)})"] if wants else told) or escaped_json(
                 messages
             )

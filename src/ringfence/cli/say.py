@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from ringfence.dsl.plan import Json
+from ringfence.engine.seams.escape import escaped
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -53,6 +54,11 @@ class Say:
         from rich.text import Text
 
         self._console.print(Text.assemble(*pieces), soft_wrap=True)
+
+    def lines(self, text: str) -> None:
+        """Write text of several lines to stdout, each escaped."""
+        for line in text.rstrip("\n").split("\n"):
+            self.line(escaped(line))
 
     def table(self, rows: Sequence[Sequence[Piece]], *, head: Sequence[str] = ()) -> None:
         """Write rows with their columns aligned; the last column is free."""

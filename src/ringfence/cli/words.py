@@ -31,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
     words = Words(
         prog="ringfence",
         description="A policy language and a runtime guard for every tool call of an agent.",
-        epilog="exit codes: 0 fine, 1 could not run, 2 denied, diverged or tampered with, 3 policy invalid, 4 pending",
+        epilog="exit codes: 0 fine, 1 could not run, 2 denied or diverged, 3 policy invalid, 4 pending",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
