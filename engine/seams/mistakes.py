@@ -147,14 +147,9 @@ def _model_at(model: type[BaseModel], at: Sequence[int | str]) -> type[BaseModel
 
 
 def _is_secret(model: type[BaseModel], at: Sequence[int | str]) -> bool:
-    """True if a secret stands at or below `at`, or if that cannot be told."""
-    if not at:
-        return True  # a validator of the whole model: it has seen every secret
-    inside = _model_at(model, at[:-1])
-    field = inside.model_fields.get(str(at[-1])) if inside else None
-    if field is None:
-        return True  # fails closed: inside a list or a union nobody knows
-    return _mentions_secret(field.annotation)
+    """True if a secret stands at, above or below `at`, or if that cannot be told."""
+    first = model.model_fields.get(str(at[0])) if at else None
+    return True if first is None else _mentions_secret(first.annotation)
 
 
 def _mentions_secret(kind: Any) -> bool:
