@@ -2,8 +2,6 @@
 
 import os
 import platform
-import sqlite3
-import sys
 import tempfile
 from argparse import Namespace
 from collections.abc import Iterator
@@ -52,19 +50,19 @@ def examine(asked: Namespace) -> list[Finding]:
 
 
 def _python() -> Finding:
-    found = f"Python {platform.python_version()} ({platform.python_implementation()}), {platform.platform()}"
-    if sys.version_info < (3, 11):
-        return Finding("python", "broken", found, "Python 3.11 or newer is needed")
-    return Finding("python", "ok", found)
+    implementation, version = platform.python_implementation(), platform.python_version()
+    return Finding("python", "ok", f"{implementation} {version}, {platform.platform()}")
 
 
 def _package() -> Finding:
     folder = Path(ringfence.__file__).parent
     found = f"ringfence {ringfence.__version__} in {folder}"
-    trap = [name for name in ("adapters", "dsl", "engine", "grammar", "plugins") if not (folder / name).is_dir()]
+    trap = [
+        name for name in ("adapters", "dsl", "engine", "grammar", "plugins") if not (folder / name).is_dir()
+    ]
     if trap:
         return Finding(
-            "package", "broken", f"{found}; {', '.join(trap)} are not folders: a checkout without symbolic links",
+            "package", "broken", f"{found}; {', '.join(trap)}: no folders, so a checkout without symbolic links",
             "git config core.symlinks true && git checkout -- src",
         )  # fmt: skip
     return Finding("package", "ok", found)
@@ -90,7 +88,10 @@ def _policy(settings: Settings) -> Finding:
     errors = sum(found.is_error for found in loaded.diagnostics)
     if loaded.plan is None:
         return Finding(
-            "policy", "broken", f"{settings.policy} has {errors} mistakes", f"ringfence check {settings.policy}"
+            "policy",
+            "broken",
+            f"{settings.policy} has {errors} mistakes",
+            f"ringfence check {settings.policy}",
         )
     warned = f", {len(loaded.diagnostics)} warnings" if loaded.diagnostics else ""
     return Finding("policy", "ok", f"{settings.policy}: {loaded.plan.policy}, {loaded.plan.digest}{warned}")
@@ -99,7 +100,9 @@ def _policy(settings: Settings) -> Finding:
 def _store(settings: Settings) -> Iterator[Finding]:
     url, file = settings.store, file_of(settings.store)
     if url == "memory:":
-        yield Finding("store", "note", "memory: everything in it is lost on exit", "sqlite:///ringfence.db keeps it")
+        yield Finding(
+            "store", "note", "memory: everything in it is lost on exit", "sqlite:///ringfence.db keeps it"
+        )
         return
     if file is not None and not file.exists():
         yield _could_be_made(url, file)
@@ -109,7 +112,9 @@ def _store(settings: Settings) -> Iterator[Finding]:
             head = loop.submit(store.events.head()).result() if store.events else None
         yield Finding("store", "ok", f"{url} opens: {head.position if head else 0} events")
     except Exception as error:  # a store is a plugin: whatever it raises is what the doctor has found
-        yield Finding("store", "broken", f"{url}: {error}", getattr(error, "help", "") or "name another with --store")
+        yield Finding(
+            "store", "broken", f"{url}: {error}", getattr(error, "help", "") or "name another with --store"
+        )
         return
     if file is not None:
         yield _journal_mode(file)
@@ -121,24 +126,26 @@ def _could_be_made(url: str, file: Path) -> Finding:
             pass
     except OSError as error:
         return Finding(
-            "store", "broken", f"{url}: {file.parent} cannot be written: {error.strerror}", "make that folder writable"
+            "store",
+            "broken",
+            f"{url}: {file.parent} cannot be written: {error.strerror}",
+            "make that folder writable",
         )
     return Finding("store", "ok", f"{url} is not there yet; the first run makes it")
 
 
 def _journal_mode(file: Path) -> Finding:
     if not os.access(file, os.W_OK) or not os.access(file.parent, os.W_OK):
-        return Finding("store", "broken", f"{file} cannot be written by this user", "make file and folder writable")
-    connection = sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)
-    try:
-        (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
-    except sqlite3.Error as error:
-        return Finding("store", "broken", f"{file}: {error}", "is this a Ringfence log?")
-    finally:
-        connection.close()
-    if mode == "wal":
-        return Finding("store", "ok", f"SQLite {sqlite3.sqlite_version}, write-ahead log")
-    return Finding("store", "note", f"SQLite's journal mode is {mode}, not wal: slower, and readers block writers")
+        return Finding(
+            "store", "broken", f"{file} cannot be written by this user", "make file and folder writable"
+        )
+    with file.open("rb") as log:
+        header = log.read(20)
+    if header[:16] != b"SQLite format 3\0":
+        return Finding("store", "broken", f"{file} is not an SQLite database", "name another with --store")
+    if header[18:20] == b"\2\2":  # the file format's versions for writing and reading: 2 is write-ahead
+        return Finding("store", "ok", "SQLite with a write-ahead log")
+    return Finding("store", "note", "SQLite without a write-ahead log: readers block writers")
 
 
 def _extras() -> Iterator[Finding]:
@@ -155,7 +162,7 @@ def _extras() -> Iterator[Finding]:
             yield Finding(extra, "ok", found)
     if (old := _version("py-mini-racer")) is not None:
         yield Finding(
-            "isolate", "broken", f"py-mini-racer {old} is installed: its V8 is of 2021 and it hides mini-racer",
+            "isolate", "broken", f"py-mini-racer {old} is installed: V8 of 2021, and it hides mini-racer",
             "pip uninstall py-mini-racer && pip install --force-reinstall mini-racer",
         )  # fmt: skip
 
