@@ -1,4 +1,4 @@
-"""Policies of any size as .fence text, and calls that fit them: 80 % allowed, the rest refused in three ways."""
+"""Policies of any size as .fence text, and calls that fit them: 80 % allowed, the rest refused three ways."""
 
 from dataclasses import dataclass
 from random import Random
