@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from ringfence.dsl.canonical import canonical
 from ringfence.dsl.plan import Json, ToolPlan, UnfitError
 
-MOST_BYTES = 1_000_000
+MOST_BYTES = 1024 * 1024
 """Arguments whose canonical JSON is larger are denied, and recorded by digest and size only."""
 
-_DEEPEST = 100
+_DEEPEST = 40
+"""Levels in one argument: less than what the log can describe, so what was decided is what is recorded."""
 _LARGEST = 2**53 - 1
 
 
