@@ -8,12 +8,15 @@ from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ringfence.cli.exits import CommandError
 from ringfence.engine.seams.loop import EngineLoop
 from ringfence.engine.seams.ports import Control, EventLog, Store, TicketStore
 from ringfence.engine.seams.settings import Settings, absolute_url
+
+if TYPE_CHECKING:
+    from ringfence.engine.seams.registry import PluginRow
 
 T = TypeVar("T")
 
@@ -84,11 +87,9 @@ def desk(asked: Namespace) -> Iterator[Desk]:
 @contextmanager
 def opened(settings: Settings) -> Iterator[tuple[Store, EngineLoop]]:
     """Open the settings' store on a loop of its own."""
-    from ringfence._assembly import open_store
-
     loop = EngineLoop()
     try:
-        store = open_store(settings)
+        store = store_of(settings)
         try:
             loop.submit(store.open()).result()
         except (OSError, RuntimeError) as error:
@@ -101,6 +102,27 @@ def opened(settings: Settings) -> Iterator[tuple[Store, EngineLoop]]:
             loop.submit(store.close()).result()
     finally:
         loop.close()
+
+
+def store_of(settings: Settings) -> Store:
+    """Return the store that the settings name, not yet opened; sinks and backends are left alone."""
+    from ringfence.engine.seams.dispatch import Extensions
+
+    alone = settings.model_copy(update={"sinks": {}, "approvals": {}, "backends": {}})
+    return Extensions.assemble(alone, builtins=_builtins()).open_store(settings.store)
+
+
+def plugin_rows(settings: Settings) -> "list[PluginRow]":
+    """Return one row for each plugin there is; wrong ones are rows, not errors."""
+    from ringfence.engine.seams.registry import plugins_report
+
+    return plugins_report(allowed=settings.plugins, builtins=_builtins(), where=settings.where)
+
+
+def _builtins() -> dict[str, object]:
+    from ringfence.plugins import approvals_terminal, memory, sqlite
+
+    return {"memory": memory, "sqlite": sqlite, "terminal": approvals_terminal}
 
 
 def _refuse_what_is_not_there(url: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 import ringfence
-from ringfence.cli.desk import file_of, opened, settings_of
+from ringfence.cli.desk import file_of, opened, plugin_rows, settings_of
 from ringfence.cli.exits import CommandError
 from ringfence.engine.seams.errors import RingfenceError
 from ringfence.engine.seams.settings import Settings
@@ -62,7 +62,7 @@ def _package() -> Finding:
     ]
     if trap:
         return Finding(
-            "package", "broken", f"{found}; {', '.join(trap)}: no folders, so a checkout without symbolic links",
+            "package", "broken", f"{found}: a checkout without symbolic links ({', '.join(trap)})",
             "git config core.symlinks true && git checkout -- src",
         )  # fmt: skip
     return Finding("package", "ok", found)
@@ -146,6 +146,15 @@ def _journal_mode(file: Path) -> Finding:
     if header[18:20] == b"\2\2":  # the file format's versions for writing and reading: 2 is write-ahead
         return Finding("store", "ok", "SQLite with a write-ahead log")
     return Finding("store", "note", "SQLite without a write-ahead log: readers block writers")
+
+
+def _plugins(settings: Settings) -> Iterator[Finding]:
+    rows = plugin_rows(settings)
+    active = [row.name for row in rows if row.active]
+    yield Finding("plugins", "ok", f"active: {', '.join(active) or 'none'}")
+    for row in rows:
+        if row.allowed and not row.active:
+            yield Finding("plugins", "broken", f"{row.name}: {row.why_not}", "see `ringfence plugins`")
 
 
 def _extras() -> Iterator[Finding]:

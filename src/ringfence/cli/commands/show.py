@@ -26,8 +26,8 @@ def run(asked: Namespace, say: Say) -> int:
 
     with desk(asked) as here:
         row = find_run(here, asked.run)
-        events = history(here, row.run)
-    steps = timeline(events)
+        record = history(here, row.run)
+    steps = timeline(record.events)
     if say.json:
         say.data({"run": run_record(row), "steps": [step_record(step) for step in steps]})
         return FINE
@@ -48,6 +48,6 @@ def run(asked: Namespace, say: Say) -> int:
     for step in steps:
         for line in step_lines(step, start_ns=row.started_ns):
             say.line(*line)
-    if len(events) < row.events:
-        say.note(f"{row.events - len(events)} events were purged")
+    if record.purged:
+        say.note(f"{len(record.purged)} events were purged")
     return FINE

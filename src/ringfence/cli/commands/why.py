@@ -21,16 +21,17 @@ def run(asked: Namespace, say: Say) -> int:
     from ringfence.cli.desk import desk
     from ringfence.cli.find import find_call, find_run
     from ringfence.cli.grounds import ground_lines, policy_lines
-    from ringfence.cli.history import history, start_of
+    from ringfence.cli.history import history
     from ringfence.cli.records import call_record
     from ringfence.cli.timeline import timeline
+    from ringfence.engine.decision.events import RunStarted
 
     with desk(asked) as here:
         row = find_run(here, asked.run)
-        events = history(here, row.run)
-    call = find_call(timeline(events), asked.call)
-    start = start_of(events)
-    text = start.policy_text if start else ""
+        record = history(here, row.run)
+    call = find_call(timeline(record.events), asked.call)
+    first = record.events[0].event if record.events else None
+    text = first.policy_text if isinstance(first, RunStarted) else ""
     if say.json:
         say.data({"run": row.run, **call_record(call, policy_lines(call, text))})
         return FINE
