@@ -63,7 +63,8 @@ def _in_a_sentence(error: Exception) -> tuple[str, str, int]:
 def _cannot(message: str, help: str, code: int) -> int:
     from ringfence.engine.seams.escape import escaped
 
-    print(f"ringfence: {escaped(message)}", file=sys.stderr)
+    first, *rest = [escaped(line) for line in message.splitlines()] or [""]
+    print(f"ringfence: {first}", *rest, sep="\n", file=sys.stderr)
     if help:
         print(f"  help: {escaped(help)}", file=sys.stderr)
     return code
