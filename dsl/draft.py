@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from ringfence.dsl import syntax
 from ringfence.dsl.diagnostic import Diagnostic
@@ -41,7 +42,7 @@ class ClauseDraft:
     """One effect under a condition, lowered; `core` is None where a mistake was reported."""
 
     reason: str
-    effect: str
+    effect: Literal["allow", "deny", "ask"]
     core: Json | None
     span: Span
     because: str | None = None

@@ -130,7 +130,7 @@ def declared(draft: Draft, node: syntax.TypeName) -> Type:
             what = "a list is bounded by its elements" if node.is_list else f"`{kind}` has no size in bytes"
             draft.report(
                 "E111",
-                f"this type cannot be {written(node).partition(' at ')[2]!r} long".replace("'", "`"),
+                f"`{Type(kind, node.is_list)}` cannot be bounded in bytes",
                 bound.span,
                 what,
                 "write a count of elements" if node.is_list else "remove the bound",

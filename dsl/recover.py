@@ -38,7 +38,9 @@ class Vocabulary:
                     starters[symbol.removesuffix("_body")] = frozenset(
                         kind
                         for kind, action in table[target].items()
-                        if kind.isupper() and kind not in ("RBRACE", "$END") and not isinstance(action, Reduction)
+                        if kind.isupper()
+                        and kind not in ("RBRACE", "$END")
+                        and not isinstance(action, Reduction)
                     )
         spellings = {kind: spelling for spelling, kind in (*words.items(), *marks.items())}
         return cls(words, spellings, starters)
@@ -135,7 +137,9 @@ class _Parse:
         if statement.first == at and self._as_meant(at):
             return at + 1
         machine.cut(statement.height)
-        self.lost.update(lexeme.text for lexeme in self.lexemes[statement.first : next_at] if lexeme.kind == "WORD")
+        self.lost.update(
+            lexeme.text for lexeme in self.lexemes[statement.first : next_at] if lexeme.kind == "WORD"
+        )
         while self.braces and self.braces[-1] >= statement.first:
             self.braces.pop()
         if body.kind == "policy" and self._head_again(statement.first, next_at):
@@ -205,7 +209,11 @@ class _Parse:
             return False
         starters = self.vocabulary.starters["policy"]
         meant = closest(self.lexemes[at].text, [self.vocabulary.spellings[kind] for kind in starters])
-        if meant is None or at + 1 >= len(self.lexemes) or self.lexemes[at + 1].kind not in ("WORD", "LBRACE"):
+        if (
+            meant is None
+            or at + 1 >= len(self.lexemes)
+            or self.lexemes[at + 1].kind not in ("WORD", "LBRACE")
+        ):
             return False
         if not self._shift(self.vocabulary.words[meant], at):
             return False
@@ -275,14 +283,20 @@ class _Parse:
             return False
         after = self.lexemes[at + 1].kind if at + 1 < len(self.lexemes) else ""
         before = self.lexemes[at - 1].text if at else ""
-        return after not in ("COLON", "COMMA", "DOT", "RPAR", "RSQB", "EQUAL") and before not in (":", ".", "(")
+        return after not in ("COLON", "COMMA", "DOT", "RPAR", "RSQB", "EQUAL") and before not in (
+            ":",
+            ".",
+            "(",
+        )
 
     # ---- words -----------------------------------------------------------------------------------
 
     def _report(self, statement: _Statement, body: Body, wrong: int, next_at: int) -> None:
         """Report lexeme `wrong`, unless the statement has its report already."""
         machine = self.machine
-        broken = any(lexeme.kind == "ERROR" for lexeme in self.lexemes[statement.first : max(next_at, wrong + 1)])
+        broken = any(
+            lexeme.kind == "ERROR" for lexeme in self.lexemes[statement.first : max(next_at, wrong + 1)]
+        )
         if broken or statement.first in self.reported:
             return
         self.reported.add(statement.first)
@@ -297,14 +311,18 @@ class _Parse:
             span, text = lexeme.span, lexeme.text
         if len(machine.states) >= DEEPEST:
             machine.reports.append(
-                Diagnostic("E003", f"did not expect `{text}` here", span, source, f"more than {DEEPEST} levels deep")
+                Diagnostic(
+                    "E003", f"did not expect `{text}` here", span, source, f"more than {DEEPEST} levels deep"
+                )
             )
             return
         message = f"did not expect `{_short(text)}` here" if text else "did not expect the policy to end here"
         label = help = ""
         if len(machine.reports) < _EXPLAINED:
             before = self.lexemes[wrong - 1] if wrong > 0 else None
-            label, help = explain(machine, text, before, statement.height, body.kind, self.vocabulary.spellings)
+            label, help = explain(
+                machine, text, before, statement.height, body.kind, self.vocabulary.spellings
+            )
         machine.reports.append(Diagnostic("E003", message, span, source, label, help))
 
 

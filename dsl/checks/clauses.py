@@ -1,4 +1,4 @@
-"""Stage `types`, continued: the clauses of tools and rules, their sugar rewritten into deny, ask and allow."""
+"""Stage `types`, continued: the clauses of tools and rules, rewritten into deny, ask and allow."""
 
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass

@@ -29,7 +29,8 @@ def email(value: Json) -> str:
     if not value.isascii() or len(value) > 254:
         raise UnfitError("an e-mail address is at most 254 ASCII characters; write other domains as xn--…")
     local, at, domain = value.rpartition("@")
-    # SECURITY: `!` and `%` in a local part are routes to another host (RFC 5321 appendix F), so _ATEXT lacks them.
+    # SECURITY: `!` and `%` in a local part are routes to another host (RFC 5321 appendix F): _ATEXT lacks
+    # them.
     if not at or len(local) > 64 or not _LOCAL.fullmatch(local):
         raise UnfitError("expected one plain e-mail address, without name, quotes or comments")
     return f"{local}@{mail_domain(domain)}"
@@ -153,10 +154,10 @@ _AFTER_SENTENCE = ".,;:!?)]}'*_"
 
 
 def urls_in(text: str) -> list[str]:
-    """Return the canonical http(s) URLs in a text; raise `UnfitError` if one cannot be read with certainty."""
+    """Return the canonical http(s) URLs in a text; raise `UnfitError` if one cannot be read surely."""
     return [url(found.rstrip(_AFTER_SENTENCE)) for found in _URL_IN_TEXT.findall(text)]
 
 
 def emails_in(text: str) -> list[str]:
-    """Return the canonical addresses in a text; raise `UnfitError` if one cannot be read with certainty."""
+    """Return the canonical addresses in a text; raise `UnfitError` if one cannot be read surely."""
     return [email(found.rstrip(_AFTER_SENTENCE)) for found in _EMAIL_IN_TEXT.findall(text)]

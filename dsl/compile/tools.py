@@ -1,6 +1,7 @@
 """From a checked tool to its `ToolPlan`: closures, budgets, obligations, rules across tools merged in."""
 
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 from ringfence.dsl import syntax
 from ringfence.dsl.checks.fold import TRUE
@@ -9,7 +10,6 @@ from ringfence.dsl.compile.canonicalisers import canonicaliser
 from ringfence.dsl.compile.closures import condition
 from ringfence.dsl.compile.periods import PERIODS_NS
 from ringfence.dsl.draft import ClauseDraft, Draft, Slot, ToolDraft
-from ringfence.dsl.names import PRINCIPAL
 from ringfence.dsl.plan import Budget, Clause, Json, Obligations, Parameter, ToolPlan
 from ringfence.dsl.source import Place, Source
 
@@ -81,9 +81,7 @@ class Compiler:
             description=node.description.value if node.description else None,
             needs=frozenset(entry.needs),
             traits=entry.traits,
-            parameters=None
-            if entry.slots is None
-            else {key: self.parameter(slot) for key, slot in entry.slots.items()},
+            parameters=self._parameters(entry),
             denies=tuple(clause for clause in clauses if clause.effect == "deny"),
             asks=tuple(clause for clause in clauses if clause.effect == "ask"),
             allows=tuple(clause for clause in clauses if clause.effect == "allow"),
@@ -98,6 +96,11 @@ class Compiler:
             required=frozenset(key for key, slot in (entry.slots or {}).items() if not slot.optional),
             principal_fields=_first_of_each(clauses),
         )
+
+    def _parameters(self, entry: ToolDraft) -> Mapping[str, Parameter] | None:
+        if entry.slots is None:
+            return None
+        return MappingProxyType({name: self.parameter(slot) for name, slot in entry.slots.items()})
 
     def place(self, node: syntax.Name) -> Place:
         """Return where a name stands."""
@@ -161,6 +164,3 @@ def _first_of_each(clauses: list[Clause]) -> tuple[tuple[str, str, Place], ...]:
         for attribute in clause.principal_fields:
             fields.setdefault(attribute, (attribute, clause.name, clause.place))
     return tuple(fields.values())
-
-
-__all__ = ["PRINCIPAL", "Compiler", "Tools"]
