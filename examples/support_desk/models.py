@@ -7,11 +7,11 @@ from typing import Any
 from langchain.chat_models import init_chat_model
 from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.runnables import Runnable
 
-from examples.support_desk.scenes import Scene
+from examples.support_desk.scenes import LAST_RESULT, Scene
 
 
 class ScriptedModel(BaseChatModel):
@@ -37,15 +37,20 @@ class ScriptedModel(BaseChatModel):
         asked = max(n for n, message in enumerate(messages) if isinstance(message, HumanMessage))
         turn = sum(isinstance(message, AIMessage) for message in messages[asked:])
         calls = self.scene.turns[turn] if turn < len(self.scene.turns) else ()
+        last = next((str(m.content) for m in reversed(messages) if isinstance(m, ToolMessage)), "")
         answer = AIMessage(
             content="" if calls else self.scene.says,
             tool_calls=[
-                {"name": name, "args": arguments, "id": f"call_{turn}_{n}", "type": "tool_call"}
+                {"name": name, "args": _filled(arguments, last), "id": f"call_{turn}_{n}", "type": "tool_call"}
                 for n, (name, arguments) in enumerate(calls)
             ],
             usage_metadata={"input_tokens": 50 * len(messages), "output_tokens": 20, "total_tokens": 50 * len(messages) + 20},
         )
         return ChatResult(generations=[ChatGeneration(message=answer)])
+
+
+def _filled(arguments: dict[str, Any], last: str) -> dict[str, Any]:
+    return {name: last[:4000] if value == LAST_RESULT else value for name, value in arguments.items()}
 
 
 _KEYS = {"OPENAI_API_KEY": "openai:gpt-5-mini", "ANTHROPIC_API_KEY": "anthropic:claude-sonnet-4-5"}

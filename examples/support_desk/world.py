@@ -56,6 +56,12 @@ class World:
     smtp_port: int
     web: str
     """The web site's address, without a slash at the end."""
+    hang: threading.Event
+    """Unset while the page `/slow` keeps its readers waiting."""
+
+    def release(self) -> None:
+        """Let the readers of `/slow` go."""
+        self.hang.set()
 
     def rows(self, query: str, *values: object) -> list[tuple[object, ...]]:
         """Read the database back, past every tool."""
@@ -125,7 +131,7 @@ def world(folder: Path) -> Iterator[World]:
     mail.start()
     serving.start()
     try:
-        yield World(database, mailbox, mail.port, f"http://{HOST}:{site.server_port}")
+        yield World(database, mailbox, mail.port, f"http://{HOST}:{site.server_port}", hang)
     finally:
         hang.set()
         site.shutdown()
