@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from ringfence.engine.enforcement.runs import Run
 
 _RUN: ContextVar["Run | None"] = ContextVar("ringfence_run", default=None)
+_CALL: ContextVar["tuple[Run, str] | None"] = ContextVar("ringfence_call", default=None)
 
 
 def current_run() -> "Run | None":
@@ -26,6 +27,12 @@ def inside(run: "Run") -> Iterator["Run"]:
         _RUN.reset(token)
 
 
-def set_current(run: "Run") -> None:
-    """Make `run` the current one for the rest of this context (a task or thread of its own)."""
+def set_current(run: "Run", call: str) -> None:
+    """Make `run` and its `call` the current ones for the rest of this context (a body's own)."""
     _RUN.set(run)
+    _CALL.set((run, call))
+
+
+def current_call() -> "tuple[Run, str] | None":
+    """Return the run and the key of the call whose body the caller is in, or None."""
+    return _CALL.get()
