@@ -4,7 +4,7 @@
 wider budgets it names, and `conclude` folds the ledger's answer in.  `decide` is both, with recorded facts.
 
 Order: is the run live; is the tool declared and held; do the arguments fit; has the host said what the
-clauses name; denies; asks; allows; budgets; the limits of the run.  All that can be checked is checked and
+clauses name; denies; asks; allows; the limits of the run; budgets.  All that can be checked is checked and
 all reasons are recorded, except that a call of an unknown tool is asked nothing more, arguments that do not
 fit are shown to no condition, and a call that is denied already is charged nothing, so its budgets are not
 asked.
@@ -151,10 +151,8 @@ def _assess(
     if fit:
         _ask_clauses(result, plan, state, prepared, facts)
 
-    # 6. The budgets, and the limits of the run.
+    # The limits that only a call which would pass can meet.  6. The budgets.
     known = state.calls.get(key) if key is not None else None
-    if result.verdict >= _ASK and not (known is not None and known.holds):
-        _charge(result, state, prepared, now_ns)
     if result.verdict >= _ASK and agent is not None:
         calls, requests = agent.calls, agent.requests
         if (
@@ -163,11 +161,13 @@ def _assess(
             and not (known is not None and known.takes_place and known.started_ns is None)
         ):
             _halt(result, Reason(calls.reason, "halt", calls.place))
-        if requests is not None and result.verdict is _ASK:
+        elif requests is not None and result.verdict is _ASK:
             asked = known.approvers_asked if known is not None else ()
             more = sum(1 for approver in result.asks if approver not in asked)
             if state.requests + more > requests.at_most:
                 _halt(result, Reason(requests.reason, "halt", requests.place))
+    if result.verdict >= _ASK and not (known is not None and known.holds):
+        _charge(result, state, prepared, now_ns)
 
 
 def _halt(result: Assessment, reason: Reason) -> None:
