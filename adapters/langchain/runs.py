@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 from ringfence.adapters.langchain.principals import principal_of
 from ringfence.adapters.langchain.tree import TREE, Binding, around
 from ringfence.engine.decision.calls import Principal
-from ringfence.engine.decision.events import PromptGiven
+from ringfence.engine.decision.events import PromptGiven, RunStarted
 from ringfence.engine.enforcement.current import current_run
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
@@ -154,7 +154,7 @@ class Runs:
             try:
                 run = self.guard.resume_run(latest, principal=principal)
             except RunHaltedError as error:
-                if error.reason is not None or not self._has_ended(latest):
+                if error.reason is not None:  # it was halted, and stays so
                     raise
                 run = self._succeed(latest, config, principal, agent)
             self._bind(run, config)
@@ -170,16 +170,16 @@ class Runs:
     def _succeed(
         self, run_id: str, config: Mapping[str, Any] | None, principal: Principal | None, agent: str | None
     ) -> Run:
-        record = self.guard.runs.get(run_id)
-        was = Principal(**record.started.principal)
+        began: RunStarted = self.guard.runs.get(run_id).started
+        was = Principal(**began.principal)
         if principal is not None and principal != was:
             raise DeniedError(
                 f"the run `{run_id}` was begun for another principal", run=run_id, help="begin a new run"
             )
         run = self.guard.begin_run(
             principal=was,
-            agent=agent or record.started.agent,
-            session=record.started.session,
+            agent=agent or began.agent,
+            session=began.session,
             framework=FRAMEWORK,
             external_id=thread_of(config),
             resume_of=run_id,
@@ -188,9 +188,6 @@ class Runs:
         if len(self._successors) > _MOST_THREADS:
             self._successors.popitem(last=False)
         return run
-
-    def _has_ended(self, run_id: str) -> bool:
-        return self.guard.runs.get(run_id).status in ("done", "failed")
 
     def _latest(self, run_id: str) -> str:
         while run_id in self._successors:
@@ -203,8 +200,8 @@ class Runs:
             known = self._threads.get(thread)
         if known is not None:
             return known
-        record = self.guard.runs.latest(session=thread)
-        return record.id if record is not None and record.status == "suspended" else None
+        rows = self.guard.runs.list(session=thread, limit=1)
+        return rows[0].run if rows and rows[0].status == "suspended" else None
 
     # ---- the ends of invocations -------------------------------------------------------------------
 
