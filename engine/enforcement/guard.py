@@ -48,7 +48,7 @@ class Guard:
         settings: Settings,
         opening: Opening,
         *,
-        replan: Callable[[str], Plan],
+        replan: Callable[[str, str], Plan],
         runs: Callable[["Guard"], Any] | None = None,
     ) -> None:
         self.plan = plan
