@@ -73,7 +73,8 @@ def _language() -> _Language:
 
     states = cast(dict[int, dict[str, tuple[Any, Any]]], state.parse_conf.states)
     table = {
-        number: {symbol: action(*what) for symbol, what in actions.items()} for number, actions in states.items()
+        number: {symbol: action(*what) for symbol, what in actions.items()}
+        for number, actions in states.items()
     }
     vocabulary = Vocabulary.of(words, marks, table)
     return _Language(Scanner(patterns, marks), table, cast(int, state.parse_conf.start_state), vocabulary)

@@ -38,7 +38,9 @@ class Vocabulary:
                     starters[symbol.removesuffix("_body")] = frozenset(
                         kind
                         for kind, action in table[target].items()
-                        if kind.isupper() and kind not in ("RBRACE", "$END") and not isinstance(action, Reduction)
+                        if kind.isupper()
+                        and kind not in ("RBRACE", "$END")
+                        and not isinstance(action, Reduction)
                     )
         spellings = {kind: spelling for spelling, kind in (*words.items(), *marks.items())}
         return cls(words, spellings, starters)
@@ -75,6 +77,7 @@ class _Parse:
         self.braces: list[int] = []
         self.lost: set[str] = set()
         self.reported: set[int] = set()  # first lexemes of statements that have their report
+        self._headed: set[int] = set()
         self._lines = _Lines(machine.source.text, lexemes)
 
     # ---- forward ---------------------------------------------------------------------------------
@@ -114,6 +117,9 @@ class _Parse:
         """Report the statement around lexeme `at`, blank it, and return where to go on."""
         machine = self.machine
         machine.settle()
+        if machine.body is None and self._on_a_new_line(at):
+            # a statement that could end here did: the mistake is in the first word of the next one
+            machine.complete("RBRACE" if self.braces else "$END")
         if machine.body is not None:
             if self.step(at):
                 return at + 1
@@ -135,12 +141,20 @@ class _Parse:
         if statement.first == at and self._as_meant(at):
             return at + 1
         machine.cut(statement.height)
-        self.lost.update(lexeme.text for lexeme in self.lexemes[statement.first : next_at] if lexeme.kind == "WORD")
+        self.lost.update(
+            lexeme.text for lexeme in self.lexemes[statement.first : next_at] if lexeme.kind == "WORD"
+        )
         while self.braces and self.braces[-1] >= statement.first:
             self.braces.pop()
         if body.kind == "policy" and self._head_again(statement.first, next_at):
             return self.braces[-1] + 1
         return next_at
+
+    def _on_a_new_line(self, at: int) -> bool:
+        lines, first = self._lines, self.open[-1].first
+        return (
+            first < at and lines.first(at) and lines.column(at) <= lines.column(first) and self._may_start(at)
+        )
 
     def end(self) -> None:
         """Take the end of the text: close what is open, report it once."""
@@ -205,7 +219,11 @@ class _Parse:
             return False
         starters = self.vocabulary.starters["policy"]
         meant = closest(self.lexemes[at].text, [self.vocabulary.spellings[kind] for kind in starters])
-        if meant is None or at + 1 >= len(self.lexemes) or self.lexemes[at + 1].kind not in ("WORD", "LBRACE"):
+        if (
+            meant is None
+            or at + 1 >= len(self.lexemes)
+            or self.lexemes[at + 1].kind not in ("WORD", "LBRACE")
+        ):
             return False
         if not self._shift(self.vocabulary.words[meant], at):
             return False
@@ -217,8 +235,9 @@ class _Parse:
         brace = next((at for at in range(first, end) if self.lexemes[at].kind == "LBRACE"), None)
         word = self.lexemes[first]
         keyword = self.vocabulary.words.get(word.text)
-        if brace is None or keyword is None or brace == first + 1:
+        if brace is None or keyword is None or brace == first + 1 or first in self._headed:
             return False
+        self._headed.add(first)
         height = len(self.machine.values)
         name = self.lexemes[first + 1]
         kind = "NAME" if name.kind == "WORD" else name.kind
@@ -275,14 +294,20 @@ class _Parse:
             return False
         after = self.lexemes[at + 1].kind if at + 1 < len(self.lexemes) else ""
         before = self.lexemes[at - 1].text if at else ""
-        return after not in ("COLON", "COMMA", "DOT", "RPAR", "RSQB", "EQUAL") and before not in (":", ".", "(")
+        return after not in ("COLON", "COMMA", "DOT", "RPAR", "RSQB", "EQUAL") and before not in (
+            ":",
+            ".",
+            "(",
+        )
 
     # ---- words -----------------------------------------------------------------------------------
 
     def _report(self, statement: _Statement, body: Body, wrong: int, next_at: int) -> None:
         """Report lexeme `wrong`, unless the statement has its report already."""
         machine = self.machine
-        broken = any(lexeme.kind == "ERROR" for lexeme in self.lexemes[statement.first : max(next_at, wrong + 1)])
+        broken = any(
+            lexeme.kind == "ERROR" for lexeme in self.lexemes[statement.first : max(next_at, wrong + 1)]
+        )
         if broken or statement.first in self.reported:
             return
         self.reported.add(statement.first)
@@ -297,14 +322,18 @@ class _Parse:
             span, text = lexeme.span, lexeme.text
         if len(machine.states) >= DEEPEST:
             machine.reports.append(
-                Diagnostic("E003", f"did not expect `{text}` here", span, source, f"more than {DEEPEST} levels deep")
+                Diagnostic(
+                    "E003", f"did not expect `{text}` here", span, source, f"more than {DEEPEST} levels deep"
+                )
             )
             return
         message = f"did not expect `{_short(text)}` here" if text else "did not expect the policy to end here"
         label = help = ""
         if len(machine.reports) < _EXPLAINED:
             before = self.lexemes[wrong - 1] if wrong > 0 else None
-            label, help = explain(machine, text, before, statement.height, body.kind, self.vocabulary.spellings)
+            label, help = explain(
+                machine, text, before, statement.height, body.kind, self.vocabulary.spellings
+            )
         machine.reports.append(Diagnostic("E003", message, span, source, label, help))
 
 
