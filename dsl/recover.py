@@ -137,7 +137,7 @@ class _Parse:
                 return outside
         next_at = self._next(body.kind, statement.first, at)
         wrong = min(at, next_at) if next_at > statement.first else at
-        self._report(statement, body, wrong, next_at)
+        self._report(statement, body, wrong, next_at, unfinished=wrong < at)
         if statement.first == at and self._as_meant(at):
             return at + 1
         machine.cut(statement.height)
@@ -202,9 +202,9 @@ class _Parse:
         block = self.braces[0]
         margin = self._lines.column(self._declaration_of(block))
         for index in range(first, at + 1):
-            if index > block and self._starts(index, "policy") and self._lines.first(index):
-                if self._lines.column(index) <= margin:
-                    return index
+            begins = index > block and self._starts(index, "policy") and self._lines.first(index)
+            if begins and self._lines.column(index) <= margin:
+                return index
         return None
 
     def _declaration_of(self, brace: int) -> int:
@@ -302,7 +302,9 @@ class _Parse:
 
     # ---- words -----------------------------------------------------------------------------------
 
-    def _report(self, statement: _Statement, body: Body, wrong: int, next_at: int) -> None:
+    def _report(
+        self, statement: _Statement, body: Body, wrong: int, next_at: int, *, unfinished: bool = False
+    ) -> None:
         """Report lexeme `wrong`, unless the statement has its report already."""
         machine = self.machine
         broken = any(
@@ -329,7 +331,9 @@ class _Parse:
             return
         message = f"did not expect `{_short(text)}` here" if text else "did not expect the policy to end here"
         label = help = ""
-        if len(machine.reports) < _EXPLAINED:
+        if unfinished:  # its words were taken for names of the statement before
+            label = "the statement before this is not finished"
+        elif len(machine.reports) < _EXPLAINED:
             before = self.lexemes[wrong - 1] if wrong > 0 else None
             label, help = explain(
                 machine, text, before, statement.height, body.kind, self.vocabulary.spellings
