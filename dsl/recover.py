@@ -131,9 +131,9 @@ class _Parse:
         body = machine.values[statement.height - 1]
         assert isinstance(body, Body)
         if body.kind != "policy":
-            outside = self._left_open(statement.first, at)
+            outside = self._left_open(body.kind, statement.first, at)
             if outside is not None:
-                self._close(statement.height)
+                self._close()
                 return outside
         next_at = self._next(body.kind, statement.first, at)
         wrong = min(at, next_at) if next_at > statement.first else at
@@ -163,7 +163,7 @@ class _Parse:
         while not machine.finish():
             statement = self.open[-1]
             if self.braces:
-                self._close(statement.height)
+                self._close()
             else:
                 body = machine.values[statement.height - 1]
                 assert isinstance(body, Body)
@@ -171,14 +171,12 @@ class _Parse:
                 machine.cut(statement.height)
             machine.settle()
 
-    def _close(self, height: int) -> None:
-        """Report the innermost open brace and go on as if it were closed here."""
+    def _close(self) -> None:
+        """Report the open brace and go on as if the block were closed here."""
         machine = self.machine
-        while self.braces and machine.body is None and self.open[-1].height > height:
-            self.open.pop()
-        machine.cut(height)
-        brace = self.braces[0]
-        opener = self.lexemes[brace]
+        bodies = [at for at, value in enumerate(machine.values) if isinstance(value, Body)]
+        machine.cut(bodies[-1] + 1)
+        opener = self.lexemes[self.braces[0]]
         machine.reports.append(
             Diagnostic(
                 "E002",
@@ -189,23 +187,36 @@ class _Parse:
                 "close it with `}`",
             )
         )
-        closing = Lexeme("RBRACE", "}", opener.end, opener.end)
-        closed = machine.feed("RBRACE", closing)
-        assert closed, "a body can always be closed"
         self.braces.clear()
+        machine.feed("RBRACE", Lexeme("RBRACE", "}", opener.end, opener.end))
         machine.settle()
 
-    def _left_open(self, first: int, at: int) -> int | None:
+    def _left_open(self, kind: str, first: int, at: int) -> int | None:
         """Return the lexeme in first..at at which a declaration begins, if the block was left open."""
         if not self.braces:
             return None
         block = self.braces[0]
         margin = self._lines.column(self._declaration_of(block))
         for index in range(first, at + 1):
-            begins = index > block and self._starts(index, "policy") and self._lines.first(index)
-            if begins and self._lines.column(index) <= margin:
+            outdented = index > block and self._lines.first(index) and self._lines.column(index) <= margin
+            if outdented and (self._starts(index, "policy") or self._meant(index, kind)):
                 return index
         return None
+
+    def _meant(self, at: int, kind: str) -> bool:
+        """True if the word is a misspelt declaration rather than a misspelt clause of such a body."""
+        if self.lexemes[at].kind != "WORD" or not self._may_start(at):
+            return False
+        declarations, clauses = (
+            [
+                self.vocabulary.spellings[symbol]
+                for symbol in self.vocabulary.starters[body]
+                if symbol != "NAME"
+            ]
+            for body in ("policy", kind)
+        )
+        found = closest(self.lexemes[at].text, declarations + clauses)
+        return found in declarations
 
     def _declaration_of(self, brace: int) -> int:
         return next((statement.first for statement in self.open if statement.first < brace), brace)
