@@ -188,7 +188,7 @@ class _Parse:
             )
         )
         self.braces.clear()
-        machine.feed("RBRACE", Lexeme("RBRACE", "}", opener.end, opener.end))
+        machine.feed("RBRACE", Lexeme("RBRACE", "}", machine.end, machine.end))
         machine.settle()
 
     def _left_open(self, kind: str, first: int, at: int) -> int | None:

@@ -16,6 +16,8 @@ def outline(document: Document) -> str:
 
 def _add(lines: list[str], node: object, label: str, depth: int, source: Source) -> None:
     indent = "  " * depth + (f"{label}: " if label else "")
+    if isinstance(node, Span):
+        return
     if isinstance(node, tuple):
         for item in node:
             _add(lines, item, label, depth, source)
@@ -29,5 +31,5 @@ def _add(lines: list[str], node: object, label: str, depth: int, source: Source)
         for field in fields(node):
             if field.name != "span":
                 _add(lines, getattr(node, field.name), field.name, depth + 1, source)
-    elif node is not None and node is not False and not isinstance(node, Span):
+    elif node is not None and node is not False:
         lines.append(f"{indent}{node!r}")
