@@ -7,6 +7,7 @@ helps: a statement begins a line, no further in than the one before it.  Layout 
 mistakes are reported, never what a policy means.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from ringfence.dsl.scan import Lexeme
 from ringfence.dsl.source import Span
 from ringfence.dsl.suggest import closest
 
+_INDENT = re.compile(r"[ \t]*")
 _EXPLAINED = 200  # reports beyond these are not read: they get no suggestion, so junk is refused quickly
 
 
@@ -365,12 +367,12 @@ class _Lines:
         self.lexemes = lexemes
 
     def first(self, at: int) -> bool:
-        """True if nothing but white space stands before the lexeme on its line."""
-        start = self.lexemes[at].start
-        return not self.text[self.text.rfind("\n", 0, start) + 1 : start].strip()
+        """True if the lexeme before stands on an earlier line."""
+        before = self.lexemes[at - 1].end if at else 0
+        return at == 0 or self.text.find("\n", before, self.lexemes[at].start) >= 0
 
     def column(self, at: int) -> int:
-        """Return the column of the first lexeme on the line of this one."""
-        start = self.lexemes[at].start
-        line = self.text.rfind("\n", 0, start) + 1
-        return len(self.text[line:start]) - len(self.text[line:start].lstrip(" \t"))
+        """Return how far the line on which the lexeme stands is indented."""
+        line = self.text.rfind("\n", 0, self.lexemes[at].start) + 1
+        indent = _INDENT.match(self.text, line)
+        return indent.end() - line if indent is not None else 0
