@@ -1,0 +1,53 @@
+"""Core conditions spelt in the words of the language again, for `explain` and for people who debug."""
+
+import json
+
+from ringfence.dsl.plan import Json
+
+_OPPOSITE = {"==": "!=", "in": "not in", "present": "is missing"}
+_FUNCTIONS = {"count": "size", "bytes": "size"}
+
+
+def spell(core: Json) -> str:
+    """Return a core condition as an author would write it."""
+    match core[0]:
+        case "always" | "true":
+            return "always"
+        case "false":
+            return "never"
+        case "and" | "or" as word:
+            return f" {word} ".join(_part(part) for part in core[1:])
+        case "not":
+            return _negated(core[1])
+        case "true?":
+            return _operand(core[1])
+        case "present":
+            return f"{_operand(core[1])} is present"
+        case "matches":
+            return f"{_operand(core[1])} matches /{core[2].replace('/', chr(92) + '/')}/"
+        case "every" | "some" as word:
+            return f"{word} {core[1]} in {_operand(core[2])} satisfies ({spell(core[3])})"
+    return f"{_operand(core[1])} {core[0]} {_operand(core[2])}"
+
+
+def _part(core: Json) -> str:
+    return f"({spell(core)})" if core[0] in ("and", "or") else spell(core)
+
+
+def _negated(core: Json) -> str:
+    if core[0] == "present":
+        return f"{_operand(core[1])} is missing"
+    if core[0] in _OPPOSITE:
+        return f"{_operand(core[1])} {_OPPOSITE[core[0]]} {_operand(core[2])}"
+    return f"not ({spell(core)})"
+
+
+def _operand(core: Json) -> str:
+    match core[0]:
+        case "const":
+            return json.dumps(core[1], ensure_ascii=False)
+        case "arg" | "var":
+            return str(core[1])
+        case "principal":
+            return f"principal.{core[1]}"
+    return f"{_FUNCTIONS.get(core[0], core[0])}({_operand(core[1])})"
