@@ -87,21 +87,18 @@ def desk(asked: Namespace) -> Iterator[Desk]:
 @contextmanager
 def opened(settings: Settings) -> Iterator[tuple[Store, EngineLoop]]:
     """Open the settings' store on a loop of its own."""
-    loop = EngineLoop()
+    store, loop = store_of(settings), EngineLoop()
     try:
-        store = store_of(settings)
         try:
             loop.submit(store.open()).result()
         except (OSError, RuntimeError) as error:
-            raise CommandError(
-                f"the store {settings.store} cannot be opened: {error}", help=_OTHER
-            ) from error
-        try:
-            yield store, loop
-        finally:
-            loop.submit(store.close()).result()
+            raise CommandError(f"the store cannot be opened: {error}", help=_OTHER) from error
+        yield store, loop
     finally:
-        loop.close()
+        try:
+            loop.submit(store.close()).result()
+        finally:
+            loop.close()
 
 
 def store_of(settings: Settings) -> Store:

@@ -35,7 +35,7 @@ def run(asked: Namespace, say: Say) -> int:
         )
     if say.json:
         say.data(
-            {"order": order.id, "run": order.run, "agent": order.agent, "by": order.by, "at_ns": order.at_ns}
+            {"id": order.id, "run": order.run, "agent": order.agent, "by": order.by, "at_ns": order.at_ns}
         )
         return FINE
     what = f"run {row.run}" if row else f"every run of agent {asked.agent}" if asked.agent else "every run"
