@@ -158,7 +158,7 @@ def atom(name: str) -> Json:
     return ["true?", ["arg", name]]
 
 
-@pytest.mark.parametrize(("a", "b"), product(THREE, THREE))
+@pytest.mark.parametrize(("a", "b"), list(product(THREE, THREE)))
 def test_and_and_or_follow_kleenes_tables_in_either_order(a: Truth, b: Truth) -> None:
     values = {"a": a, "b": b}
     both = False if False in (a, b) else None if None in (a, b) else True
@@ -217,7 +217,7 @@ def test_conditions_are_total(value: Json) -> None:
 TOTAL = [
     condition_of(text)
     for text in (
-        'table == "x" or limit < 5 and true'.replace(" and true", ""),
+        'table == "x" or limit < 5',
         "table in tables",
         "every c in columns satisfies (c in tables)",
         'some a in all satisfies (domain(a) == "x.example")',
