@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ringfence.dsl.canonical import canonical
-from ringfence.dsl.plan import Json, Plan
+from ringfence.dsl.plan import Json, Plan, Verdict
 from ringfence.engine.decision.decide import decide
 from ringfence.engine.decision.events import CallDecided, CallStarted, Stamped, body_of
 from ringfence.engine.decision.records import decided, facts_of
@@ -127,12 +127,16 @@ def _decided_again(plan: Plan, state: State, stamped: Stamped, event: CallDecide
 
 
 def _started_rightly(state: State, stamped: Stamped, event: CallStarted) -> Divergence | None:
-    """Say whether a call was started that the record does not allow, or that was started before."""
+    """Return a divergence if a call was started that had no allow left to use."""
     known = state.calls.get(event.call)
-    verdict = str(known.verdict) if known is not None and known.verdict is not None else None
-    if known is not None and verdict == "allow" and known.started_ns is None:
+    if known is None or known.verdict is not Verdict.ALLOW:
+        why = "it was not allowed"
+    elif known.started_ns is not None:
+        why = "its allow was used before"
+    elif not known.takes_place:
+        why = "its allow was given back"
+    else:
         return None
-    why = "not allowed" if verdict != "allow" else "its allow was used before"
     return Divergence(stamped.seq, event.call, ("started",), {"started": "yes"}, {"started": f"no: {why}"})
 
 

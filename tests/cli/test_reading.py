@@ -90,6 +90,35 @@ def test_a_question_is_shown_in_full_and_cannot_lie_about_itself(
     assert ticket["people"] == ["dana", "erin"] and ticket["arguments"] == TICKET.arguments
 
 
+def test_a_quorum_is_pending_until_enough_people_have_approved(
+    log: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("approve", "t-bbbbbbbb", "--because", "looks right")
+    assert "1 of 2 people" in told(capsys, *words, "--by", "dana", code=4)
+    assert data(capsys, *words, "--by", "erin")["status"] == "approved"
+    assert data(capsys, "approvals") == []
+
+
+def test_one_denial_is_enough(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "rejected" in told(capsys, "deny", "T-BBBBBBBB", "--by", "dana")
+    assert main(["approve", "T-BBBBBBBB", "--by", "erin"]) == 2
+    assert "rejected already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("who", "why"), [("alice", "no effect"), ("mallory", "not in the group")])
+def test_who_may_not_answer_is_refused_and_the_ticket_stays_open(
+    log: Path, capsys: pytest.CaptureFixture[str], who: str, why: str
+) -> None:
+    assert main(["approve", "T-BBBBBBBB", "--by", who]) == 2
+    assert why in capsys.readouterr().err
+    assert [ticket["status"] for ticket in data(capsys, "approvals")] == ["open"]
+
+
+def test_an_unknown_ticket_names_the_open_ones(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["approve", "T-NOTHERE0", "--by", "dana"]) == 1
+    assert "T-BBBBBBBB" in capsys.readouterr().err
+
+
 def test_verify_finds_a_log_intact_and_prints_a_head_that_holds(
     log: Path, capsys: pytest.CaptureFixture[str], whole_run: list[e.RunEvent]
 ) -> None:
