@@ -64,7 +64,7 @@ def test_show_tells_the_run_and_its_data_has_every_step(
     log: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = told(capsys, "show", "R-W")
-    assert "run R-WHOLE: agent main, user alice" in text
+    assert "R-WHOLE: agent main, user alice" in text
     assert "denied by send_email.allow at support.fence:5:3" in text
     document = data(capsys, "show", "R-W")
     assert document["run"]["status"] == "halted"
