@@ -39,8 +39,10 @@ class Source:
 
     @classmethod
     def read(cls, path: str | Path) -> "Source":
-        """Read a file as UTF-8; raise OSError or UnicodeDecodeError."""
-        return cls(str(path), Path(path).read_bytes().decode("utf-8"))
+        """Read a file as UTF-8; raise OSError.  A byte that is not UTF-8 stays in the text as a lone
+        surrogate, which the scanner refuses at its place.
+        """
+        return cls(str(path), Path(path).read_bytes().decode("utf-8", "surrogateescape"))
 
     @cached_property
     def _line_starts(self) -> list[int]:

@@ -519,7 +519,12 @@ Declaration = (
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One parsed policy file: its declarations in the order they were written."""
+    """One parsed policy file: its declarations in the order they were written.
+
+    `lost` holds the words of statements that could not be read: a name among them may well have been
+    declared there, so that its absence is not worth a second report.
+    """
 
     source: Source
     declarations: tuple[Declaration, ...]
+    lost: frozenset[str] = frozenset()

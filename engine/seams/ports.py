@@ -206,7 +206,9 @@ class Ticket:
     expires_ns: int | None
     status: TicketStatus = "open"
     answers: tuple[tuple[str, str, str | None], ...] = ()
-    """(who, `approve` or `reject`, why), in order; who counts once."""
+    """(who, `approve`, `reject` or `ignored`, why), in order; who counts once."""
+    edited: Mapping[str, Json] | None = None
+    """The arguments that the approver put in the place of the asked ones: the call is decided anew."""
 
 
 class TicketStore(Protocol):
