@@ -130,8 +130,10 @@ def naive(
                             continue
                         if value is None:
                             room, names = False, names | {f"{budget.reason}!key"}
-                        elif budget.id in full if wide else (
-                            past.taken(budget.id, str(value), budget.period_ns, now_ns) >= budget.limit
+                        elif (
+                            budget.id in full
+                            if wide
+                            else (past.taken(budget.id, str(value), budget.period_ns, now_ns) >= budget.limit)
                         ):
                             room, names = False, names | {budget.reason}
                             halt = halt or (budget.reason if budget.halts else None)
