@@ -143,7 +143,7 @@ def test_the_contract_of_sinks_catches_those_that_break_it(tmp_path: Path) -> No
     assert "test_writing_after_close_raises" in failed["TestSwallows"]
     assert len([name for name in failed["TestRepeats"] if "comes_again" in name]) == 3
     assert failed["TestForgets"] == ["test_a_big_batch_arrives_whole"]
-    assert failed["TestBuffers"] == ["test_what_it_returned_from_is_durable"]
+    assert "test_what_it_returned_from_is_durable" in failed["TestBuffers"]
 
 
 def _failed(output: str) -> dict[str, Sequence[str]]:
