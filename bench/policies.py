@@ -14,7 +14,7 @@ _PREDICATES = (
     ("region: text", "region in regions"),
     ("path: text", "path matches path_{k}"),
     ("names: list of text at most 20", "every name in names satisfies (name in names_{k})"),
-    ("body: text at most 20 KB", "size(body) <= 4096"),
+    ("body: text at most 20 KB", "size(body) <= 4 KB"),
     ("env: text", 'env != "prod"'),
 )
 """Parameter and predicate; a tool has the first three to all six."""
@@ -43,7 +43,7 @@ def _tool(number: int) -> list[str]:
         f"  takes {takes}, mode: text",
         f"  allow when {first}",
         *(f"  require check_{i}: {predicate}" for i, predicate in enumerate(rest)),
-        '  deny closed: mode == "closed"',
+        '  deny when mode == "closed"',
         "  rate 1000000 per hour for each workspace",
         "}",
         "",

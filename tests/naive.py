@@ -126,10 +126,10 @@ def naive(
                 for wide in (False, True):
                     for budget in tool.budgets if room or not wide else ():
                         value = scopes.get(str(budget.scope))
-                        if (budget.period_ns is not None and budget.scope != "run") is not wide:
-                            continue
                         if value is None:
                             room, names = False, names | {f"{budget.reason}!key"}
+                        elif (budget.period_ns is not None and budget.scope != "run") is not wide:
+                            continue
                         elif (
                             budget.id in full
                             if wide

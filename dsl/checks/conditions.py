@@ -247,15 +247,16 @@ class Lowering:
         return [node.kind, subject.core, part.core]
 
     def _presence(self, node: syntax.Presence) -> Json:
-        slot, core = self._slot(node.subject) if isinstance(node.subject, syntax.Path) else (None, None)
+        subject = node.subject
+        if not isinstance(subject, syntax.Path) or (
+            len(subject.parts) == 1 and subject.parts[0].text in self.variables
+        ):
+            self._clash(
+                "only a parameter can be present or missing", node.span, "", "name a parameter of the tool"
+            )
+            return FALSE
+        slot, core = self._slot(subject)
         if slot is None:
-            if not self.failed:
-                self._clash(
-                    "only a parameter can be present or missing",
-                    node.span,
-                    "",
-                    "name a parameter of the tool",
-                )
             return FALSE
         truth: Json = ["present", core] if slot.optional else TRUE
         return negate(truth) if node.missing else truth
@@ -402,7 +403,7 @@ class Lowering:
         slot = (self.slots or {}).get(first.text)
         if slot is None:
             self.failed = True
-            if first.text in self.variables:
+            if first.text in self.variables and rest:
                 return self._whole(Slot(first.text, UNKNOWN, False, "", first.span), None, rest)
             if not self.lenient and first.text not in self.draft.document.lost:
                 self._unknown_parameter(first)
@@ -442,7 +443,7 @@ class Lowering:
         if function is None:
             if name in LATER_FUNCTIONS:
                 self.draft.later(syntax.Later(name, node.function.span))
-            elif f"function {name}" not in self.draft.document.source.text:  # else its declaration is refused
+            elif not self._refused_function(name):
                 self.draft.unknown("E107", "function", node.function, FUNCTIONS)
             return _POISON
         arguments = [self.value(argument) for argument in node.arguments]
@@ -468,6 +469,14 @@ class Lowering:
             return _POISON
         operation, result = found
         return Typed([operation, arguments[0].core], result)
+
+    def _refused_function(self, name: str) -> bool:
+        """True if the policy declares this function, which is refused at its declaration."""
+        text = self.draft.document.source.text
+        return any(
+            isinstance(node, syntax.Later) and text[node.span.start : node.span.end].split()[-1:] == [name]
+            for node in self.draft.document.declarations
+        )
 
     # ---- types of pairs ----------------------------------------------------------------------------
 
