@@ -91,11 +91,20 @@ class Machine:
     def settle(self) -> None:
         """Finish what can only be finished: apply rules while nothing else is possible here."""
         while self.body is None:
-            choices = set(self.actions.values())
+            choices = {action for symbol, action in self.actions.items() if symbol.isupper()}
             rule = choices.pop() if len(choices) == 1 else None
             if not isinstance(rule, Reduction):
                 return
             self._reduce(rule)
+
+    def complete(self, following: str) -> bool:
+        """Finish the present statement as if terminal `following` came next; False if it is not complete."""
+        while self.body is None:
+            action = self.actions.get(following)
+            if not isinstance(action, Reduction):
+                return False
+            self._reduce(action)
+        return True
 
     def finish(self) -> bool:
         """Take the end of the text; return False if a statement is still open."""

@@ -77,6 +77,7 @@ class _Parse:
         self.braces: list[int] = []
         self.lost: set[str] = set()
         self.reported: set[int] = set()  # first lexemes of statements that have their report
+        self._headed: set[int] = set()
         self._lines = _Lines(machine.source.text, lexemes)
 
     # ---- forward ---------------------------------------------------------------------------------
@@ -116,6 +117,9 @@ class _Parse:
         """Report the statement around lexeme `at`, blank it, and return where to go on."""
         machine = self.machine
         machine.settle()
+        if machine.body is None and self._on_a_new_line(at):
+            # a statement that could end here did: the mistake is in the first word of the next one
+            machine.complete("RBRACE" if self.braces else "$END")
         if machine.body is not None:
             if self.step(at):
                 return at + 1
@@ -133,7 +137,7 @@ class _Parse:
                 return outside
         next_at = self._next(body.kind, statement.first, at)
         wrong = min(at, next_at) if next_at > statement.first else at
-        self._report(statement, body, wrong, next_at)
+        self._report(statement, body, wrong, next_at, unfinished=wrong < at)
         if statement.first == at and self._as_meant(at):
             return at + 1
         machine.cut(statement.height)
@@ -145,6 +149,12 @@ class _Parse:
         if body.kind == "policy" and self._head_again(statement.first, next_at):
             return self.braces[-1] + 1
         return next_at
+
+    def _on_a_new_line(self, at: int) -> bool:
+        lines, first = self._lines, self.open[-1].first
+        return (
+            first < at and lines.first(at) and lines.column(at) <= lines.column(first) and self._may_start(at)
+        )
 
     def end(self) -> None:
         """Take the end of the text: close what is open, report it once."""
@@ -192,9 +202,9 @@ class _Parse:
         block = self.braces[0]
         margin = self._lines.column(self._declaration_of(block))
         for index in range(first, at + 1):
-            if index > block and self._starts(index, "policy") and self._lines.first(index):
-                if self._lines.column(index) <= margin:
-                    return index
+            begins = index > block and self._starts(index, "policy") and self._lines.first(index)
+            if begins and self._lines.column(index) <= margin:
+                return index
         return None
 
     def _declaration_of(self, brace: int) -> int:
@@ -225,8 +235,9 @@ class _Parse:
         brace = next((at for at in range(first, end) if self.lexemes[at].kind == "LBRACE"), None)
         word = self.lexemes[first]
         keyword = self.vocabulary.words.get(word.text)
-        if brace is None or keyword is None or brace == first + 1:
+        if brace is None or keyword is None or brace == first + 1 or first in self._headed:
             return False
+        self._headed.add(first)
         height = len(self.machine.values)
         name = self.lexemes[first + 1]
         kind = "NAME" if name.kind == "WORD" else name.kind
@@ -291,7 +302,9 @@ class _Parse:
 
     # ---- words -----------------------------------------------------------------------------------
 
-    def _report(self, statement: _Statement, body: Body, wrong: int, next_at: int) -> None:
+    def _report(
+        self, statement: _Statement, body: Body, wrong: int, next_at: int, *, unfinished: bool = False
+    ) -> None:
         """Report lexeme `wrong`, unless the statement has its report already."""
         machine = self.machine
         broken = any(
@@ -318,7 +331,9 @@ class _Parse:
             return
         message = f"did not expect `{_short(text)}` here" if text else "did not expect the policy to end here"
         label = help = ""
-        if len(machine.reports) < _EXPLAINED:
+        if unfinished:  # its words were taken for names of the statement before
+            label = "the statement before this is not finished"
+        elif len(machine.reports) < _EXPLAINED:
             before = self.lexemes[wrong - 1] if wrong > 0 else None
             label, help = explain(
                 machine, text, before, statement.height, body.kind, self.vocabulary.spellings

@@ -48,7 +48,7 @@ class Guard:
         settings: Settings,
         opening: Opening,
         *,
-        replan: Callable[[str], Plan],
+        replan: Callable[[str, str], Plan],
         runs: Callable[["Guard"], Any] | None = None,
     ) -> None:
         self.plan = plan
@@ -266,6 +266,15 @@ class Guard:
     async def adeny(self, ticket_id: str, *, by: str, because: str | None = None) -> Ticket:
         """Like `deny`."""
         return await run_async(self._answering.answer(ticket_id, "reject", by=by, because=because))
+
+    def withdraw(self, run: Run, call: str, *, because: str) -> None:
+        """Take back the open questions of a call (its key), as the one who waits for it may; it never runs."""
+        with run.lock:
+            waiting = [slot for slot, one in run.held.items() if one.key == call]
+            held = [run.held.pop(slot) for slot in waiting]
+            self._asking.withdraw(run, call, because)
+            for one in held:
+                release(run, one, "withdrawn")
 
     def kill(self, run_id: str | None = None, *, agent: str | None = None, by: str | None = None) -> KillOrder:
         """Stop a run, an agent's runs, or (neither said) every run, in every process on this store."""

@@ -37,7 +37,7 @@ _TEXT_AT_MOST: Final = 500
 class Lifecycle:
     """The runs that this process lives."""
 
-    def __init__(self, plan: Plan, opening: Opening, replan: Callable[[str], Plan]) -> None:
+    def __init__(self, plan: Plan, opening: Opening, replan: Callable[[str, str], Plan]) -> None:
         self._plan = plan
         self._opening = opening
         self._replan = replan
@@ -97,6 +97,7 @@ class Lifecycle:
                     external_id=external_id,
                     resume_of=resume_of,
                     parent=around.id if around is not None else parent if isinstance(parent, str) else None,
+                    policy_file=self._plan.file,
                 )
             )
         except BaseException as error:  # fails closed: there is no run
@@ -250,7 +251,7 @@ class Lifecycle:
         first = stamped[0].event if stamped else None
         if not isinstance(first, RunStarted):
             raise EngineError(f"the record of the run `{run_id}` has no beginning", run=run_id)
-        plan = self._plan if first.policy_digest == self._plan.digest else self._replan(first.policy_text)
+        plan = self._plan if first.policy_digest == self._plan.digest else self._replan(first.policy_text, first.policy_file)
         if plan.digest != first.policy_digest:
             raise EngineError(
                 f"the policy of the run `{run_id}` cannot be made again from its record",

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 import aiosqlite
 
-from ringfence.engine.seams.errors import EngineError
+from ringfence.plugin import EngineError
 from ringfence.plugins.sqlite.faults import fault_of
 
 T = TypeVar("T")

@@ -8,8 +8,7 @@ same after ten calls and after ten thousand.
 import sqlite3
 from typing import Final
 
-from ringfence.engine.decision.calls import Charge, Refusal
-from ringfence.engine.seams.ports import Reservation
+from ringfence.plugin import Charge, Refusal, Reservation
 from ringfence.plugins.sqlite.connection import Door
 
 _NEVER: Final = 2**63 - 1
