@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from hashlib import sha256
+from typing import Literal, NamedTuple
 
+from ringfence.dsl.canonical import canonical, digest
 from ringfence.dsl.plan import Json, Obligations, Reason, Verdict
 
 
@@ -59,6 +61,30 @@ class ToolCall:
     """The parameter names in the bound tool's schema; None: not bound."""
 
 
+def call_digest(tool: str, arguments: Mapping[str, Json]) -> str:
+    """Return the digest that approvals and records bind to: of the tool's name and its arguments.
+
+    Raises:
+        ValueError: the arguments are no JSON values.
+    """
+    return digest([tool, dict(arguments)])
+
+
+def key_base(call: ToolCall) -> str:
+    """Return the part of the call key that is the same whenever the framework makes this call again.
+
+    The key is `BASE.ORDINAL`; `State.next_ordinal` counts.  Arguments that are no JSON values are left
+    out of it: such calls are denied, so all that a shared base costs is a higher ordinal.
+    """
+    try:
+        said = canonical(dict(call.arguments))
+    except (ValueError, TypeError, RecursionError):
+        said = b"unfit"  # fails closed: the call is decided (and denied) under a key of its own ordinal
+    parts = (call.task or call.call_id or "", call.tool)
+    named = b"|".join(part.encode("utf-8", "backslashreplace") for part in parts)
+    return sha256(named + b"|" + sha256(said).digest()).hexdigest()[:16]
+
+
 @dataclass(frozen=True, slots=True)
 class Charge:
     """One budget that a call will be charged to, under one key."""
@@ -75,7 +101,10 @@ class Charge:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A budget that had no room; `free_ns` nanoseconds until it has, None if never in this run."""
+    """A budget that had no room.  `free_ns`: nanoseconds until it has; None if no time can be said.
+
+    (It is a budget per run, the amount never fits, or reservations that are held fill it.)
+    """
 
     budget: str
     key: str
@@ -84,7 +113,10 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a decision rests on beside plan, state and call: gathered by the guard, recorded, reused by replay."""
+    """What a decision rests on beside plan, state and call.
+
+    Gathered by the guard, recorded with the decision, used again by replay.
+    """
 
     reserved: tuple[Refusal, ...] | None = None
     """The ledger's answer: empty if all wider budgets were reserved; None if it was not asked."""
@@ -94,9 +126,18 @@ class Facts:
     """Why the store, the ledger or a plugin could not answer; such a call is denied."""
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """Verdict, reasons and obligations for one call."""
+NO_FACTS = Facts()
+"""The ledger was not asked and nobody has approved."""
+
+RESERVED = Facts(reserved=())
+"""All wider budgets were reserved."""
+
+
+class Decision(NamedTuple):
+    """Verdict, reasons and obligations for one call.
+
+    A named tuple because one is made per call: a frozen dataclass of this width costs three times as much.
+    """
 
     verdict: Verdict
     reasons: tuple[Reason, ...]

@@ -35,6 +35,8 @@ class RunStarted:
     external_id: str | None
     resume_of: str | None
     parent: str | None
+    policy_file: str = "policy.fence"
+    """What the places of the policy's rules call it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,13 @@ class CallRequested:
     call_id: str | None
     task: str | None
     parent: str | None
+    attempt: str | None = None
+    """The framework's execution attempt of the task; tells a resume from a sibling that starts late."""
+    schema_names: tuple[str, ...] | None = None
+    """The parameter names in the bound tool's schema, sorted; None: not bound."""
+    withheld: str | None = None
+    """Why `arguments` are not the ones that were decided: `keyed` (audit minimal), `too large`,
+    `not JSON`.  Such a call is not replayable.  None: they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,22 +247,33 @@ RunEvent = (
 KINDS: Mapping[str, type[RunEvent]] = {member.kind: member for member in RunEvent.__args__}
 _FIELDS = {kind: tuple(f.name for f in fields(member)) for kind, member in KINDS.items()}
 _GETTERS = {kind: attrgetter(*names) for kind, names in _FIELDS.items()}
+_TUPLES = frozenset({"capabilities", "asks", "tickets", "schema_names"})
+_TIMES = frozenset({"expires_ns"})
+"""Moments in nanoseconds are beyond 2^53-1, which JSON cannot say: a body holds them as decimal text."""
 
 
 def body_of(event: RunEvent) -> dict[str, Json]:
-    """Return the event's body: its fields by name."""
+    """Return the event's body: its fields by name, as values that canonical JSON can say."""
     names = _FIELDS[event.kind]
     values = _GETTERS[event.kind](event)
-    return dict(zip(names, values, strict=True)) if len(names) > 1 else {names[0]: values}
+    body: dict[str, Json] = dict(zip(names, values, strict=True)) if len(names) > 1 else {names[0]: values}
+    if event.kind == "ApprovalAsked" and body["expires_ns"] is not None:
+        body["expires_ns"] = str(body["expires_ns"])
+    return body
 
 
 def event_of(kind: str, body: Mapping[str, Json]) -> RunEvent:
     """Rebuild an event from its body; raise KeyError for an unknown kind, TypeError for other fields."""
     make: Callable[..., RunEvent] = KINDS[kind]
-    return make(**{name: tuple(v) if name in _TUPLES else v for name, v in body.items()})
+    return make(**{name: _value_of(name, value) for name, value in body.items()})
 
 
-_TUPLES = frozenset({"capabilities", "asks", "tickets"})
+def _value_of(name: str, value: Json) -> Json:
+    if value is None:
+        return None
+    if name in _TUPLES:
+        return tuple(value)
+    return int(value) if name in _TIMES else value
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,3 +98,9 @@ class SettingsError(RingfenceError):
     """`ringfence.toml` or a `RINGFENCE_*` variable is wrong."""
 
     code = "settings"
+
+
+class ToolFailedError(RingfenceError):
+    """The body was stopped at its time bound, or had failed before the run was resumed."""
+
+    code = "failed"

@@ -32,7 +32,8 @@ class Entry:
     """One event as it is stored: header, body bytes, and its links in the chain of its run.
 
     `digest = sha256(salt || body)`, `hash = sha256(prev || header || digest)`, where header is the
-    canonical JSON of id, run, seq, kind, schema, at_ns, mono_ns.  `body` is None once purged.
+    canonical JSON of id, run, seq, kind, schema, at_ns, mono_ns (the times as strings of digits).
+    `body` is None once purged, and its salt with it empty.
     """
 
     run: str
@@ -124,7 +125,8 @@ class EventLog(Protocol):
 class Reservation:
     """All wider-than-run charges of one call: reserved together or not at all.
 
-    Reserving the same `id` again is the same reservation: it answers as before and charges nothing.
+    Reserving the same `id` again is the same reservation as long as it counts in a window: it answers
+    as before and charges nothing.  One that was refused or given back holds nothing and is asked anew.
     """
 
     id: str
@@ -148,6 +150,10 @@ class Ledger(Protocol):
         """Give a reservation back; unknown or already given back: nothing happens."""
         ...
 
+    async def settle(self, run: str, *, now_ns: int) -> None:
+        """Stamp all that the calls of a killed run still hold: their fate is unknown, so they are kept."""
+        ...
+
 
 @runtime_checkable
 class InlineLedger(Protocol):
@@ -163,6 +169,10 @@ class InlineLedger(Protocol):
 
     def refund_now(self, reservation_id: str) -> None:
         """Like `Ledger.refund`."""
+        ...
+
+    def settle_now(self, run: str, *, now_ns: int) -> None:
+        """Like `Ledger.settle`."""
         ...
 
 
@@ -196,7 +206,9 @@ class Ticket:
     expires_ns: int | None
     status: TicketStatus = "open"
     answers: tuple[tuple[str, str, str | None], ...] = ()
-    """(who, `approve` or `reject`, why), in order; who counts once."""
+    """(who, `approve`, `reject` or `ignored`, why), in order; who counts once."""
+    edited: Mapping[str, Json] | None = None
+    """The arguments that the approver put in the place of the asked ones: the call is decided anew."""
 
 
 class TicketStore(Protocol):
@@ -263,13 +275,35 @@ class Control(Protocol):
 class Store(Protocol):
     """What one store URL opens.  A store may leave out what it does not keep."""
 
-    url: str
-    durable: bool
-    """False for memory: it says so at start."""
-    events: EventLog | None
-    ledger: Ledger | None
-    tickets: TicketStore | None
-    control: Control | None
+    @property
+    def url(self) -> str:
+        """The URL that names it in the settings."""
+        ...
+
+    @property
+    def durable(self) -> bool:
+        """False for memory: it says so at start."""
+        ...
+
+    @property
+    def events(self) -> EventLog | None:
+        """The audit log."""
+        ...
+
+    @property
+    def ledger(self) -> Ledger | None:
+        """Budgets wider than a run; a guard uses it at once where it is an `InlineLedger` too."""
+        ...
+
+    @property
+    def tickets(self) -> TicketStore | None:
+        """Questions to people."""
+        ...
+
+    @property
+    def control(self) -> Control | None:
+        """Leases and kill orders."""
+        ...
 
     async def open(self) -> None:
         """Open or create; raise OSError or RuntimeError with a message that says how to mend."""

@@ -1,1 +1,53 @@
-"""For plugin authors and policy tests: contract classes, fakes, a pytest plugin."""
+"""For plugin authors and policy tests: contract classes, fakes, a pytest plugin.
+
+Names arrive when they are first used: pytest loads this package in every run of everyone who has
+Ringfence installed.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ringfence.testing.approvals import Answered, ApprovalBackendContract, FakeAnswers, question
+    from ringfence.testing.clock import FakeClock
+    from ringfence.testing.sinks import AuditSinkContract, event
+    from ringfence.testing.stores import (
+        ControlContract,
+        EventLogContract,
+        LedgerContract,
+        TicketStoreContract,
+    )
+
+__all__ = [
+    "Answered",
+    "ApprovalBackendContract",
+    "AuditSinkContract",
+    "ControlContract",
+    "EventLogContract",
+    "FakeAnswers",
+    "FakeClock",
+    "LedgerContract",
+    "TicketStoreContract",
+    "event",
+    "question",
+]
+
+_HOMES = {
+    "Answered": "approvals",
+    "ApprovalBackendContract": "approvals",
+    "AuditSinkContract": "sinks",
+    "ControlContract": "stores",
+    "EventLogContract": "stores",
+    "FakeAnswers": "approvals",
+    "FakeClock": "clock",
+    "LedgerContract": "stores",
+    "TicketStoreContract": "stores",
+    "event": "sinks",
+    "question": "approvals",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

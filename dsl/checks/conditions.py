@@ -1,0 +1,275 @@
+"""Stage `types`: every condition becomes typed core JSON, or a report at the exact word.
+
+The core form knows no policy names but those of parameters and attributes: sets and patterns stand in
+place, literals are canonical for what they are compared with, `!=` and `not in` are `not`, constant
+parts are folded.  Closures, digest and `explain` are all made from it.
+"""
+
+from dataclasses import dataclass
+
+from ringfence.dsl import syntax
+from ringfence.dsl.checks.fold import FALSE, TRUE, both, either, negate
+from ringfence.dsl.checks.guards import known_present
+from ringfence.dsl.checks.operands import BOOLEAN, Operands
+from ringfence.dsl.checks.pairs import Clash, Typed, a, agree, fold, never_part
+from ringfence.dsl.checks.regex import pattern_mistake
+from ringfence.dsl.plan import Json
+from ringfence.dsl.source import Span
+from ringfence.dsl.types import TEXTUAL, UNKNOWN
+
+DEEPEST = 40
+"""Conditions nest at most this deep: nobody reads deeper ones, and evaluation must not exhaust the stack."""
+
+_MIRRORED = {"==": "==", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
+
+
+@dataclass(slots=True)
+class Lowering(Operands):
+    """Lowers the conditions of one place."""
+
+    def condition(self, node: syntax.Expression) -> Json | None:
+        """Return the core form, or None if a mistake was met."""
+        core = self._truth(node)
+        return None if self.failed else core
+
+    def _truth(self, node: syntax.Expression) -> Json:
+        self.depth += 1
+        try:
+            if self.depth > DEEPEST:
+                self.report(
+                    "E003",
+                    "this condition is nested too deeply",
+                    node.span,
+                    f"more than {DEEPEST} levels",
+                    "split it into several clauses",
+                )
+                return FALSE
+            match node:
+                case syntax.Both():
+                    return both(self._operands(node.operands, True))
+                case syntax.Either():
+                    return either(self._operands(node.operands, False))
+                case syntax.Not():
+                    return negate(self._truth(node.operand))
+                case syntax.Compare():
+                    return self._compare(node)
+                case syntax.Membership():
+                    return self._membership(node)
+                case syntax.Matches():
+                    return self._matches(node)
+                case syntax.Affix():
+                    return self._affix(node)
+                case syntax.Presence():
+                    return self._presence(node)
+                case syntax.Quantified():
+                    return self._quantified(node)
+                case syntax.Constant() if isinstance(node.value, bool):
+                    return TRUE if node.value else FALSE
+                case syntax.Later():
+                    self.failed = True
+                    self.draft.later(node)
+                    return FALSE
+            value = self.value(node)
+            if not value.type.known:
+                return FALSE
+            if value.type != BOOLEAN:
+                self.clash(
+                    f"a condition is true or false; this is {a(value.type)}",
+                    node.span,
+                    "",
+                    "compare it with something, such as `== …`",
+                )
+                return FALSE
+            return ["true?", value.core]
+        finally:
+            self.depth -= 1
+
+    def _operands(self, operands: tuple[syntax.Expression, ...], truth: bool) -> list[Json]:
+        """Lower the parts of an `and` (or `or`), each knowing what the others guard."""
+        guarded = [known_present(operand, truth) for operand in operands]
+        outer = self.present
+        lowered = []
+        for index, operand in enumerate(operands):
+            others = (facts for at, facts in enumerate(guarded) if at != index)
+            self.present = outer.union(*others)
+            lowered.append(self._truth(operand))
+        self.present = outer
+        return lowered
+
+    def _compare(self, node: syntax.Compare) -> Json:
+        left, right = self.value(node.left), self.value(node.right)
+        if not (left.type.known and right.type.known):
+            return FALSE
+        operator, at = node.operator.text, node.operator.span
+        pair = self._agree(left, right, operator, at)
+        if pair is None:
+            return FALSE
+        left, right = pair
+        self._agents_known(node.left, node.right)
+        self._agents_known(node.right, node.left)
+        if left.constant and right.constant:
+            return TRUE if fold(operator, left.core[1], right.core[1]) else FALSE
+        if left.constant:
+            left, right, operator = right, left, _MIRRORED[operator]
+        if operator == "!=":
+            return negate(["==", left.core, right.core])
+        return [operator, left.core, right.core]
+
+    def _membership(self, node: syntax.Membership) -> Json:
+        left, right = self.value(node.left), self.value(node.right)
+        if not (left.type.known and right.type.known):
+            return FALSE
+        word = "not in" if node.negated else "in"
+        if left.type.is_list:
+            self.clash(
+                f"`{word}` asks for one value, and this is {a(left.type)}",
+                node.operator,
+                "",
+                "write `every x in … satisfies (x in …)`",
+            )
+            return FALSE
+        if not right.type.is_list:
+            self.clash(
+                f"`{word}` needs a list on its right",
+                node.operator,
+                f"this is {a(right.type)}",
+                "a text is searched with `contains`",
+            )
+            return FALSE
+        pair = self._agree(left, right, word, node.operator)
+        if pair is None:
+            return FALSE
+        left, right = pair
+        self._agents_known(node.left, node.right)
+        if right.constant and not right.core[1]:
+            core = FALSE
+        elif left.constant and right.constant:
+            core = TRUE if left.core[1] in right.core[1] else FALSE
+        elif right.constant:
+            core = ["in", left.core, ["const", _sorted(right.core[1])]]
+        else:
+            core = ["in", left.core, right.core]
+        return negate(core) if node.negated else core
+
+    def _matches(self, node: syntax.Matches) -> Json:
+        subject = self.value(node.subject)
+        if isinstance(node.pattern, syntax.Name):
+            named = self.draft.patterns.get(node.pattern.text)
+            if named is None:
+                self.draft.unknown("E104", "pattern", node.pattern, self.draft.patterns)
+                self.failed = True
+                return FALSE
+            text = named.pattern.text
+            self.failed |= pattern_mistake(text) is not None
+        else:
+            text = node.pattern.text
+            mistake = pattern_mistake(text)
+            if mistake:
+                self.report(
+                    "E130",
+                    f"this pattern cannot run in linear time: {mistake}",
+                    node.pattern.span,
+                    "not of RE2's dialect",
+                    "no look-around and no back-references",
+                )
+        if not subject.type.known:
+            return FALSE
+        if subject.type.is_list or subject.type.kind not in TEXTUAL:
+            at = self._word_between("matches", node.subject.span, node.pattern.span)
+            self.clash(f"`matches` needs a text, and this is {a(subject.type)}", at)
+            return FALSE
+        return ["matches", subject.core, text]
+
+    def _affix(self, node: syntax.Affix) -> Json:
+        subject, part = self.value(node.subject), self.value(node.part)
+        if not (subject.type.known and part.type.known):
+            return FALSE
+        if subject.type.is_list and node.kind == "contains":
+            if part.type.is_list:
+                self.clash("`contains` looks for one element", node.operator, f"this is {a(part.type)}")
+                return FALSE
+            pair = self._agree(part, subject, "contains", node.operator)
+            return FALSE if pair is None else ["in", pair[0].core, pair[1].core]
+        for side in (subject, part):
+            if side.type.is_list or side.type.kind not in TEXTUAL:
+                self.clash(f"`{node.kind}` needs a text, and this is {a(side.type)}", node.operator)
+                return FALSE
+        if part.constant and never_part(part.core[1], node.kind, subject.type.kind):
+            self.clash(
+                f"{a(subject.type)} has no capital letters there",
+                node.operator,
+                "this is never true",
+                f'write "{part.core[1].lower()}"',
+            )
+            return FALSE
+        return [node.kind, subject.core, part.core]
+
+    def _presence(self, node: syntax.Presence) -> Json:
+        subject = node.subject
+        if not isinstance(subject, syntax.Path) or (
+            len(subject.parts) == 1 and subject.parts[0].text in self.variables
+        ):
+            self.clash(
+                "only a parameter can be present or missing", node.span, "", "name a parameter of the tool"
+            )
+            return FALSE
+        slot, core = self.slot(subject)
+        if slot is None:
+            return FALSE
+        truth: Json = ["present", core] if slot.optional else TRUE
+        return negate(truth) if node.missing else truth
+
+    def _quantified(self, node: syntax.Quantified) -> Json:
+        domain = self.value(node.domain)
+        name = node.variable.text
+        if name in self.variables or name in (self.slots or {}) or name in self.draft.sets:
+            self.report(
+                "E115",
+                f"`{name}` already means something here",
+                node.variable.span,
+                "",
+                "choose another name",
+            )
+        element = domain.type.element if domain.type.is_list else UNKNOWN
+        if domain.type.known and not domain.type.is_list:
+            self.clash(
+                f"`{'every' if node.every else 'some'}` goes through a list",
+                node.domain.span,
+                f"this is {a(domain.type)}",
+            )
+        shadowed = self.variables.get(name)
+        self.variables[name] = element
+        body = self._truth(node.body)
+        if shadowed is None:
+            del self.variables[name]
+        else:
+            self.variables[name] = shadowed
+        return ["every" if node.every else "some", name, domain.core, body]
+
+    def _agree(self, left: Typed, right: Typed, word: str, at: Span) -> tuple[Typed, Typed] | None:
+        found = agree(left, right, word)
+        if isinstance(found, Clash):
+            self.clash(found.message, at, found.label, found.help)
+            return None
+        return found
+
+    def _agents_known(self, subject: syntax.Expression, literal: syntax.Expression) -> None:
+        """Report a literal that `principal.agent` is compared with and that names no agent."""
+        if not isinstance(subject, syntax.Path) or str(subject) != "principal.agent" or not self.draft.agents:
+            return
+        for item in literal.items if isinstance(literal, syntax.ListOf) else (literal,):
+            if (
+                isinstance(item, syntax.Constant)
+                and isinstance(item.value, str)
+                and item.value not in self.draft.agents
+            ):
+                self.failed = True
+                self.draft.unknown("E133", "agent", syntax.Name(item.value, item.span), self.draft.agents)
+
+    def _word_between(self, word: str, before: Span, after: Span) -> Span:
+        start = self.draft.document.source.text.find(word, before.end, after.start)
+        return Span(start, start + len(word)) if start >= 0 else before
+
+
+def _sorted(values: list[Json]) -> list[Json]:
+    return sorted(dict.fromkeys(values))

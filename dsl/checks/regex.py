@@ -1,0 +1,37 @@
+"""Patterns are RE2's, whatever else Python could run (LANGUAGE, "Patterns")."""
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import re2  # type: ignore[import-untyped]  # the binding ships no types
+
+_OPTIONS = re2.Options()
+_OPTIONS.log_errors = False
+_OPTIONS.max_mem = 1 << 20
+_OPTIONS.never_capture = True  # only whether it matches is asked
+
+
+@lru_cache(maxsize=4096)
+def pattern_mistake(text: str) -> str | None:
+    """Return why RE2 refuses a pattern, or None."""
+    try:
+        re2.compile(text, _OPTIONS)
+    except re2.error as error:
+        reason = error.args[0] if error.args else "not a pattern"
+        return reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
+    return None
+
+
+@lru_cache(maxsize=4096)
+def full_match(text: str) -> Callable[[str], bool]:
+    """Return a test whether a pattern matches a whole text: no line break before the end slips through.
+
+    `never_nl` stays off: it would let RE2 stop at a line break and call the rest matched.
+    """
+    matching = re2.compile(text, _OPTIONS).fullmatch
+
+    def test(subject: str) -> bool:
+        # Bytes spare the binding its table of character offsets, which nobody asks for here.
+        return matching(subject.encode()) is not None
+
+    return test

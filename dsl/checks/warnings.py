@@ -1,0 +1,190 @@
+"""Stage `checks`: what is legal and probably not meant (W201, W202, W203, W207, W209, W210, W211).
+
+What needs the whole policy is judged only where it has no error: a misspelt name must not come back
+as three warnings.
+"""
+
+from collections.abc import Iterator
+
+from ringfence.dsl import syntax
+from ringfence.dsl.checks.fold import TRUE
+from ringfence.dsl.checks.people import chain
+from ringfence.dsl.draft import Draft, RuleDraft, ToolDraft
+
+WIDE = frozenset({"external", "destructive", "code"})
+
+
+def check_each_tool(draft: Draft) -> None:
+    """Warn about what one tool alone shows."""
+    for name, tool in draft.tools.items():
+        nodes = tool.node.clauses
+        if not any(isinstance(node, syntax.Allow | syntax.Later) for node in nodes) and not tool.broken:
+            draft.report(
+                "W201",
+                f"tool `{name}` is never allowed",
+                tool.node.name.span,
+                "it has no `allow`",
+                "add `allow always` or `allow when …`, or remove the tool",
+            )
+        wide = tool.traits & WIDE
+        for node in nodes:
+            if isinstance(node, syntax.Allow) and node.condition is None and wide:
+                draft.report(
+                    "W202",
+                    f"`allow always` on a tool that is {', '.join(sorted(wide))}",
+                    node.span,
+                    "whatever its arguments",
+                    "say when: `allow when …`",
+                )
+
+
+def check_whole_policy(draft: Draft) -> None:
+    """Warn about what only the whole policy shows."""
+    if draft.failed:
+        return
+    _never_allowed(draft)
+    _rules(draft)
+    _capabilities(draft)
+    _asks_without_limit(draft)
+    for name, tool in draft.tools.items():
+        if tool.traits - {"read"} and _can_be_allowed(draft, name):
+            _unbounded(draft, name, tool)
+
+
+def _can_be_allowed(draft: Draft, name: str) -> bool:
+    return any(clause.effect == "allow" for clause in draft.clauses[name]) and not _always_denied(draft, name)
+
+
+def _always_denied(draft: Draft, name: str) -> bool:
+    return any(effect == "deny" and core == TRUE for effect, core in _effects(draft, name))
+
+
+def _effects(draft: Draft, name: str) -> Iterator[tuple[str, object]]:
+    """Yield the effect and core condition of every clause of a tool, rules across tools included."""
+    for clause in draft.clauses[name]:
+        yield clause.effect, clause.core
+    for rule, variant in draft.covering.get(name, ()):
+        clause = draft.rules[rule].variants[variant]
+        yield clause.effect, clause.core
+
+
+def _never_allowed(draft: Draft) -> None:
+    for name, tool in draft.tools.items():
+        has_allow = any(clause.effect == "allow" for clause in draft.clauses[name])
+        if has_allow and _always_denied(draft, name):
+            draft.report(
+                "W201",
+                f"tool `{name}` is never allowed",
+                tool.node.name.span,
+                "it is always denied",
+                "remove the tool, or the `deny` that has no condition",
+            )
+
+
+def _rules(draft: Draft) -> None:
+    """Warn about rules that cover nothing, or nothing that another rule does not decide already."""
+    everything: list[RuleDraft] = []
+    alike: dict[str, list[RuleDraft]] = {}
+    for name, rule in draft.rules.items():
+        if not rule.covers:
+            draft.report(
+                "W203",
+                f"rule `{name}` covers no tool",
+                rule.node.name.span,
+                "nothing to decide",
+                "remove it, or name the tools that it is meant for",
+            )
+        elif _unconditional(rule):
+            everything.append(rule)
+    for name, rule in draft.rules.items():
+        if not rule.covers:
+            continue
+        twins = (
+            alike.setdefault(f"{_effect(rule)} {rule.variants[0].core}", [])
+            if len(rule.variants) == 1
+            else []
+        )
+        wider = (other for other in everything if other is not rule and _decides_all(other, rule))
+        same = (other for other in twins if _effect(other) == _effect(rule))
+        for other in (*same, *wider):
+            if set(rule.covers) <= set(other.covers):
+                draft.report(
+                    "W203",
+                    f"rule `{name}` adds nothing to rule `{other.node.name.text}`",
+                    rule.node.name.span,
+                    "shadowed",
+                    "remove one of the two",
+                )
+                break
+        twins.append(rule)
+
+
+def _unconditional(rule: RuleDraft) -> bool:
+    return len(rule.variants) == 1 and bool(rule.variants[0].core == TRUE)
+
+
+def _effect(rule: RuleDraft) -> tuple[str, str | None]:
+    return rule.node.effect, rule.node.approver.text if rule.node.approver else None
+
+
+def _decides_all(other: RuleDraft, rule: RuleDraft) -> bool:
+    """True if an unconditional rule leaves nothing for `rule` to decide where both cover a tool."""
+    if _unconditional(rule):
+        return False  # two of them are twins, and only the second is reported
+    return other.node.effect == "deny" or _effect(other) == _effect(rule)
+
+
+def _capabilities(draft: Draft) -> None:
+    if not draft.agents:
+        return
+    held = {
+        name.text
+        for agent in draft.agents.values()
+        for clause in agent.clauses
+        if isinstance(clause, syntax.Holds)
+        for name in clause.capabilities
+    }
+    for node in draft.document.declarations:
+        if isinstance(node, syntax.Capability) and node.name.text not in held:
+            draft.report(
+                "W207",
+                f"capability `{node.name.text}` is held by nobody",
+                node.name.span,
+                "tools that need it do not exist for any agent",
+                "let an agent hold it, or remove it",
+            )
+
+
+def _asks_without_limit(draft: Draft) -> None:
+    used = [clause.approver for clauses in draft.clauses.values() for clause in clauses if clause.approver]
+    used += [rule.node.approver for rule in draft.rules.values() if rule.node.approver]
+    for name in dict.fromkeys(name.text for name in used):
+        for node in chain(draft, name):
+            if not any(isinstance(clause, syntax.AnswerWithin) for clause in node.clauses):
+                draft.report(
+                    "W209",
+                    f"approver `{node.name.text}` is asked without a time limit",
+                    node.name.span,
+                    "a ticket may stay open for ever",
+                    "add `answer within 15 minutes otherwise deny`",
+                )
+
+
+def _unbounded(draft: Draft, name: str, tool: ToolDraft) -> None:
+    asked = any(effect == "ask" for effect, _ in _effects(draft, name))
+    if "destructive" in tool.traits and not asked:
+        draft.report(
+            "W210",
+            f"tool `{name}` is destructive and nobody is asked",
+            tool.node.name.span,
+            "what it destroys is gone",
+            "add `ask APPROVER`",
+        )
+    elif not asked and not any(isinstance(node, syntax.Rate) for node in tool.node.clauses):
+        draft.report(
+            "W211",
+            f"tool `{name}` does more than read and nothing bounds it",
+            tool.node.name.span,
+            "no rate and no ask",
+            "add `rate 10 per hour`",
+        )

@@ -1,0 +1,338 @@
+"""From core conditions to closures with three values.
+
+Atoms catch every exception and give None: what cannot be decided counts against the caller, whichever
+effect the clause has (law 3).  The shapes that policies are mostly made of have closures of their own,
+because one decision runs several of them; everything else goes through `operand`.
+"""
+
+from collections.abc import Callable
+from operator import ge, gt, le, lt
+from typing import Any
+
+from ringfence.dsl.checks.regex import full_match
+from ringfence.dsl.compile.addresses import domain_of, emails_in, host_of, urls_in
+from ringfence.dsl.plan import Condition, Json, Scope, Truth
+
+Operand = Callable[[Scope], Json]
+"""Gives a value, or raises: the atom around it turns that into *undecided*."""
+
+
+def condition(core: Json) -> Condition:
+    """Return the closure of a core condition; it is total."""
+    return _CONDITIONS[core[0]](core)
+
+
+def _true(core: Json) -> Condition:
+    return lambda scope: True
+
+
+def _false(core: Json) -> Condition:
+    return lambda scope: False
+
+
+def _not(core: Json) -> Condition:
+    inner = condition(core[1])
+
+    def negation(scope: Scope) -> Truth:
+        truth = inner(scope)
+        return None if truth is None else not truth
+
+    return negation
+
+
+def _and(core: Json) -> Condition:
+    parts = tuple(condition(part) for part in core[1:])
+    if len(parts) == 2:
+        first, second = parts
+
+        def both(scope: Scope) -> Truth:
+            one = first(scope)
+            if one is False:
+                return False
+            other = second(scope)
+            return other if one is True or other is False else None
+
+        return both
+
+    def all_of(scope: Scope) -> Truth:
+        truth: Truth = True
+        for part in parts:
+            one = part(scope)
+            if one is False:
+                return False
+            if one is None:
+                truth = None
+        return truth
+
+    return all_of
+
+
+def _or(core: Json) -> Condition:
+    parts = tuple(condition(part) for part in core[1:])
+
+    def any_of(scope: Scope) -> Truth:
+        truth: Truth = False
+        for part in parts:
+            one = part(scope)
+            if one is True:
+                return True
+            if one is None:
+                truth = None
+        return truth
+
+    return any_of
+
+
+def _boolean(core: Json) -> Condition:
+    value = operand(core[1])
+
+    def is_true(scope: Scope) -> Truth:
+        try:
+            found = value(scope)
+        except Exception:  # fails closed: undecided counts against the caller
+            return None
+        return found if found is True or found is False else None
+
+    return is_true
+
+
+def _equal(core: Json) -> Condition:
+    left, right = core[1], core[2]
+    if left[0] == "arg" and right[0] == "const":
+        name, constant = left[1], right[1]
+
+        def argument_is(scope: Scope) -> Truth:
+            try:
+                return scope.arguments[name] == constant  # type: ignore[no-any-return]
+            except Exception:  # fails closed: undecided counts against the caller
+                return None
+
+        return argument_is
+    if left[0] == "arg" and right[0] == "principal":
+        name, attribute = left[1], right[1]
+
+        def argument_is_principals(scope: Scope) -> Truth:
+            try:
+                return scope.arguments[name] == scope.principal[attribute]  # type: ignore[no-any-return]
+            except Exception:  # fails closed: undecided counts against the caller
+                return None
+
+        return argument_is_principals
+    one, other = operand(left), operand(right)
+
+    def equal(scope: Scope) -> Truth:
+        try:
+            return one(scope) == other(scope)  # type: ignore[no-any-return]
+        except Exception:  # fails closed: undecided counts against the caller
+            return None
+
+    return equal
+
+
+def _ordered(operator: Callable[[Any, Any], bool]) -> Callable[[Json], Condition]:
+    def make(core: Json) -> Condition:
+        left, right = core[1], core[2]
+        if left[0] == "arg" and right[0] == "const":
+            name, constant = left[1], right[1]
+
+            def argument_ordered(scope: Scope) -> Truth:
+                try:
+                    return operator(scope.arguments[name], constant)
+                except Exception:  # fails closed: undecided counts against the caller
+                    return None
+
+            return argument_ordered
+        one, other = operand(left), operand(right)
+
+        def ordered(scope: Scope) -> Truth:
+            try:
+                return operator(one(scope), other(scope))
+            except Exception:  # fails closed: undecided counts against the caller
+                return None
+
+        return ordered
+
+    return make
+
+
+def _in(core: Json) -> Condition:
+    left, right = core[1], core[2]
+    if right[0] != "const":
+        one, other = operand(left), operand(right)
+
+        def among(scope: Scope) -> Truth:
+            try:
+                return one(scope) in other(scope)
+            except Exception:  # fails closed: undecided counts against the caller
+                return None
+
+        return among
+    values = frozenset(right[1])
+    if left[0] == "arg":
+        name = left[1]
+
+        def argument_in(scope: Scope) -> Truth:
+            try:
+                return scope.arguments[name] in values
+            except Exception:  # fails closed: undecided counts against the caller
+                return None
+
+        return argument_in
+    value = operand(left)
+
+    def within(scope: Scope) -> Truth:
+        try:
+            return value(scope) in values
+        except Exception:  # fails closed: undecided counts against the caller
+            return None
+
+    return within
+
+
+def _matches(core: Json) -> Condition:
+    value, matching = operand(core[1]), full_match(core[2])
+
+    def matches(scope: Scope) -> Truth:
+        try:
+            return matching(value(scope))
+        except Exception:  # fails closed: undecided counts against the caller
+            return None
+
+    return matches
+
+
+def _affix(test: Callable[[str, str], bool]) -> Callable[[Json], Condition]:
+    def make(core: Json) -> Condition:
+        value, part = operand(core[1]), operand(core[2])
+
+        def has_affix(scope: Scope) -> Truth:
+            try:
+                return test(value(scope), part(scope))
+            except Exception:  # fails closed: undecided counts against the caller
+                return None
+
+        return has_affix
+
+    return make
+
+
+def _present(core: Json) -> Condition:
+    kind, name = core[1]
+    if kind == "principal":
+        return lambda scope: name in scope.principal
+    return lambda scope: name in scope.arguments
+
+
+def _every(core: Json) -> Condition:
+    _, variable, domain, body = core
+    values = operand(domain)
+    if body[0] == "in" and body[1] == ["var", variable] and body[2][0] == "const":
+        among = frozenset(body[2][1])
+
+        def every_in(scope: Scope) -> Truth:
+            try:
+                elements = values(scope)
+                return among.issuperset(elements) if elements else None
+            except Exception:  # fails closed: undecided counts against the caller
+                return None
+
+        return every_in
+    satisfied = condition(body)
+
+    def every(scope: Scope) -> Truth:
+        try:
+            elements = values(scope)
+            # "For all" over nothing would be true and help the caller; it is undecided (law 3).
+            truth: Truth = True if elements else None
+            bound = scope.bound
+            for element in elements:
+                bound[variable] = element
+                one = satisfied(scope)
+                if one is False:
+                    return False
+                if one is None:
+                    truth = None
+        except Exception:  # fails closed: undecided counts against the caller
+            return None
+        return truth
+
+    return every
+
+
+def _some(core: Json) -> Condition:
+    _, variable, domain, body = core
+    values, satisfied = operand(domain), condition(body)
+
+    def some(scope: Scope) -> Truth:
+        truth: Truth = False
+        try:
+            bound = scope.bound
+            for element in values(scope):
+                bound[variable] = element
+                one = satisfied(scope)
+                if one is True:
+                    return True
+                if one is None:
+                    truth = None
+        except Exception:  # fails closed: undecided counts against the caller
+            return None
+        return truth
+
+    return some
+
+
+_CONDITIONS: dict[str, Callable[[Json], Condition]] = {
+    "true": _true,
+    "false": _false,
+    "not": _not,
+    "and": _and,
+    "or": _or,
+    "true?": _boolean,
+    "==": _equal,
+    "<": _ordered(lt),
+    "<=": _ordered(le),
+    ">": _ordered(gt),
+    ">=": _ordered(ge),
+    "in": _in,
+    "matches": _matches,
+    "starts with": _affix(str.startswith),
+    "ends with": _affix(str.endswith),
+    "contains": _affix(str.__contains__),
+    "present": _present,
+    "every": _every,
+    "some": _some,
+}
+
+
+def operand(core: Json) -> Operand:
+    """Return the closure of a core operand; it raises where there is no value."""
+    kind = core[0]
+    if kind == "const":
+        constant = core[1]
+        return lambda scope: constant
+    if kind == "arg":
+        name = core[1]
+        return lambda scope: scope.arguments[name]
+    if kind == "principal":
+        name = core[1]
+        return lambda scope: scope.principal[name]
+    if kind == "var":
+        name = core[1]
+        return lambda scope: scope.bound[name]
+    function, inner = _FUNCTIONS[kind], operand(core[1])
+    return lambda scope: function(inner(scope))
+
+
+def _bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
+
+
+_FUNCTIONS: dict[str, Callable[[Any], Json]] = {
+    "count": len,
+    "bytes": _bytes,
+    "lower": str.lower,
+    "host": host_of,
+    "domain": domain_of,
+    "urls": urls_in,
+    "emails": emails_in,
+}

@@ -1,0 +1,130 @@
+"""A policy on its way from syntax to plan: the document, what the stages found, what is wrong with it."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ringfence.dsl import syntax
+from ringfence.dsl.diagnostic import Diagnostic
+from ringfence.dsl.plan import Json
+from ringfence.dsl.source import Span
+from ringfence.dsl.suggest import did_you_mean
+from ringfence.dsl.types import Type
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A parameter of a tool, an attribute of the principal: something that a condition may name."""
+
+    name: str
+    type: Type
+    optional: bool
+    written: str
+    """The type as the author wrote it."""
+    span: Span
+
+
+@dataclass(slots=True)
+class ToolDraft:
+    """A tool with its names resolved."""
+
+    node: syntax.Tool
+    needs: tuple[str, ...] = ()
+    traits: frozenset[str] = frozenset()
+    slots: Mapping[str, Slot] | None = None
+    """None: no `takes`."""
+    broken: bool = False
+    """Some mistake stands in its `needs` or `takes`: what follows from them is not reported again."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClauseDraft:
+    """One effect under a condition, lowered; `core` is None where a mistake was reported."""
+
+    reason: str
+    effect: Literal["allow", "deny", "ask"]
+    core: Json | None
+    span: Span
+    because: str | None = None
+    approver: syntax.Name | None = None
+
+
+@dataclass(slots=True)
+class RuleDraft:
+    """A rule across tools: what it covers, and its condition per kind of covered tool."""
+
+    node: syntax.Rule
+    covers: tuple[str, ...]
+    broken: bool = False
+    variants: list[ClauseDraft] = field(default_factory=list)
+    """One clause per way in which covered tools type the parameters it names."""
+
+
+@dataclass(slots=True)
+class Draft:
+    """What the stages read and fill in, in the order of `ringfence.dsl.load.STAGES`."""
+
+    document: syntax.Document
+    found: list[Diagnostic] = field(default_factory=list)
+    capabilities: dict[str, frozenset[str]] = field(default_factory=dict)
+    sets: dict[str, syntax.SetOf] = field(default_factory=dict)
+    patterns: dict[str, syntax.PatternOf] = field(default_factory=dict)
+    principal: dict[str, Slot] = field(default_factory=dict)
+    approvers: dict[str, syntax.Approver] = field(default_factory=dict)
+    agents: dict[str, syntax.Agent] = field(default_factory=dict)
+    tools: dict[str, ToolDraft] = field(default_factory=dict)
+    rules: dict[str, RuleDraft] = field(default_factory=dict)
+    responses: list[syntax.Responses] = field(default_factory=list)
+    header: syntax.PolicyHeader | None = None
+    clauses: dict[str, list[ClauseDraft]] = field(default_factory=dict)
+    """Tool -> its own clauses in source order; rules across tools are not among them."""
+    covering: dict[str, list[tuple[str, int]]] = field(default_factory=dict)
+    """Tool -> the rules that cover it, each with the index of its variant."""
+    _seen: set[tuple[str, Span]] = field(default_factory=set)
+    _unread: tuple[Span, ...] = ()
+
+    def __post_init__(self) -> None:
+        self._unread = tuple(report.span for report in self.found if report.is_error)
+
+    def report(self, code: str, message: str, span: Span, label: str = "", help: str = "") -> None:
+        """Add a diagnostic; the same code at the same place is said once."""
+        if (code, span) not in self._seen:
+            self._seen.add((code, span))
+            self.found.append(Diagnostic(code, message, span, self.document.source, label, help))
+
+    def unknown(self, code: str, kind: str, name: syntax.Name, candidates: Iterable[str]) -> None:
+        """Report a name that nothing declares, unless its declaration is itself in an unread statement."""
+        if name.text in self.document.lost:
+            return
+        known = list(candidates)
+        help = did_you_mean(name.text, known)
+        if not help and 0 < len(known) <= 8:
+            help = "known here: " + ", ".join(f"`{word}`" for word in sorted(known))
+        elif not help and not known:
+            help = f"declare it: `{kind} {name.text} …`"
+        self.report(code, f"unknown {kind} `{name.text}`", name.span, f"no {kind} has this name", help)
+
+    def duplicate(self, kind: str, name: str, second: Span) -> None:
+        """Report the second of two declarations with one name."""
+        self.report(
+            "E115", f"{kind} `{name}` is declared twice", second, "the second one", "remove or rename one"
+        )
+
+    def later(self, node: syntax.Later) -> None:
+        """Refuse what this version parses but does not enforce."""
+        self.report(
+            "E190",
+            f"`{node.construct}` is not enforced by this version",
+            node.span,
+            "would be ignored, so the policy is refused",
+            "remove it, or use a version of ringfence that enforces it",
+        )
+
+    def unread(self, span: Span) -> bool:
+        """True if a statement inside `span` could not be read, so something declared there may be lost."""
+        return any(span.start <= place.start < span.end for place in self._unread)
+
+    @property
+    def failed(self) -> bool:
+        """True if some error was reported."""
+        return any(report.is_error for report in self.found)

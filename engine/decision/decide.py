@@ -1,0 +1,359 @@
+"""Decide one tool call from a plan, a state, the call and facts: pure and total.
+
+`assess` makes steps 1 to 5 of a decision and checks the budgets of the run; the guard then reserves the
+wider budgets it names, and `conclude` folds the ledger's answer in.  `decide` is both, with recorded facts.
+
+Order: is the run live; is the tool declared and held; do the arguments fit; has the host said what the
+clauses name; denies; asks; allows; the limits of the run; budgets.  All that can be checked is checked and
+all reasons are recorded, except that a call of an unknown tool is asked nothing more, arguments that do not
+fit are shown to no condition, and a call that is denied already is charged nothing, so its budgets are not
+asked.
+
+Limits of the run (`AGENT.calls`, `AGENT.requests`) are met only by a call that would pass otherwise: the one
+that would be number n+1 is denied and halts the run.  A denial too many halts the run beside its own reasons.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from ringfence.dsl.plan import Json, Obligations, Plan, Reason, Scope, ToolPlan, UnfitError, Verdict
+from ringfence.engine.decision.arguments import canonical_arguments
+from ringfence.engine.decision.calls import Charge, Decision, Facts, Refusal, ToolCall
+from ringfence.engine.decision.prepared import Prepared, PreparedClause, charge_of, refusal_reason
+from ringfence.engine.decision.state import State
+
+_NO_OBLIGATIONS = Obligations()
+_UNKNOWN, _DENY, _ASK, _ALLOW = Verdict.UNKNOWN, Verdict.DENY, Verdict.ASK, Verdict.ALLOW
+
+
+class Assessment:
+    """Everything about a call but the ledger's answer.
+
+    `wider` are the charges to reserve, in the fixed order (budget, key), before `conclude`; empty: none.
+    """
+
+    __slots__ = (
+        "arguments",
+        "asks",
+        "charges",
+        "denial_halts",
+        "halt",
+        "obligations",
+        "prepared",
+        "reasons",
+        "shadow",
+        "verdict",
+        "wider",
+    )
+
+    def __init__(self, arguments: Mapping[str, Json]) -> None:
+        self.verdict = _ALLOW
+        self.reasons: list[Reason] = []
+        self.arguments = arguments
+        self.obligations = _NO_OBLIGATIONS
+        self.charges: tuple[Charge, ...] = ()
+        self.wider: tuple[Charge, ...] = ()
+        self.asks: tuple[str, ...] = ()
+        self.halt: Reason | None = None
+        self.shadow: list[Reason] | None = None
+        self.denial_halts: Reason | None = None
+        """The reason that halts the run if this call is denied."""
+        self.prepared: Prepared | None = None
+
+
+def decide(
+    plan: Plan, state: State, call: ToolCall, facts: Facts, *, now_ns: int, key: str | None = None
+) -> Decision:
+    """Decide one tool call; pure and total.
+
+    Verdicts combine by minimum.  A condition that cannot be decided counts against the caller, so a broken
+    `deny` never opens the door.
+
+    Args:
+        now_ns: The engine's clock, never before `state.latest_ns`, as it will be recorded.
+        key: The call's key; with it, a call that holds its reservation already is not charged again.
+    Returns:
+        The decision with one reason per rule that spoke, in the order of the steps and then of the source.
+    """
+    return conclude(assess(plan, state, call, facts, now_ns=now_ns, key=key), facts)
+
+
+def assess(
+    plan: Plan, state: State, call: ToolCall, facts: Facts, *, now_ns: int, key: str | None = None
+) -> Assessment:
+    """Make steps 1 to 5 and check the budgets of the run; total: what breaks denies."""
+    result = Assessment(call.arguments)
+    try:
+        _assess(result, plan, state, call, facts, now_ns, key)
+    except Exception as error:  # SECURITY: fails closed; whatever broke, the call is denied
+        _break(result, error)
+    return result
+
+
+def _break(result: Assessment, error: Exception) -> None:
+    if result.verdict > _DENY:
+        result.verdict = _DENY
+    result.reasons.append(Reason("engine!error", "deny", None, None, type(error).__name__))
+    result.charges = result.wider = ()
+
+
+def _assess(
+    result: Assessment,
+    plan: Plan,
+    state: State,
+    call: ToolCall,
+    facts: Facts,
+    now_ns: int,
+    key: str | None,
+) -> None:
+    agent = state.agent
+    reasons = result.reasons
+
+    # 1. Is the run live?
+    if state.halted is not None:
+        result.verdict = _DENY
+        reasons.append(state.halted)
+    elif state.status in ("halted", "done", "failed"):
+        result.verdict = _DENY
+        reasons.append(Reason("engine!error", "deny", None, None, "the run has ended"))
+    elif agent is not None:
+        if agent.denials is not None and state.denials >= agent.denials.at_most:
+            denials = agent.denials
+            result.denial_halts = Reason(denials.reason, "halt", denials.place)
+        if state.deadline_ns is not None and agent.stop is not None:
+            remaining_ns = state.remaining_ns(now_ns)
+            if remaining_ns is not None and remaining_ns <= 0:
+                _halt(result, Reason(agent.stop.reason, "halt", agent.stop.place))
+
+    # 2. Is the tool declared, and held?
+    tool = plan.by_bound_name.get(call.tool)
+    if tool is None:
+        result.verdict = _UNKNOWN
+        reasons.append(Reason("unknown", "unknown", None, None, f"no tool {call.tool[:60]!r}"))
+        return
+    prepared = state.prepared.get(call.tool)
+    if prepared is None or prepared.tool is not tool:
+        prepared = state.prepared[call.tool] = Prepared(tool, state)
+    result.prepared = prepared
+    result.obligations = tool.obligations
+    if prepared.unheld is not None:
+        result.verdict = _UNKNOWN
+        reasons.append(prepared.unheld)
+        return
+
+    # 3. Do the arguments fit?  Has the host said what the clauses name?
+    fit = _fit(result, prepared, tool, call)
+    if prepared.missing:
+        result.verdict = _DENY
+        reasons.extend(prepared.missing)
+
+    # 4 and 5. The clauses.
+    if fit:
+        _ask_clauses(result, plan, state, prepared, facts)
+
+    # The limits that only a call which would pass can meet.  6. The budgets.
+    known = state.calls.get(key) if key is not None else None
+    if result.verdict >= _ASK and agent is not None:
+        calls, requests = agent.calls, agent.requests
+        if (
+            calls is not None
+            and state.places_taken >= calls.at_most
+            and not (known is not None and known.takes_place and known.started_ns is None)
+        ):
+            _halt(result, Reason(calls.reason, "halt", calls.place))
+        elif requests is not None and result.verdict is _ASK:
+            asked = known.approvers_asked if known is not None else ()
+            more = sum(1 for approver in result.asks if approver not in asked)
+            if state.requests + more > requests.at_most:
+                _halt(result, Reason(requests.reason, "halt", requests.place))
+    if result.verdict >= _ASK and not (known is not None and known.holds):
+        _charge(result, state, prepared, now_ns)
+
+
+def _halt(result: Assessment, reason: Reason) -> None:
+    result.verdict = min(result.verdict, _DENY)
+    result.reasons.append(reason)
+    if result.halt is None:
+        result.halt = reason
+
+
+def _fit(result: Assessment, prepared: Prepared, tool: ToolPlan, call: ToolCall) -> bool:
+    try:
+        result.arguments = canonical_arguments(tool, call.arguments, call.schema_names)
+    except UnfitError as error:
+        detail = str(error)
+    except Exception as error:  # fails closed: what cannot be canonicalised does not fit
+        detail = f"could not be canonicalised ({type(error).__name__})"
+    else:
+        return True
+    result.verdict = _DENY
+    result.reasons.append(Reason(prepared.bad, "deny", tool.place, None, detail))
+    return False
+
+
+def _ask_clauses(result: Assessment, plan: Plan, state: State, prepared: Prepared, facts: Facts) -> None:
+    scope = Scope(result.arguments, state.principal)
+    reasons = result.reasons
+    for clause in prepared.denies:
+        condition = clause.condition
+        truth = True if condition is None else condition(scope)
+        if truth is not False:
+            reason = clause.spoken if truth is True else clause.undecided
+            if clause.shadow:
+                _shadow(result, reason)
+            else:
+                result.verdict = _DENY
+                reasons.append(reason)
+    if prepared.asks:
+        _ask_people(result, plan, state, prepared.asks, scope, facts)
+    allowed = False
+    undecided: list[Reason] = []
+    for clause in prepared.allows:
+        condition = clause.condition
+        truth = True if condition is None else condition(scope)
+        if truth is True:
+            if clause.shadow:
+                _shadow(result, clause.spoken)
+            else:
+                allowed = True
+                reasons.append(clause.spoken)
+        elif truth is not False and not clause.shadow:
+            undecided.append(clause.undecided)
+    for reason in undecided:
+        reasons.append(reason if allowed else replace(reason, effect="deny"))
+    if not allowed:
+        result.verdict = _DENY
+        if not undecided:
+            reasons.append(prepared.closed)
+
+
+def _ask_people(
+    result: Assessment,
+    plan: Plan,
+    state: State,
+    clauses: tuple[PreparedClause, ...],
+    scope: Scope,
+    facts: Facts,
+) -> None:
+    asks: list[str] = []
+    for clause in clauses:
+        condition = clause.condition
+        truth = True if condition is None else condition(scope)
+        if truth is False:
+            continue
+        reason = clause.spoken if truth is True else clause.undecided
+        if clause.shadow:
+            _shadow(result, reason)
+            continue
+        result.reasons.append(reason)
+        approver = clause.approver
+        if approver is None or approver not in plan.approvers:
+            result.verdict = _DENY  # fails closed: nobody can be asked
+        elif approver not in asks and not _has_approved(plan, state, approver, facts.approved_by):
+            asks.append(approver)
+    if asks:
+        result.asks = tuple(asks)
+        if result.verdict > _ASK:
+            result.verdict = _ASK
+
+
+def _has_approved(plan: Plan, state: State, name: str, approved_by: Mapping[str, tuple[str, ...]]) -> bool:
+    """Say whether enough different people of this approver, or of one it passes on to, have approved."""
+    if not approved_by:
+        return False
+    seen: set[str] = set()
+    following: str | None = name
+    while following is not None and following not in seen:
+        seen.add(following)
+        approver = plan.approvers.get(following)
+        if approver is None:
+            return False
+        people = set(approved_by.get(following, ()))
+        if approver.never_requester:
+            people.discard(state.principal.get("user", ""))
+        if len(people) >= max(approver.quorum, 1):
+            return True
+        following = approver.otherwise_ask
+    return False
+
+
+def _shadow(result: Assessment, reason: Reason) -> None:
+    if result.shadow is None:
+        result.shadow = []
+    result.shadow.append(reason)
+
+
+def _charge(result: Assessment, state: State, prepared: Prepared, now_ns: int) -> None:
+    """Find what the call is charged, and check what the run's own budgets have left."""
+    charges: list[Charge] = []
+    wider: list[Charge] = []
+    for entry in prepared.budgets:
+        charge = entry.charge if entry.parameter is None else charge_of(entry, result.arguments)
+        if charge is None:
+            result.verdict = _DENY
+            result.reasons.append(entry.no_key)
+            continue
+        charges.append(charge)
+        if not entry.run_wide:
+            wider.append(charge)
+            continue
+        window = state.windows.get((charge.budget, charge.key))
+        full = (
+            charge.amount > charge.limit or charge.limit <= 0
+            if window is None
+            else not window.has_room(charge.amount, charge.limit, charge.period_ns, now_ns=now_ns)
+        )
+        if full:
+            if entry.budget.halts:
+                _halt(result, entry.full_halts)
+            else:
+                result.verdict = _DENY
+                result.reasons.append(entry.full)
+    if len(wider) > 1:
+        wider.sort(key=lambda charge: (charge.budget, charge.key))
+    if result.verdict >= _ASK:
+        result.charges = tuple(charges)
+        result.wider = tuple(wider)
+
+
+def conclude(assessment: Assessment, facts: Facts) -> Decision:
+    """Fold the ledger's answer into an assessment; pure and total, and leaves the assessment as it was."""
+    verdict = assessment.verdict
+    reasons = assessment.reasons
+    halt = assessment.halt
+    charges = assessment.charges
+    if facts.failed is not None or (assessment.wider and facts.reserved != ()):
+        reasons = list(reasons)
+        if facts.failed is not None:
+            reasons.append(Reason("engine!error", "deny", None, None, facts.failed))
+        elif facts.reserved is None:
+            reasons.append(Reason("engine!error", "deny", None, None, "the ledger was not asked"))
+        else:
+            for refusal in facts.reserved:
+                reason, halts = _refused(assessment, refusal)
+                reasons.append(reason)
+                if halts and halt is None:
+                    halt = reason
+        verdict = min(verdict, _DENY)
+    if verdict <= _DENY:
+        charges = ()
+        if assessment.denial_halts is not None:
+            reasons = [*reasons, assessment.denial_halts]
+            if halt is None:
+                halt = assessment.denial_halts
+    return Decision(
+        verdict,
+        tuple(reasons),
+        assessment.arguments,
+        assessment.obligations,
+        charges,
+        assessment.asks if verdict is _ASK else (),
+        halt,
+        () if assessment.shadow is None else tuple(assessment.shadow),
+    )
+
+
+def _refused(assessment: Assessment, refusal: Refusal) -> tuple[Reason, bool]:
+    if assessment.prepared is None:
+        return Reason("engine!error", "deny", None, None, "the ledger refused an unknown budget"), False
+    return refusal_reason(assessment.prepared, refusal)

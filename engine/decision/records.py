@@ -1,0 +1,106 @@
+"""Calls, decisions and facts as the records that events hold, and back.
+
+The guard writes events with these, and replay reads them with the same: so a decision that is made again
+from a record can be compared with the recorded one, field by field.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from ringfence.dsl.canonical import canonical
+from ringfence.dsl.plan import Json, Reason
+from ringfence.engine.decision.calls import Charge, Decision, Facts, Refusal, ToolCall, call_digest
+from ringfence.engine.decision.events import CallDecided, CallRequested
+
+
+def requested(
+    key: str,
+    call: ToolCall,
+    *,
+    parent: str | None = None,
+    withheld: str | None = None,
+    arguments: Json = None,
+) -> CallRequested:
+    """Return the event for a call that reached the guard.
+
+    Args:
+        withheld: Why the record may not show the arguments; then `arguments` stand in for them.
+    """
+    names = None if call.schema_names is None else tuple(sorted(call.schema_names))
+    shown = dict(call.arguments) if withheld is None else arguments
+    return CallRequested(
+        key, call.tool, shown, call.call_id, call.task, parent, call.attempt, names, withheld
+    )
+
+
+def call_of(event: CallRequested) -> ToolCall:
+    """Return the call that the event recorded; with stand-ins for arguments that were withheld."""
+    arguments = event.arguments if isinstance(event.arguments, Mapping) else {}
+    names = None if event.schema_names is None else frozenset(event.schema_names)
+    return ToolCall(event.tool, arguments, event.call_id, event.task, event.attempt, names)
+
+
+def decided(key: str, call: ToolCall, decision: Decision, facts: Facts) -> CallDecided:
+    """Return the event for a decision; total: arguments that are no JSON have the empty digest."""
+    try:
+        own = call_digest(call.tool, decision.arguments)
+        same = decision.arguments is call.arguments or canonical(dict(decision.arguments)) == canonical(
+            dict(call.arguments)
+        )
+    except (ValueError, TypeError, RecursionError):
+        own, same = "", True  # fails closed: such arguments have been denied, and no ticket fits ""
+    return CallDecided(
+        call=key,
+        verdict=str(decision.verdict),
+        reasons=[reason_record(reason) for reason in decision.reasons],
+        shadow=[reason_record(reason) for reason in decision.shadow],
+        arguments=None if same else dict(decision.arguments),
+        digest=own,
+        charges=[charge_record(charge) for charge in decision.charges],
+        asks=decision.asks,
+        facts=facts_record(facts),
+    )
+
+
+def reason_record(reason: Reason) -> dict[str, Json]:
+    """Return one reason as a record."""
+    return {
+        "name": reason.name,
+        "effect": reason.effect,
+        "place": None if reason.place is None else str(reason.place),
+        "because": reason.because,
+        "detail": reason.detail,
+    }
+
+
+def charge_record(charge: Charge) -> dict[str, Json]:
+    """Return one charge as a record."""
+    return {"budget": charge.budget, "key": charge.key, "amount": charge.amount}
+
+
+def facts_record(facts: Facts) -> dict[str, Json]:
+    """Return the facts as a record; times as decimal text, since they can be beyond 2^53-1."""
+    reserved: Sequence[dict[str, Json]] | None = None
+    if facts.reserved is not None:
+        reserved = [
+            {
+                "budget": refusal.budget,
+                "key": refusal.key,
+                "free_ns": None if refusal.free_ns is None else str(refusal.free_ns),
+            }
+            for refusal in facts.reserved
+        ]
+    approved = {approver: list(people) for approver, people in facts.approved_by.items()}
+    return {"reserved": reserved, "approved_by": approved, "failed": facts.failed}
+
+
+def facts_of(record: Mapping[str, Json]) -> Facts:
+    """Rebuild facts from their record; raise KeyError, TypeError or ValueError for another shape."""
+    reserved = record["reserved"]
+    refusals = None
+    if reserved is not None:
+        refusals = tuple(
+            Refusal(item["budget"], item["key"], None if item["free_ns"] is None else int(item["free_ns"]))
+            for item in reserved
+        )
+    approved = {approver: tuple(people) for approver, people in record["approved_by"].items()}
+    return Facts(refusals, approved, record["failed"])

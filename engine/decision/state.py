@@ -1,0 +1,523 @@
+"""What a decision needs to know of its run: a fold over the run's events, and nothing else.
+
+`start` makes the state from `RunStarted`, `apply` takes every later event.  No other code changes a
+state, live or in replay, so the log cannot disagree with what was enforced.
+
+What counts, and when:
+
+- *calls*: a place is taken when a call is decided `allow` (otherwise parallel calls that are decided but
+  not yet started would all pass) and given back if the call is refunded before it started.
+- *denials*: each decision `deny` or `unknown`.
+- *approval requests*: each approver of a decision `ask`, once per call, and each further ticket (a ticket
+  that is passed on).  They are never given back.
+- *deadline*: stands still only while nothing is in flight and a ticket is open, and no longer than the
+  last of the open tickets may be answered.  In flight: a call decided `allow` that has not ended, a model
+  that was asked and has not answered.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+from ringfence.dsl.plan import AgentPlan, Budget, Json, Plan, Reason, Verdict
+from ringfence.engine.decision.budgets import Window
+from ringfence.engine.decision.calls import Status, ToolCall
+from ringfence.engine.decision.events import (
+    ApprovalAnswered,
+    ApprovalAsked,
+    BudgetRefunded,
+    CallDecided,
+    CallFailed,
+    CallFinished,
+    CallRequested,
+    CallStarted,
+    ModelAnswered,
+    ModelAsked,
+    RunEnded,
+    RunHalted,
+    RunResumed,
+    RunStarted,
+    RunSuspended,
+    Stamped,
+)
+from ringfence.engine.decision.records import call_of
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a call ended: what its body gave, as it is in the record."""
+
+    finished: bool
+    """True: it returned `result`; False: it failed, as `failure` and `error` say."""
+    result: Json
+    failure: str | None
+    error: str | None
+    epoch: int
+    """The epoch in which it ended."""
+
+
+@dataclass(slots=True)
+class OpenTicket:
+    """One ticket as the run's events tell it."""
+
+    id: str
+    call: str
+    approver: str
+    expires_ns: int | None
+    answer: str | None = None
+    """None while it is open; then approve, reject, expire or withdraw."""
+    approved_by: tuple[str, ...] = ()
+
+
+class KnownCall:
+    """All that the run's events say of one call key."""
+
+    __slots__ = (
+        "approvers_asked",
+        "asks",
+        "charges",
+        "decided_ns",
+        "digest",
+        "epoch",
+        "holds",
+        "key",
+        "outcome",
+        "request",
+        "started_epoch",
+        "started_ns",
+        "takes_place",
+        "tickets",
+        "verdict",
+        "withheld",
+    )
+
+    def __init__(self, key: str, request: ToolCall, epoch: int, withheld: str | None) -> None:
+        self.key = key
+        self.request = request
+        """As it was asked for; after an approval with edits, with the edited arguments."""
+        self.epoch = epoch
+        """The epoch of its latest request."""
+        self.withheld = withheld
+        self.verdict: Verdict | None = None
+        """Of its latest decision; None: not decided."""
+        self.digest = ""
+        self.decided_ns: int | None = None
+        self.asks: tuple[str, ...] = ()
+        self.approvers_asked: set[str] = set()
+        self.tickets: list[OpenTicket] = []
+        self.charges: list[tuple[str, str, int, int | None]] = []
+        """Run-wide charges that are held: budget, key, amount, period."""
+        self.holds = False
+        """True from a decision that charged until the refund: it is not charged again."""
+        self.takes_place = False
+        """True while it counts against `at most … calls`."""
+        self.started_ns: int | None = None
+        self.started_epoch = 0
+        self.outcome: Outcome | None = None
+
+    @property
+    def in_flight(self) -> bool:
+        """True while its body runs."""
+        return self.started_ns is not None and self.outcome is None
+
+
+class State:
+    """The fold over one run's events.  Read it freely; change it through `apply` alone."""
+
+    __slots__ = (
+        "agent",
+        "attempts",
+        "calls",
+        "deadline_ns",
+        "denials",
+        "epoch",
+        "halted",
+        "holds",
+        "in_flight",
+        "latest_ns",
+        "models_in_flight",
+        "open_tickets",
+        "paused_since_ns",
+        "places_taken",
+        "plan",
+        "prepared",
+        "principal",
+        "requests",
+        "scope_keys",
+        "seq",
+        "session",
+        "started_ns",
+        "status",
+        "suspended",
+        "windows",
+    )
+
+    def __init__(self, plan: Plan, event: RunStarted, *, at_ns: int, seq: int) -> None:
+        self.plan = plan
+        agent = plan.agents.get(event.agent)
+        self.agent: AgentPlan | None = agent
+        """None: the plan has no such agent; such a run holds nothing."""
+        self.holds = frozenset(event.capabilities) & (agent.holds if agent else frozenset())
+        self.principal: Mapping[str, Json] = _said(plan, event)
+        """As conditions see it: only values that fit their declared type."""
+        self.session = event.session
+        self.scope_keys = {
+            "session": event.session,
+            "agent": event.agent,
+            "user": self.principal.get("user"),
+            "workspace": self.principal.get("workspace"),
+        }
+        self.seq = seq
+        self.started_ns = at_ns
+        self.latest_ns = at_ns
+        """The largest time seen: a decision is never made at an earlier one."""
+        stop = agent.stop if agent else None
+        self.deadline_ns: int | None = at_ns + stop.at_most if stop else None
+        """As it stands now; it moves on when a pause ends."""
+        self.paused_since_ns: int | None = None
+        self.status: Status = "running"
+        self.suspended = False
+        self.halted: Reason | None = None
+        """What ended the run early; nothing is allowed after it."""
+        self.places_taken = 0
+        self.denials = 0
+        self.requests = 0
+        self.in_flight: set[str] = set()
+        """Calls decided `allow` that have not ended."""
+        self.models_in_flight: set[str] = set()
+        self.open_tickets: dict[str, OpenTicket] = {}
+        self.windows: dict[tuple[str, str], Window] = {}
+        """Run-wide budgets: (budget, key) -> window."""
+        self.epoch = 0
+        """Rises with each resume."""
+        self.calls: dict[str, KnownCall] = {}
+        self.attempts: dict[str, dict[tuple[int, str | None], int]] = {}
+        """Base of the key -> (epoch, attempt) -> requests."""
+        self.prepared: dict[str, Any] = {}
+        """What `decide` has prepared for this run: a cache that changes no answer."""
+
+    def next_ordinal(self, base: str, attempt: str | None) -> int:
+        """Return the ordinal of the next request with this base.
+
+        The nth request of an epoch is n.  After a resume counting begins at 0 again, except for requests
+        of an attempt that had begun before it: that task was not started anew, it only comes late.
+        """
+        seen = self.attempts.get(base)
+        if not seen:
+            return 0
+        return sum(
+            count
+            for (epoch, made_by), count in seen.items()
+            if epoch == self.epoch or (attempt is not None and made_by == attempt)
+        )
+
+    def outcome_of(self, key: str) -> Outcome | None:
+        """Return what the call gave if it ended in an earlier epoch: a resume returns that, no body runs."""
+        known = self.calls.get(key)
+        if known is None or known.outcome is None or known.outcome.epoch >= self.epoch:
+            return None
+        return known.outcome
+
+    def fate_unknown(self, key: str) -> bool:
+        """Say whether the call's body was started in an earlier epoch and no end was recorded."""
+        known = self.calls.get(key)
+        return known is not None and known.in_flight and known.started_epoch < self.epoch
+
+    def approved_by(self, key: str) -> dict[str, tuple[str, ...]]:
+        """Return approver -> the people who approved this call, from its recorded answers."""
+        known = self.calls.get(key)
+        people: dict[str, tuple[str, ...]] = {}
+        for ticket in known.tickets if known else ():
+            if ticket.answer in (None, "approve") and ticket.approved_by:
+                people[ticket.approver] = ticket.approved_by
+        return people
+
+    def remaining_ns(self, now_ns: int) -> int | None:
+        """Return nanoseconds until the deadline, 0 or less once it has passed; None: there is none."""
+        if self.deadline_ns is None:
+            return None
+        return self.deadline_ns + self._paused_ns(now_ns) - now_ns
+
+    def _paused_ns(self, now_ns: int) -> int:
+        """Return how long the clock has stood still up to now, in the pause that is on."""
+        since = self.paused_since_ns
+        if since is None:
+            return 0
+        expiries = [ticket.expires_ns for ticket in self.open_tickets.values()]
+        until = now_ns
+        if all(expiry is not None for expiry in expiries):
+            until = min(now_ns, max((e for e in expiries if e is not None), default=since))
+        return max(until - since, 0)
+
+
+def _said(plan: Plan, event: RunStarted) -> dict[str, Json]:
+    """Return the principal's values; one that is undeclared or does not fit its type was not said."""
+    values: dict[str, Json] = {"agent": event.agent}
+    for name, value in event.principal.items():
+        if name in ("user", "workspace"):
+            if isinstance(value, str):
+                values[name] = value
+        elif (parameter := plan.principal.get(name)) is not None:
+            try:
+                values[name] = parameter.canonical(value)
+            except Exception:  # fails closed: a value that was not said denies what needs it
+                continue
+    return values
+
+
+def start(plan: Plan, stamped: Stamped) -> State:
+    """Begin the fold with the run's first event; raise TypeError if that is no RunStarted."""
+    event = stamped.event
+    if not isinstance(event, RunStarted):
+        raise TypeError(f"a run begins with RunStarted, not {event.kind}")
+    return State(plan, event, at_ns=stamped.at_ns, seq=stamped.seq)
+
+
+def apply(state: State, stamped: Stamped) -> None:
+    """Take the next event of the run; total and deterministic."""
+    at_ns = stamped.at_ns
+    if at_ns > state.latest_ns:
+        state.latest_ns = at_ns
+    state.seq = stamped.seq
+    step = _STEPS.get(stamped.event.kind)
+    if step is None:
+        return  # PromptGiven, SubrunStarted and RunStarted itself change nothing that decides
+    was_paused = state.paused_since_ns is not None
+    if was_paused:
+        # INVARIANT: what the pause has lasted is added before the event can change the open tickets.
+        _add_pause(state)
+    step(state, stamped.event, state.latest_ns)
+    still = bool(state.open_tickets) and not state.in_flight and not state.models_in_flight
+    if still:
+        state.paused_since_ns = state.latest_ns
+    elif was_paused:
+        state.paused_since_ns = None
+
+
+def _add_pause(state: State) -> None:
+    if state.deadline_ns is not None:
+        state.deadline_ns += state._paused_ns(state.latest_ns)
+    state.paused_since_ns = state.latest_ns
+
+
+def _known(state: State, key: str) -> KnownCall:
+    """Return the call, one without a request if the log does not have it: the fold is total."""
+    known = state.calls.get(key)
+    if known is None:
+        known = state.calls[key] = KnownCall(key, ToolCall("", {}), state.epoch, None)
+    return known
+
+
+def _requested(state: State, event: CallRequested, _now_ns: int) -> None:
+    base = event.call.rpartition(".")[0]
+    seen = state.attempts.setdefault(base, {})
+    made_by = (state.epoch, event.attempt)
+    seen[made_by] = seen.get(made_by, 0) + 1
+    known = state.calls.get(event.call)
+    if known is None:
+        state.calls[event.call] = KnownCall(event.call, call_of(event), state.epoch, event.withheld)
+    else:
+        known.epoch = state.epoch  # asked for again after a resume: it goes on where it was
+
+
+_VERDICTS = {str(verdict): verdict for verdict in Verdict}
+
+
+def _decided(state: State, event: CallDecided, _now_ns: int) -> None:
+    known = _known(state, event.call)
+    # SECURITY: a verdict that this version does not know is read as deny.
+    verdict = known.verdict = _VERDICTS.get(event.verdict, Verdict.DENY)
+    known.decided_ns = state.latest_ns
+    known.digest = event.digest
+    known.asks = tuple(event.asks)
+    if verdict is Verdict.ALLOW:
+        if not known.takes_place and known.started_ns is None:
+            known.takes_place = True
+            state.places_taken += 1
+        if known.outcome is None:
+            state.in_flight.add(event.call)
+    else:
+        _give_place_back(state, known)
+    if verdict <= Verdict.DENY:
+        state.denials += 1
+    if verdict is Verdict.ASK:
+        for approver in known.asks:
+            if approver not in known.approvers_asked:
+                known.approvers_asked.add(approver)
+                state.requests += 1
+    else:
+        for ticket in known.tickets:
+            state.open_tickets.pop(ticket.id, None)
+    if event.charges:
+        _hold(state, known, event.charges)
+    for record in event.reasons:
+        # A crash between this event and RunHalted must not bring the run back.
+        if record["effect"] == "halt" and state.halted is None:
+            state.halted = _halting(state.plan, record["name"], record["detail"])
+
+
+def _hold(state: State, known: KnownCall, charges: Json) -> None:
+    known.holds = True
+    tool = state.plan.by_bound_name.get(known.request.tool)
+    budgets = {budget.id: budget for budget in tool.budgets} if tool else {}
+    for record in charges:
+        budget = budgets.get(record["budget"])
+        if budget is None or not run_wide(budget):
+            continue
+        key, amount = record["key"], record["amount"]
+        window = state.windows.get((budget.id, key))
+        if window is None:
+            window = state.windows[budget.id, key] = Window()
+        window.hold(amount, budget.period_ns, now_ns=state.latest_ns)
+        known.charges.append((budget.id, key, amount, budget.period_ns))
+
+
+def _give_place_back(state: State, known: KnownCall) -> None:
+    if known.started_ns is None:
+        state.in_flight.discard(known.key)
+        if known.takes_place:
+            known.takes_place = False
+            state.places_taken -= 1
+
+
+def _refunded(state: State, event: BudgetRefunded, _now_ns: int) -> None:
+    known = _known(state, event.call)
+    if known.started_ns is not None:
+        return  # its dispatch began: what was charged is kept
+    for budget, key, amount, _period in known.charges:
+        window = state.windows[budget, key]
+        window.release(amount)
+        if window.empty:
+            del state.windows[budget, key]
+    known.charges.clear()
+    known.holds = False
+    _give_place_back(state, known)
+
+
+def _asked(state: State, event: ApprovalAsked, _now_ns: int) -> None:
+    known = _known(state, event.call)
+    ticket = OpenTicket(event.ticket, event.call, event.approver, event.expires_ns)
+    known.tickets.append(ticket)
+    state.open_tickets[event.ticket] = ticket
+    if event.approver not in known.approvers_asked:
+        known.approvers_asked.add(event.approver)
+        state.requests += 1
+
+
+def _answered(state: State, event: ApprovalAnswered, _now_ns: int) -> None:
+    known = _known(state, event.call)
+    ticket = next((ticket for ticket in known.tickets if ticket.id == event.ticket), None)
+    if ticket is None or ticket.answer is not None:
+        return
+    if event.verdict == "approve":
+        if event.by is not None and event.by not in ticket.approved_by:
+            ticket.approved_by += (event.by,)
+        approver = state.plan.approvers.get(ticket.approver)
+        if approver is None or len(ticket.approved_by) < approver.quorum:
+            return  # it stays open: more people are needed
+        if isinstance(event.edited, Mapping):
+            old = known.request
+            known.request = ToolCall(
+                old.tool, event.edited, old.call_id, old.task, old.attempt, old.schema_names
+            )
+    ticket.answer = event.verdict
+    state.open_tickets.pop(ticket.id, None)
+
+
+def _started(state: State, event: CallStarted, now_ns: int) -> None:
+    known = _known(state, event.call)
+    known.started_ns = now_ns
+    known.started_epoch = state.epoch
+    if not known.takes_place:
+        known.takes_place = True
+        state.places_taken += 1
+    state.in_flight.add(event.call)
+    for budget, key, amount, period_ns in known.charges:
+        state.windows[budget, key].stamp(amount, period_ns, at_ns=now_ns)
+    known.charges.clear()
+
+
+def _finished(state: State, event: CallFinished, _now_ns: int) -> None:
+    known = _known(state, event.call)
+    known.outcome = Outcome(True, event.result, None, None, state.epoch)
+    state.in_flight.discard(event.call)
+
+
+def _failed(state: State, event: CallFailed, _now_ns: int) -> None:
+    known = _known(state, event.call)
+    known.outcome = Outcome(False, None, event.outcome, event.error, state.epoch)
+    state.in_flight.discard(event.call)
+
+
+def _model_asked(state: State, event: ModelAsked, _now_ns: int) -> None:
+    state.models_in_flight.add(event.request)
+
+
+def _model_answered(state: State, event: ModelAnswered, _now_ns: int) -> None:
+    state.models_in_flight.discard(event.request)
+
+
+def _suspended(state: State, event: RunSuspended, _now_ns: int) -> None:
+    state.suspended = True
+    if state.status == "running":
+        state.status = "suspended"
+
+
+def _resumed(state: State, event: RunResumed, _now_ns: int) -> None:
+    state.suspended = False
+    state.epoch += 1
+    # A model that was asked before the run was put away will not answer in this epoch.
+    state.models_in_flight.clear()
+    if state.status == "suspended":
+        state.status = "running"
+
+
+def _halted(state: State, event: RunHalted, _now_ns: int) -> None:
+    if state.halted is None:
+        state.halted = _halting(state.plan, event.reason, event.detail)
+    if state.status in ("running", "suspended"):
+        state.status = "halted"
+
+
+def _ended(state: State, event: RunEnded, _now_ns: int) -> None:
+    if state.status in ("running", "suspended"):
+        state.status = cast(Status, event.status) if event.status in _FINAL else "failed"
+
+
+_FINAL: frozenset[Literal["done", "failed", "halted"]] = frozenset({"done", "failed", "halted"})
+
+
+def _halting(plan: Plan, name: str, detail: str | None) -> Reason:
+    """Return the reason with the place of the limit or budget that has this name, where there is one."""
+    for agent in plan.agents.values():
+        for limit in (agent.stop, agent.calls, agent.denials, agent.requests):
+            if limit is not None and limit.reason == name:
+                return Reason(name, "halt", limit.place, None, detail)
+    for tool in plan.tools.values():
+        for budget in tool.budgets:
+            if budget.reason == name:
+                return Reason(name, "halt", budget.place, None, detail)
+    return Reason(name, "halt", None, None, detail)
+
+
+def run_wide(budget: Budget) -> bool:
+    """Say whether the budget lives in the run's state; every other is the ledger's."""
+    return budget.period_ns is None or budget.scope == "run"
+
+
+_STEPS: Mapping[str, Callable[[State, Any, int], None]] = {
+    "CallRequested": _requested,
+    "CallDecided": _decided,
+    "BudgetRefunded": _refunded,
+    "ApprovalAsked": _asked,
+    "ApprovalAnswered": _answered,
+    "CallStarted": _started,
+    "CallFinished": _finished,
+    "CallFailed": _failed,
+    "ModelAsked": _model_asked,
+    "ModelAnswered": _model_answered,
+    "RunSuspended": _suspended,
+    "RunResumed": _resumed,
+    "RunHalted": _halted,
+    "RunEnded": _ended,
+}

@@ -1,0 +1,157 @@
+"""Bodies in flight: run one, within its bound, and say how it ended.
+
+A coroutine gets a task of its own: it is cancelled at the bound, and if it swallows the cancellation it
+is abandoned.  A plain function with a bound gets a daemon thread of its own (`workers`) and is abandoned
+at the bound: Python cannot stop it.  An abandoned body's late result is thrown away.
+"""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from contextvars import copy_context
+from dataclasses import dataclass
+from inspect import isawaitable, iscoroutine
+from typing import Any, Literal, Protocol
+
+from ringfence.engine.enforcement.workers import run_in_worker
+
+GRACE_S = 0.25
+"""How long a cancelled coroutine may clean up before it counts as abandoned."""
+
+How = Literal["returned", "raised", "timeout", "halted", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """How a body ended; `gone` is False if it may still be running (abandoned)."""
+
+    how: How
+    value: Any = None
+    error: BaseException | None = None
+    gone: bool = True
+
+
+class Flight(Protocol):
+    """A body in flight, to be stopped from anywhere when its run is halted."""
+
+    def halt(self) -> None:
+        """Stop waiting for the body and cancel it where Python can; from any thread, more than once."""
+        ...
+
+
+class AsyncFlight:
+    """One coroutine in flight on the caller's loop."""
+
+    __slots__ = ("_loop", "_woken", "halted")
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._woken = self._loop.create_future()
+        self.halted = False
+
+    def halt(self) -> None:
+        """See `Flight`."""
+        self.halted = True
+        try:
+            self._loop.call_soon_threadsafe(self._wake)
+        except RuntimeError:  # that loop is closed: nothing flies there any more
+            pass
+
+    def _wake(self, _: object = None) -> None:
+        if not self._woken.done():
+            self._woken.set_result(None)
+
+    async def fly(self, work: Callable[[], Any], within_s: float | None) -> Landed:
+        """Run `work`, awaiting what it returns, for at most `within_s` seconds."""
+        task = self._loop.create_task(_settle(work))
+        task.add_done_callback(self._wake)
+        timer = None if within_s is None else self._loop.call_later(within_s, self._wake)
+        cancelled: asyncio.CancelledError | None = None
+        try:
+            await self._woken
+        except asyncio.CancelledError as error:  # the caller gives up: the body goes with it
+            cancelled = error
+        finally:
+            if timer is not None:
+                timer.cancel()
+        if task.done() and cancelled is None:
+            return _landed(task)
+        how: How = "cancelled" if cancelled else "halted" if self.halted else "timeout"
+        gone = await self._cancel(task)
+        return Landed(how, error=cancelled, gone=gone)
+
+    async def _cancel(self, task: "asyncio.Task[Any]") -> bool:
+        """Cancel the task and wait a little; return whether it is gone."""
+        task.add_done_callback(_throw_away)
+        if not task.done():
+            task.cancel()
+            try:
+                await asyncio.wait({task}, timeout=GRACE_S)
+            except asyncio.CancelledError:
+                pass  # cancelled twice: no more grace; the first cancellation is raised by the caller
+        return task.done()
+
+
+class SyncFlight:
+    """One plain function in flight on a worker thread."""
+
+    __slots__ = ("_woken", "halted")
+
+    def __init__(self) -> None:
+        self._woken = threading.Event()
+        self.halted = False
+
+    def halt(self) -> None:
+        """See `Flight`."""
+        self.halted = True
+        self._woken.set()
+
+    def fly(self, work: Callable[[], Any], within_s: float | None) -> Landed:
+        """Run `work` in a thread of its own, with the caller's context, for at most `within_s` seconds."""
+        answer: Future[Any] = run_in_worker(copy_context(), lambda: _plain(work))
+        answer.add_done_callback(lambda _: self._woken.set())
+        try:
+            self._woken.wait(within_s)
+        except BaseException as error:  # an interrupt: the caller goes, the thread cannot be stopped
+            return Landed("cancelled", error=error, gone=answer.done())
+        if answer.done() and not self.halted:
+            return _landed(answer)
+        return Landed("halted" if self.halted else "timeout", gone=answer.done())
+
+
+def run_inline(work: Callable[[], Any]) -> Landed:
+    """Run `work` here: nothing bounds it."""
+    try:
+        return Landed("returned", value=_plain(work))
+    except BaseException as error:  # recorded and raised again by the caller
+        return Landed("raised", error=error)
+
+
+async def _settle(work: Callable[[], Any]) -> Any:
+    result = work()
+    return await result if isawaitable(result) else result
+
+
+def _plain(work: Callable[[], Any]) -> Any:
+    result = work()
+    if iscoroutine(result):
+        result.close()
+        raise TypeError("the body is a coroutine function: use the asynchronous calls of the guard")
+    return result
+
+
+def _landed(ended: "asyncio.Task[Any] | Future[Any]") -> Landed:
+    if ended.cancelled():
+        return Landed("raised", error=asyncio.CancelledError())
+    error = ended.exception()
+    return Landed("returned", value=ended.result()) if error is None else Landed("raised", error=error)
+
+
+def _throw_away(task: "asyncio.Task[Any]") -> None:
+    if not task.cancelled():
+        task.exception()  # looked at, so that the loop does not complain of it
+
+
+Body = Callable[..., Any]
+AsyncBody = Callable[..., Awaitable[Any]]

@@ -1,0 +1,38 @@
+"""Which run the code at hand belongs to: set inside tool bodies and `with guard.run(...)`."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ringfence.engine.enforcement.runs import Run
+
+_RUN: ContextVar["Run | None"] = ContextVar("ringfence_run", default=None)
+_CALL: ContextVar["tuple[Run, str] | None"] = ContextVar("ringfence_call", default=None)
+
+
+def current_run() -> "Run | None":
+    """Return the run around the caller, or None outside of any."""
+    return _RUN.get()
+
+
+@contextmanager
+def inside(run: "Run") -> Iterator["Run"]:
+    """Make `run` the current one for the block, in this task or thread and what it starts."""
+    token = _RUN.set(run)
+    try:
+        yield run
+    finally:
+        _RUN.reset(token)
+
+
+def set_current(run: "Run", call: str) -> None:
+    """Make `run` and its `call` the current ones for the rest of this context (a body's own)."""
+    _RUN.set(run)
+    _CALL.set((run, call))
+
+
+def current_call() -> "tuple[Run, str] | None":
+    """Return the run and the key of the call whose body the caller is in, or None."""
+    return _CALL.get()

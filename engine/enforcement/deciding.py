@@ -1,0 +1,144 @@
+"""One call of a run is decided: steps 1 to 6, in the turnstile, recorded before anything else happens."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from ringfence.dsl.plan import Verdict
+from ringfence.engine.decision.calls import NO_FACTS, Facts, Refusal, ToolCall
+from ringfence.engine.decision.decide import Assessment, assess, conclude
+from ringfence.engine.decision.events import BudgetRefunded, CallDecided
+from ringfence.engine.decision.records import decided
+from ringfence.engine.decision.state import Outcome
+from ringfence.engine.enforcement import ledger
+from ringfence.engine.enforcement.current import current_call
+from ringfence.engine.enforcement.drive import Steps
+from ringfence.engine.enforcement.opening import store_error
+from ringfence.engine.enforcement.requests import Given, decision_record
+from ringfence.engine.enforcement.runs import Held, Run
+from ringfence.engine.seams.errors import EngineError
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The call ended before the run was resumed: its recorded outcome stands."""
+
+    held: Held
+    outcome: Outcome
+
+
+def request(run: Run, given: Given) -> Steps[Held | Ended]:
+    """Record the request and decide it; the caller has the turn.
+
+    A key that the run knows from before it was resumed goes on where it was.
+    """
+    call = given.call
+    with run.lock:
+        state = run.state
+        key = f"{given.base}.{state.next_ordinal(given.base, call.attempt)}"
+        known = state.calls.get(key)
+        around = current_call()
+        run.append(given.event(key, around[1] if around and around[0] is run else None))
+        if known is not None:
+            if state.fate_unknown(key):
+                raise EngineError(
+                    f"`{call.tool}` was started before the run was resumed and its end is not recorded",
+                    run=run.id,
+                    call=key,
+                    help="whether it took effect is unknown: look, then make the call anew",
+                )
+            outcome = state.outcome_of(key)
+            if outcome is not None and outcome.failure != "interrupted":
+                assessed = assess(run.plan, state, call, NO_FACTS, now_ns=run.now_ns(), key=key)
+                held = Held(key, call, conclude(assessed, NO_FACTS), None, over=True)
+                return Ended(held, outcome)
+            if outcome is None and any(ticket.answer != "withdraw" for ticket in known.tickets):
+                return _asked_before(run, key, call)
+    return (yield from judge(run, key, call, approved_by={}))
+
+
+def _asked_before(run: Run, key: str, call: ToolCall) -> Held:
+    """Return the call as it was decided before the run was put away: people were asked."""
+    known = run.state.calls[key]
+    assessed = assess(run.plan, run.state, call, NO_FACTS, now_ns=run.now_ns(), key=key)
+    decision = conclude(assessed, Facts(reserved=()))._replace(verdict=Verdict.ASK, asks=known.asks)
+    return Held(key, call, decision, reservation_id(run, key) if known.holds else None)
+
+
+def reservation_id(run: Run, key: str) -> str:
+    """Return the ledger's name for what the call holds."""
+    return f"{run.id}/{key}"
+
+
+def judge(
+    run: Run,
+    key: str,
+    call: ToolCall,
+    *,
+    approved_by: Mapping[str, tuple[str, ...]],
+    held: Held | None = None,
+    anew: str = "",
+) -> Steps[Held]:
+    """Decide and record; the caller has the turn.
+
+    Args:
+        held: The call as it was decided before people answered; what it holds, it keeps.
+        anew: Makes the reservation another one than that of the call before it was edited.
+
+    Raises:
+        EngineError: The ledger could not answer; the denial is recorded.
+    """
+    facts = Facts(approved_by=dict(approved_by)) if approved_by else NO_FACTS
+    with run.lock:
+        now_ns = run.now_ns()
+        assessed = _assess(run, key, call, facts, now_ns)
+        seen = run.state.seq
+    reservation: str | None = None
+    failure: Exception | None = None
+    if assessed.verdict >= Verdict.ASK and assessed.wider:
+        reservation = reservation_id(run, key) + anew
+        refusals: tuple[Refusal, ...] | None = None
+        try:
+            refusals = yield from ledger.reserve(run.opening, reservation, assessed.wider, now_ns=now_ns)
+        except Exception as error:  # fails closed: decided with the failure as a fact, which denies
+            failure = error
+        why = None if failure is None else f"the ledger: {type(failure).__name__}"
+        facts = replace(facts, reserved=refusals, failed=why)
+    with run.lock:
+        if run.state.seq != seen:  # other events came while the ledger was asked: look again
+            now_ns = run.now_ns()
+            assessed = _assess(run, key, call, facts, now_ns)
+        decision = conclude(assessed, facts)
+        event: CallDecided = decision_record(run, call, decided(key, call, decision, facts))
+        run.append(event, at_ns=now_ns)
+        if held is None:
+            held = Held(key, call, decision, reservation)
+        else:
+            held.call, held.decision = call, decision
+            held.reservation = reservation or held.reservation
+        if decision.halt is not None:
+            run.halt(decision.halt.name, by=None, detail=decision.halt.detail)
+    if decision.verdict <= Verdict.DENY:
+        release(run, held, "denied")
+    if failure is not None:
+        raise store_error("could not reserve the call's budgets", failure, run=run.id) from failure
+    return held
+
+
+def _assess(run: Run, key: str, call: ToolCall, facts: Facts, now_ns: int) -> Assessment:
+    return assess(run.plan, run.state, call, facts, now_ns=now_ns, key=key)
+
+
+def release(run: Run, held: Held, because: str) -> None:
+    """Give back what a call holds that will not run; what cannot be recorded is not given back."""
+    if held.over:
+        return
+    held.over = True
+    try:
+        with run.lock:
+            known = run.state.calls.get(held.key)
+            if known is not None and (known.holds or known.takes_place):
+                run.append(BudgetRefunded(held.key, because))
+    except EngineError:  # fails closed: without its record the reservation stays taken
+        return
+    if held.reservation is not None:
+        ledger.refund_later(run.opening, held.reservation)

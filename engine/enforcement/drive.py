@@ -1,0 +1,82 @@
+"""One logic for callers with and without an event loop.
+
+The steps of the guard are generators that yield `concurrent.futures.Future`s and are sent their
+results.  `run_sync` waits for them in the caller's thread, `run_async` in the caller's event loop.
+What interrupts the wait (a cancelled task, a keyboard interrupt) is thrown into the steps, so they give
+back what they hold; the work behind the future is never cancelled from here, because a store that is
+stopped half-way leaves a fate unknown.
+"""
+
+import asyncio
+from collections.abc import Generator
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from ringfence.engine.seams.errors import EngineError
+from ringfence.engine.seams.loop import EngineLoop
+
+T = TypeVar("T")
+Steps = Generator["Future[Any]", Any, T]
+
+
+def run_sync(steps: Steps[T], loop: EngineLoop) -> T:
+    """Drive `steps` to their end; futures are waited for in this thread.
+
+    Raises:
+        EngineError: On the engine's own thread, where waiting would never end.
+    """
+    try:
+        waited = next(steps)
+        while True:
+            if loop.inside():
+                waited = steps.throw(
+                    EngineError(
+                        "the guard was called synchronously on its own event loop",
+                        help="a plugin must use the asynchronous calls (`aexecute`, `aapprove`, …)",
+                    )
+                )
+                continue
+            try:
+                value = waited.result()
+            except BaseException as error:  # thrown on: the steps say which way it fails
+                waited = steps.throw(error)
+            else:
+                waited = steps.send(value)
+    except StopIteration as done:
+        return done.value  # type: ignore[no-any-return]
+
+
+async def run_async(steps: Steps[T]) -> T:
+    """Drive `steps` to their end; futures are awaited, and a cancellation is thrown into the steps."""
+    try:
+        waited = next(steps)
+        while True:
+            try:
+                value = await arrival(waited)
+            except BaseException as error:  # thrown on, cancellation included: the steps clean up
+                waited = steps.throw(error)
+            else:
+                waited = steps.send(value)
+    except StopIteration as done:
+        return done.value  # type: ignore[no-any-return]
+
+
+async def arrival(waited: "Future[T]") -> T:
+    """Await a future of another thread; giving up the wait leaves the work behind it alone."""
+    if not waited.done():
+        loop = asyncio.get_running_loop()
+        arrived: asyncio.Future[None] = loop.create_future()
+
+        def wake() -> None:
+            if not arrived.done():
+                arrived.set_result(None)
+
+        def tell(_: "Future[T]") -> None:
+            try:
+                loop.call_soon_threadsafe(wake)
+            except RuntimeError:  # the caller's loop is closed: nobody waits any more
+                pass
+
+        waited.add_done_callback(tell)
+        await arrived
+    return waited.result()

@@ -1,0 +1,161 @@
+"""Everything a guard works with, opened at its first use on the engine's loop."""
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from ringfence.engine.enforcement.drive import Steps
+from ringfence.engine.journal.journal import Journal
+from ringfence.engine.seams.dispatch import Extensions
+from ringfence.engine.seams.errors import EngineError, RingfenceError
+from ringfence.engine.seams.loop import EngineLoop
+from ringfence.engine.seams.ports import Clock, Control, EventLog, Ledger, Store, TicketStore
+from ringfence.engine.seams.settings import Settings
+
+T = TypeVar("T")
+
+PATIENCE_S = 10.0
+"""How long the guard waits for one answer of a store before it denies."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The store's parts and the journal over them; a store that lacks one cannot be used alone."""
+
+    journal: Journal
+    log: EventLog
+    ledger: Ledger
+    tickets: TicketStore
+    control: Control
+    durable: bool
+    """False: lost when the process ends."""
+
+
+class Opening:
+    """Opens the store once; a failure is told to whoever asked, and tried again when asked again."""
+
+    def __init__(
+        self,
+        *,
+        loop: EngineLoop,
+        clock: Clock,
+        settings: Settings,
+        extensions: Extensions,
+        store: Callable[[], Store],
+        patience_s: float = PATIENCE_S,
+    ) -> None:
+        self.loop = loop
+        self.clock = clock
+        self.settings = settings
+        self.extensions = extensions
+        self.patience_s = patience_s
+        self._make_store = store
+        self._lock = threading.Lock()
+        self._future: Future[Opened] | None = None
+        self._opened: Opened | None = None
+        self._store: Store | None = None
+        self._pid = os.getpid()
+        self._closed = False
+
+    def submit(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
+        """Run `work` on the engine's loop, for as long as the guard is patient."""
+        return self.loop.submit(asyncio.wait_for(work, self.patience_s))
+
+    @property
+    def ready(self) -> Opened:
+        """What has been opened; a run exists only after that."""
+        opened = self._opened
+        if opened is None:
+            raise EngineError("the guard is closed", help="load a new guard")
+        return opened
+
+    def opened(self) -> Steps[Opened]:
+        """Open what is not open yet.
+
+        Raises:
+            EngineError: With what could not be opened and how to mend it.  Nothing runs then.
+        """
+        if self._opened is not None and self._pid == os.getpid():
+            return self._opened
+        with self._lock:
+            if self._closed:
+                raise EngineError("the guard is closed", help="load a new guard")
+            if self._pid != os.getpid():  # a forked child shares no connection with its parent
+                self._future, self._opened, self._pid = None, None, os.getpid()
+            if self._future is None:
+                self._future = self.submit(self._open())
+            future = self._future
+        try:
+            self._opened = yield future
+        except BaseException as error:  # fails closed: nothing runs without a store
+            if not future.done():
+                raise  # the caller gave up; the opening goes on for the next one
+            with self._lock:
+                if self._future is future:
+                    self._future = None
+            if isinstance(error, RingfenceError) or not isinstance(error, Exception):
+                raise
+            raise store_error("cannot be opened", error) from error
+        return self._opened
+
+    async def _open(self) -> Opened:
+        store = self._make_store()
+        try:
+            await store.open()
+            parts = (store.events, store.ledger, store.tickets, store.control)
+            events, ledger, tickets, control = parts
+            if events is None or ledger is None or tickets is None or control is None:
+                raise EngineError(
+                    f"the store `{store.url}` does not keep events, budgets, tickets and leases",
+                    help="use a store that keeps all four, like `sqlite:///ringfence.db`",
+                )
+            await self.extensions.open()
+        except BaseException:  # fails closed, and leaves nothing half open
+            await store.close()
+            raise
+        feed = self.extensions.write if self.extensions.wants_events else None
+        journal = Journal(
+            events,
+            self.loop,
+            self.clock,
+            feed=feed,
+            limit=self.settings.limits.queue_events,
+            patience_s=self.patience_s,
+        )
+        self._store = store
+        return Opened(journal, events, ledger, tickets, control, store.durable)
+
+    def close(self) -> Steps[None]:
+        """Write what is queued, close everything; safe to call twice.  Raises what could not be written."""
+        with self._lock:
+            closed, self._closed = self._closed, True
+            opened, store = self._opened, self._store
+        if closed or opened is None or store is None or self._pid != os.getpid():
+            return
+        try:
+            yield opened.journal.close()
+        finally:
+            self._opened = None
+            yield self.loop.submit(self._shut(store))
+
+    async def _shut(self, store: Store) -> None:
+        try:
+            await self.extensions.close()
+        finally:
+            await store.close()
+
+
+def store_error(what: str, error: BaseException, *, run: str | None = None) -> EngineError:
+    """Return the error that says that the store failed, and what to do."""
+    said = str(error) or type(error).__name__
+    if isinstance(error, TimeoutError):
+        said = "it did not answer in time"
+    return EngineError(
+        f"the store {what}: {said}",
+        run=run,
+        help="nothing runs without it: check its URL, its folder and its rights with `ringfence doctor`",
+    )

@@ -1,0 +1,329 @@
+"""Asking people about one call: open questions durably, wait or put away, decide again with the answers."""
+
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from ringfence.dsl.plan import Plan, Verdict
+from ringfence.engine.decision.calls import ToolCall, call_digest
+from ringfence.engine.decision.events import ApprovalAnswered, ApprovalAsked
+from ringfence.engine.enforcement import replies
+from ringfence.engine.enforcement.deciding import judge, release
+from ringfence.engine.enforcement.drive import Steps
+from ringfence.engine.enforcement.opening import Opening, store_error
+from ringfence.engine.enforcement.requests import keeps_digests_only, keyed
+from ringfence.engine.enforcement.runs import Held, Run
+from ringfence.engine.enforcement.waits import Waits
+from ringfence.engine.seams.errors import EngineError, PendingError, RingfenceError
+from ringfence.engine.seams.hookspecs import Answers, Question
+from ringfence.engine.seams.ports import Ticket
+
+_LETTERS: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+"""Crockford's base 32."""
+
+
+@dataclass(slots=True)
+class Standing:
+    """Where the questions of one call stand."""
+
+    approved: dict[str, Ticket]
+    """By the approver that the decision asks."""
+    waiting: list[Ticket]
+    missing: list[str]
+    """Approvers that must still be asked."""
+    late: list[Ticket]
+    """Open, and past their time."""
+    refused: str | None = None
+    because: str = "refused"
+    """For the record of the refund."""
+    edited: Ticket | None = None
+
+
+class Asking:
+    """Holds calls until people have answered."""
+
+    def __init__(self, opening: Opening, waits: Waits, answers: Answers) -> None:
+        self._opening = opening
+        self._waits = waits
+        self._answers = answers
+
+    def approval(self, run: Run, held: Held, *, wait: bool) -> Steps[Held]:
+        """Return the call once it is allowed; its reservation is held meanwhile.
+
+        Raises:
+            PendingError: `wait` is False and questions are open; everything stays as it is.
+            DeniedError: Refused, expired, withdrawn, or denied when it was decided again.
+        """
+        try:
+            while held.decision.verdict is Verdict.ASK:
+                held = yield from self._step(run, held, wait=wait)
+        except PendingError:
+            raise
+        except BaseException:  # refused, cancelled, halted or broken: nothing stays open or taken
+            self.withdraw(run, held.key, "the call is over")
+            release(run, held, "withdrawn")
+            raise
+        if held.decision.verdict < Verdict.ASK:
+            raise replies.refusal(run, held)
+        return held
+
+    def _step(self, run: Run, held: Held, *, wait: bool) -> Steps[Held]:
+        if run.state.halted is not None:
+            raise run.over()
+        tickets = yield from self._of_call(run, held)
+        self._observe(run, held, tickets)
+        standing = _standing(run, held, tickets, now_ns=run.now_ns())
+        if standing.late:
+            yield from self._expire(run, standing.late)
+            return held
+        if standing.edited is not None:
+            return (yield from self._edited(run, held, standing.edited))
+        if standing.refused is not None:
+            self.withdraw(run, held.key, standing.refused)
+            release(run, held, standing.because)
+            raise replies.rejected(run, held, standing.refused)
+        if standing.missing:
+            for approver in standing.missing:
+                yield from self._open(run, held, approver)
+            return held
+        if not standing.waiting:
+            return (yield from self._again(run, held, standing.approved))
+        if not wait:
+            ids = [ticket.id for ticket in standing.waiting]
+            raise PendingError(
+                f"`{held.call.tool}` waits for people: {', '.join(ids)}",
+                tickets=ids,
+                decision=held.decision,
+                run=run.id,
+                call=held.key,
+                help=f"answer with `ringfence approve {ids[0]} --by NAME`, or deny it",
+            )
+        news = self._waits.enter(run, standing.waiting)
+        try:
+            yield news
+        finally:
+            self._waits.leave(run, news)
+        return held
+
+    # ---- questions ---------------------------------------------------------------------------------
+
+    def _of_call(self, run: Run, held: Held) -> Steps[list[Ticket]]:
+        try:
+            found: list[Ticket] = yield self._opening.submit(
+                self._opening.ready.tickets.of_call(run.id, held.key)
+            )
+        except Exception as error:  # fails closed: without answers nothing is approved
+            raise store_error("could not say who approved", error, run=run.id) from error
+        return found
+
+    def _open(self, run: Run, held: Held, approver: str) -> Steps[None]:
+        """Record the question, make it durable, and only then show it."""
+        plan, decision = run.plan, held.decision
+        asked = plan.approvers[approver]
+        because = next((r.because for r in decision.reasons if r.effect == "ask" and r.because), None)
+        with run.lock:
+            self._cap(run, held, approver)
+            now_ns = run.now_ns()
+            ticket = Ticket(
+                id="T-" + "".join(secrets.choice(_LETTERS) for _ in range(8)),
+                run=run.id,
+                call=held.key,
+                tool=plan.by_bound_name[held.call.tool].name,
+                arguments=dict(decision.arguments),
+                digest=call_digest(held.call.tool, decision.arguments),
+                policy_digest=plan.digest,
+                approver=approver,
+                group=asked.group,
+                quorum=asked.quorum,
+                never=run.principal.user if asked.never_requester else None,
+                because=because,
+                asked_ns=now_ns,
+                expires_ns=None if asked.within_ns is None else now_ns + asked.within_ns,
+            )
+            run.append(ApprovalAsked(held.key, ticket.id, approver, ticket.expires_ns), at_ns=now_ns)
+            journal = self._opening.ready.journal
+        try:
+            yield journal.flush()
+            yield self._opening.submit(self._opening.ready.tickets.open(ticket))
+        except RingfenceError:
+            raise
+        except Exception as error:  # fails closed: a question that is not durable is not asked
+            raise store_error("could not keep the question", error, run=run.id) from error
+        yield self._opening.loop.submit(
+            self._opening.extensions.ask(question_of(ticket, run), self._answers)
+        )
+
+    def _cap(self, run: Run, held: Held, approver: str) -> None:
+        """Halt the run instead of asking once more than the policy says, where a question is passed on."""
+        limit = run.state.agent.requests if run.state.agent is not None else None
+        counted = approver in run.state.calls[held.key].approvers_asked
+        if limit is not None and not counted and run.state.requests >= limit.at_most:
+            run.halt(limit.reason, by=None, detail=None)
+            raise run.over()
+
+    def _expire(self, run: Run, late: Iterable[Ticket]) -> Steps[None]:
+        for ticket in late:
+            if (yield from self._swap(run, ticket, replace(ticket, status="expired"))):
+                run.append(ApprovalAnswered(ticket.call, ticket.id, "expire", None, None, None))
+                self._opening.loop.submit(self._opening.extensions.withdraw(ticket.id, "nobody answered"))
+
+    def _swap(self, run: Run, old: Ticket, new: Ticket) -> Steps[bool]:
+        try:
+            swapped: bool = yield self._opening.submit(self._opening.ready.tickets.swap(old, new))
+        except Exception as error:  # fails closed: what the ticket says now is not known
+            raise store_error("could not change a question", error, run=run.id) from error
+        return swapped
+
+    def withdraw(self, run: Run, key: str, because: str) -> None:
+        """Take the open questions of a call back; people who still answer change nothing."""
+        known = run.state.calls.get(key)
+        for ticket in known.tickets if known is not None else ():
+            if ticket.answer is None:
+                try:
+                    run.append(ApprovalAnswered(key, ticket.id, "withdraw", None, None, because))
+                except EngineError:  # the log is broken: nothing can start, the tickets are closed anyway
+                    pass
+                self._opening.loop.submit(self._withdrawn(ticket.id, because))
+
+    def withdraw_all(self, run: Run, because: str) -> None:
+        """Take back every open question of the run that nobody waits for in place, and what its call holds."""
+        with run.lock:
+            held = {one.key: one for one in run.held.values()}
+            run.held = {slot: one for slot, one in run.held.items() if one.decision.verdict is not Verdict.ASK}
+            for key in {ticket.call for ticket in run.state.open_tickets.values()}:
+                if key in held or not run.waiting:
+                    self.withdraw(run, key, because)
+            for one in held.values():
+                if one.decision.verdict is Verdict.ASK:
+                    release(run, one, "withdrawn")
+
+    async def _withdrawn(self, ticket_id: str, because: str) -> None:
+        tickets = self._opening.ready.tickets
+        while (ticket := await tickets.get(ticket_id)) is not None and ticket.status in ("open", "approved"):
+            if await tickets.swap(ticket, replace(ticket, status="withdrawn")):
+                await self._opening.extensions.withdraw(ticket_id, because)
+                return
+
+    # ---- answers -----------------------------------------------------------------------------------
+
+    def _observe(self, run: Run, held: Held, tickets: Iterable[Ticket]) -> None:
+        """Record the answers that the record does not have yet."""
+        for ticket in tickets:
+            with run.lock:
+                for who, verdict, why in ticket.answers[run.answers_seen.get(ticket.id, 0) :]:
+                    edited = dict(ticket.edited) if ticket.edited is not None and verdict == "approve" else None
+                    if edited is not None and keeps_digests_only(run, held.call.tool):
+                        edited = keyed(run, edited)
+                    run.append(ApprovalAnswered(held.key, ticket.id, verdict, who, edited, why))
+
+    def _again(self, run: Run, held: Held, approved: dict[str, Ticket]) -> Steps[Held]:
+        """Decide once more, with the exact arguments and the answers; time has passed."""
+        editors = [ticket for ticket in held.tickets if ticket.edited is not None]
+        tickets = tuple({ticket.id: ticket for ticket in (*editors, *approved.values())}.values())
+        approved_by = {
+            ticket.approver: tuple(who for who, verdict, _ in ticket.answers if verdict == "approve")
+            for ticket in tickets
+        }
+        yield from run.turnstile.turn()
+        try:
+            held = yield from judge(run, held.key, held.call, approved_by=approved_by, held=held)
+        finally:
+            run.turnstile.leave()
+        held.tickets = tickets
+        return held
+
+    def _edited(self, run: Run, held: Held, ticket: Ticket) -> Steps[Held]:
+        """Decide the edited call from the start; of the approvals, only the editor's carries over."""
+        assert ticket.edited is not None
+        self.withdraw(run, held.key, "the arguments were edited")
+        release(run, held, "withdrawn")
+        editor = next(who for who, verdict, _ in ticket.answers if verdict == "approve")
+        call: ToolCall = replace(held.call, arguments=dict(ticket.edited))
+        yield from run.turnstile.turn()
+        try:
+            new = yield from judge(
+                run, held.key, call, approved_by={ticket.approver: (editor,)}, anew=f"/{ticket.id}"
+            )
+        finally:
+            run.turnstile.leave()
+        new.tickets = (ticket,)
+        return new
+
+
+def _standing(run: Run, held: Held, tickets: list[Ticket], *, now_ns: int) -> Standing:
+    """Say where the questions about exactly this call stand."""
+    digest = call_digest(held.call.tool, held.decision.arguments)
+    standing = Standing({}, [], [], [])
+    carried = {ticket.approver: ticket for ticket in held.tickets if ticket.edited is not None}
+    for approver in held.decision.asks:
+        chain = _chain(run.plan, approver)
+        for name in chain:
+            if name in carried:
+                standing.approved[approver] = carried[name]
+                break
+            ticket = next(
+                (
+                    t
+                    for t in reversed(tickets)
+                    if t.approver == name and t.digest == digest and t.policy_digest == run.plan.digest
+                ),
+                None,
+            )
+            if ticket is None:
+                standing.missing.append(name)
+                break
+            if ticket.status == "approved" and ticket.edited is not None:
+                standing.edited = ticket
+            if _place(standing, approver, ticket, now_ns):
+                break
+        else:
+            standing.refused, standing.because = "nobody answered in time", "expired"
+    return standing
+
+
+def _place(standing: Standing, approver: str, ticket: Ticket, now_ns: int) -> bool:
+    """Put one ticket where it belongs; return False if the question is passed on."""
+    match ticket.status:
+        case "open" if ticket.expires_ns is not None and now_ns >= ticket.expires_ns:
+            standing.late.append(ticket)
+        case "open":
+            standing.waiting.append(ticket)
+        case "approved":
+            standing.approved[approver] = ticket
+        case "expired":
+            return False
+        case "rejected":
+            standing.refused = "a person said no"
+        case "withdrawn":
+            standing.refused, standing.because = "the question was withdrawn", "withdrawn"
+        case _:
+            standing.refused = "the approval was used before"
+    return True
+
+
+def _chain(plan: Plan, approver: str) -> list[str]:
+    """Return the approver and those it passes the question on to, in order."""
+    names: list[str] = []
+    following: str | None = approver
+    while following is not None and following not in names and following in plan.approvers:
+        names.append(following)
+        following = plan.approvers[following].otherwise_ask
+    return names
+
+
+def question_of(ticket: Ticket, run: Run) -> Question:
+    """Return the ticket as it is shown to people."""
+    return Question(
+        ticket=ticket.id,
+        run=ticket.run,
+        agent=run.agent,
+        tool=ticket.tool,
+        arguments=ticket.arguments,
+        approver=ticket.approver,
+        group=ticket.group,
+        because=ticket.because,
+        requester=run.principal.user,
+        asked_ns=ticket.asked_ns,
+        expires_ns=ticket.expires_ns,
+    )

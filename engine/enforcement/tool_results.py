@@ -1,0 +1,105 @@
+"""What of a result is handed to the model: at most so many rows, at most so many bytes."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ringfence.dsl.canonical import canonical
+from ringfence.dsl.plan import Json, Obligations
+
+
+class RefusedResultError(Exception):
+    """The result cannot be bounded as the policy says; it is not handed over."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResultLens:
+    """Where the JSON value sits inside a framework's result: the content of (content, artifact)."""
+
+    get: Callable[[Any], Json]
+    set: Callable[[Any, Json], Any]
+    """A result like the first argument, with this value in the place of its own."""
+    make: Callable[[Json], Any] | None = None
+    """A result from a recorded value alone, for a call that ran before the run was resumed."""
+
+
+PLAIN = ResultLens(get=lambda result: result, set=lambda _, value: value)
+"""The result is the value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounded:
+    """A result within its limits."""
+
+    value: Json
+    truncated: dict[str, int] | None
+    """`rows`, `rows_before`, `bytes`, `bytes_before`, as far as something was cut."""
+
+
+def bound_result(value: Json, obligations: Obligations) -> Bounded:
+    """Cut `value` to the limits of the policy.
+
+    A JSON text that is a list counts as a list and stays one.  Bytes are those of the UTF-8 text, or
+    of the canonical JSON of anything else.
+
+    Raises:
+        RefusedResultError: Rows are expected and there is no list, or what is too large has no end to cut.
+    """
+    max_rows, max_bytes = obligations.max_rows, obligations.max_bytes
+    if max_rows is None and max_bytes is None:
+        return Bounded(value, None)
+    is_text = isinstance(value, str)
+    rows = _rows(value)
+    if max_rows is not None and rows is None:
+        raise RefusedResultError("rows are expected and the result is no list")
+    cut: dict[str, int] = {}
+    if max_rows is not None and rows is not None and len(rows) > max_rows:
+        cut |= {"rows_before": len(rows), "rows": max_rows}
+        rows = rows[:max_rows]
+        value = json.dumps(rows, ensure_ascii=False) if is_text else rows
+    if max_bytes is not None and (size := _size(value)) > max_bytes:
+        value = _fewer_bytes(value, rows, max_bytes)
+        cut |= {"bytes_before": size, "bytes": _size(value)}
+        if rows is not None and (kept := _rows(value)) is not None:
+            cut |= {"rows_before": cut.get("rows_before", len(rows)), "rows": len(kept)}
+    return Bounded(value, cut or None)
+
+
+def _rows(value: Json) -> list[Json] | None:
+    if isinstance(value, list | tuple):
+        return list(value)
+    if isinstance(value, str) and value.lstrip()[:1] == "[":
+        try:
+            parsed = json.loads(value)
+        except (ValueError, RecursionError):  # no list then: refused where rows are expected
+            return None
+        return parsed if isinstance(parsed, list) else None
+    return None
+
+
+def _size(value: Json) -> int:
+    try:
+        return len(value.encode()) if isinstance(value, str) else len(canonical(value))
+    except (ValueError, TypeError, RecursionError) as error:  # unmeasurable is too large
+        raise RefusedResultError("the size of the result cannot be told") from error
+
+
+def _fewer_bytes(value: Json, rows: list[Json] | None, max_bytes: int) -> Json:
+    """Return the longest beginning that fits: whole rows of a list, whole characters of a text."""
+    if rows is not None:
+        is_text = isinstance(value, str)
+
+        def shown(count: int) -> Json:
+            return json.dumps(rows[:count], ensure_ascii=False) if is_text else rows[:count]
+
+        low, high = 0, len(rows)
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if _size(shown(middle)) <= max_bytes else (low, middle - 1)
+        if _size(shown(low)) > max_bytes:
+            raise RefusedResultError("the result is too large")
+        return shown(low)
+    if isinstance(value, str):
+        return value.encode()[:max_bytes].decode(errors="ignore")
+    raise RefusedResultError("the result is too large and has no end that could be cut")

@@ -1,0 +1,61 @@
+"""One after another, in the order of arrival, for threads and tasks alike.
+
+The calls of a run are decided one at a time.  A waiter that gives up, by cancellation or interrupt,
+never keeps the turn: either it leaves the queue, or it passes on the turn that had just reached it.
+"""
+
+import threading
+from collections import deque
+from concurrent.futures import Future
+
+from ringfence.engine.enforcement.drive import Steps
+
+
+class Turnstile:
+    """A first-in-first-out lock whose waiting is a future."""
+
+    __slots__ = ("_busy", "_lock", "_waiting")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: deque[Future[None]] = deque()
+        self._busy = False
+
+    def enter(self) -> "Future[None] | None":
+        """Take the turn and return None if it is free; else return the future that brings it."""
+        with self._lock:
+            if not self._busy:
+                self._busy = True
+                return None
+            place: Future[None] = Future()
+            self._waiting.append(place)
+            return place
+
+    def leave(self) -> None:
+        """Pass the turn on to the longest waiter that still wants it."""
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._busy = False
+                    return
+                place = self._waiting.popleft()
+            # Between these two lines nobody holds the turn and `_busy` is still set: it is not lost.
+            if place.set_running_or_notify_cancel():
+                place.set_result(None)
+                return
+
+    def give_up(self, place: "Future[None]") -> None:
+        """Stop waiting at `place`; a turn that has already come is passed on."""
+        if not place.cancel():
+            self.leave()
+
+    def turn(self) -> Steps[None]:
+        """Wait for the turn; whoever gets it must `leave`."""
+        place = self.enter()
+        if place is None:
+            return
+        try:
+            yield place
+        except BaseException:
+            self.give_up(place)
+            raise

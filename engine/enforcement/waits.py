@@ -1,0 +1,87 @@
+"""Who waits for which ticket: woken at once from this process, and by looking from others."""
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future, InvalidStateError
+from typing import Final
+
+from ringfence.engine.enforcement.opening import Opening
+from ringfence.engine.enforcement.runs import Run
+from ringfence.engine.seams.ports import Ticket
+
+LOOK_EVERY_S: Final = 0.1
+
+
+class Waits:
+    """Waiters by ticket; while there are any, the engine's loop looks at their tickets in the store."""
+
+    def __init__(self, opening: Opening) -> None:
+        self._opening = opening
+        self._lock = threading.Lock()
+        self._waiting: dict[Future[None], tuple[Ticket, ...]] = {}
+        self._looking = False
+
+    def enter(self, run: Run, seen: Sequence[Ticket]) -> "Future[None]":
+        """Return a future that comes when one of the tickets differs from `seen`, expires, or the run ends."""
+        news: Future[None] = Future()
+        with self._lock:
+            self._waiting[news] = tuple(seen)
+            look, self._looking = not self._looking, True
+        with run.lock:
+            run.waiting[news] = lambda: _ring(news)
+            if run.state.halted is not None:
+                _ring(news)
+        if look:
+            self._opening.loop.submit(self._look())
+        return news
+
+    def leave(self, run: Run, news: "Future[None]") -> None:
+        """Wait no more."""
+        with self._lock:
+            self._waiting.pop(news, None)
+        with run.lock:
+            run.waiting.pop(news, None)
+
+    def wake(self, ticket_id: str) -> None:
+        """Say that the ticket has changed."""
+        with self._lock:
+            woken = [news for news, seen in self._waiting.items() if any(t.id == ticket_id for t in seen)]
+        for news in woken:
+            _ring(news)
+
+    async def _look(self) -> None:
+        while True:
+            with self._lock:
+                waiting = [(news, seen) for news, seen in self._waiting.items() if not news.done()]
+                if not self._waiting:
+                    self._looking = False
+                    return
+            for news, seen in waiting:
+                try:
+                    changed = await asyncio.wait_for(self._changed(seen), self._opening.patience_s)
+                except Exception as error:  # fails closed: whoever waits is told, and its call is not run
+                    _ring(news, error)
+                else:
+                    if changed:
+                        _ring(news)
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def _changed(self, seen: Sequence[Ticket]) -> bool:
+        now_ns = self._opening.clock.now_ns()
+        for ticket in seen:
+            if ticket.expires_ns is not None and now_ns >= ticket.expires_ns:
+                return True
+            if await self._opening.ready.tickets.get(ticket.id) != ticket:
+                return True
+        return False
+
+
+def _ring(news: "Future[None]", error: BaseException | None = None) -> None:
+    try:
+        if error is not None:
+            news.set_exception(error)
+        else:
+            news.set_result(None)
+    except InvalidStateError:  # rung already: one piece of news is enough
+        pass

@@ -1,0 +1,127 @@
+"""One hash chain per run, and one chain over the whole log: pure functions, shared with every verifier.
+
+    digest = sha256(salt || body)             what was said; the salt keeps a purged body from being guessed
+    hash   = sha256(prev || header || digest) what was said, when, where in its run, and after what
+    link   = sha256(previous link || hash)    in which order the whole log was written
+
+Bodies stand beside the chain: one that is purged leaves it verifiable (decisions/0004).
+"""
+
+from hashlib import sha256
+from json.encoder import encode_basestring
+from typing import Final
+
+from ringfence.engine.seams.ports import Entry, Link
+
+ZERO: Final = bytes(32)
+"""What the first event of a run, and the first link of a log, come after."""
+
+SALT_BYTES: Final = 16
+"""The length of every salt; a fixed length keeps `salt || body` unambiguous."""
+
+
+def header(*, run: str, seq: int, kind: str, schema: int, at_ns: int, mono_ns: int) -> bytes:
+    """Return the header: the RFC 8785 form of id, run, seq, kind, schema, at_ns and mono_ns.
+
+    The two times are strings of decimal digits: nanoseconds since 1970 exceed the integers that
+    RFC 8785 can say exactly (2^53 - 1).  Raise ValueError for names with lone surrogates.
+    """
+    text = (
+        f'{{"at_ns":"{at_ns:d}","id":{encode_basestring(f"{run}:{seq:d}")},"kind":{encode_basestring(kind)},'
+        f'"mono_ns":"{mono_ns:d}","run":{encode_basestring(run)},"schema":{schema:d},"seq":{seq:d}}}'
+    )
+    return text.encode()  # UnicodeEncodeError is a ValueError
+
+
+def header_of(entry: Entry) -> bytes:
+    """Return the header of a stored event."""
+    return header(
+        run=entry.run,
+        seq=entry.seq,
+        kind=entry.kind,
+        schema=entry.schema,
+        at_ns=entry.at_ns,
+        mono_ns=entry.mono_ns,
+    )
+
+
+def body_digest(salt: bytes, body: bytes) -> bytes:
+    """Return the salted digest of a body."""
+    return sha256(salt + body).digest()
+
+
+def entry_hash(prev: bytes, header: bytes, digest: bytes) -> bytes:
+    """Return the hash of an event that comes after `prev`."""
+    return sha256(prev + header + digest).digest()
+
+
+def link_hash(prev: bytes, hash: bytes) -> bytes:
+    """Return the log's link for an event of that hash, after the link `prev`."""
+    return sha256(prev + hash).digest()
+
+
+def chained(
+    prev: bytes,
+    *,
+    run: str,
+    seq: int,
+    kind: str,
+    schema: int,
+    at_ns: int,
+    mono_ns: int,
+    salt: bytes,
+    body: bytes,
+) -> Entry:
+    """Return the event as it is stored, linked to the run's previous hash."""
+    digest = body_digest(salt, body)
+    head = header(run=run, seq=seq, kind=kind, schema=schema, at_ns=at_ns, mono_ns=mono_ns)
+    return Entry(
+        run=run,
+        seq=seq,
+        kind=kind,
+        schema=schema,
+        at_ns=at_ns,
+        mono_ns=mono_ns,
+        salt=salt,
+        body=body,
+        digest=digest,
+        prev=prev,
+        hash=entry_hash(prev, head, digest),
+    )
+
+
+def entry_fault(entry: Entry, *, prev: bytes, seq: int) -> str | None:
+    """Say what is wrong with an event that should be number `seq`, after `prev`; None if nothing is.
+
+    A purged body (None) is not a fault: its digest still stands in the chain.
+    """
+    if entry.seq != seq:
+        return f"expected event {seq} of the run, found event {entry.seq}"
+    if entry.prev != prev:
+        return "does not follow the event before it"
+    if entry.body is not None and len(entry.salt) != SALT_BYTES:
+        return f"the salt has {len(entry.salt)} bytes, not {SALT_BYTES}"
+    if entry.body is not None and body_digest(entry.salt, entry.body) != entry.digest:
+        return "the body is not the one that was recorded"
+    try:
+        expected = entry_hash(prev, header_of(entry), entry.digest)
+    except (ValueError, TypeError):  # fails closed: a header that cannot be written was never recorded
+        return "the header cannot be read"
+    if expected != entry.hash:
+        return "the header or the digest is not the one that was recorded"
+    return None
+
+
+def link_fault(link: Link, *, prev: bytes, position: int, hash: bytes | None) -> str | None:
+    """Say what is wrong with a link that should stand at `position`, after `prev`; None if nothing is.
+
+    Args:
+        hash: The hash of the event that the link names; None if that event is missing.
+    """
+    if link.position != position:
+        return f"expected link {position} of the log, found link {link.position}"
+    if hash is None:
+        return f"the event {link.run}:{link.seq} is missing"
+    if link_hash(prev, hash) != link.hash:
+        return "does not follow the link before it, or names another event"
+    return None

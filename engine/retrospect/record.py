@@ -1,0 +1,91 @@
+"""A run as it was recorded: the stored entries read back as stamped events."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ringfence.dsl.canonical import LARGEST_INTEGER
+from ringfence.dsl.plan import Json, Plan
+from ringfence.engine.decision.events import KINDS, SCHEMA, RunStarted, Stamped, event_of
+from ringfence.engine.seams.ports import Entry
+
+if TYPE_CHECKING:
+    from ringfence.engine.retrospect.replay import Replay
+
+
+class RecordError(ValueError):
+    """A stored run cannot be read, or not be decided again; the message says which event and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """One run's events, in order."""
+
+    run: str
+    events: tuple[Stamped, ...] = field(repr=False)
+    """Those whose bodies are still there."""
+    purged: Mapping[int, str] = field(default_factory=dict)
+    """Sequence number -> kind of the events whose bodies were purged."""
+
+    @classmethod
+    def read(cls, entries: Iterable[Entry]) -> "RunRecord":
+        """Read a run's entries, in order.
+
+        Raises:
+            RecordError: There are none, one is missing or out of order, one was written by a newer version,
+                or its body is not one of its kind.
+        """
+        run: str | None = None
+        events: list[Stamped] = []
+        purged: dict[int, str] = {}
+        for number, entry in enumerate(entries, start=1):
+            run = entry.run if run is None else run
+            if entry.run != run:
+                raise RecordError(f"event {entry.id} is of another run than `{run}`")
+            if entry.seq != number:
+                raise RecordError(f"event {run}:{number} is missing: {entry.id} stands in its place")
+            if entry.body is None:
+                purged[entry.seq] = entry.kind
+            else:
+                events.append(_stamped(entry, entry.body))
+        if run is None:
+            raise RecordError("there is no such run: the log has no event of it")
+        return cls(run, tuple(events), purged)
+
+    @property
+    def started(self) -> RunStarted:
+        """The run's first event; raise RecordError if it was purged."""
+        first = self.events[0].event if self.events else None
+        if not isinstance(first, RunStarted) or self.events[0].seq != 1:
+            raise RecordError(f"the beginning of run `{self.run}` is not there: it was purged")
+        return first
+
+    def replay(self, plan: Plan | None = None) -> "Replay":
+        """Decide every call again; see `ringfence.engine.retrospect.replay`."""
+        from ringfence.engine.retrospect.replay import replay
+
+        return replay(self, plan)
+
+
+def _stamped(entry: Entry, body: bytes) -> Stamped:
+    if entry.schema > SCHEMA:
+        raise RecordError(
+            f"event {entry.id} was written by a newer version (schema {entry.schema}, this reads {SCHEMA}): "
+            "read it with that version"
+        )
+    if entry.kind not in KINDS:
+        raise RecordError(f"event {entry.id} is of the unknown kind `{entry.kind}`")
+    if (entry.seq == 1) != (entry.kind == "RunStarted"):
+        raise RecordError(f"event {entry.id} is `{entry.kind}`: a run begins with RunStarted, once")
+    try:
+        fields = json.loads(body, parse_int=_number)
+        return Stamped(entry.seq, entry.at_ns, event_of(entry.kind, fields))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise RecordError(f"the body of event {entry.id} is no {entry.kind}: {error}") from error
+
+
+def _number(digits: str) -> Json:
+    """Return an integer; a float where canonical JSON wrote a large float without a fraction."""
+    number = int(digits)
+    return number if -LARGEST_INTEGER <= number <= LARGEST_INTEGER else float(digits)

@@ -1,0 +1,165 @@
+"""Decide a recorded run again: the same fold, the same `decide`, the recorded clock and facts.
+
+A verdict is made anew and compared, never read back.  So a log whose arguments or whose policy were changed
+does not replay, and a decision that this version would make otherwise is shown with both sides.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ringfence.dsl.canonical import canonical
+from ringfence.dsl.plan import Json, Plan, Verdict
+from ringfence.engine.decision.decide import decide
+from ringfence.engine.decision.events import CallDecided, CallStarted, Stamped, body_of
+from ringfence.engine.decision.records import decided, facts_of
+from ringfence.engine.decision.state import State, apply, start
+from ringfence.engine.retrospect.record import RecordError, RunRecord
+
+_UNDECIDING = frozenset({"PromptGiven", "SubrunStarted"})
+"""Kinds of events that a fold passes over: a purged one is no obstacle."""
+
+
+@dataclass(frozen=True, slots=True)
+class Divergence:
+    """The first event that does not follow from what stands before it."""
+
+    seq: int
+    call: str | None
+    """None: it is the policy itself that is not the recorded one."""
+    differs: tuple[str, ...]
+    """The names of the fields below that are not equal."""
+    recorded: Mapping[str, Json]
+    recomputed: Mapping[str, Json]
+
+    def __str__(self) -> str:
+        what = f"call {self.call}" if self.call else "the policy"
+        lines = [f"event {self.seq}, {what}: " + ", ".join(self.differs) + " differ"]
+        for name in self.differs:
+            lines.append(f"  {name} recorded:   {_shown(self.recorded.get(name))}")
+            lines.append(f"  {name} recomputed: {_shown(self.recomputed.get(name))}")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Unreplayable:
+    """A decision that cannot be made again, because its arguments are not in the record."""
+
+    seq: int
+    call: str
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What came of deciding a run again."""
+
+    run: str
+    decisions: int
+    """How many were made again, the one that diverges included."""
+    divergence: Divergence | None = None
+    not_replayable: tuple[Unreplayable, ...] = ()
+
+    @property
+    def identical(self) -> bool:
+        """True if every decision that could be made again came out the same."""
+        return self.divergence is None
+
+
+def replay(record: RunRecord, plan: Plan | None = None) -> Replay:
+    """Decide every call of the run again, up to the first that comes out differently.
+
+    Args:
+        plan: Decide by this policy; None: by the recorded text, compiled anew.
+    Raises:
+        RecordError: The run cannot be decided again: events that decide were purged, recorded facts are
+            unreadable, or the recorded policy does not load in this version.
+    """
+    missing = [f"{seq} ({kind})" for seq, kind in record.purged.items() if kind not in _UNDECIDING]
+    if missing:
+        raise RecordError(f"run `{record.run}` cannot be replayed, purged: event {missing[0]}")
+    begun = record.started
+    if plan is None:
+        plan = _compiled(begun.policy_text, begun.policy_file, record.run)
+        if plan.digest != begun.policy_digest:
+            changed = Divergence(
+                1,
+                None,
+                ("policy_digest",),
+                {"policy_digest": begun.policy_digest},
+                {"policy_digest": plan.digest},
+            )
+            return Replay(record.run, 0, changed)
+    state = start(plan, record.events[0])
+    decisions = 0
+    skipped: list[Unreplayable] = []
+    for stamped in record.events[1:]:
+        event = stamped.event
+        divergence: Divergence | None = None
+        if isinstance(event, CallDecided):
+            known = state.calls.get(event.call)
+            if known is not None and known.withheld is not None:
+                skipped.append(Unreplayable(stamped.seq, event.call, known.withheld))
+            else:
+                decisions += 1
+                divergence = _decided_again(plan, state, stamped, event)
+        elif isinstance(event, CallStarted):
+            divergence = _started_rightly(state, stamped, event)
+        if divergence is not None:
+            return Replay(record.run, decisions, divergence, tuple(skipped))
+        apply(state, stamped)
+    return Replay(record.run, decisions, None, tuple(skipped))
+
+
+def _decided_again(plan: Plan, state: State, stamped: Stamped, event: CallDecided) -> Divergence | None:
+    known = state.calls.get(event.call)
+    if known is None:
+        return Divergence(stamped.seq, event.call, ("requested",), {"requested": "no"}, {"requested": "yes"})
+    try:
+        facts = facts_of(event.facts)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RecordError(f"the facts of event {stamped.seq} cannot be read: {error}") from error
+    now_ns = max(stamped.at_ns, state.latest_ns)
+    decision = decide(plan, state, known.request, facts, now_ns=now_ns, key=event.call)
+    recorded = body_of(event)
+    recomputed = body_of(decided(event.call, known.request, decision, facts))
+    differs = tuple(name for name in recorded if not _same(recorded[name], recomputed[name]))
+    return Divergence(stamped.seq, event.call, differs, recorded, recomputed) if differs else None
+
+
+def _started_rightly(state: State, stamped: Stamped, event: CallStarted) -> Divergence | None:
+    """Return a divergence if a call was started that had no allow left to use."""
+    known = state.calls.get(event.call)
+    if known is None or known.verdict is not Verdict.ALLOW:
+        why = "it was not allowed"
+    elif known.started_ns is not None:
+        why = "its allow was used before"
+    elif not known.takes_place:
+        why = "its allow was given back"
+    else:
+        return None
+    return Divergence(stamped.seq, event.call, ("started",), {"started": "yes"}, {"started": f"no: {why}"})
+
+
+def _same(one: Json, other: Json) -> bool:
+    try:
+        return canonical(one) == canonical(other)
+    except ValueError:
+        return False  # fails closed: what cannot be compared is shown
+
+
+def _shown(value: Json) -> str:
+    try:
+        return canonical(value).decode("utf-8")
+    except ValueError:
+        return repr(value)
+
+
+def _compiled(text: str, file: str, run: str) -> Plan:
+    # The parser is needed only here: a replay under a given plan starts without it.
+    from ringfence.dsl.load import load_text
+
+    loaded = load_text(text, file)
+    if loaded.plan is None:
+        errors = "; ".join(f"{d.code} {d.message}" for d in loaded.diagnostics if d.is_error)
+        raise RecordError(f"the policy of run `{run}` does not load in this version: {errors}")
+    return loaded.plan

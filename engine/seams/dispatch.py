@@ -1,0 +1,264 @@
+"""What the engine asks of plugins, each question failing in its own direction.
+
+Our own loop, not pluggy's: pluggy stops at the first exception, and one broken observer must not keep
+events from the others.  How a plugin is awaited, and what happens if it misbehaves, stands in
+`engine.seams.bounded`.  All coroutines here run on the engine's loop.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from ringfence.engine.seams.bounded import PluginError, bounded, said
+from ringfence.engine.seams.chosen import chosen
+from ringfence.engine.seams.errors import EngineError
+from ringfence.engine.seams.hookspecs import Answers, ApprovalBackend, AuditSink, Event, Question
+from ringfence.engine.seams.mistakes import Mistake, nearest, settings_error
+from ringfence.engine.seams.observer import Observer, Report
+from ringfence.engine.seams.ports import Entry, Store
+from ringfence.engine.seams.registry import PluginRow, Registry
+from ringfence.engine.seams.settings import Settings, absolute_url
+
+DEFAULT_BACKEND = "terminal"
+"""Asked where `[approvals]` names none, if a plugin brings it."""
+
+
+def _unheard(sink: str, lost: int, why: str) -> None:
+    """Report to nobody."""
+
+
+class Extensions:
+    """Store, sinks and approval backends of one guard, as its settings choose them."""
+
+    def __init__(
+        self, settings: Settings, registry: Registry, *, on_observer_failure: Report = _unheard
+    ) -> None:
+        """Make sinks and backends; nothing is opened yet.
+
+        Raises:
+            SettingsError: Everything that is wrong with plugins and their settings.
+        """
+        registry.check()
+        self._settings = settings
+        self._registry = registry
+        self._report = on_observer_failure
+        self._stores = registry.hooks("ringfence_open_store")
+        picked = chosen(settings, registry, default_backend=DEFAULT_BACKEND)
+        self._required = picked.required
+        self._observers = tuple(
+            Observer(
+                sink,
+                most=settings.limits.observer_events,
+                seconds=seconds,
+                report=on_observer_failure,
+            )
+            for sink, seconds in picked.observers
+        )
+        self._backends = picked.backends
+        self._routes = picked.routes
+        self._stuck: dict[str, asyncio.Task[Any]] = {}
+        self._opened: list[AuditSink | ApprovalBackend] = []
+
+    @classmethod
+    def assemble(
+        cls,
+        settings: Settings,
+        *,
+        builtins: Mapping[str, object],
+        plugins: Sequence[object] = (),
+        on_observer_failure: Report = _unheard,
+    ) -> Self:
+        """Load the plugins that may load, and make what the settings choose.
+
+        Args:
+            settings: The deployment's settings.
+            builtins: Ringfence's own plugins by name.
+            plugins: Plugin objects that the host hands over.
+            on_observer_failure: Told on the engine's loop when an observer begins to fail.
+
+        Raises:
+            SettingsError: Everything that is wrong with plugins and their settings.
+        """
+        registry = Registry(allowed=settings.plugins, builtins=builtins, extra=plugins, where=settings.where)
+        return cls(settings, registry, on_observer_failure=on_observer_failure)
+
+    @property
+    def wants_events(self) -> bool:
+        """False if no sink is configured: then `write` has nothing to do."""
+        return bool(self._required or self._observers)
+
+    @property
+    def observer_losses(self) -> Mapping[str, int]:
+        """Events that each observer did not get."""
+        return {observer.sink.name: observer.lost for observer in self._observers}
+
+    def plugins_report(self) -> list[PluginRow]:
+        """Return what `ringfence plugins` shows."""
+        return self._registry.rows
+
+    # ---- stores ----------------------------------------------------------------------------------
+
+    def open_store(self, url: str | None = None) -> Store:
+        """Return the store for `url` (None: the settings' one), not yet opened.
+
+        Raises:
+            SettingsError: No plugin, or more than one, takes the URL.
+            EngineError: The plugin failed.
+        """
+        given = absolute_url(url if url is not None else self._settings.store, Path.cwd())
+        takers: list[tuple[str, Store]] = []
+        for hook in self._stores:
+            try:
+                store = hook.call(url=given)
+            except Exception as error:  # a store is a gate: without it nothing is decided
+                raise EngineError(
+                    f"the plugin `{hook.plugin}` cannot open the store: {said(error)}",
+                    help="see its documentation for the form of its URLs",
+                ) from error
+            if store is not None:
+                takers.append((hook.plugin, store))
+        if len(takers) == 1:
+            return takers[0][1]
+        scheme = given.partition(":")[0]  # only the scheme: the rest may hold a password
+        if takers:
+            names = " and ".join(f"`{plugin}`" for plugin, _ in takers)
+            raise settings_error(
+                [
+                    Mistake(
+                        self._settings.where, "store", f"{names} both take `{scheme}:`", "allow one of them"
+                    )
+                ]
+            )
+        known = self._schemes()
+        raise settings_error(
+            [
+                Mistake(
+                    self._settings.where,
+                    "store",
+                    f"no plugin takes the store URL `{scheme}:...`",
+                    nearest(scheme, known) or "known: " + ", ".join(f"`{name}:`" for name in known),
+                )
+            ]
+        )
+
+    def _schemes(self) -> list[str]:
+        known: list[str] = []
+        for hook in self._registry.hooks("ringfence_store_schemes"):
+            try:
+                known += [str(scheme) for scheme in hook.call()]
+            except Exception:  # only the help of an error that is raised anyway
+                known.append(f"those of {hook.plugin}")
+        return known
+
+    # ---- from start to end -----------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Open the required sinks and the backends; raise EngineError and close again if one fails.
+
+        Observers open themselves when there is something to observe: a hanging one holds nobody up.
+        """
+        for sink, seconds in self._required:
+            await self._open_one(sink, f"required sink `{sink.name}`", seconds)
+        for name, backend in self._backends.items():
+            await self._open_one(backend, f"approval backend `{name}`", self._settings.limits.backend_s)
+
+    async def _open_one(self, extension: AuditSink | ApprovalBackend, what: str, seconds: float) -> None:
+        try:
+            self._opened.append(extension)
+            await bounded(extension.open, seconds=seconds)
+        except PluginError as error:  # a gate: fails closed
+            await self.close()
+            raise EngineError(
+                f"{what} cannot be opened: {error}", help="no call can be decided without it"
+            ) from error
+
+    async def close(self) -> None:
+        """Close everything, each within its time; failures are reported, not raised.  Safe to call twice."""
+        await asyncio.gather(*(observer.close() for observer in self._observers))
+        opened, self._opened = self._opened, []
+        limits = self._settings.limits
+        for extension in opened:
+            seconds = limits.sink_s if isinstance(extension, AuditSink) else limits.backend_s
+            try:
+                await bounded(extension.close, seconds=seconds)
+            except PluginError as error:  # what was written is durable; there is nothing left to refuse
+                self._report(extension.name, 0, f"close: {error}")
+
+    # ---- sinks -----------------------------------------------------------------------------------
+
+    async def write(self, entries: Sequence[Entry]) -> None:
+        """Hand entries that are durable in the log to the sinks; required ones first.
+
+        One caller at a time: the journal's own task.
+
+        Raises:
+            EngineError: A required sink failed or was late.  Observers have then not been told.
+        """
+        if not entries or not self.wants_events:
+            return
+        events = tuple(Event.of(entry) for entry in entries)
+        for sink, seconds in self._required:
+            await self._write_required(sink, events, seconds)
+        for observer in self._observers:
+            observer.offer(events)
+
+    async def _write_required(self, sink: AuditSink, events: Sequence[Event], seconds: float) -> None:
+        try:
+            if (stuck := self._stuck.get(sink.name)) is not None and not stuck.done():
+                # INVARIANT: calls of one sink never overlap, not even with one that would not be cancelled.
+                raise PluginError("an earlier write has not ended")
+            await bounded(lambda: sink.write(events), seconds=seconds)
+        except PluginError as error:  # fails closed: what is not recorded there must not happen
+            if error.task is not None:
+                self._stuck[sink.name] = error.task
+            raise EngineError(
+                f"required sink `{sink.name}` failed: {error}",
+                help=f"mend the sink, or set `required = false` in [sinks.{sink.name}]",
+            ) from error
+
+    # ---- approval backends -----------------------------------------------------------------------
+
+    async def ask(self, question: Question, answers: Answers) -> None:
+        """Deliver a question to every backend of its group.
+
+        Raises:
+            EngineError: One of them failed or was late; those asked before it were told to withdraw.
+        """
+        for position, name in enumerate(names := self._route(question.group)):
+            backend = self._backends[name]
+            try:
+                await bounded(
+                    lambda backend=backend: backend.ask(question, answers),  # type: ignore[misc]
+                    seconds=self._settings.limits.backend_s,
+                )
+            except PluginError as error:  # a gate: fails closed
+                await self._withdraw(
+                    names[: position + 1], question.ticket, "it could not be asked everywhere"
+                )
+                raise EngineError(
+                    f"approval backend `{name}` could not ask: {error}",
+                    help=f"mend the backend, or choose another in [approvals] of {self._settings.where}",
+                ) from error
+
+    async def withdraw(self, ticket: str, because: str) -> None:
+        """Take a question back from every backend.
+
+        A failure is reported and not raised: the ticket is closed already, and a late answer to it
+        is refused wherever it comes from.
+        """
+        await self._withdraw(tuple(self._backends), ticket, because)
+
+    async def _withdraw(self, names: Sequence[str], ticket: str, because: str) -> None:
+        for name in names:
+            backend = self._backends[name]
+            try:
+                await bounded(
+                    lambda backend=backend: backend.withdraw(ticket, because),  # type: ignore[misc]
+                    seconds=self._settings.limits.backend_s,
+                )
+            except PluginError as error:  # nothing is opened by it: the ticket's own status decides
+                self._report(name, 0, f"withdraw: {error}")
+
+    def _route(self, group: str | None) -> tuple[str, ...]:
+        return self._routes.get(group or "default", self._routes["default"])

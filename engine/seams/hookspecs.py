@@ -1,0 +1,305 @@
+"""The whole contract between Ringfence and its plugins; `ringfence.plugin` is its public face.
+
+A plugin is a module (or any object) with functions marked `@hookimpl`, named as the hooks in `Hooks`.
+There are three kinds of extension, and each fails in its own direction:
+
+- a *gate* (store, approval backend): failure or time-out denies the call;
+- a *required sink*: what it cannot take, does not happen;
+- an *observer* (any other sink): failure is counted and reported, and the call goes on.
+
+Every coroutine here runs on the engine's own event loop: never block it.  Blocking work belongs on a
+thread (`asyncio.to_thread`).  A coroutine that is past its time is cancelled and not waited for.
+"""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal, Protocol
+
+import pluggy
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
+
+from ringfence.dsl.plan import Json
+from ringfence.engine.seams.escape import escaped, escaped_json
+from ringfence.engine.seams.ports import Entry, Store
+
+PROJECT = "ringfence"
+ENTRY_POINTS = "ringfence.plugins"
+"""The entry-point group in which a distribution names its plugins."""
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+"""Marks a function of a plugin as its part in the hook of the same name."""
+
+
+# ---- what a sink is given ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event of the audit log, after it became durable there."""
+
+    id: str
+    """`RUN:SEQ`, unique in the log.  An event can be delivered again: dedupe on this."""
+    run: str
+    """The id of the run."""
+    seq: int
+    """The place in the run, from 1, without gaps; of one run in rising order."""
+    kind: str
+    """What happened: `RunStarted`, `CallDecided`, ... (`ringfence.engine.decision.events`)."""
+    schema: int
+    """The version of the form of `body`."""
+    at_ns: int
+    """The engine's clock when it was recorded: nanoseconds since the Unix epoch."""
+    mono_ns: int
+    """The recording process's monotonic clock, nanoseconds: for durations within one process."""
+    body: Mapping[str, Json] | None
+    """The event's fields as JSON values, as they stand in the log; None once purged.
+
+    Whatever the policy's audit level or the deployment keeps out of the log is not here either.
+    """
+    hash: str
+    """The event's link in the chain of its run: SHA-256, 64 hex digits, lower case."""
+
+    @classmethod
+    def of(cls, entry: Entry) -> "Event":
+        """Return the event that a log's entry holds."""
+        body = None if entry.body is None else json.loads(entry.body)
+        return cls(
+            id=entry.id,
+            run=entry.run,
+            seq=entry.seq,
+            kind=entry.kind,
+            schema=entry.schema,
+            at_ns=entry.at_ns,
+            mono_ns=entry.mono_ns,
+            body=body,
+            hash=entry.hash.hex(),
+        )
+
+    def record(self) -> dict[str, Json]:
+        """Return all fields by name, as JSON values."""
+        return {
+            "id": self.id,
+            "run": self.run,
+            "seq": self.seq,
+            "kind": self.kind,
+            "schema": self.schema,
+            "at_ns": self.at_ns,
+            "mono_ns": self.mono_ns,
+            "body": None if self.body is None else dict(self.body),
+            "hash": self.hash,
+        }
+
+
+# ---- what an approval backend is given -----------------------------------------------------------
+
+Answer = Literal["approve", "reject"]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One question to people.  It carries no authority: the answer goes through `Answers`."""
+
+    ticket: str
+    """The ticket's id, `T-` and eight characters."""
+    run: str
+    """The id of the run that waits."""
+    agent: str
+    """The agent that made the call, as the policy names it."""
+    tool: str
+    """The tool that was called, as the policy names it."""
+    arguments: Mapping[str, Json]
+    """The canonical arguments: exactly these will be executed.  Written by a model: never trust them."""
+    approver: str
+    """The approver that the policy asks."""
+    group: str | None
+    """The group whose people may answer (`[groups]` in the settings); None: any approver's."""
+    because: str | None
+    """Why it is asked, in the policy's words."""
+    requester: str | None
+    """The user on whose behalf the agent acts; None if the host did not say."""
+    asked_ns: int
+    """When it was asked: the engine's clock, nanoseconds since the Unix epoch."""
+    expires_ns: int | None
+    """When it stops being open: the same clock; None: never."""
+
+    def lines(self, *, limit: int | None = None) -> list[str]:
+        """Return the question for display, control and bidirectional characters escaped.
+
+        Args:
+            limit: Characters shown of each argument; what is cut is said.  None: all of them.
+        """
+        lines = [f"{self.ticket}: {escaped(self.agent)} wants to run {escaped(self.tool)}"]
+        lines += [
+            f"  {escaped(name)} = {escaped_json(value, limit=limit)}"
+            for name, value in self.arguments.items()
+        ]
+        if not self.arguments:
+            lines.append("  (no arguments)")
+        lines.append(f"  for: {escaped(self.requester) if self.requester is not None else '(not said)'}")
+        group = "" if self.group is None else f" (group {escaped(self.group)})"
+        lines.append(f"  asks: {escaped(self.approver)}{group}")
+        if self.because:
+            lines.append(f"  because: {escaped(self.because)}")
+        if self.expires_ns is not None:
+            seconds = max(0, self.expires_ns - self.asked_ns) // 1_000_000_000
+            lines.append(f"  answer within: {seconds // 60} min {seconds % 60} s")
+        return lines
+
+    @property
+    def text(self) -> str:
+        """The same as one text, nothing cut."""
+        return "\n".join(self.lines())
+
+
+class Answers(Protocol):
+    """Where a backend hands in what people said."""
+
+    async def resolve(
+        self,
+        ticket: str,
+        verdict: Answer,
+        *,
+        by: str,
+        because: str | None = None,
+        edited: Mapping[str, Json] | None = None,
+    ) -> None:
+        """Answer a ticket; durable when it returns.
+
+        Args:
+            by: Who answered.  The backend vouches for this name: take it from a verified identity,
+                never from the text of a message.  Whether that person may answer is checked here.
+            because: Why, in that person's words.
+            edited: Other arguments, with which the call is decided anew.
+
+        Raises:
+            RingfenceError: The ticket is unknown or no longer open, or this person may not answer it.
+                Nothing changed; the error's text is meant for that person.
+        """
+        ...
+
+
+# ---- what plugins bring --------------------------------------------------------------------------
+
+
+def _beside_settings(path: Path, info: ValidationInfo) -> Path:
+    folder = (info.context or {}).get("folder")
+    return path if folder is None else Path(folder) / path.expanduser()
+
+
+SettingsPath = Annotated[Path, AfterValidator(_beside_settings)]
+"""A path in a plugin's settings: relative ones start at the folder of `ringfence.toml`."""
+
+
+class NoSettings(BaseModel):
+    """For extensions that have nothing to set."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class AuditSink(ABC):
+    """Takes the events of the audit log elsewhere.
+
+    Made once per guard, if `[sinks.NAME]` stands in the settings.  Calls of one sink never overlap.
+    """
+
+    name: ClassVar[str]
+    """The NAME in `[sinks.NAME]`."""
+    Settings: ClassVar[type[BaseModel]] = NoSettings
+    """A pydantic model of the other keys of that section; `required` and `timeout_s` are taken.
+
+    Unknown keys are refused.  Use `SecretStr` for secrets: they are never printed.
+    """
+
+    settings: BaseModel
+
+    def __init__(self, settings: BaseModel) -> None:
+        self.settings = settings
+
+    async def open(self) -> None:
+        """Connect; raise if that fails.  Called once before the first `write`, again if it failed."""
+
+    @abstractmethod
+    async def write(self, events: Sequence[Event]) -> None:
+        """Take a batch, in order; to return means that it is durable.
+
+        Raise if it is not: never swallow.  Events arrive at least once, so an `Event.id` that was
+        taken before changes nothing, also after a restart.
+        """
+
+    async def close(self) -> None:
+        """Flush and disconnect; safe to call twice, and without `open`."""
+
+
+class ApprovalBackend(ABC):
+    """Carries questions to people and their answers back.
+
+    Made once per guard, if `[approvals]` names it; its settings stand in `[backends.NAME]`.
+    """
+
+    name: ClassVar[str]
+    """The name in `[approvals]` and the NAME in `[backends.NAME]`."""
+    Settings: ClassVar[type[BaseModel]] = NoSettings
+    """A pydantic model of the keys of `[backends.NAME]`; unknown keys are refused."""
+
+    settings: BaseModel
+
+    def __init__(self, settings: BaseModel) -> None:
+        self.settings = settings
+
+    async def open(self) -> None:
+        """Connect; raise if that fails: the guard then refuses to start."""
+
+    @abstractmethod
+    async def ask(self, question: Question, answers: Answers) -> None:
+        """Deliver the question and return; the answer comes later, through `answers.resolve`.
+
+        Raise if it could not be delivered: the call is then denied.  The same ticket may be asked
+        again (after a restart): it is still one question.
+        """
+
+    @abstractmethod
+    async def withdraw(self, ticket: str, because: str) -> None:
+        """Take the question back: it was answered elsewhere, has expired, or its run is over.
+
+        A ticket that this backend was never asked, or has withdrawn before, changes nothing.
+        """
+
+    async def close(self) -> None:
+        """Stop asking and disconnect; safe to call twice, and without `open`.  Open tickets stay open."""
+
+
+class Hooks:
+    """The hooks.  Ringfence calls each once, while the guard is assembled (`open_store`: when it opens)."""
+
+    @hookspec
+    def ringfence_store_schemes(self) -> Sequence[str]:
+        """Return the URL schemes that this plugin's `ringfence_open_store` takes, like `"sqlite"`.
+
+        For messages and `ringfence plugins` only; a plugin with a store should say them.
+        """
+        raise AssertionError("a hook's specification is never called")
+
+    @hookspec
+    def ringfence_open_store(self, url: str) -> Store | None:
+        """Return a store for `url`, not yet opened; None if the URL is another plugin's.
+
+        Args:
+            url: The store URL of the settings, paths already absolute: `sqlite:////srv/ringfence.db`.
+
+        Two takers of one URL are an error: nobody takes over another's scheme.
+        """
+        raise AssertionError("a hook's specification is never called")
+
+    @hookspec
+    def ringfence_audit_sinks(self) -> Sequence[type[AuditSink]]:
+        """Return the sink classes that settings may name."""
+        raise AssertionError("a hook's specification is never called")
+
+    @hookspec
+    def ringfence_approval_backends(self) -> Sequence[type[ApprovalBackend]]:
+        """Return the approval backend classes that settings may name."""
+        raise AssertionError("a hook's specification is never called")

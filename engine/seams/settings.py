@@ -1,0 +1,237 @@
+"""Deployment, which is not policy: `ringfence.toml`, with `RINGFENCE_*` variables over it.
+
+Every mistake is an error that names file and key; a key that nobody reads is one, because a misspelt
+`required` would otherwise quietly switch an audit off.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from ringfence.engine.seams.environment import overlay
+from ringfence.engine.seams.errors import SettingsError
+from ringfence.engine.seams.mistakes import Mistake, mistakes_of, nearest, settings_error
+
+FILE = "ringfence.toml"
+DEFAULT_STORE = "sqlite:///ringfence.db"
+
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+def _no_boolean(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("must be a whole number")
+    return value
+
+
+Count = Annotated[int, BeforeValidator(_no_boolean), Field(ge=1)]
+
+
+def _one_or_more(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_one_or_more)]
+
+_STRICT = ConfigDict(extra="forbid", frozen=True)
+
+
+class Limits(BaseModel):
+    """What bounds Ringfence itself, as opposed to agents."""
+
+    model_config = _STRICT
+
+    queue_events: Count = 10_000
+    """Events that may wait for the log; beyond it callers wait."""
+    arguments_bytes: Count = 1_048_576
+    """A call whose canonical arguments are larger is denied."""
+    observer_events: Count = 10_000
+    """Events that may wait for one observer; beyond it they are dropped and counted."""
+    sink_s: Seconds = 10.0
+    """Seconds a sink has for one batch, unless its section says `timeout_s`."""
+    backend_s: Seconds = 30.0
+    """Seconds an approval backend has to deliver a question."""
+
+
+class SinkSettings(BaseModel):
+    """One `[sinks.NAME]` section."""
+
+    model_config = _STRICT
+
+    required: bool = True
+    """True: a call whose events it cannot take does not happen.  False: it only observes."""
+    timeout_s: Seconds | None = None
+    values: dict[str, Any] = Field(default_factory=dict, repr=False, exclude=True)
+    """The sink's own settings, unchecked: they may hold secrets and are never printed."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        own = {key: value for key, value in data.items() if key in ("required", "timeout_s")}
+        return {**own, "values": {key: value for key, value in data.items() if key not in own}}
+
+
+class Settings(BaseModel):
+    """Everything that a deployment says.  `load` reads it; building one by hand is for tests."""
+
+    model_config = _STRICT
+
+    policy: Path | None = None
+    """The policy file; None: the caller names it."""
+    store: str = DEFAULT_STORE
+    """The store URL."""
+    mode: Literal["enforce"] = "enforce"
+    plugins: Names = ()
+    """The plugins that may load: names of entry points, or `DISTRIBUTION:NAME`."""
+    groups: dict[str, Names] = Field(default_factory=dict)
+    """Approver group -> the people who may answer."""
+    approvals: dict[str, Names] = Field(default_factory=dict)
+    """Approver group, or `default` -> the backends that are asked."""
+    sinks: dict[str, SinkSettings] = Field(default_factory=dict)
+    backends: dict[str, dict[str, Any]] = Field(default_factory=dict, repr=False, exclude=True)
+    """The settings of approval backends, unchecked: they may hold secrets and are never printed."""
+    limits: Limits = Limits()
+
+    _file: Path | None = PrivateAttr(default=None)
+    _folder: Path | None = PrivateAttr(default=None)
+
+    @property
+    def file(self) -> Path | None:
+        """The file that was read; None if there was none."""
+        return self._file
+
+    @property
+    def folder(self) -> Path:
+        """Where relative paths start: the file's folder, else the current one."""
+        return self._folder or Path.cwd()
+
+    @property
+    def where(self) -> str:
+        """What messages call these settings."""
+        return str(self._file) if self._file else "settings"
+
+    def people(self, group: str) -> tuple[str, ...]:
+        """Return who may answer for `group`; nobody if the settings do not name it."""
+        return self.groups.get(group, ())
+
+    @field_validator("mode", mode="before")
+    @classmethod
+    def _only_enforce(cls, value: Any) -> Any:
+        if value == "shadow":
+            raise ValueError(
+                "`shadow` is not part of this version: it would let every call through; write `enforce`"
+            )
+        if value != "enforce":
+            raise ValueError("must be `enforce`")
+        return value
+
+    @field_validator("store")
+    @classmethod
+    def _a_url(cls, value: str) -> str:
+        scheme, colon, _ = value.partition(":")
+        if not colon or not scheme.replace("+", "").replace("-", "").isalnum():
+            raise ValueError(f"must be a URL, like `{DEFAULT_STORE}` or `memory:`")
+        return value
+
+    @model_validator(mode="after")
+    def _groups_are_known(self) -> Self:
+        if "default" in self.groups:
+            raise ValueError("a group must not be called `default`: `[approvals]` uses that word")
+        for group in self.approvals:
+            if group != "default" and group not in self.groups:
+                near = nearest(group, [*self.groups, "default"]) or "add it to `[groups]`"
+                raise ValueError(f"`[approvals]` names the unknown group `{group}` ({near})")
+        return self
+
+    @classmethod
+    def load(cls, path: str | Path | None = None, *, env: Mapping[str, str] | None = None) -> Self:
+        """Read the settings.
+
+        Args:
+            path: The file; None: `RINGFENCE_SETTINGS`, else `ringfence.toml` in the current folder if
+                there is one, else the defaults.
+            env: The environment; None: the process's.
+
+        Raises:
+            SettingsError: All mistakes, each with file or variable, key, what, and how to mend.
+        """
+        environment = os.environ if env is None else env
+        named = path if path is not None else environment.get("RINGFENCE_SETTINGS")
+        file = Path(named) if named is not None else Path(FILE)
+        if named is None and not file.exists():
+            return cls._build({}, None, environment, folder=Path.cwd())
+        return cls._build(_read(file), file, environment, folder=file.absolute().parent)
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any], *, folder: str | Path | None = None) -> Self:
+        """Build settings from the content of a file; raise SettingsError like `load`."""
+        return cls._build(dict(data), None, {}, folder=Path(folder or ".").absolute())
+
+    @classmethod
+    def _build(
+        cls, data: dict[str, Any], file: Path | None, environment: Mapping[str, str], *, folder: Path
+    ) -> Self:
+        for key in ("policy", "store"):
+            if isinstance(data.get(key), str):
+                data[key] = _from(folder, key, data[key])
+        origins, mistakes = overlay(data, environment)
+        for key in ("policy", "store"):
+            if (key,) in origins:
+                data[key] = _from(Path.cwd(), key, data[key])
+        data.setdefault("store", _from(folder, "store", DEFAULT_STORE))
+        where = str(file) if file else "settings"
+        try:
+            settings = cls.model_validate(data)
+        except ValidationError as error:
+            for mistake in mistakes_of(error, cls, where=where, quotes_secrets=False):
+                origin = origins.get(tuple(mistake.key.split(".")))
+                mistakes.append(
+                    Mistake(origin, "", mistake.what, mistake.help) if origin is not None else mistake
+                )
+            raise settings_error(mistakes) from None
+        if mistakes:
+            raise settings_error(mistakes)
+        settings._file, settings._folder = file, folder
+        return settings
+
+
+def absolute_url(url: str, folder: Path) -> str:
+    """Return a store URL whose path, if it is a relative path of a file, starts at `folder`.
+
+    `sqlite:///x.db` is relative, `sqlite:////srv/x.db` is not, as SQLAlchemy writes them; in other
+    schemes what follows the host is no path of this machine.
+    """
+    scheme, _, path = url.partition(":///")
+    if scheme != "sqlite" or not path or path.startswith(("/", ":")):
+        return url
+    return f"{scheme}:///{(folder / path).as_posix()}"
+
+
+def _from(folder: Path, key: str, value: str) -> str:
+    return absolute_url(value, folder) if key == "store" else str(folder / value)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_bytes().decode("utf-8"))
+    except OSError as error:
+        raise SettingsError(
+            f"{file}: cannot be read: {error.strerror}", help="name a file that exists and may be read"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file}: is not TOML: {error}", help="mend the file there") from error

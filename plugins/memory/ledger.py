@@ -1,0 +1,164 @@
+"""Budgets in this process's memory: exact sliding windows under one lock, at once and from any thread.
+
+No window ever holds more than its limit: a unit is taken when it is reserved, counts while it is held,
+is stamped at dispatch, and leaves one period later (ITU-T I.371 cells would let almost twice as many
+through).  Every charge is added once and removed once, so a reservation costs the same after ten calls
+and after ten thousand.
+"""
+
+import threading
+from collections import deque
+from dataclasses import dataclass, field
+
+from ringfence.plugin import Charge, Refusal, Reservation
+
+_SWEEP_EVERY = 1024
+
+
+@dataclass(slots=True)
+class _Unit:
+    """One charge of one reservation in one window."""
+
+    amount: int
+    leaves_ns: int | None = None
+    """None: held, or never leaving."""
+
+    def counts(self, now_ns: int) -> bool:
+        """True until it leaves its window."""
+        return self.leaves_ns is None or self.leaves_ns > now_ns
+
+
+@dataclass(slots=True)
+class _Window:
+    period_ns: int | None
+    taken: int = 0
+    """The sum over held and stamped units."""
+    stamped: deque[_Unit] = field(default_factory=deque)
+    """By the moment at which they leave, soonest first; refunded ones have the amount 0."""
+
+    def slide(self, now_ns: int) -> None:
+        """Let go of what left the window: a charge at time t leaves at t + period."""
+        stamped = self.stamped
+        while stamped and (leaves_ns := stamped[0].leaves_ns) is not None and leaves_ns <= now_ns:
+            self.taken -= stamped.popleft().amount
+
+    def free_in(self, amount: int, limit: int, now_ns: int) -> int | None:
+        """Return in how many nanoseconds `amount` fits; None if that cannot be told."""
+        over = self.taken + amount - limit
+        for unit in self.stamped:
+            over -= unit.amount
+            if over <= 0 and unit.leaves_ns is not None:
+                return unit.leaves_ns - now_ns
+        return None
+
+
+_Key = tuple[str, str, int | None]
+
+
+class MemoryLedger:
+    """A `Ledger` and an `InlineLedger`; time never steps back in it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._windows: dict[_Key, _Window] = {}
+        self._kept: dict[str, tuple[tuple[_Key, _Unit], ...]] = {}
+        """Reservation id -> its units; INVARIANT: dropped only once all of them left their windows."""
+        self._latest_ns = 0
+        self._until_sweep = _SWEEP_EVERY
+
+    def reserve_now(self, reservation: Reservation, *, now_ns: int) -> tuple[Refusal, ...]:
+        """Reserve all charges, or none and say which had no room."""
+        with self._lock:
+            now_ns = self._at(now_ns)
+            if any(unit.counts(now_ns) for _, unit in self._kept.get(reservation.id, ())):
+                return ()
+            wanted: list[tuple[_Key, Charge, _Window]] = []
+            refused: list[Refusal] = []
+            asked: dict[_Key, int] = {}
+            for charge in reservation.charges:
+                key = (charge.budget, charge.key, charge.period_ns)
+                window = self._windows.get(key)
+                if window is None:
+                    window = self._windows[key] = _Window(charge.period_ns)
+                window.slide(now_ns)
+                amount = asked[key] = asked.get(key, 0) + charge.amount
+                if charge.amount < 0:
+                    refused.append(Refusal(charge.budget, charge.key, None))
+                elif window.taken + amount > charge.limit:
+                    free_ns = window.free_in(amount, charge.limit, now_ns)
+                    refused.append(Refusal(charge.budget, charge.key, free_ns))
+                wanted.append((key, charge, window))
+            if refused:
+                return tuple(refused)
+            units = []
+            for key, charge, window in wanted:
+                window.taken += charge.amount
+                units.append((key, _Unit(charge.amount)))
+            if units:
+                self._kept[reservation.id] = tuple(units)
+            return ()
+
+    def dispatched_now(self, reservation_id: str, *, now_ns: int) -> None:
+        """Stamp a held reservation with the moment of its dispatch."""
+        with self._lock:
+            self._stamp(reservation_id, self._at(now_ns))
+
+    def settle_now(self, run: str, *, now_ns: int) -> None:
+        """Stamp all that the run still holds: its fate is unknown, so it is kept."""
+        with self._lock:
+            now_ns = self._at(now_ns)
+            for reservation_id in [i for i in self._kept if i.startswith(f"{run}/")]:
+                self._stamp(reservation_id, now_ns)
+
+    def refund_now(self, reservation_id: str) -> None:
+        """Give a reservation back; unknown or already given back: nothing happens."""
+        with self._lock:
+            for key, unit in self._kept.pop(reservation_id, ()):
+                window = self._windows.get(key)
+                if window is not None and unit.counts(self._latest_ns):
+                    window.slide(self._latest_ns)
+                    window.taken -= unit.amount
+                    unit.amount = 0
+
+    async def reserve(self, reservation: Reservation, *, now_ns: int) -> tuple[Refusal, ...]:
+        """See `reserve_now`."""
+        return self.reserve_now(reservation, now_ns=now_ns)
+
+    async def dispatched(self, reservation_id: str, *, now_ns: int) -> None:
+        """See `dispatched_now`."""
+        self.dispatched_now(reservation_id, now_ns=now_ns)
+
+    async def settle(self, run: str, *, now_ns: int) -> None:
+        """See `settle_now`."""
+        self.settle_now(run, now_ns=now_ns)
+
+    async def refund(self, reservation_id: str) -> None:
+        """See `refund_now`."""
+        self.refund_now(reservation_id)
+
+    def _at(self, now_ns: int) -> int:
+        """Return the moment to decide at: the largest time seen stays."""
+        if now_ns > self._latest_ns:
+            self._latest_ns = now_ns
+        self._until_sweep -= 1
+        if self._until_sweep <= 0:
+            self._sweep(self._latest_ns)
+            self._until_sweep = max(_SWEEP_EVERY, 2 * len(self._kept))  # so a sweep costs O(1) a call
+        return self._latest_ns
+
+    def _stamp(self, reservation_id: str, now_ns: int) -> None:
+        for key, unit in self._kept.get(reservation_id, ()):
+            window = self._windows[key]
+            if unit.leaves_ns is None and window.period_ns is not None:
+                unit.leaves_ns = now_ns + window.period_ns
+                window.stamped.append(unit)  # now_ns never falls, so the deque stays in order
+
+    def _sweep(self, now_ns: int) -> None:
+        """Forget what left every window; memory is bounded by what the windows hold."""
+        self._kept = {
+            reservation_id: units
+            for reservation_id, units in self._kept.items()
+            if any(unit.counts(now_ns) for _, unit in units)
+        }
+        needed = {key for units in self._kept.values() for key, _ in units}
+        self._windows = {key: window for key, window in self._windows.items() if key in needed}

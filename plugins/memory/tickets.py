@@ -1,0 +1,59 @@
+"""Tickets in this process's memory."""
+
+import threading
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import replace
+
+from ringfence.plugin import EngineError, Ticket
+
+
+class MemoryTickets:
+    """A `TicketStore`; tickets are copied in and out, so nobody changes a stored one by its arguments."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._tickets: dict[str, Ticket] = {}
+
+    async def open(self, ticket: Ticket) -> None:
+        """Store a new ticket."""
+        with self._lock:
+            if ticket.id in self._tickets:
+                raise EngineError(
+                    f"the ticket `{ticket.id}` exists already",
+                    run=ticket.run,
+                    call=ticket.call,
+                    help="draw another ticket id and ask again",
+                )
+            self._tickets[ticket.id] = _copy(ticket)
+
+    async def get(self, ticket_id: str) -> Ticket | None:
+        """Return the ticket, or None."""
+        with self._lock:
+            found = self._tickets.get(ticket_id)
+        return _copy(found) if found else None
+
+    async def of_call(self, run: str, call: str) -> list[Ticket]:
+        """Return the tickets of one call, oldest first."""
+        return self._those(lambda ticket: ticket.run == run and ticket.call == call)
+
+    async def pending(self) -> list[Ticket]:
+        """Return the open tickets, oldest first."""
+        return self._those(lambda ticket: ticket.status == "open")
+
+    async def swap(self, old: Ticket, new: Ticket) -> bool:
+        """Replace `old` by `new` if the store still holds exactly `old`."""
+        with self._lock:
+            if old.id != new.id or self._tickets.get(old.id) != old:
+                return False
+            self._tickets[new.id] = _copy(new)
+            return True
+
+    def _those(self, wanted: Callable[[Ticket], bool]) -> list[Ticket]:
+        with self._lock:
+            found = [_copy(ticket) for ticket in self._tickets.values() if wanted(ticket)]
+        return sorted(found, key=lambda ticket: ticket.asked_ns)
+
+
+def _copy(ticket: Ticket) -> Ticket:
+    return replace(ticket, arguments=deepcopy(dict(ticket.arguments)))

@@ -1,0 +1,178 @@
+"""One aiosqlite connection on which whole functions run, and a writer that commits many of them at once.
+
+A function of several statements costs one hop to the connection's thread instead of one per statement.
+"""
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import aiosqlite
+
+from ringfence.plugin import EngineError
+from ringfence.plugins.sqlite.faults import fault_of
+
+T = TypeVar("T")
+
+Work = Callable[[sqlite3.Connection], T]
+"""Runs on the connection's thread, inside a transaction that it neither begins nor ends."""
+
+GROUP: Final = 256
+"""The most functions of one commit."""
+
+
+class Connection(aiosqlite.Connection):
+    """An aiosqlite connection that runs functions; its thread never keeps a process alive."""
+
+    def __init__(self, connector: Callable[[], sqlite3.Connection]) -> None:
+        super().__init__(connector, iter_chunk_size=64)
+        # Up to 0.21 the connection is its thread, later it has one.
+        thread: Any = getattr(self, "_thread", self)
+        thread.daemon = True
+
+    async def call(self, work: Work[T]) -> T:
+        """Run `work` on the connection's thread."""
+        return await self._execute(_on, self, work)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def _on(connection: Connection, work: Work[T]) -> T:
+    return work(connection._conn)
+
+
+@dataclass(slots=True)
+class _Job:
+    work: Work[Any]
+    answer: "asyncio.Future[Any]"
+
+
+class Door:
+    """The way to one file: a writer with group commit, and a reader that never waits for it."""
+
+    def __init__(self, path: Path, writer: Connection, reader: Connection, *, busy_s: float) -> None:
+        self._path = path
+        self._writer = writer
+        self._reader = reader
+        self._busy_s = busy_s
+        self._pid = os.getpid()
+        self._jobs: list[_Job] = []
+        self._task: asyncio.Task[None] | None = None
+
+    async def write(self, work: Work[T]) -> T:
+        """Run `work` in a write transaction, shared with what is queued meanwhile; durable when it returns.
+
+        An error of `work` undoes it alone; if the commit fails, all that shared it fail.
+        """
+        self._same_process()
+        job = _Job(work, asyncio.get_running_loop().create_future())
+        self._jobs.append(job)
+        if self._task is None:
+            self._task = asyncio.create_task(self._drain())
+        return await job.answer  # type: ignore[no-any-return]
+
+    async def read(self, work: Work[T]) -> T:
+        """Run `work` on a snapshot of what is committed."""
+        self._same_process()
+        try:
+            return await self._reader.call(lambda db: _in_snapshot(db, work))
+        except Exception as error:  # fails closed: the caller gets no answer
+            raise self._explained(error) from error
+
+    async def close(self) -> None:
+        """Finish what is queued and close both connections."""
+        if self._pid != os.getpid():
+            return  # they belong to the parent process
+        if self._task is not None:
+            await asyncio.wait([self._task])
+        await self._reader.close()
+        await self._writer.close()
+
+    async def _drain(self) -> None:
+        while self._jobs:
+            group, self._jobs = self._jobs[:GROUP], self._jobs[GROUP:]
+            group = [job for job in group if not job.answer.cancelled()]
+            if not group:
+                continue
+            try:
+                outcomes = await self._writer.call(lambda db, group=group: _commit(db, group))  # type: ignore[misc]
+            except BaseException as error:  # fails closed: nothing of the group was committed
+                outcomes = [error] * len(group)
+            for job, outcome in zip(group, outcomes, strict=True):
+                if job.answer.cancelled():
+                    continue
+                if isinstance(outcome, BaseException):
+                    job.answer.set_exception(self._explained(outcome))
+                else:
+                    job.answer.set_result(outcome)
+        self._task = None
+
+    def _explained(self, error: BaseException) -> BaseException:
+        if isinstance(error, EngineError) or not isinstance(error, Exception):
+            return error
+        return fault_of(error, self._path, busy_s=self._busy_s).as_engine_error(error)
+
+    def _same_process(self) -> None:
+        if self._pid != os.getpid():
+            raise EngineError(
+                f"the store `{self._path}` was opened before the process forked",
+                help="load a guard of its own in the child process",
+            )
+
+
+def _commit(db: sqlite3.Connection, group: list[_Job]) -> list[Any]:
+    """Run the jobs in one transaction; return what each returned or raised.
+
+    All of them plainly first; should one raise, all are undone and run again, each by itself.
+    """
+    try:
+        return _transaction(db, lambda: [_plainly(db, job) for job in group])
+    except _JobError:  # fails closed: what fails the second time too is not committed
+        return _transaction(db, lambda: [_alone(db, job) for job in group])
+
+
+class _JobError(Exception):
+    """A job raised, as opposed to the transaction itself."""
+
+
+def _transaction(db: sqlite3.Connection, run: Callable[[], T]) -> T:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        outcome = run()
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+    return outcome
+
+
+def _plainly(db: sqlite3.Connection, job: _Job) -> Any:
+    try:
+        return job.work(db)
+    except Exception as error:
+        raise _JobError from error
+
+
+def _alone(db: sqlite3.Connection, job: _Job) -> Any:
+    db.execute("SAVEPOINT job")
+    try:
+        outcome = job.work(db)
+    except Exception as error:  # fails closed: this job is undone, the others stand
+        if not db.in_transaction:
+            raise  # SQLite undid the whole transaction itself (disk full, damage)
+        db.execute("ROLLBACK TO job")
+        outcome = error
+    db.execute("RELEASE job")
+    return outcome
+
+
+def _in_snapshot(db: sqlite3.Connection, work: Work[T]) -> T:
+    db.execute("BEGIN")
+    try:
+        return work(db)
+    finally:
+        if db.in_transaction:
+            db.execute("COMMIT")

@@ -1,0 +1,135 @@
+"""Budgets in SQLite: exact sliding windows, in one transaction per reservation, over many processes.
+
+A unit stands in its window from the reservation on; `leaves_ns` is empty while it is held and set at
+dispatch.  Triggers keep each window's sum, so a reservation looks at sums, never at units: it costs the
+same after ten calls and after ten thousand.
+"""
+
+import sqlite3
+from typing import Final
+
+from ringfence.plugin import Charge, Refusal, Reservation
+from ringfence.plugins.sqlite.connection import Door
+
+_NEVER: Final = 2**63 - 1
+"""The period of a window that nothing leaves, and the moment at which nothing happens any more."""
+
+_SWEEP_EVERY: Final = 256
+
+
+class SqliteLedger:
+    """A `Ledger` in one file; the largest time that any process brought is the time."""
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+        self._until_sweep = 1
+
+    async def reserve(self, reservation: Reservation, *, now_ns: int) -> tuple[Refusal, ...]:
+        """Reserve all charges, or none and say which had no room."""
+        self._until_sweep -= 1
+        sweep = self._until_sweep <= 0
+        if sweep:
+            self._until_sweep = _SWEEP_EVERY
+        return await self._door.write(lambda db: _reserve(db, reservation, now_ns, sweep))
+
+    async def dispatched(self, reservation_id: str, *, now_ns: int) -> None:
+        """Stamp a held reservation with the moment of its dispatch."""
+        await self._door.write(lambda db: _stamp(db, "reservation = ?", (reservation_id,), now_ns))
+
+    async def settle(self, run: str, *, now_ns: int) -> None:
+        """Stamp all that the run still holds: its fate is unknown, so it is kept."""
+        ids = (f"{run}/", f"{run}0")  # "0" comes after "/": every id that begins with `run/`
+        await self._door.write(lambda db: _stamp(db, "reservation >= ? AND reservation < ?", ids, now_ns))
+
+    async def refund(self, reservation_id: str) -> None:
+        """Give a reservation back; unknown or already given back: nothing happens."""
+        await self._door.write(
+            lambda db: db.execute("DELETE FROM unit WHERE reservation = ?", (reservation_id,)).close()
+        )
+
+
+def _reserve(
+    db: sqlite3.Connection, reservation: Reservation, now_ns: int, sweep: bool
+) -> tuple[Refusal, ...]:
+    now_ns = _at(db, now_ns)
+    if sweep:
+        _sweep(db, now_ns)
+    if db.execute(
+        "SELECT 1 FROM unit WHERE reservation = ? AND (leaves_ns IS NULL OR leaves_ns > ?)",
+        (reservation.id, now_ns),
+    ).fetchone():
+        return ()
+    wanted: dict[int, int] = {}
+    units: list[tuple[int, str, int]] = []
+    refused: list[Refusal] = []
+    for charge in reservation.charges:
+        window_id, taken = _window(db, charge, now_ns)
+        amount = wanted[window_id] = wanted.get(window_id, 0) + charge.amount
+        if charge.amount < 0:
+            refused.append(Refusal(charge.budget, charge.key, None))
+        elif taken + amount > charge.limit:
+            over = taken + amount - charge.limit
+            refused.append(Refusal(charge.budget, charge.key, _free_in(db, window_id, over, now_ns)))
+        units.append((window_id, reservation.id, charge.amount))
+    if not refused:
+        db.executemany("INSERT INTO unit (window_id, reservation, amount) VALUES (?, ?, ?)", units)
+    return tuple(refused)
+
+
+def _at(db: sqlite3.Connection, now_ns: int) -> int:
+    """Return the moment to decide at: the largest time seen in the store stays."""
+    latest_ns: int = db.execute("SELECT latest_ns FROM clock").fetchone()[0]
+    if now_ns > latest_ns:
+        db.execute("UPDATE clock SET latest_ns = ?", (now_ns,))
+    return max(now_ns, latest_ns)
+
+
+def _window(db: sqlite3.Connection, charge: Charge, now_ns: int) -> tuple[int, int]:
+    """Return the window's id, and what it holds once all that left it is gone."""
+    period_ns = _NEVER if charge.period_ns is None else min(charge.period_ns, _NEVER)
+    name = (charge.budget, charge.key, period_ns)
+    find = "SELECT id FROM budget_window WHERE budget = ? AND key = ? AND period_ns = ?"
+    found = db.execute(find, name).fetchone()
+    if found is None:
+        made = db.execute("INSERT INTO budget_window (budget, key, period_ns) VALUES (?, ?, ?)", name)
+        assert made.lastrowid is not None
+        return made.lastrowid, 0
+    # A charge at time t leaves at t + period: the window is half open.
+    db.execute("DELETE FROM unit WHERE window_id = ? AND leaves_ns <= ?", (found[0], now_ns))
+    (taken,) = db.execute("SELECT taken FROM budget_window WHERE id = ?", found).fetchone()
+    return found[0], taken
+
+
+def _free_in(db: sqlite3.Connection, window_id: int, over: int, now_ns: int) -> int | None:
+    """Return in how many nanoseconds `over` units will have left; None if that cannot be told."""
+    leaving = db.execute(
+        "SELECT amount, leaves_ns FROM unit WHERE window_id = ? AND leaves_ns < ? ORDER BY leaves_ns",
+        (window_id, _NEVER),
+    )
+    for amount, leaves_ns in leaving:
+        over -= amount
+        if over <= 0:
+            return int(leaves_ns - now_ns)
+    return None
+
+
+def _stamp(db: sqlite3.Connection, which: str, values: tuple[str, ...], now_ns: int) -> None:
+    now_ns = _at(db, now_ns)
+    held = db.execute(
+        "SELECT unit.id, period_ns FROM unit JOIN budget_window ON budget_window.id = window_id "
+        f"WHERE {which} AND leaves_ns IS NULL",
+        values,
+    ).fetchall()
+    db.executemany(
+        "UPDATE unit SET leaves_ns = ? WHERE id = ?",
+        [(min(now_ns + period_ns, _NEVER), unit_id) for unit_id, period_ns in held],
+    )
+
+
+def _sweep(db: sqlite3.Connection, now_ns: int) -> None:
+    """Forget what left every window, and the windows that nothing is in."""
+    db.execute("DELETE FROM unit WHERE leaves_ns <= ?", (now_ns,))
+    db.execute(
+        "DELETE FROM budget_window WHERE taken = 0 "
+        "AND NOT EXISTS (SELECT 1 FROM unit WHERE window_id = budget_window.id)"
+    )

@@ -1,0 +1,150 @@
+"""The audit log in SQLite: entries per run, and the log's own chain computed inside the transaction.
+
+The last link is read where the next is written, so several processes interleave without a gap.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import Any, Final
+
+from ringfence.plugin import ZERO, EngineError, Entry, Link, RunRow, link_hash, row_after
+from ringfence.plugins.sqlite.connection import Door
+
+_ROW: Final = (
+    "run, session, agent, user, workspace, policy, status, started_ns, last_ns, events, head, parent"
+)
+_fields: Final = attrgetter(*_ROW.split(", "))
+_CHANGES: Final = ", ".join(f"{name} = ?" for name in _ROW.split(", "))
+_ENTRY: Final = "seq, kind, schema, at_ns, mono_ns, salt, body, digest, prev, hash"
+
+
+class SqliteLog:
+    """An `EventLog` in one file."""
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+
+    async def append(self, batch: Sequence[Entry]) -> None:
+        """Store the entries, all or none; known ones are skipped, contradicting ones raise."""
+        entries = tuple(batch)
+        if entries:
+            await self._door.write(lambda db: _append(db, entries))
+
+    async def read(self, run: str, *, after_seq: int = 0) -> list[Entry]:
+        """Return the run's entries in order."""
+        found = await self._door.read(
+            lambda db: db.execute(
+                f"SELECT {_ENTRY} FROM event WHERE run_id = (SELECT id FROM run WHERE run = ?) AND seq > ? "
+                "ORDER BY seq",
+                (run, after_seq),
+            ).fetchall()
+        )
+        return [Entry(run, *row) for row in found]
+
+    async def runs(self, *, session: str | None = None, limit: int | None = None) -> list[RunRow]:
+        """Return runs, newest first."""
+        where, values = ("WHERE session = ?", [session]) if session is not None else ("", [])
+        found = await self._door.read(
+            lambda db: db.execute(
+                f"SELECT {_ROW} FROM run {where} ORDER BY started_ns DESC, id DESC LIMIT ?",
+                [*values, -1 if limit is None else max(limit, 0)],
+            ).fetchall()
+        )
+        return [RunRow(*row) for row in found]
+
+    async def run(self, run: str) -> RunRow | None:
+        """Return one run, or None."""
+        return await self._door.read(lambda db: _row(db, run)[1])
+
+    async def links(self, *, after: int = 0, limit: int = 10_000) -> list[Link]:
+        """Return links of the log's chain, in order."""
+        found = await self._door.read(
+            lambda db: db.execute(
+                "SELECT position, run.run, seq, link FROM event JOIN run ON run.id = run_id "
+                "WHERE position > ? ORDER BY position LIMIT ?",
+                (after, max(limit, 0)),
+            ).fetchall()
+        )
+        return [Link(*row) for row in found]
+
+    async def head(self) -> Link | None:
+        """Return the log's last link."""
+        row = await self._door.read(
+            lambda db: db.execute(
+                "SELECT position, run.run, seq, link FROM event JOIN run ON run.id = run_id "
+                "ORDER BY position DESC LIMIT 1"
+            ).fetchone()
+        )
+        return Link(*row) if row else None
+
+
+def _append(db: sqlite3.Connection, entries: Sequence[Entry]) -> None:
+    last = db.execute("SELECT position, link FROM event ORDER BY position DESC LIMIT 1").fetchone()
+    position, link = last or (0, ZERO)
+    rows: dict[str, tuple[int | None, RunRow | None]] = {}
+    values: dict[str, list[tuple[Any, ...]]] = {}
+    fresh: dict[tuple[str, int], bytes] = {}
+    for entry in entries:
+        if entry.run not in rows:
+            rows[entry.run] = _row(db, entry.run)
+        run_id, row = rows[entry.run]
+        known = fresh.get((entry.run, entry.seq)) or _known(db, run_id, row, entry)
+        if known is not None:
+            if known != entry.hash:
+                raise EngineError(
+                    f"the log already holds another event `{entry.id}`",
+                    run=entry.run,
+                    help="two processes wrote one run; end the run and start a new one",
+                )
+            continue
+        fresh[entry.run, entry.seq] = entry.hash
+        position, link = position + 1, link_hash(link, entry.hash)
+        rows[entry.run] = (run_id, row_after(row, entry))
+        values.setdefault(entry.run, []).append(
+            (
+                position,
+                entry.seq,
+                entry.kind,
+                entry.schema,
+                entry.at_ns,
+                entry.mono_ns,
+                entry.salt,
+                entry.body,
+                entry.digest,
+                entry.prev,
+                entry.hash,
+                link,
+            )
+        )
+    for run, events in values.items():
+        run_id, row = rows[run]
+        assert row is not None
+        stored = _store_row(db, run_id, row)
+        db.executemany(
+            f"INSERT INTO event (position, {_ENTRY}, link, run_id) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
+            [(*event, stored) for event in events],
+        )
+
+
+def _known(db: sqlite3.Connection, run_id: int | None, row: RunRow | None, entry: Entry) -> bytes | None:
+    """Return the hash stored under the entry's id, or None; a run's next event needs no look."""
+    if run_id is None or (row is not None and row.head == entry.prev and row.events + 1 == entry.seq):
+        return None
+    found = db.execute("SELECT hash FROM event WHERE run_id = ? AND seq = ?", (run_id, entry.seq)).fetchone()
+    return found[0] if found else None
+
+
+def _row(db: sqlite3.Connection, run: str) -> tuple[int | None, RunRow | None]:
+    found = db.execute(f"SELECT id, {_ROW} FROM run WHERE run = ?", (run,)).fetchone()
+    return (found[0], RunRow(*found[1:])) if found else (None, None)
+
+
+def _store_row(db: sqlite3.Connection, run_id: int | None, row: RunRow) -> int:
+    if run_id is None:
+        places = ",".join("?" * 12)
+        stored = db.execute(f"INSERT INTO run ({_ROW}) VALUES ({places})", _fields(row)).lastrowid
+        assert stored is not None
+        return stored
+    db.execute(f"UPDATE run SET {_CHANGES} WHERE id = ?", (*_fields(row), run_id))
+    return run_id

@@ -1,0 +1,117 @@
+"""Opening one file: made private to its owner, checked before it is changed, then set up as a store."""
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from ringfence.plugins.sqlite.faults import ForeignFileError, NewerSchemaError
+from ringfence.plugins.sqlite.schema import CREATE, VERSION
+
+_RETRY_S: Final = 0.01
+
+
+def make_file(path: Path) -> None:
+    """Make an empty file that only its owner may read; nothing happens if the path exists.
+
+    INVARIANT: a file that exists is never opened here.  Closing it would drop the POSIX locks that
+    other connections of this process hold on it.
+    """
+    try:
+        # SECURITY: prompts, arguments and results stand in this file; its log and index inherit the mode.
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        return
+
+
+def connect(path: Path, *, busy_s: float) -> sqlite3.Connection:
+    """Open an existing file, unchanged, without implicit transactions."""
+    return sqlite3.connect(
+        f"{path.as_uri()}?mode=rw",
+        uri=True,
+        timeout=busy_s,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=256,
+    )
+
+
+def connect_writer(path: Path, *, busy_s: float) -> sqlite3.Connection:
+    """Open the file for writing, making its tables if it is empty."""
+    db = connect(path, busy_s=busy_s)
+    try:
+        fresh = _is_fresh(db)
+        _use_write_ahead_log(db, busy_s)
+        # FULL, not NORMAL: a commit that was answered survives a loss of power too (decisions/0004).
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA trusted_schema = OFF")
+        if fresh:
+            _create(db)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def connect_reader(path: Path, *, busy_s: float) -> sqlite3.Connection:
+    """Open the file for reading alone; it never waits for the writer."""
+    db = connect(path, busy_s=busy_s)
+    db.execute("PRAGMA query_only = ON")
+    db.execute("PRAGMA trusted_schema = OFF")
+    return db
+
+
+def _is_fresh(db: sqlite3.Connection) -> bool:
+    """Return True for an empty file; raise for another program's, or a newer version's."""
+    tables = {name for (name,) in db.execute("SELECT name FROM sqlite_schema")}
+    if not tables:
+        return True
+    if "ringfence_schema" not in tables:
+        raise ForeignFileError
+    row = db.execute("SELECT max(version) FROM ringfence_schema").fetchone()
+    version = row[0] if row else None
+    if not isinstance(version, int):
+        raise ForeignFileError
+    if version > VERSION:
+        raise NewerSchemaError(version)
+    return False
+
+
+def _create(db: sqlite3.Connection) -> None:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        if _is_fresh(db):  # another process may have been faster
+            for statement in _statements(CREATE):
+                db.execute(statement)
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
+def _statements(script: str) -> Iterator[str]:
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
+def _use_write_ahead_log(db: sqlite3.Connection, busy_s: float) -> None:
+    """Switch to WAL; SQLite does not wait for others at this one statement, so this does."""
+    until = time.monotonic() + busy_s
+    while True:
+        try:
+            (mode,) = db.execute("PRAGMA journal_mode = WAL").fetchone()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= until:
+                raise
+            time.sleep(_RETRY_S)
+            continue
+        if mode != "wal":
+            raise sqlite3.OperationalError(f"the file system allows no write-ahead log (mode {mode})")
+        return

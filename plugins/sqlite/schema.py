@@ -1,0 +1,101 @@
+"""The tables of `ringfence.db`, and their version.
+
+One row per run, so the long name of a run stands once; events by rising position, which is also the
+place in the log's chain, with a unique index on (run, seq); bodies may be purged, nothing else.
+"""
+
+from typing import Final
+
+VERSION: Final = 1
+
+CREATE: Final = """
+CREATE TABLE ringfence_schema (version INTEGER NOT NULL);
+INSERT INTO ringfence_schema VALUES (1);
+
+CREATE TABLE run (
+    id         INTEGER PRIMARY KEY,
+    run        TEXT NOT NULL UNIQUE,
+    session    TEXT NOT NULL,
+    agent      TEXT NOT NULL,
+    user       TEXT,
+    workspace  TEXT,
+    policy     TEXT NOT NULL,
+    status     TEXT NOT NULL,
+    started_ns INTEGER NOT NULL,
+    last_ns    INTEGER NOT NULL,
+    events     INTEGER NOT NULL,
+    head       BLOB NOT NULL,
+    parent     TEXT
+);
+CREATE INDEX run_by_start ON run (started_ns);
+CREATE INDEX run_by_session ON run (session, started_ns);
+
+CREATE TABLE event (
+    position INTEGER PRIMARY KEY,
+    run_id   INTEGER NOT NULL REFERENCES run (id),
+    seq      INTEGER NOT NULL,
+    kind     TEXT NOT NULL,
+    schema   INTEGER NOT NULL,
+    at_ns    INTEGER NOT NULL,
+    mono_ns  INTEGER NOT NULL,
+    salt     BLOB NOT NULL,
+    body     BLOB,
+    digest   BLOB NOT NULL,
+    prev     BLOB NOT NULL,
+    hash     BLOB NOT NULL,
+    link     BLOB NOT NULL
+);
+CREATE UNIQUE INDEX event_by_run ON event (run_id, seq);
+
+CREATE TABLE clock (latest_ns INTEGER NOT NULL);
+INSERT INTO clock VALUES (0);
+
+CREATE TABLE budget_window (
+    id        INTEGER PRIMARY KEY,
+    budget    TEXT NOT NULL,
+    key       TEXT NOT NULL,
+    period_ns INTEGER NOT NULL,
+    taken     INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (budget, key, period_ns)
+);
+CREATE TABLE unit (
+    id          INTEGER PRIMARY KEY,
+    window_id   INTEGER NOT NULL REFERENCES budget_window (id),
+    reservation TEXT NOT NULL,
+    amount      INTEGER NOT NULL,
+    leaves_ns   INTEGER
+);
+CREATE INDEX unit_by_window ON unit (window_id, leaves_ns);
+CREATE INDEX unit_by_reservation ON unit (reservation);
+CREATE INDEX unit_by_leave ON unit (leaves_ns) WHERE leaves_ns IS NOT NULL;
+
+CREATE TRIGGER unit_taken AFTER INSERT ON unit BEGIN
+    UPDATE budget_window SET taken = taken + NEW.amount WHERE id = NEW.window_id;
+END;
+CREATE TRIGGER unit_given_back AFTER DELETE ON unit BEGIN
+    UPDATE budget_window SET taken = taken - OLD.amount WHERE id = OLD.window_id;
+END;
+
+CREATE TABLE ticket (
+    position INTEGER PRIMARY KEY,
+    id       TEXT NOT NULL UNIQUE,
+    run      TEXT NOT NULL,
+    call     TEXT NOT NULL,
+    status   TEXT NOT NULL,
+    asked_ns INTEGER NOT NULL,
+    said     TEXT NOT NULL
+);
+CREATE INDEX ticket_by_call ON ticket (run, call);
+CREATE INDEX ticket_open ON ticket (asked_ns) WHERE status = 'open';
+
+CREATE TABLE lease (session TEXT PRIMARY KEY, holder TEXT NOT NULL) WITHOUT ROWID;
+
+CREATE TABLE kill (
+    id    INTEGER PRIMARY KEY AUTOINCREMENT,
+    run   TEXT,
+    agent TEXT,
+    by    TEXT,
+    at_ns INTEGER NOT NULL
+);
+"""
+"""One statement list for a new file; a later version adds a tuple of steps from each version to the next."""

@@ -1,0 +1,93 @@
+"""The store `sqlite:///FILE`: one file, a writer and a reader, and the parts that use them."""
+
+from pathlib import Path
+from typing import Final
+
+from ringfence.plugins.sqlite.connection import Connection, Door
+from ringfence.plugins.sqlite.control import SqliteControl
+from ringfence.plugins.sqlite.faults import fault_of, missing, path_fault
+from ringfence.plugins.sqlite.holders import Holders
+from ringfence.plugins.sqlite.ledger import SqliteLedger
+from ringfence.plugins.sqlite.log import SqliteLog
+from ringfence.plugins.sqlite.opening import connect_reader, connect_writer, make_file
+from ringfence.plugins.sqlite.tickets import SqliteTickets
+
+PREFIX: Final = "sqlite:///"
+
+
+class SqliteStore:
+    """A `Store` in one SQLite file, which several processes of one host may share.
+
+    Args:
+        url: `sqlite:///ringfence.db`, seen from the current folder, or `sqlite:////an/absolute/path.db`.
+        create: False: a file that is missing is an error (commands that only look).
+        busy_s: How long to wait for a lock of another process.
+
+    Its four parts exist once it is open.
+    """
+
+    durable = True
+
+    def __init__(self, url: str, *, create: bool = True, busy_s: float = 10.0) -> None:
+        name = url.removeprefix(PREFIX)
+        if name == url or not name or name == ":memory:":
+            raise ValueError(
+                f"`{url}` names no file: write `sqlite:///ringfence.db`, or `memory:` for no file"
+            )
+        self.url = url
+        self.path = Path(name).absolute()
+        self.events: SqliteLog | None = None
+        self.ledger: SqliteLedger | None = None
+        self.tickets: SqliteTickets | None = None
+        self.control: SqliteControl | None = None
+        self._create = create
+        self._busy_s = busy_s
+        self._door: Door | None = None
+        self._holders: Holders | None = None
+
+    async def open(self) -> None:
+        """Open the file, and make it (readable by its owner alone) if it is missing.
+
+        Raises:
+            FileNotFoundError: It is missing, and `create` is False.
+            RuntimeError: It cannot be opened; the message says why and how to mend it.
+        """
+        if self._door is not None:
+            return
+        if not self._create and not self.path.exists():
+            raise FileNotFoundError(str(missing(self.path)))
+        fault = path_fault(self.path)
+        if fault is not None:
+            raise RuntimeError(str(fault))
+        try:
+            make_file(self.path)
+            door = await self._connect()
+        except Exception as error:  # fails closed: no store, no guard
+            raise RuntimeError(str(fault_of(error, self.path, busy_s=self._busy_s))) from error
+        self._door = door
+        self._holders = Holders(self.path)
+        self._holders.sweep()
+        self.events = SqliteLog(door)
+        self.ledger = SqliteLedger(door)
+        self.tickets = SqliteTickets(door)
+        self.control = SqliteControl(door, self._holders)
+
+    async def close(self) -> None:
+        """Finish what is queued and close the file; safe to call twice."""
+        door, self._door = self._door, None
+        if door is not None:
+            await door.close()
+        if self._holders is not None:
+            self._holders.close()
+
+    async def _connect(self) -> Door:
+        path, busy_s = self.path, self._busy_s
+        writer = Connection(lambda: connect_writer(path, busy_s=busy_s))
+        await writer
+        try:
+            reader = Connection(lambda: connect_reader(path, busy_s=busy_s))
+            await reader
+        except BaseException:
+            await writer.close()
+            raise
+        return Door(path, writer, reader, busy_s=busy_s)

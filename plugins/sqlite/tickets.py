@@ -1,0 +1,83 @@
+"""Tickets in SQLite, changed by compare-and-set on the whole ticket."""
+
+import json
+import sqlite3
+from dataclasses import asdict
+from typing import Any
+
+from ringfence.plugin import EngineError, Ticket
+from ringfence.plugins.sqlite.connection import Door
+
+
+class SqliteTickets:
+    """A `TicketStore` in one file."""
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+
+    async def open(self, ticket: Ticket) -> None:
+        """Store a new ticket; durable when it returns."""
+        values = (ticket.id, ticket.run, ticket.call, ticket.status, ticket.asked_ns, _said(ticket))
+
+        def insert(db: sqlite3.Connection) -> None:
+            if db.execute("SELECT 1 FROM ticket WHERE id = ?", (ticket.id,)).fetchone():
+                raise EngineError(
+                    f"the ticket `{ticket.id}` exists already",
+                    run=ticket.run,
+                    call=ticket.call,
+                    help="draw another ticket id and ask again",
+                )
+            db.execute(
+                "INSERT INTO ticket (id, run, call, status, asked_ns, said) VALUES (?, ?, ?, ?, ?, ?)", values
+            )
+
+        await self._door.write(insert)
+
+    async def get(self, ticket_id: str) -> Ticket | None:
+        """Return the ticket, or None."""
+        found = await self._those("id = ?", ticket_id)
+        return found[0] if found else None
+
+    async def of_call(self, run: str, call: str) -> list[Ticket]:
+        """Return the tickets of one call, oldest first."""
+        return await self._those("run = ? AND call = ?", run, call)
+
+    async def pending(self) -> list[Ticket]:
+        """Return the open tickets, oldest first."""
+        return await self._those("status = 'open'")
+
+    async def swap(self, old: Ticket, new: Ticket) -> bool:
+        """Replace `old` by `new` if the store still holds exactly `old`; say whether it did."""
+        if old.id != new.id:
+            return False
+        values = (new.run, new.call, new.status, new.asked_ns, _said(new), old.id, _said(old))
+        return await self._door.write(
+            lambda db: (
+                db.execute(
+                    "UPDATE ticket SET run = ?, call = ?, status = ?, asked_ns = ?, said = ? "
+                    "WHERE id = ? AND said = ?",
+                    values,
+                ).rowcount
+                == 1
+            )
+        )
+
+    async def _those(self, which: str, *values: str) -> list[Ticket]:
+        found = await self._door.read(
+            lambda db: db.execute(
+                f"SELECT said FROM ticket WHERE {which} ORDER BY asked_ns, position", values
+            ).fetchall()
+        )
+        return [_ticket(said) for (said,) in found]
+
+
+def _said(ticket: Ticket) -> str:
+    """Return the ticket as text: equal tickets give equal text."""
+    fields = {**asdict(ticket), "arguments": dict(ticket.arguments)}
+    return json.dumps(fields, sort_keys=True, separators=(",", ":"))
+
+
+def _ticket(said: str) -> Ticket:
+    fields: dict[str, Any] = json.loads(said)
+    answers = tuple((who, verdict, why) for who, verdict, why in fields.pop("answers"))
+    return Ticket(**fields, answers=answers)

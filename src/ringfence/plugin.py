@@ -1,0 +1,80 @@
+"""For authors of plugins: the one public module.
+
+A plugin is a module (or an object) whose functions are marked `@hookimpl` and named as the hooks, offered
+under the entry-point group `ringfence.plugins`, and loaded only where `ringfence.toml` allows it.
+What the hooks are, when they are called and which way they fail: `help(ringfence.plugin.Hooks)`.
+"""
+
+from ringfence.dsl.plan import Json
+from ringfence.engine.decision.calls import Charge, Refusal
+from ringfence.engine.journal.chain import ZERO, link_hash
+from ringfence.engine.journal.rows import row_after
+from ringfence.engine.seams.errors import EngineError, RingfenceError
+from ringfence.engine.seams.escape import escaped, escaped_json
+from ringfence.engine.seams.hookspecs import (
+    ENTRY_POINTS,
+    Answer,
+    Answers,
+    ApprovalBackend,
+    AuditSink,
+    Event,
+    Hooks,
+    NoSettings,
+    Question,
+    SettingsPath,
+    hookimpl,
+)
+from ringfence.engine.seams.ports import (
+    Clock,
+    Control,
+    Entry,
+    EventLog,
+    InlineLedger,
+    KillOrder,
+    Ledger,
+    Link,
+    Reservation,
+    RunRow,
+    Store,
+    Ticket,
+    TicketStatus,
+    TicketStore,
+)
+
+__all__ = [
+    "ENTRY_POINTS",
+    "ZERO",
+    "Answer",
+    "Answers",
+    "ApprovalBackend",
+    "AuditSink",
+    "Charge",
+    "Clock",
+    "Control",
+    "EngineError",
+    "Entry",
+    "Event",
+    "EventLog",
+    "Hooks",
+    "InlineLedger",
+    "Json",
+    "KillOrder",
+    "Ledger",
+    "Link",
+    "NoSettings",
+    "Question",
+    "Refusal",
+    "Reservation",
+    "RingfenceError",
+    "RunRow",
+    "SettingsPath",
+    "Store",
+    "Ticket",
+    "TicketStatus",
+    "TicketStore",
+    "escaped",
+    "escaped_json",
+    "hookimpl",
+    "link_hash",
+    "row_after",
+]

@@ -1,0 +1,146 @@
+"""Bodies in flight: within their bound, cancelled where Python can, abandoned where it cannot."""
+
+import asyncio
+import threading
+from contextvars import ContextVar
+
+import pytest
+
+from ringfence.engine.enforcement.bodies import AsyncFlight, SyncFlight, run_inline
+
+WORD: ContextVar[str] = ContextVar("word")
+
+
+async def test_a_coroutine_returns_or_raises_as_it_would_alone() -> None:
+    async def good() -> int:
+        await asyncio.sleep(0)
+        return 7
+
+    async def bad() -> None:
+        raise LookupError("gone")
+
+    assert (await AsyncFlight().fly(good, 60)).value == 7
+    landed = await AsyncFlight().fly(bad, None)
+    assert landed.how == "raised" and isinstance(landed.error, LookupError)
+
+
+async def test_a_coroutine_past_its_bound_is_cancelled() -> None:
+    felt: list[str] = []
+
+    async def forever() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            felt.append("cancelled")
+            raise
+
+    landed = await AsyncFlight().fly(forever, 0.01)
+    assert (landed.how, landed.gone, felt) == ("timeout", True, ["cancelled"])
+
+
+async def test_a_coroutine_that_swallows_its_cancellation_is_abandoned() -> None:
+    enough = asyncio.Event()
+
+    async def stubborn() -> str:
+        while not enough.is_set():
+            try:
+                await enough.wait()
+            except asyncio.CancelledError:
+                continue
+        return "too late"
+
+    landed = await AsyncFlight().fly(stubborn, 0.01)
+    assert (landed.how, landed.gone, landed.value) == ("timeout", False, None)
+    enough.set()
+    await asyncio.sleep(0)
+
+
+async def test_halting_stops_a_coroutine_from_another_thread() -> None:
+    flight, started = AsyncFlight(), asyncio.Event()
+
+    async def forever() -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(flight.fly(forever, None))
+    await started.wait()
+    await asyncio.to_thread(flight.halt)
+    landed = await task
+    assert (landed.how, landed.gone) == ("halted", True)
+
+
+async def test_a_cancelled_caller_takes_the_body_along() -> None:
+    started, felt = asyncio.Event(), asyncio.Event()
+
+    async def forever() -> None:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            felt.set()
+
+    task = asyncio.create_task(AsyncFlight().fly(forever, None))
+    await started.wait()
+    task.cancel()
+    landed = await task
+    assert landed.how == "cancelled" and isinstance(landed.error, asyncio.CancelledError)
+    assert landed.gone and felt.is_set()
+
+
+def test_a_function_runs_in_the_callers_context() -> None:
+    WORD.set("mine")
+    assert SyncFlight().fly(WORD.get, 60).value == "mine"
+    landed = SyncFlight().fly(lambda: 1 // 0, 60)
+    assert landed.how == "raised" and isinstance(landed.error, ZeroDivisionError)
+
+
+def test_a_function_past_its_bound_is_abandoned() -> None:
+    never = threading.Event()
+    landed = SyncFlight().fly(never.wait, 0.01)
+    assert (landed.how, landed.gone, landed.value) == ("timeout", False, None)
+    never.set()
+
+
+def test_halting_leaves_a_function_behind() -> None:
+    flight, started, never = SyncFlight(), threading.Event(), threading.Event()
+
+    def forever() -> None:
+        started.set()
+        never.wait()
+
+    def halt() -> None:
+        started.wait()
+        flight.halt()
+
+    threading.Thread(target=halt).start()
+    landed = flight.fly(forever, None)
+    assert (landed.how, landed.gone) == ("halted", False)
+    never.set()
+
+
+def test_many_short_bodies_share_few_threads() -> None:
+    for number in range(50):
+        assert SyncFlight().fly(lambda number=number: number, 60).value == number
+    assert sum(thread.name == "ringfence-body" for thread in threading.enumerate()) < 20
+
+
+def test_a_coroutine_function_is_no_body_for_a_synchronous_call() -> None:
+    async def wrong() -> None: ...
+
+    landed = run_inline(wrong)
+    assert landed.how == "raised" and isinstance(landed.error, TypeError)
+
+
+def test_an_interrupt_while_waiting_leaves_the_function_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    never = threading.Event()
+    flight = SyncFlight()
+
+    class Interrupted(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            raise KeyboardInterrupt
+
+    flight._woken = Interrupted()
+    landed = flight.fly(never.wait, 60)
+    assert (landed.how, landed.gone) == ("cancelled", False)
+    assert isinstance(landed.error, KeyboardInterrupt)
+    never.set()

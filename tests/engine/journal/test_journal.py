@@ -1,0 +1,361 @@
+"""The journal: order, durability, bounds, and what it refuses once something fails."""
+
+import asyncio
+import json
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+
+from ringfence.engine.decision.events import CallFailed, CallFinished, CallStarted, RunHalted, event_of
+from ringfence.engine.journal.chain import ZERO, entry_fault
+from ringfence.engine.journal.journal import Feed, Journal
+from ringfence.engine.seams.errors import EngineError
+from ringfence.engine.seams.loop import EngineLoop
+from ringfence.engine.seams.ports import Entry
+from ringfence.plugins.memory.log import MemoryLog
+
+WAIT_S = 30
+FAILED = CallFailed("c", "raised", "boom", 1)
+
+
+class SteppingClock:
+    """Says one nanosecond more each time it is asked."""
+
+    def __init__(self) -> None:
+        self.ns = 1_795_000_000_000_000_000
+
+    def now_ns(self) -> int:
+        self.ns += 1
+        return self.ns
+
+    def monotonic_ns(self) -> int:
+        return self.ns
+
+
+class GatedLog(MemoryLog):
+    """A log that waits for its gate before each append, and can fail."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = threading.Event()
+        self.gate.set()
+        self.begun = threading.Event()
+        self.sizes: list[int] = []
+        self.fails: Exception | None = None
+
+    async def append(self, batch: Sequence[Entry]) -> None:
+        self.begun.set()
+        await asyncio.to_thread(self.gate.wait)
+        if self.fails is not None:
+            raise self.fails
+        self.sizes.append(len(batch))
+        await super().append(batch)
+
+
+class Desk:
+    """A journal on a gated log, and how to look at what it wrote."""
+
+    def __init__(self, loop: EngineLoop, *, feed: Feed | None = None, limit: int = 1000) -> None:
+        self.loop = loop
+        self.log = GatedLog()
+        self.journal = Journal(self.log, loop, SteppingClock(), feed=feed, limit=limit, patience_s=0.01)
+        self.journal.open_run("r")
+
+    def flush(self) -> None:
+        self.journal.flush().result(WAIT_S)
+
+    def entries(self, run: str = "r") -> list[Entry]:
+        return self.loop.submit(self.log.read(run)).result(WAIT_S)
+
+    def hold(self) -> None:
+        """Record one event, and leave the writer waiting at the gate with it."""
+        self.log.gate.clear()
+        self.log.begun.clear()
+        self.journal.record("r", FAILED)
+        assert self.log.begun.wait(WAIT_S)
+
+
+@pytest.fixture
+def loop() -> Iterator[EngineLoop]:
+    engine = EngineLoop()
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+def desk(loop: EngineLoop) -> Iterator[Desk]:
+    made = Desk(loop)
+    yield made
+    made.log.gate.set()
+
+
+def test_events_of_many_threads_become_one_unbroken_chain_per_run(desk: Desk) -> None:
+    desk.journal.open_run("other")
+
+    def work(number: int) -> None:
+        for step in range(50):
+            desk.journal.record(("r", "other")[step % 2], CallStarted(f"{number}.{step}"))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+    desk.flush()
+    for run in ("r", "other"):
+        prev = ZERO
+        entries = desk.entries(run)
+        assert len(entries) == 200
+        for number, entry in enumerate(entries, 1):
+            assert entry_fault(entry, prev=prev, seq=number) is None
+            prev = entry.hash
+        assert desk.journal.head(run) == prev
+        assert [e.at_ns for e in entries] == sorted(e.at_ns for e in entries)
+
+
+def test_an_event_is_encoded_before_record_returns(desk: Desk) -> None:
+    result = {"rows": [1]}
+    desk.journal.record("r", CallFinished("c", result, None, 5))
+    result["rows"].append(2)
+    desk.flush()
+    (entry,) = desk.entries()
+    assert entry.body is not None
+    assert event_of(entry.kind, json.loads(entry.body)) == CallFinished("c", {"rows": [1]}, None, 5)
+
+
+def test_a_result_that_is_no_json_is_described_and_the_rest_of_the_event_stays(desk: Desk) -> None:
+    desk.journal.record("r", CallFinished("c", {1: b"x"}, None, 5))
+    desk.flush()
+    (entry,) = desk.entries()
+    body = json.loads(entry.body or b"")
+    assert body["call"] == "c"
+    assert body["result"]["$type"] == "dict"
+
+
+def test_a_huge_result_does_not_enter_the_log_whole(desk: Desk) -> None:
+    desk.journal.record("r", CallFinished("c", ["x" * 1000] * 20_000, None, 5))
+    desk.flush()
+    (entry,) = desk.entries()
+    assert len(entry.body or b"") < 10_000
+    assert json.loads(entry.body or b"")["result"]["$size"] > 20_000_000
+
+
+def test_what_is_queued_meanwhile_shares_one_commit(desk: Desk) -> None:
+    desk.hold()
+    for _ in range(100):
+        desk.journal.record("r", FAILED)
+    desk.log.gate.set()
+    desk.flush()
+    assert desk.log.sizes == [1, 100]
+
+
+def test_a_commit_is_bounded(desk: Desk) -> None:
+    desk.hold()
+    for _ in range(900):
+        desk.journal.record("r", FAILED)
+    desk.log.gate.set()
+    desk.flush()
+    assert desk.log.sizes == [1, 512, 388]
+
+
+def test_a_flush_is_answered_once_what_came_before_it_is_stored(desk: Desk) -> None:
+    desk.hold()
+    done = desk.journal.flush()
+    assert not done.done()
+    desk.log.gate.set()
+    done.result(WAIT_S)
+    assert len(desk.entries()) == 1
+
+
+def test_a_flush_with_nothing_to_write_is_done_at_once(desk: Desk) -> None:
+    assert desk.journal.flush().done()
+
+
+def test_the_given_moment_is_stamped_exactly_and_later_events_do_not_precede_it(desk: Desk) -> None:
+    late = 2_000_000_000_000_000_000
+    assert desk.journal.record("r", FAILED, at_ns=late).at_ns == late
+    assert desk.journal.record("r", FAILED).at_ns == late
+    desk.flush()
+    assert [entry.at_ns for entry in desk.entries()] == [late, late]
+
+
+def test_a_run_goes_on_from_its_last_event(desk: Desk) -> None:
+    desk.journal.open_run("old", seq=7, head=b"h" * 32)
+    assert desk.journal.record("old", FAILED).seq == 8
+    desk.flush()
+    (entry,) = desk.entries("old")
+    assert entry_fault(entry, prev=b"h" * 32, seq=8) is None
+
+
+def test_a_run_that_is_not_open_is_refused(desk: Desk) -> None:
+    desk.journal.close_run("r")
+    for work in (lambda: desk.journal.record("r", FAILED), lambda: desk.journal.head("r")):
+        with pytest.raises(EngineError, match="not being recorded"):
+            work()
+
+
+def test_a_run_is_opened_once(desk: Desk) -> None:
+    with pytest.raises(EngineError, match="already"):
+        desk.journal.open_run("r")
+
+
+def test_a_failed_append_breaks_the_journal_for_good_and_keeps_the_cause(desk: Desk) -> None:
+    cause = OSError("disk full")
+    desk.log.fails = cause
+    desk.hold()
+    pending = desk.journal.flush()
+    desk.log.gate.set()
+    with pytest.raises(EngineError, match="disk full") as caught:
+        pending.result(WAIT_S)
+    assert caught.value.__cause__ is cause
+    desk.log.fails = None
+    for work in (lambda: desk.journal.record("r", FAILED), lambda: desk.journal.flush()):
+        with pytest.raises(EngineError, match="disk full") as caught:
+            work()
+        assert caught.value.__cause__ is cause
+        assert "mend the store" in caught.value.diagnostics()
+    with pytest.raises(EngineError, match="disk full"):
+        desk.journal.close().result(WAIT_S)
+    assert desk.journal.failure is cause
+
+
+class Sink:
+    """A required sink that can fail."""
+
+    def __init__(self) -> None:
+        self.fails = False
+        self.seen: list[str] = []
+
+    async def __call__(self, entries: Sequence[Entry]) -> None:
+        if self.fails:
+            raise ConnectionError("sink away")
+        self.seen += [entry.id for entry in entries]
+
+
+def test_a_flush_waits_for_the_required_sinks(loop: EngineLoop) -> None:
+    sink = Sink()
+    desk = Desk(loop, feed=sink)
+    desk.journal.record("r", FAILED)
+    desk.flush()
+    assert sink.seen == ["r:1"]
+
+
+def test_while_a_required_sink_fails_nothing_starts_but_what_began_may_end(loop: EngineLoop) -> None:
+    sink = Sink()
+    desk = Desk(loop, feed=sink)
+    sink.fails = True
+    desk.journal.record("r", CallStarted("c"))
+    with pytest.raises(EngineError, match="sink away"):
+        desk.flush()
+    with pytest.raises(EngineError, match="nothing may start"):
+        desk.journal.record("r", CallStarted("d"))
+    desk.journal.record("r", FAILED)
+    with pytest.raises(EngineError, match="sink away"):
+        desk.flush()
+    assert [entry.kind for entry in desk.entries()] == ["CallStarted", "CallFailed"]
+    sink.fails = False
+    desk.flush()
+    assert sink.seen == ["r:1", "r:2"]
+    assert desk.journal.record("r", CallStarted("d")).seq == 3
+
+
+def test_a_refused_start_lets_the_sink_try_again(loop: EngineLoop) -> None:
+    fed = threading.Event()
+
+    class Mended(Sink):
+        async def __call__(self, entries: Sequence[Entry]) -> None:
+            await super().__call__(entries)
+            fed.set()
+
+    sink = Mended()
+    desk = Desk(loop, feed=sink)
+    sink.fails = True
+    desk.journal.record("r", FAILED)
+    with pytest.raises(EngineError):
+        desk.flush()
+    sink.fails = False
+    with pytest.raises(EngineError):
+        desk.journal.record("r", CallStarted("d"))
+    assert fed.wait(WAIT_S)
+    desk.flush()
+    assert sink.seen == ["r:1"]
+
+
+def test_a_full_queue_makes_the_caller_wait_for_room(loop: EngineLoop) -> None:
+    desk = Desk(loop, limit=10)
+    desk.journal._patience_s = WAIT_S
+    desk.hold()
+    with ThreadPoolExecutor(1) as pool:
+        waiting: Future[object] = pool.submit(
+            lambda: [desk.journal.record("r", FAILED).seq for _ in range(10)][-1]
+        )
+        desk.log.gate.set()
+        assert waiting.result(WAIT_S) == 11
+    desk.flush()
+    assert len(desk.entries()) == 11
+
+
+def test_a_queue_that_stays_full_refuses_and_loses_nothing(loop: EngineLoop) -> None:
+    desk = Desk(loop, limit=10)
+    desk.hold()
+    for _ in range(9):
+        desk.journal.record("r", FAILED)
+    with pytest.raises(EngineError, match="10 events wait"):
+        desk.journal.record("r", RunHalted("x", None, None))
+    desk.log.gate.set()
+    desk.flush()
+    assert [entry.seq for entry in desk.entries()] == list(range(1, 11))
+
+
+def test_on_the_engines_own_thread_a_full_queue_refuses_at_once(loop: EngineLoop) -> None:
+    desk = Desk(loop, limit=10)
+    desk.journal._patience_s = 1_000_000
+    desk.hold()
+    for _ in range(9):
+        desk.journal.record("r", FAILED)
+
+    async def inside() -> None:
+        with pytest.raises(EngineError, match="no room"):
+            desk.journal.record("r", FAILED)
+
+    loop.submit(inside()).result(WAIT_S)
+    desk.log.gate.set()
+
+
+def test_the_bytes_of_what_waits_are_bounded_too_but_one_event_always_fits(loop: EngineLoop) -> None:
+    desk = Desk(loop)
+    desk.journal._limit_bytes = 100
+    large = CallFinished("c", "x" * 1000, None, 1)
+    desk.log.gate.clear()
+    desk.journal.record("r", large)
+    with pytest.raises(EngineError, match="no room"):
+        desk.journal.record("r", large)
+    desk.log.gate.set()
+    desk.flush()
+    desk.journal.record("r", large)
+    desk.flush()
+    assert len(desk.entries()) == 2
+
+
+def test_close_flushes_and_refuses_what_comes_after(desk: Desk) -> None:
+    desk.journal.record("r", FAILED)
+    desk.journal.close().result(WAIT_S)
+    assert len(desk.entries()) == 1
+    with pytest.raises(EngineError, match="closed"):
+        desk.journal.record("r", FAILED)
+    desk.journal.close().result(WAIT_S)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_is_refused_instead_of_writing_to_the_parents_log(desk: Desk) -> None:
+    desk.journal.record("r", FAILED)
+    desk.flush()
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            desk.journal.record("r", FAILED)
+        except EngineError:
+            code = 7
+        os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
