@@ -137,10 +137,11 @@ MISTAKES = [
     ("W211", declared(AGENT + "tool «mail» { needs send takes a: text allow when a in tables }"), declared(AGENT + "tool mail { needs send takes a: text allow when a in tables rate 5 per hour }")),
 ]  # fmt: skip
 
-CLAIMED = (
-    "E101 E102 E104 E105 E106 E107 E110 E111 E112 E115 E117 E120 E130 E131 E133 E136 E190 "
-    "W201 W202 W203 W205 W207 W209 W210 W211"
-).split()
+CLAIMED = [
+    *("E101", "E102", "E104", "E105", "E106", "E107", "E110", "E111", "E112", "E115", "E117", "E120"),
+    *("E130", "E131", "E133", "E136", "E190"),
+    *("W201", "W202", "W203", "W205", "W207", "W209", "W210", "W211"),
+]
 
 
 @pytest.mark.parametrize(("code", "wrong", "right"), MISTAKES)
