@@ -146,6 +146,7 @@ def test_a_pause_ends_when_the_last_open_ticket_may_no_longer_be_answered() -> N
     run = asking(stop_ns=100)
     run.call("a.0")
     run.event(ApprovalAsked("a.0", "T-1", "lead", T0 + 50))
+    assert run.remaining(10) == 100
     assert run.remaining(50) == 100
     assert run.remaining(60) == 90
     run.event(PromptGiven("user", "still there?"), 70)
