@@ -294,6 +294,15 @@ def test_an_approval_with_edits_decides_the_edited_arguments() -> None:
     assert run.state.calls["a.0"].request.arguments == {"x": 1}
 
 
+def test_an_edit_is_what_the_next_approver_is_asked_about() -> None:
+    one = tool("t", asks=[clause("t.ask", "ask", approver="lead")])
+    run = Run(plan(one, approvers=[approver(quorum=2)]))
+    run.call("a.0")
+    run.event(ApprovalAsked("a.0", "T-1", "lead", None))
+    run.event(ApprovalAnswered("a.0", "T-1", "approve", "bob", {"x": 1}, None))
+    assert run.state.open_tickets and run.state.calls["a.0"].request.arguments == {"x": 1}
+
+
 # ---- the fold itself --------------------------------------------------------------------------------------
 
 
