@@ -54,9 +54,9 @@ def _tool(plan: Plan, tool: ToolPlan) -> Iterator[str]:
     if tool.parameters is None:
         yield "  takes what its schema says; unbound, anything"
     else:
-        taken = (f"{'optional ' if p.optional else ''}{p.name}: {p.type}" for p in tool.parameters.values())
+        taken = (f"{p.name}: {p.type}{' optional' if p.optional else ''}" for p in tool.parameters.values())
         yield f"  takes {', '.join(taken) or 'nothing'}"
-    for clause in sorted((*tool.denies, *tool.asks, *tool.allows), key=lambda clause: clause.place):
+    for clause in sorted((*tool.denies, *tool.asks, *tool.allows), key=_written_at):
         yield from _clause(clause)
     for budget in tool.budgets:
         yield f"  budget {_budget(budget)}  {budget.reason}  [{budget.place}]"
@@ -68,6 +68,10 @@ def _tool(plan: Plan, tool: ToolPlan) -> Iterator[str]:
     if duties.stop_ns is not None:
         yield f"  stop after {duration_text(duties.stop_ns)}"
     yield f"  audit {duties.audit}"
+
+
+def _written_at(clause: Clause) -> tuple[int, int]:
+    return clause.place.line, clause.place.column
 
 
 def _clause(clause: Clause) -> Iterator[str]:
@@ -100,7 +104,7 @@ def _agent(plan: Plan, agent: AgentPlan) -> Iterator[str]:
         (agent.requests, "approval requests"),
     ):
         if limit is not None:
-            yield f"  Its run ends at {what} beyond {limit.at_most}."
+            yield f"  Its run has at most {limit.at_most} {what}; one more ends it."
     hidden = []
     for tool in plan.tools.values():
         if tool.needs <= agent.holds:

@@ -116,6 +116,7 @@ class Scanner:
             add(lexeme)
             if kind == "MARK":
                 lexeme.kind = marks[word]
+                lexeme.value = Name(word, lexeme.span)
                 continue
             try:
                 lexeme.value = _value(kind, word, start, position)

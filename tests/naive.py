@@ -126,12 +126,14 @@ def naive(
                 for wide in (False, True):
                     for budget in tool.budgets if room or not wide else ():
                         value = scopes.get(str(budget.scope))
-                        if (budget.period_ns is not None and budget.scope != "run") is not wide:
-                            continue
                         if value is None:
                             room, names = False, names | {f"{budget.reason}!key"}
-                        elif budget.id in full if wide else (
-                            past.taken(budget.id, str(value), budget.period_ns, now_ns) >= budget.limit
+                        elif (budget.period_ns is not None and budget.scope != "run") is not wide:
+                            continue
+                        elif (
+                            budget.id in full
+                            if wide
+                            else (past.taken(budget.id, str(value), budget.period_ns, now_ns) >= budget.limit)
                         ):
                             room, names = False, names | {budget.reason}
                             halt = halt or (budget.reason if budget.halts else None)

@@ -126,15 +126,7 @@ def _result(draft: Draft, clause: syntax.ResultAtMost, seen: set[str]) -> None:
         _once(draft, "result at most (a size)", seen, clause.span)
         return
     _too_large(draft, limit)
-    if clause.noun is None:
-        draft.report(
-            "E110",
-            "a result is bounded in rows or in bytes",
-            limit.span,
-            "of what?",
-            f"write `{limit.value} rows` or `{limit.value} KB`",
-        )
-    elif clause.noun.text not in ("rows", "row"):
+    if clause.noun is not None and clause.noun.text not in ("rows", "row"):
         _wrong_word(draft, "unit", clause.noun, ("rows",))
     _once(draft, "result at most … rows", seen, clause.span)
 

@@ -48,13 +48,34 @@ class _Term:
 
 def never_true(core: Json) -> bool:
     """Return True if no call whatever makes the condition true."""
+    return _never(_pushed(core, True))
+
+
+def _pushed(core: Json, truth: bool) -> Json:
+    """Return the condition, or its negation, with `not` at atoms only (De Morgan, as in Kleene's logic)."""
+    match core[0]:
+        case "not":
+            return _pushed(core[1], not truth)
+        case "true" | "false":
+            return ["true" if (core[0] == "true") == truth else "false"]
+        case "and" | "or" as word:
+            dual = {"and": "or", "or": "and"}[word]
+            parts: list[Json] = []
+            for part in core[1:]:
+                pushed = _pushed(part, truth)
+                parts.extend(pushed[1:] if pushed[0] == (word if truth else dual) else [pushed])
+            return [word if truth else dual, *parts]
+    return core if truth else ["not", core]
+
+
+def _never(core: Json) -> bool:
     match core[0]:
         case "false":
             return True
         case "or":
-            return all(never_true(part) for part in core[1:])
+            return all(_never(part) for part in core[1:])
         case "and":
-            return any(never_true(part) for part in core[1:]) or _contradictory(core[1:])
+            return any(_never(part) for part in core[1:]) or _contradictory(core[1:])
         case "every" | "some":
             return bool(core[3] == FALSE) or never_true(core[3])
     return _contradictory([core])

@@ -15,6 +15,10 @@ def compile_policy(draft: Draft) -> Plan:
     """Return the plan of a draft in which no stage found an error."""
     header, source = draft.header, draft.document.source
     assert header is not None and not draft.failed
+    # INVARIANT: a condition is only ever missing where an error was reported.
+    parts = [part for clauses in draft.clauses.values() for part in clauses]
+    parts += [part for rule in draft.rules.values() for part in rule.variants]
+    assert all(part.core is not None for part in parts)
     core = core_form.core_of(draft)
     compiler = Compiler(draft, header.name.text)
     return Plan(

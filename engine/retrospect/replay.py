@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ringfence.dsl.canonical import canonical
-from ringfence.dsl.plan import Json, Plan
+from ringfence.dsl.plan import Json, Plan, Verdict
 from ringfence.engine.decision.decide import decide
 from ringfence.engine.decision.events import CallDecided, CallStarted, Stamped, body_of
 from ringfence.engine.decision.records import decided, facts_of
@@ -79,7 +79,7 @@ def replay(record: RunRecord, plan: Plan | None = None) -> Replay:
         raise RecordError(f"run `{record.run}` cannot be replayed, purged: event {missing[0]}")
     begun = record.started
     if plan is None:
-        plan = _compiled(begun.policy_text, record.run)
+        plan = _compiled(begun.policy_text, begun.policy_file, record.run)
         if plan.digest != begun.policy_digest:
             changed = Divergence(
                 1,
@@ -127,12 +127,16 @@ def _decided_again(plan: Plan, state: State, stamped: Stamped, event: CallDecide
 
 
 def _started_rightly(state: State, stamped: Stamped, event: CallStarted) -> Divergence | None:
-    """Say whether a call was started that the record does not allow, or that was started before."""
+    """Return a divergence if a call was started that had no allow left to use."""
     known = state.calls.get(event.call)
-    verdict = str(known.verdict) if known is not None and known.verdict is not None else None
-    if known is not None and verdict == "allow" and known.started_ns is None:
+    if known is None or known.verdict is not Verdict.ALLOW:
+        why = "it was not allowed"
+    elif known.started_ns is not None:
+        why = "its allow was used before"
+    elif not known.takes_place:
+        why = "its allow was given back"
+    else:
         return None
-    why = "not allowed" if verdict != "allow" else "its allow was used before"
     return Divergence(stamped.seq, event.call, ("started",), {"started": "yes"}, {"started": f"no: {why}"})
 
 
@@ -150,11 +154,11 @@ def _shown(value: Json) -> str:
         return repr(value)
 
 
-def _compiled(text: str, run: str) -> Plan:
+def _compiled(text: str, file: str, run: str) -> Plan:
     # The parser is needed only here: a replay under a given plan starts without it.
     from ringfence.dsl.load import load_text
 
-    loaded = load_text(text)
+    loaded = load_text(text, file)
     if loaded.plan is None:
         errors = "; ".join(f"{d.code} {d.message}" for d in loaded.diagnostics if d.is_error)
         raise RecordError(f"the policy of run `{run}` does not load in this version: {errors}")

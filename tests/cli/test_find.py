@@ -54,7 +54,7 @@ def test_nothing_at_all_is_no_run(desk: Desk) -> None:
 
 
 def test_the_history_of_a_run_is_what_was_recorded(desk: Desk, whole_run: list[e.RunEvent]) -> None:
-    assert [one.event for one in history(desk, "R-BETA")] == whole_run
+    assert [one.event for one in history(desk, "R-BETA").events] == whole_run
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.dsl.front.underlined import assert_reports, reports_of
 
 from ringfence.dsl.diagnostic import as_json, draw
 from ringfence.dsl.parse import parse
 from ringfence.dsl.source import Source
 from ringfence.dsl.syntax import Tool
-from tests.dsl.front.underlined import assert_reports, reports_of
 
 POLICIES = [path.read_text() for path in sorted((Path(__file__).parent.parent / "policies").glob("*.fence"))]
 
@@ -114,7 +114,16 @@ SEEDS: list[Callable[[str], str]] = [
     lambda tool: tool.replace("tool ", "tol "),
     lambda tool: tool.replace("\n}", ""),
 ]
-TOOL = 'tool t{} {{\n  needs c\n  allow always\n  require x == 1\n    because "y"\n  require size(text) < 3\n  rate 5 per hour\n}}\n'
+TOOL = """\
+tool t{} {{
+  needs c
+  allow always
+  require x == 1
+    because "y"
+  require size(text) < 3
+  rate 5 per hour
+}}
+"""
 
 
 @given(st.lists(st.integers(-1, len(SEEDS) - 1), min_size=1, max_size=6))
