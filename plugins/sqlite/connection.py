@@ -34,6 +34,15 @@ class Connection(aiosqlite.Connection):
         thread: Any = getattr(self, "_thread", self)
         thread.daemon = True
 
+    async def _connect(self) -> aiosqlite.Connection:
+        try:
+            return await super()._connect()
+        except BaseException:
+            # aiosqlite asks its thread to stop and does not wait: it would speak to a loop that is closed.
+            thread: Any = getattr(self, "_thread", self)
+            await asyncio.to_thread(thread.join)
+            raise
+
     async def call(self, work: Work[T]) -> T:
         """Run `work` on the connection's thread."""
         return await self._execute(_on, self, work)  # type: ignore[no-any-return, no-untyped-call]
