@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 import pytest
-from tests.cli.conftest import entries, stamped
 
 from ringfence.cli.desk import Desk
 from ringfence.cli.exits import CommandError
@@ -14,6 +13,7 @@ from ringfence.engine.decision import events as e
 from ringfence.engine.seams.loop import EngineLoop
 from ringfence.engine.seams.settings import Settings
 from ringfence.plugins.memory import MemoryStore
+from tests.cli.conftest import entries, stamped
 
 
 @pytest.fixture

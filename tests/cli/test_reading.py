@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cli.conftest import START_NS, entries, requested, started
 
 from ringfence.__main__ import main
 from ringfence.engine.decision import events as e
 from ringfence.engine.seams.loop import EngineLoop
 from ringfence.engine.seams.ports import Ticket
 from ringfence.plugins.sqlite import SqliteStore
+from tests.cli.conftest import START_NS, entries, requested, started
 
 TICKET = Ticket(
     id="T-BBBBBBBB", run="R-WHOLE", call="dd.0", tool="crm",

@@ -1,12 +1,12 @@
 """A run is told in order, one step a call, and nothing that a model wrote reaches a terminal raw."""
 
 import pytest
-from tests.cli.conftest import POLICY, START_NS, decided, reason, requested, stamped, started
 
 from ringfence.cli.drawing import duration, step_lines
 from ringfence.cli.grounds import ground_lines, policy_lines
 from ringfence.cli.timeline import CallStep, Step, timeline
 from ringfence.engine.decision import events as e
+from tests.cli.conftest import POLICY, START_NS, decided, reason, requested, stamped, started
 
 
 def told(steps: list[Step]) -> list[str]:
