@@ -1,7 +1,7 @@
 """Stage `types`, continued: the clauses of tools and rules, rewritten into deny, ask and allow."""
 
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
+from typing import get_args
 
 from ringfence.dsl import syntax
 from ringfence.dsl.checks.conditions import Lowering
@@ -159,6 +159,9 @@ def _parameters_named(node: object) -> Iterator[str]:
     elif isinstance(node, tuple):
         for part in node:
             yield from _parameters_named(part)
-    elif is_dataclass(node) and not isinstance(node, type):
-        for field in fields(node):
-            yield from _parameters_named(getattr(node, field.name))
+    elif isinstance(node, _NODES):
+        for name in node.__slots__:
+            yield from _parameters_named(getattr(node, name))
+
+
+_NODES = get_args(syntax.Expression)

@@ -1,0 +1,82 @@
+# Everything is set up in .venv, inside this checkout.  Needed beforehand: Python 3.11 or newer, make,
+# and a package index that pip can reach.
+#
+#   make demo    the support desk: first unguarded, then guarded
+#   make test    all tests
+#   make check   what CI runs: format, lint, types, import contracts, tests
+#   make bench   speed, against the goals; writes bench/results.json
+#   make fmt     format and mend what can be mended
+#   make clean   remove .venv, caches and what the demo has left
+
+VENV   := .venv
+BIN    := $(VENV)/bin
+PYTEST := -n 2
+
+# The first Python that is new enough and can make a virtual environment; `make PYTHON=...` overrides it.
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3.14 /usr/bin/python3; do \
+	$$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& echo $$python && break; done)
+
+.PHONY: help demo test check format lint types imports bench fmt clean
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+# $(call install,EXTRA): the virtual environment with this extra.  The stamp holds a checksum of
+# pyproject.toml and the checkout's path, so it is done again when, and only when, one of them changes.
+define install
+	@if [ ! -e src/ringfence/dsl/__init__.py ]; then \
+		echo "src/ringfence/dsl is not a link: run 'git config core.symlinks true && git checkout -- src'" >&2; exit 1; fi
+	@want="$$(cksum < pyproject.toml) $(CURDIR)"; \
+	if [ "$$(cat $(VENV)/.ready-$(1) 2>/dev/null)" != "$$want" ]; then \
+		if ! grep -qs " $(CURDIR)$$" $(VENV)/.ready-* || ! $(BIN)/python -c "" 2>/dev/null; then \
+			if [ -z "$(PYTHON)" ]; then \
+				echo "no Python 3.11 or newer with venv and ensurepip: install one, or say make PYTHON=/path/to/python3" >&2; \
+				exit 1; fi; \
+			echo "making $(VENV) with $(PYTHON)"; rm -rf $(VENV); $(PYTHON) -m venv $(VENV) || exit 1; fi; \
+		echo "installing ringfence[$(1)] into $(VENV)"; \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(1)]' || exit 1; \
+		echo "$$want" > $(VENV)/.ready-$(1); \
+		if [ $(1) = dev ]; then echo "$$want" > $(VENV)/.ready-demo; fi; fi
+endef
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+demo:
+	$(call install,demo)
+	@$(BIN)/python examples/support_desk/demo.py
+
+test:
+	$(call install,dev)
+	$(BIN)/python -m pytest $(PYTEST)
+
+check: format lint types imports test
+
+format:
+	$(call install,dev)
+	$(BIN)/ruff format --check .
+
+lint:
+	$(call install,dev)
+	$(BIN)/ruff check .
+
+types:
+	$(call install,dev)
+	$(BIN)/mypy
+
+imports:
+	$(call install,dev)
+	$(BIN)/lint-imports
+
+bench:
+	$(call install,dev)
+	$(BIN)/python -m bench
+
+fmt:
+	$(call install,dev)
+	$(BIN)/ruff check --fix --quiet . || true
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Speed, side by side in one run, against the goals of the design.  Never a test: it asserts nothing."""

@@ -1,0 +1,50 @@
+"""`make bench`: measure everything, print the table, write bench/results.json."""
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from bench import around_langchain, decisions, guarded, loading
+from bench.harness import Row
+
+PARTS: dict[str, Callable[[], Iterator[Row]]] = {
+    "decisions": decisions.rows,
+    "loading": loading.rows,
+    "guarded": guarded.rows,
+    "langchain": around_langchain.rows,
+}
+RESULTS = Path(__file__).with_name("results.json")
+
+
+def main(names: list[str]) -> int:
+    """Measure the parts named, or all of them; only a whole run writes the results."""
+    print(
+        f"Python {platform.python_version()}, {os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}"
+    )
+    rows: list[Row] = []
+    for name in names or PARTS:
+        for row in PARTS[name]():
+            rows.append(row)
+            print(_line(row), flush=True)
+    print(f"load average {os.getloadavg()[0]:.1f}")
+    if not names:
+        RESULTS.write_text(json.dumps({"rows": [_record(row) for row in rows]}, indent=2) + "\n", "utf-8")
+    return 0
+
+
+def _record(row: Row) -> dict[str, str | float | bool | None]:
+    value = float(f"{row.value:.4g}")
+    return {"name": row.name, "value": value, "unit": row.unit, "goal": row.goal, "met": row.met}
+
+
+def _line(row: Row) -> str:
+    sign = ">=" if row.at_least else "<="
+    goal = "" if row.goal is None else f"  goal {sign} {row.goal:,g}  {'met' if row.met else 'NOT MET'}"
+    return f"{row.name:<58} {row.value:>10,.2f} {row.unit:<4}{goal}"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

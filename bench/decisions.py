@@ -1,0 +1,61 @@
+"""The decision itself, with its rate limit in the memory ledger and its reasons; nothing is recorded."""
+
+from collections.abc import Callable, Iterator
+from itertools import count
+
+from bench.harness import Row, spread
+from bench.policies import calls_for, plan_of
+from ringfence.dsl.plan import Plan, Verdict
+from ringfence.engine.decision.calls import Decision, Facts, ToolCall
+from ringfence.engine.decision.decide import assess, conclude
+from ringfence.engine.decision.events import RunStarted, Stamped
+from ringfence.engine.decision.state import State, start
+from ringfence.engine.seams.ports import Reservation
+from ringfence.plugins.memory.ledger import MemoryLedger
+
+START_NS = 1_795_000_000_000_000_000
+_NOTHING = Facts()
+
+
+def rows() -> Iterator[Row]:
+    """Measure 50 and 1,000 tools."""
+    medians = {}
+    for tools, goal in ((50, 3.0), (1_000, None)):
+        plan = plan_of(tools)
+        calls = calls_for(tools, count=10_000)
+        decide = decider(plan)
+        allowed = sum(decide(call).allowed for call in calls.all) / len(calls.all)
+        if not 0.75 < allowed < 0.85:
+            raise RuntimeError(f"the workload is wrong: {allowed:.0%} of the calls are allowed")
+        taken = spread(decide, calls.all)
+        medians[tools] = taken.p50_ns
+        name = f"decision with rate and reasons, {tools:,} tools"
+        yield Row(f"{name}, p50", taken.p50_ns / 1000, "us", goal)
+        yield Row(f"{name}, p99 (CPU)", taken.p99_ns / 1000, "us")
+    yield Row("the same, 1,000 tools against 50, p50", medians[1_000] / medians[50], "x", 2.0)
+
+
+def decider(plan: Plan) -> Callable[[ToolCall], Decision]:
+    """Return the steps that the guard makes for a decision, without the record of it."""
+    state, ledger = _state(plan), MemoryLedger()
+    numbers = count(1)
+
+    def decide(call: ToolCall) -> Decision:
+        number = next(numbers)
+        now_ns = START_NS + number * 1_000
+        assessment = assess(plan, state, call, _NOTHING, now_ns=now_ns)
+        if not assessment.wider or assessment.verdict < Verdict.ASK:
+            return conclude(assessment, _NOTHING)
+        reservation = Reservation(f"run/{number}", assessment.wider)
+        return conclude(assessment, Facts(ledger.reserve_now(reservation, now_ns=now_ns)))
+
+    return decide
+
+
+def _state(plan: Plan) -> State:
+    event = RunStarted(
+        session="s", session_head=None, agent="main", principal={"user": "alice", "workspace": "w1"},
+        capabilities=("work",), policy=plan.policy, policy_digest=plan.digest, policy_text="",
+        mode="enforce", framework="python", external_id=None, resume_of=None, parent=None,
+    )  # fmt: skip
+    return start(plan, Stamped(1, START_NS, event))

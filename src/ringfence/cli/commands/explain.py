@@ -1,0 +1,28 @@
+"""Print what a policy means: its plan, every short form rewritten."""
+
+from argparse import ArgumentParser, Namespace
+
+from ringfence.cli.exits import FINE, POLICY_INVALID
+from ringfence.cli.say import Say
+
+
+def words(command: ArgumentParser) -> None:
+    """Say what the command takes."""
+    command.add_argument("file", metavar="FILE", help="a .fence file")
+
+
+def run(asked: Namespace, say: Say) -> int:
+    """Explain one policy file."""
+    from ringfence.cli.policy import read_policy
+    from ringfence.dsl.diagnostic import draw
+    from ringfence.dsl.explain import explain
+
+    loaded = read_policy(asked.file)
+    if loaded.plan is None:
+        say.note(draw(loaded.diagnostics))
+        return POLICY_INVALID
+    if say.json:
+        say.data({"policy": loaded.plan.policy, "digest": loaded.plan.digest, "core": loaded.plan.core})
+    else:
+        say.lines(explain(loaded.plan))
+    return FINE

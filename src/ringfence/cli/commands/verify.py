@@ -1,0 +1,47 @@
+"""Check the log's hash chains: any edit, deletion, insertion, reordering; with --head, truncation as well.
+
+Without RUN the whole log is checked, and its head is printed: note it down elsewhere, and give it as
+--head the next time.
+"""
+
+from argparse import ArgumentParser, Namespace
+
+from ringfence.cli.exits import FINE, REFUSED
+from ringfence.cli.say import Say
+
+
+def words(command: ArgumentParser) -> None:
+    """Say what the command takes."""
+    command.add_argument(
+        "run", metavar="RUN", nargs="?", help="only this run; the beginning of its id, or `last`"
+    )
+    command.add_argument(
+        "--head", metavar="H", help="a head printed earlier: POSITION:HASH of the log, or the HASH of a run"
+    )
+
+
+def run(asked: Namespace, say: Say) -> int:
+    """Verify; 2 if anything was changed."""
+    from dataclasses import asdict
+
+    from ringfence.cli.desk import desk
+    from ringfence.cli.find import find_run
+    from ringfence.cli.verifying import head_of_log, head_of_run, verify_one, verify_whole
+    from ringfence.engine.seams.escape import escaped
+
+    known_run = head_of_run(asked.head) if asked.run and asked.head else None
+    known_log = head_of_log(asked.head) if not asked.run and asked.head else None
+    with desk(asked) as here:
+        if asked.run:
+            found = verify_one(here, find_run(here, asked.run).run, head=known_run)
+        else:
+            found = verify_whole(here, say, head=known_log)
+    if say.json:
+        say.data({"intact": found.fault is None, **asdict(found)})
+    elif found.fault is not None:
+        say.line(("changed", "bold red"), f": {escaped(str(found.fault))}")
+    else:
+        what = found.run if found.run else f"{found.runs} run{'' if found.runs == 1 else 's'}"
+        say.line(("intact", "green"), f": {what}, {found.events} events")
+        say.line(f"head {found.head or '(the log is empty)'}")
+    return FINE if found.fault is None else REFUSED

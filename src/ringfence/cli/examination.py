@@ -1,0 +1,183 @@
+"""What `doctor` looks at.  Every look is total: what cannot be looked at is a finding, not an error."""
+
+import os
+import platform
+import tempfile
+from argparse import Namespace
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+import ringfence
+from ringfence.cli.desk import file_of, opened, plugin_rows, settings_of
+from ringfence.cli.exits import CommandError
+from ringfence.engine.seams.errors import RingfenceError
+from ringfence.engine.seams.settings import Settings
+
+EXTRAS = {
+    "langchain": ("langchain", "langchain-core", "langgraph"),
+    "isolate": ("mini-racer",),
+}
+"""Extra -> the distributions that it brings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    what: str
+    state: Literal["ok", "note", "broken"]
+    """`broken`: needed, and does not work.  `note`: works, or is not needed, but is worth knowing."""
+    found: str
+    help: str = ""
+
+
+def examine(asked: Namespace) -> list[Finding]:
+    """Look at everything, needed things first."""
+    findings = [_python(), _package()]
+    try:
+        settings = settings_of(asked)
+    except RingfenceError as error:
+        found = Finding("settings", "broken", str(error), error.help or "mend ringfence.toml")
+        return [*findings, found, *_extras()]
+    findings.append(_settings(settings))
+    findings.append(_policy(settings))
+    findings.extend(_store(settings))
+    findings.extend(_plugins(settings))
+    return [*findings, *_extras()]
+
+
+def _python() -> Finding:
+    implementation, version = platform.python_implementation(), platform.python_version()
+    return Finding("python", "ok", f"{implementation} {version}, {platform.platform()}")
+
+
+def _package() -> Finding:
+    folder = Path(ringfence.__file__).parent
+    found = f"ringfence {ringfence.__version__} in {folder}"
+    trap = [
+        name for name in ("adapters", "dsl", "engine", "grammar", "plugins") if not (folder / name).is_dir()
+    ]
+    if trap:
+        return Finding(
+            "package", "broken", f"{found}: a checkout without symbolic links ({', '.join(trap)})",
+            "git config core.symlinks true && git checkout -- src",
+        )  # fmt: skip
+    return Finding("package", "ok", found)
+
+
+def _settings(settings: Settings) -> Finding:
+    if settings.file is not None:
+        return Finding("settings", "ok", str(settings.file))
+    said = sorted(name for name in os.environ if name.startswith("RINGFENCE_") and name != "RINGFENCE_DEBUG")
+    by = f"from {', '.join(said)}" if said else "defaults"
+    return Finding("settings", "ok", f"no ringfence.toml here: {by}")
+
+
+def _policy(settings: Settings) -> Finding:
+    from ringfence.cli.policy import read_policy
+
+    if settings.policy is None:
+        return Finding("policy", "note", "the settings name none: the host says it in Guard.load")
+    try:
+        loaded = read_policy(str(settings.policy))
+    except CommandError as error:
+        return Finding("policy", "broken", str(error), error.help)
+    errors = sum(found.is_error for found in loaded.diagnostics)
+    if loaded.plan is None:
+        return Finding(
+            "policy",
+            "broken",
+            f"{settings.policy} has {errors} mistakes",
+            f"ringfence check {settings.policy}",
+        )
+    warned = f", {len(loaded.diagnostics)} warnings" if loaded.diagnostics else ""
+    return Finding("policy", "ok", f"{settings.policy}: {loaded.plan.policy}, {loaded.plan.digest}{warned}")
+
+
+def _store(settings: Settings) -> Iterator[Finding]:
+    url, file = settings.store, file_of(settings.store)
+    if url == "memory:":
+        yield Finding(
+            "store", "note", "memory: everything in it is lost on exit", "sqlite:///ringfence.db keeps it"
+        )
+        return
+    if file is not None and not file.exists():
+        yield _could_be_made(url, file)
+        return
+    try:
+        with opened(settings) as (store, loop):
+            head = loop.submit(store.events.head()).result() if store.events else None
+        yield Finding("store", "ok", f"{url} opens: {head.position if head else 0} events")
+    except Exception as error:  # a store is a plugin: whatever it raises is what the doctor has found
+        yield Finding(
+            "store", "broken", f"{url}: {error}", getattr(error, "help", "") or "name another with --store"
+        )
+        return
+    if file is not None:
+        yield _journal_mode(file)
+
+
+def _could_be_made(url: str, file: Path) -> Finding:
+    try:
+        with tempfile.NamedTemporaryFile(dir=file.parent):
+            pass
+    except OSError as error:
+        return Finding(
+            "store",
+            "broken",
+            f"{url}: {file.parent} cannot be written: {error.strerror}",
+            "make that folder writable",
+        )
+    return Finding("store", "ok", f"{url} is not there yet; the first run makes it")
+
+
+def _journal_mode(file: Path) -> Finding:
+    if not os.access(file, os.W_OK) or not os.access(file.parent, os.W_OK):
+        return Finding(
+            "store", "broken", f"{file} cannot be written by this user", "make file and folder writable"
+        )
+    with file.open("rb") as log:
+        header = log.read(20)
+    if header[:16] != b"SQLite format 3\0":
+        return Finding("store", "broken", f"{file} is not an SQLite database", "name another with --store")
+    if header[18:20] == b"\2\2":  # the file format's versions for writing and reading: 2 is write-ahead
+        return Finding("store", "ok", "SQLite with a write-ahead log")
+    return Finding("store", "note", "SQLite without a write-ahead log: readers block writers")
+
+
+def _plugins(settings: Settings) -> Iterator[Finding]:
+    rows = plugin_rows(settings)
+    active = [row.name for row in rows if row.active]
+    yield Finding("plugins", "ok", f"active: {', '.join(active) or 'none'}")
+    for row in rows:
+        if row.allowed and not row.active:
+            yield Finding("plugins", "broken", f"{row.name}: {row.why_not}", "see `ringfence plugins`")
+
+
+def _extras() -> Iterator[Finding]:
+    for extra, distributions in EXTRAS.items():
+        versions = {name: _version(name) for name in distributions}
+        missing = [name for name, version in versions.items() if version is None]
+        found = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
+        if missing:
+            yield Finding(
+                extra, "note", f"{found + '; ' if found else ''}not installed: {', '.join(missing)}",
+                f"pip install 'ringfence[{extra}]' if you need it",
+            )  # fmt: skip
+        else:
+            yield Finding(extra, "ok", found)
+    if (old := _version("py-mini-racer")) is not None:
+        yield Finding(
+            "isolate", "broken", f"py-mini-racer {old} is installed: V8 of 2021, and it hides mini-racer",
+            "pip uninstall py-mini-racer && pip install --force-reinstall mini-racer",
+        )  # fmt: skip
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None

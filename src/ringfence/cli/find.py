@@ -1,0 +1,66 @@
+"""Runs and calls found by what people type: an id, the beginning of one, a number, `last`."""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+from ringfence.cli.desk import Desk
+from ringfence.cli.exits import CommandError
+from ringfence.cli.timeline import CallStep, Step
+from ringfence.engine.seams.ports import RunRow
+
+
+def find_run(desk: Desk, text: str) -> RunRow:
+    """Return the run with this id, or the one run whose id begins so; `last` is the newest."""
+    if text and (row := desk.ask(desk.events.run(text))) is not None:
+        return row
+    rows = desk.ask(desk.events.runs())
+    if text == "last" and rows:
+        return rows[0]
+    found = [row for row in rows if text and row.run.startswith(text)]
+    if len(found) == 1:
+        return found[0]
+    ids = [row.run for row in rows]
+    if found:
+        raise CommandError(
+            f"`{text}` begins {len(found)} run ids",
+            help=f"type more of one: {_some([row.run for row in found])}",
+        )
+    if not ids:
+        raise CommandError(f"there is no run `{text}`: the log is empty", help="run an agent first")
+    near = get_close_matches(text, ids, n=3)
+    help = (
+        f"did you mean {_some(near)}?"
+        if near
+        else f"the last runs are {_some(ids)}; `ringfence runs` lists all"
+    )
+    raise CommandError(f"there is no run `{text}` in {desk.store.url}", help=help)
+
+
+def find_call(steps: Sequence[Step], text: str) -> CallStep:
+    """Return the call with this number, key, beginning of a key, model's id, or unique tool."""
+    calls = [step for step in steps if isinstance(step, CallStep)]
+    if text.isdecimal() and 1 <= int(text) <= len(calls):
+        return calls[int(text) - 1]
+    for found in (
+        [call for call in calls if call.call == text],
+        [call for call in calls if call.call_id == text],
+        [call for call in calls if text and call.call.startswith(text)],
+        [call for call in calls if call.tool == text],
+    ):
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise CommandError(
+                f"`{text}` names {len(found)} calls", help=f"say one number: {_numbers(found)}"
+            )
+    if not calls:
+        raise CommandError("this run made no tool call")
+    raise CommandError(f"there is no call `{text}` in this run", help=f"say a number from 1 to {len(calls)}")
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
+
+
+def _numbers(calls: Sequence[CallStep]) -> str:
+    return _some([f"{call.number} ({call.call})" for call in calls])

@@ -1,0 +1,19 @@
+"""A run read from the log for display, and what to say where it cannot be read."""
+
+from ringfence.cli.desk import Desk
+from ringfence.cli.exits import CommandError
+from ringfence.engine.retrospect.record import RecordError, RunRecord
+
+
+def history(desk: Desk, run: str) -> RunRecord:
+    """Return the run as it was recorded; what is not whole is refused, never shown as if it were."""
+    entries = desk.ask(desk.events.read(run))
+    try:
+        return RunRecord.read(entries)
+    except RecordError as error:
+        raise unreadable(run, error) from error
+
+
+def unreadable(run: str, error: RecordError) -> CommandError:
+    """Return what to say of a run whose record is not one."""
+    return CommandError(str(error), help=f"`ringfence verify {run}` says whether the log was changed")

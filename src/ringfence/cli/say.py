@@ -1,0 +1,105 @@
+"""How a command speaks: data to stdout, people's words to stderr, colours only where a person looks."""
+
+import json as _json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol, TextIO
+
+from ringfence.dsl.plan import Json
+from ringfence.engine.seams.escape import escaped
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Piece = str | tuple[str, str]
+"""A piece of a line: text, or text with a style of `rich`.  Never markup."""
+
+COLOURS = {
+    "unknown": "magenta", "deny": "bold red", "ask": "yellow", "allow": "green", "halt": "bold red",
+    "done": "green", "running": "cyan", "suspended": "yellow", "halted": "bold red", "failed": "red",
+}  # fmt: skip
+"""The style of each verdict and of each status of a run."""
+
+
+class Advance(Protocol):
+    """Tells a progress bar that some more of the work is done."""
+
+    def __call__(self, steps: int = 1) -> None:
+        """Count `steps` more."""
+        ...
+
+
+class Say:
+    """The two streams of one command."""
+
+    def __init__(self, *, json: bool, out: TextIO | None = None, err: TextIO | None = None) -> None:
+        self.json = json
+        self._out = out or sys.stdout
+        self._err = err or sys.stderr
+        self._console = _console(self._out)
+
+    def data(self, thing: Json) -> None:
+        """Write the one JSON document of a command under `--json`."""
+        # SECURITY: ASCII only, DEL included, so that a document is fit for a terminal as well.
+        text = _json.dumps(thing, indent=2, ensure_ascii=True, default=str).replace("\x7f", "\\u007f")
+        self._out.write(text + "\n")
+
+    def line(self, *pieces: Piece) -> None:
+        """Write a line to stdout."""
+        if self._console is None:
+            self._out.write("".join(text if isinstance(text, str) else text[0] for text in pieces) + "\n")
+            return
+        from rich.text import Text
+
+        self._console.print(Text.assemble(*pieces), soft_wrap=True)
+
+    def lines(self, text: str) -> None:
+        """Write text of several lines to stdout, each escaped."""
+        for line in text.rstrip("\n").split("\n"):
+            self.line(escaped(line))
+
+    def table(self, rows: Sequence[Sequence[Piece]], *, head: Sequence[str] = ()) -> None:
+        """Write rows with their columns aligned; the last column is free."""
+        table = [[(name, "dim") for name in head], *rows] if head else list(rows)
+        widths = [max(len(_plain(row[i])) for row in table) for i in range(len(table[0]))] if table else []
+        for row in table:
+            *aligned, last = zip(row, widths, strict=True)
+            self.line(*_padded(aligned), last[0])
+
+    def note(self, text: str) -> None:
+        """Write a line for people to stderr."""
+        self._err.write(text + "\n")
+
+    @contextmanager
+    def progress(self, what: str, total: int, *, worth: int = 2_000) -> Iterator[Advance]:
+        """Show a progress bar on stderr if a person looks and there is `worth` of work."""
+        console = _console(self._err)
+        if console is None or total < worth:
+            yield lambda steps=1: None
+            return
+        from rich.progress import Progress
+
+        with Progress(console=console, transient=True) as bar:
+            task = bar.add_task(what, total=total)
+            yield lambda steps=1: bar.advance(task, steps)
+
+
+def _console(stream: TextIO) -> "Console | None":
+    """Return a console if `stream` is a terminal that wants colours."""
+    if not stream.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return None
+    from rich.console import Console
+
+    return Console(file=stream, markup=False, highlight=False, emoji=False)
+
+
+def _plain(piece: Piece) -> str:
+    return piece if isinstance(piece, str) else piece[0]
+
+
+def _padded(cells: Iterable[tuple[Piece, int]]) -> Iterator[Piece]:
+    for piece, width in cells:
+        yield piece
+        yield " " * (width - len(_plain(piece)) + 2)

@@ -1,0 +1,105 @@
+"""A run told in order: its events gathered into steps, one step a tool call however many events it has."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from ringfence.dsl.plan import Json
+from ringfence.engine.decision import events as e
+
+
+@dataclass(slots=True)
+class Moment:
+    """Something that happened at once: a prompt, a model's answer, a halt, an end."""
+
+    step: str
+    """`prompt`, `model`, `suspended`, `resumed`, `subrun`, `halted` or `ended`."""
+    at_ns: int
+    said: dict[str, Json]
+    """The event's own fields."""
+
+
+@dataclass(slots=True)
+class CallStep:
+    """One tool call, from the request to what became of it."""
+
+    at_ns: int
+    call: str
+    tool: str
+    arguments: Json
+    """As they were given; each decision says the canonical ones where they differ."""
+    call_id: str | None
+    parent: str | None
+    step: str = "call"
+    number: int = 0
+    """From 1, in the order of the requests; `why RUN 3` takes it."""
+    decisions: list[dict[str, Json]] = field(default_factory=list)
+    tickets: list[dict[str, Json]] = field(default_factory=list)
+    started_ns: int | None = None
+    outcome: str = "not run"
+    """`not run`, `running`, `finished`, or how it failed: `raised`, `timeout`, `cancelled`, ..."""
+    result: Json = None
+    truncated: Json = None
+    error: str | None = None
+    duration_ns: int | None = None
+    refunded: str | None = None
+
+    @property
+    def verdict(self) -> str:
+        """The last verdict; `undecided` if the run ended before there was one."""
+        return str(self.decisions[-1]["verdict"]) if self.decisions else "undecided"
+
+
+Step = Moment | CallStep
+
+_MOMENTS: Mapping[str, str] = {
+    e.PromptGiven.kind: "prompt",
+    e.ModelAnswered.kind: "model",
+    e.RunSuspended.kind: "suspended",
+    e.RunResumed.kind: "resumed",
+    e.SubrunStarted.kind: "subrun",
+    e.RunHalted.kind: "halted",
+    e.RunEnded.kind: "ended",
+}
+
+
+def timeline(events: Iterable[e.Stamped]) -> list[Step]:
+    """Return the steps of a run in the order in which they began."""
+    steps: list[Step] = []
+    calls: dict[str, CallStep] = {}
+    for stamped in events:
+        event = stamped.event
+        if isinstance(event, e.CallRequested):
+            if event.call not in calls:
+                step = CallStep(
+                    stamped.at_ns, event.call, event.tool, event.arguments, event.call_id, event.parent,
+                    number=len(calls) + 1,
+                )  # fmt: skip
+                steps.append(step)
+                calls[event.call] = step
+        elif event.kind in _MOMENTS:
+            steps.append(Moment(_MOMENTS[event.kind], stamped.at_ns, e.body_of(event)))
+        elif (call := calls.get(getattr(event, "call", ""))) is not None:
+            _tell(call, event, stamped.at_ns)
+    return steps
+
+
+def _tell(step: CallStep, event: e.RunEvent, at_ns: int) -> None:
+    """Add what one event says of a call to its step."""
+    match event:
+        case e.CallDecided():
+            step.decisions.append({**e.body_of(event), "at_ns": at_ns})
+        case e.ApprovalAsked():
+            step.tickets.append({**e.body_of(event), "asked_ns": at_ns, "answers": []})
+        case e.ApprovalAnswered():
+            for ticket in step.tickets:
+                if ticket["ticket"] == event.ticket:
+                    ticket["answers"].append({**e.body_of(event), "at_ns": at_ns})
+        case e.CallStarted():
+            step.started_ns, step.outcome = at_ns, "running"
+        case e.CallFinished():
+            step.outcome, step.result, step.truncated = "finished", event.result, event.truncated
+            step.duration_ns = event.duration_ns
+        case e.CallFailed():
+            step.outcome, step.error, step.duration_ns = event.outcome, event.error, event.duration_ns
+        case e.BudgetRefunded():
+            step.refunded = event.because

@@ -1,0 +1,126 @@
+"""A run is told in order, one step a call, and nothing that a model wrote reaches a terminal raw."""
+
+import pytest
+
+from ringfence.cli.drawing import duration, step_lines
+from ringfence.cli.grounds import ground_lines, policy_lines
+from ringfence.cli.timeline import CallStep, Step, timeline
+from ringfence.engine.decision import events as e
+from tests.cli.conftest import POLICY, START_NS, decided, reason, requested, stamped, started
+
+
+def told(steps: list[Step]) -> list[str]:
+    """Return the lines of all steps without their styles."""
+    lines = [line for step in steps for line in step_lines(step, start_ns=START_NS)]
+    return ["".join(piece if isinstance(piece, str) else piece[0] for piece in line) for line in lines]
+
+
+def test_every_step_is_told_once_in_the_order_in_which_it_began(whole_run: list[e.RunEvent]) -> None:
+    steps = timeline(stamped(whole_run))
+    assert [step.step for step in steps] == ["prompt", "model", "call", "call", "call", "halted", "ended"]
+    calls = [step for step in steps if isinstance(step, CallStep)]
+    assert [(call.number, call.verdict, call.outcome) for call in calls] == [
+        (1, "allow", "finished"), (2, "deny", "not run"), (3, "allow", "raised"),
+    ]  # fmt: skip
+
+
+def test_a_timeline_says_decision_rule_place_latency_and_error(whole_run: list[e.RunEvent]) -> None:
+    text = "\n".join(told(timeline(stamped(whole_run))))
+    for words in (
+        "user: Mail bob a summary",
+        "answered in 7 ms [12 tokens in, 3 out]: (wants send_email)",
+        'call 1  send_email(to="bob@acme.example", body="hi")',
+        "allowed by send_email.allow at support.fence:5:3",
+        'ran in 2.5 ms -> "sent"',
+        "denied by send_email.allow at support.fence:5:3 (no allow holds)",
+        "asked lead, ticket T-AAAAAAAA",
+        "approved by dana after 1 ms: fine",
+        "raised after 1 ms: ValueError: no such account",
+        "main.stop: 5 minutes are over",
+    ):
+        assert words in text, words
+
+
+def test_a_call_without_a_decision_says_that_the_run_ended_before() -> None:
+    lines = told(timeline(stamped([started(), requested("aa.0", "t", {})])))
+    assert any("not decided" in line for line in lines)
+
+
+def test_a_call_that_began_and_has_no_outcome_is_not_told_as_done() -> None:
+    events = [started(), requested("aa.0", "t", {}), decided("aa.0", "allow"), e.CallStarted("aa.0")]
+    assert any("no outcome was recorded" in line for line in told(timeline(stamped(events))))
+
+
+def test_nothing_that_a_model_or_a_tool_wrote_can_move_the_cursor_or_forge_a_line() -> None:
+    evil = "\x1b[2J\u202egnihton\u2066\n+0.000 s  ended done \x9b31m [bold]x[/bold]"
+    events = [
+        started(),
+        e.PromptGiven("user", evil),
+        e.ModelAnswered(evil, [{"content": evil, "tool_calls": [{"name": evil}]}], {evil: evil}, 1, None),
+        e.ModelAnswered(evil, None, None, 1, evil),
+        requested(evil, evil, {evil: evil}, evil),
+        decided(evil, "deny", reason(evil, "deny", evil, because=evil, detail=evil)),
+        decided(evil, evil, reason(evil, evil)),
+        e.ApprovalAsked(evil, evil, evil, None),
+        e.ApprovalAnswered(evil, evil, evil, evil, None, evil),
+        e.BudgetRefunded(evil, evil),
+        e.CallFailed(evil, evil, evil, 1),
+        e.SubrunStarted(evil, evil),
+        e.RunSuspended((evil,)),
+        e.RunResumed(evil),
+        e.RunHalted(evil, evil, evil),
+        e.RunEnded(evil, evil),
+    ]
+    steps = timeline(stamped(events))
+    (call,) = [step for step in steps if isinstance(step, CallStep)]
+    grounds = [
+        "".join(p if isinstance(p, str) else p[0] for p in line)
+        for line in ground_lines(call, evil, start_ns=0)
+    ]
+    lines = told(steps) + grounds
+    assert len(lines) > 20
+    for line in lines:
+        assert line.isprintable(), ascii(line)
+        assert "\u202e" not in line and "\u2066" not in line
+
+
+def test_a_result_of_a_megabyte_is_cut_and_says_so() -> None:
+    events = [started(), requested("aa.0", "t", {}), decided("aa.0", "allow"), e.CallStarted("aa.0"),
+              e.CallFinished("aa.0", "x" * 1_000_000, None, 1)]  # fmt: skip
+    lines = told(timeline(stamped(events)))
+    assert max(map(len, lines)) < 300
+    assert any("more characters]" in line for line in lines)
+
+
+def test_messages_nested_without_end_are_still_shown() -> None:
+    deep: object = "x"
+    for _ in range(200):
+        deep = [deep]
+    assert told(timeline(stamped([e.ModelAnswered("m", deep, None, 1, None)])))
+
+
+@pytest.mark.parametrize(
+    ("ns", "told"),
+    [(0, "0 us"), (1_500, "1.5 us"), (2_500_000, "2.5 ms"), (3_200_000_000, "3.2 s"),
+     (119_000_000_000, "119 s"), (891_000_000_000, "14 min 51 s"), (9_000_000_000_000, "2 h 30 min")],
+)  # fmt: skip
+def test_a_duration_has_a_unit_that_fits_it(ns: int, told: str) -> None:
+    assert duration(ns) == told
+
+
+def test_why_shows_the_line_of_the_policy_under_each_reason(whole_run: list[e.RunEvent]) -> None:
+    call = [step for step in timeline(stamped(whole_run)) if isinstance(step, CallStep)][1]
+    text = [
+        "".join(p if isinstance(p, str) else p[0] for p in line)
+        for line in ground_lines(call, POLICY, start_ns=START_NS)
+    ]
+    at = text.index('     5 |   allow when domain(to) == "acme.example"')
+    assert text[at - 1] == "  denied by send_email.allow at support.fence:5:3 (no allow holds)"
+    assert text[at + 1] == "       |   ^"
+    assert policy_lines(call, POLICY) == ['  allow when domain(to) == "acme.example"']
+
+
+def test_a_place_that_is_not_in_the_policy_shows_no_line() -> None:
+    call = CallStep(START_NS, "aa.0", "t", {}, None, None)
+    call.decisions.append({"verdict": "deny", "reasons": [reason("t.allow", "deny", "support.fence:999:1")]})
+    assert policy_lines(call, POLICY) == []
