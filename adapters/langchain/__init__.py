@@ -1,1 +1,34 @@
-"""LangChain and LangGraph."""
+"""LangChain and LangGraph.
+
+`guard_tools` needs langchain-core alone, `begin_node` langgraph, `GuardMiddleware` langchain: each is
+imported when it is first asked for.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ringfence.adapters.langchain.middleware import GuardMiddleware
+    from ringfence.adapters.langchain.nodes import begin_node
+    from ringfence.adapters.langchain.runs import NoRunError
+    from ringfence.adapters.langchain.suspension import Question, questions
+    from ringfence.adapters.langchain.tools import guard_tools, injected
+
+__all__ = ["GuardMiddleware", "NoRunError", "Question", "begin_node", "guard_tools", "injected", "questions"]
+
+_HOMES = {
+    "GuardMiddleware": "middleware",
+    "NoRunError": "runs",
+    "Question": "suspension",
+    "begin_node": "nodes",
+    "guard_tools": "tools",
+    "injected": "tools",
+    "questions": "suspension",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module `{__name__}` has no attribute `{name}`")
+    return getattr(import_module(f"{__name__}.{home}"), name)

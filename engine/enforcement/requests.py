@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 
-from ringfence.dsl.canonical import canonical
+from ringfence.dsl.canonical import canonical, loads_strict
 from ringfence.dsl.plan import Json
 from ringfence.engine.decision.calls import ToolCall, key_base
 from ringfence.engine.decision.events import CallDecided, CallRequested
@@ -38,7 +38,7 @@ def given(run: Run, call: ToolCall) -> Given:
     arguments: Any = call.arguments
     if isinstance(arguments, str):
         try:
-            arguments = strict_json(arguments)
+            arguments = loads_strict(arguments)
         except (ValueError, RecursionError):  # stays a text: no tool takes that
             pass
         else:
@@ -56,21 +56,6 @@ def given(run: Run, call: ToolCall) -> Given:
     if keeps_digests_only(run, call.tool):
         return Given(call, key_base(replace(call, arguments={})), "keyed", keyed(run, arguments))
     return Given(call, key_base(call), None, None)
-
-
-def strict_json(text: str) -> Json:
-    """Parse a JSON text; raise ValueError for duplicate names and for numbers that JSON does not have."""
-
-    def record(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
-        found = dict(pairs)
-        if len(found) != len(pairs):
-            raise ValueError("a name stands twice")
-        return found
-
-    def no_number(said: str) -> Json:
-        raise ValueError(f"{said} is no JSON number")
-
-    return json.loads(text, object_pairs_hook=record, parse_constant=no_number)
 
 
 def sayable(arguments: Mapping[str, Json]) -> bool:

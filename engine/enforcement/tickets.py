@@ -61,7 +61,7 @@ class Asking:
         except PendingError:
             raise
         except BaseException:  # refused, cancelled, halted or broken: nothing stays open or taken
-            self.withdraw(run, held, "the call is over")
+            self.withdraw(run, held.key, "the call is over")
             release(run, held, "withdrawn")
             raise
         if held.decision.verdict < Verdict.ASK:
@@ -80,7 +80,7 @@ class Asking:
         if standing.edited is not None:
             return (yield from self._edited(run, held, standing.edited))
         if standing.refused is not None:
-            self.withdraw(run, held, standing.refused)
+            self.withdraw(run, held.key, standing.refused)
             release(run, held, standing.because)
             raise replies.rejected(run, held, standing.refused)
         if standing.missing:
@@ -150,9 +150,7 @@ class Asking:
             raise
         except Exception as error:  # fails closed: a question that is not durable is not asked
             raise store_error("could not keep the question", error, run=run.id) from error
-        yield self._opening.loop.submit(
-            self._opening.extensions.ask(question_of(ticket, run), self._answers)
-        )
+        yield self._opening.loop.submit(self._opening.extensions.ask(question_of(ticket, run), self._answers))
 
     def _cap(self, run: Run, held: Held, approver: str) -> None:
         """Halt the run instead of asking once more than the policy says, where a question is passed on."""
@@ -175,16 +173,30 @@ class Asking:
             raise store_error("could not change a question", error, run=run.id) from error
         return swapped
 
-    def withdraw(self, run: Run, held: Held, because: str) -> None:
+    def withdraw(self, run: Run, key: str, because: str) -> None:
         """Take the open questions of a call back; people who still answer change nothing."""
-        known = run.state.calls.get(held.key)
+        known = run.state.calls.get(key)
         for ticket in known.tickets if known is not None else ():
             if ticket.answer is None:
                 try:
-                    run.append(ApprovalAnswered(held.key, ticket.id, "withdraw", None, None, because))
+                    run.append(ApprovalAnswered(key, ticket.id, "withdraw", None, None, because))
                 except EngineError:  # the log is broken: nothing can start, the tickets are closed anyway
                     pass
                 self._opening.loop.submit(self._withdrawn(ticket.id, because))
+
+    def withdraw_all(self, run: Run, because: str) -> None:
+        """Take back every open question of the run that nobody waits for in place, and what its call holds."""
+        with run.lock:
+            held = {one.key: one for one in run.held.values()}
+            run.held = {
+                slot: one for slot, one in run.held.items() if one.decision.verdict is not Verdict.ASK
+            }
+            for key in {ticket.call for ticket in run.state.open_tickets.values()}:
+                if key in held or not run.waiting:
+                    self.withdraw(run, key, because)
+            for one in held.values():
+                if one.decision.verdict is Verdict.ASK:
+                    release(run, one, "withdrawn")
 
     async def _withdrawn(self, ticket_id: str, because: str) -> None:
         tickets = self._opening.ready.tickets
@@ -200,29 +212,33 @@ class Asking:
         for ticket in tickets:
             with run.lock:
                 for who, verdict, why in ticket.answers[run.answers_seen.get(ticket.id, 0) :]:
-                    edited = dict(ticket.edited) if ticket.edited is not None and verdict == "approve" else None
+                    edited = (
+                        dict(ticket.edited) if ticket.edited is not None and verdict == "approve" else None
+                    )
                     if edited is not None and keeps_digests_only(run, held.call.tool):
                         edited = keyed(run, edited)
                     run.append(ApprovalAnswered(held.key, ticket.id, verdict, who, edited, why))
 
     def _again(self, run: Run, held: Held, approved: dict[str, Ticket]) -> Steps[Held]:
         """Decide once more, with the exact arguments and the answers; time has passed."""
+        editors = [ticket for ticket in held.tickets if ticket.edited is not None]
+        tickets = tuple({ticket.id: ticket for ticket in (*editors, *approved.values())}.values())
         approved_by = {
             ticket.approver: tuple(who for who, verdict, _ in ticket.answers if verdict == "approve")
-            for ticket in approved.values()
+            for ticket in tickets
         }
         yield from run.turnstile.turn()
         try:
             held = yield from judge(run, held.key, held.call, approved_by=approved_by, held=held)
         finally:
             run.turnstile.leave()
-        held.tickets = tuple(approved.values())
+        held.tickets = tickets
         return held
 
     def _edited(self, run: Run, held: Held, ticket: Ticket) -> Steps[Held]:
         """Decide the edited call from the start; of the approvals, only the editor's carries over."""
         assert ticket.edited is not None
-        self.withdraw(run, held, "the arguments were edited")
+        self.withdraw(run, held.key, "the arguments were edited")
         release(run, held, "withdrawn")
         editor = next(who for who, verdict, _ in ticket.answers if verdict == "approve")
         call: ToolCall = replace(held.call, arguments=dict(ticket.edited))

@@ -79,7 +79,7 @@ def replay(record: RunRecord, plan: Plan | None = None) -> Replay:
         raise RecordError(f"run `{record.run}` cannot be replayed, purged: event {missing[0]}")
     begun = record.started
     if plan is None:
-        plan = _compiled(begun.policy_text, record)
+        plan = _compiled(begun.policy_text, begun.policy_file, record.run)
         if plan.digest != begun.policy_digest:
             changed = Divergence(
                 1,
@@ -154,22 +154,12 @@ def _shown(value: Json) -> str:
         return repr(value)
 
 
-def _compiled(text: str, record: RunRecord) -> Plan:
+def _compiled(text: str, file: str, run: str) -> Plan:
     # The parser is needed only here: a replay under a given plan starts without it.
     from ringfence.dsl.load import load_text
 
-    loaded = load_text(text, _file_of(record))
+    loaded = load_text(text, file)
     if loaded.plan is None:
         errors = "; ".join(f"{d.code} {d.message}" for d in loaded.diagnostics if d.is_error)
-        raise RecordError(f"the policy of run `{record.run}` does not load in this version: {errors}")
+        raise RecordError(f"the policy of run `{run}` does not load in this version: {errors}")
     return loaded.plan
-
-
-def _file_of(record: RunRecord) -> str:
-    """Return the name that the policy had: it stands in the places of the recorded reasons."""
-    for stamped in record.events:
-        if isinstance(stamped.event, CallDecided):
-            for reason in (*stamped.event.reasons, *stamped.event.shadow):
-                if isinstance(reason, Mapping) and isinstance(reason.get("place"), str):
-                    return str(reason["place"]).rsplit(":", 2)[0]
-    return "policy.fence"

@@ -1,11 +1,12 @@
 """A run is told in order, one step a call, and nothing that a model wrote reaches a terminal raw."""
 
-from tests.cli.conftest import POLICY, START_NS, decided, reason, requested, stamped, started
+import pytest
 
-from ringfence.cli.drawing import step_lines
+from ringfence.cli.drawing import duration, step_lines
 from ringfence.cli.grounds import ground_lines, policy_lines
 from ringfence.cli.timeline import CallStep, Step, timeline
 from ringfence.engine.decision import events as e
+from tests.cli.conftest import POLICY, START_NS, decided, reason, requested, stamped, started
 
 
 def told(steps: list[Step]) -> list[str]:
@@ -96,6 +97,15 @@ def test_messages_nested_without_end_are_still_shown() -> None:
     for _ in range(200):
         deep = [deep]
     assert told(timeline(stamped([e.ModelAnswered("m", deep, None, 1, None)])))
+
+
+@pytest.mark.parametrize(
+    ("ns", "told"),
+    [(0, "0 us"), (1_500, "1.5 us"), (2_500_000, "2.5 ms"), (3_200_000_000, "3.2 s"),
+     (119_000_000_000, "119 s"), (891_000_000_000, "14 min 51 s"), (9_000_000_000_000, "2 h 30 min")],
+)  # fmt: skip
+def test_a_duration_has_a_unit_that_fits_it(ns: int, told: str) -> None:
+    assert duration(ns) == told
 
 
 def test_why_shows_the_line_of_the_policy_under_each_reason(whole_run: list[e.RunEvent]) -> None:

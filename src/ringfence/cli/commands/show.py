@@ -34,7 +34,7 @@ def run(asked: Namespace, say: Say) -> int:
     user = f", user {escaped(row.user)}" if row.user else ""
     workspace = f", workspace {escaped(row.workspace)}" if row.workspace else ""
     say.line(
-        "run ", (row.run, "bold"), f": agent {escaped(row.agent)}{user}{workspace}, ",
+        (row.run, "bold"), f": agent {escaped(row.agent)}{user}{workspace}, ",
         (row.status, COLOURS.get(row.status, "")),
     )  # fmt: skip
     say.line(

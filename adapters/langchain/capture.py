@@ -1,0 +1,202 @@
+"""Model calls as events: those of agents, sub-agents and other people's middleware alike.
+
+One callback handler, put into every callback manager by LangChain's configure hook, is the only source;
+the middleware records no model call itself, so none is recorded twice.  Outside of a run it does nothing.
+If the record cannot be written, the error is raised and the model call fails.
+"""
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.messages import BaseMessage
+from langchain_core.outputs import ChatGeneration, LLMResult
+from langchain_core.tracers.context import register_configure_hook
+
+from ringfence.adapters.langchain.tree import TREE
+from ringfence.adapters.langchain.values import json_of as plain
+from ringfence.dsl.plan import Json
+from ringfence.engine.decision.events import ModelAnswered, ModelAsked
+from ringfence.engine.enforcement.current import current_run
+from ringfence.engine.enforcement.runs import Run
+from ringfence.engine.journal.jsonable import jsonable
+
+_NODE_TAG = "graph:step:"
+_NOT_PARAMETERS = frozenset({"tools", "functions", "messages", "api_key", "_type"})
+
+
+def shown(value: object) -> Json:
+    """Return a value as it may stand in the log."""
+    return jsonable(plain(value))
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A model call in flight."""
+
+    run: Run
+    began_ns: int
+
+
+class Witness(BaseCallbackHandler):
+    """Keeps the tree of invocations and records model calls under the run around them."""
+
+    run_inline = True  # in the caller's thread and order: a record made later could follow its answer
+    raise_error = True  # fails closed: a model call that cannot be recorded does not happen
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._asked: dict[UUID, Asked] = {}
+
+    # ---- the tree --------------------------------------------------------------------------------
+
+    def on_chain_start(
+        self,
+        serialized: Mapping[str, Any] | None,
+        inputs: Any,
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        tags: Sequence[str] | None = None,
+        **_: Any,
+    ) -> None:
+        """A graph, a node or a chain begins."""
+        is_node = any(tag.startswith(_NODE_TAG) for tag in tags or ())
+        TREE.enter(run_id, parent_run_id, is_node=is_node)
+
+    def on_chain_end(self, outputs: Any, *, run_id: UUID, **_: Any) -> None:
+        """A graph, a node or a chain is over."""
+        TREE.leave(run_id)
+
+    def on_chain_error(self, error: BaseException, *, run_id: UUID, **_: Any) -> None:
+        """A graph, a node or a chain raised, an interrupt perhaps."""
+        TREE.leave(run_id, error, interrupted=is_bubble(error))
+
+    def on_tool_start(
+        self, serialized: Any, input_str: str, *, run_id: UUID, parent_run_id: UUID | None = None, **_: Any
+    ) -> None:
+        """A tool begins."""
+        TREE.enter(run_id, parent_run_id)
+
+    def on_tool_end(self, output: Any, *, run_id: UUID, **_: Any) -> None:
+        """A tool is over."""
+        TREE.leave(run_id)
+
+    def on_tool_error(self, error: BaseException, *, run_id: UUID, **_: Any) -> None:
+        """A tool raised; an interrupt is no failure."""
+        TREE.leave(run_id, error, interrupted=is_bubble(error))
+
+    def on_retriever_start(
+        self, serialized: Any, query: str, *, run_id: UUID, parent_run_id: UUID | None = None, **_: Any
+    ) -> None:
+        """A retriever begins."""
+        TREE.enter(run_id, parent_run_id)
+
+    def on_retriever_end(self, documents: Any, *, run_id: UUID, **_: Any) -> None:
+        """A retriever is over."""
+        TREE.leave(run_id)
+
+    def on_retriever_error(self, error: BaseException, *, run_id: UUID, **_: Any) -> None:
+        """A retriever raised."""
+        TREE.leave(run_id, error)
+
+    # ---- model calls -----------------------------------------------------------------------------
+
+    def on_chat_model_start(
+        self,
+        serialized: Mapping[str, Any] | None,
+        messages: Sequence[Sequence[BaseMessage]],
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        **rest: Any,
+    ) -> None:
+        """A chat model is asked."""
+        self._ask(run_id, parent_run_id, [shown(message) for message in messages[0]], metadata, rest)
+
+    def on_llm_start(
+        self,
+        serialized: Mapping[str, Any] | None,
+        prompts: Sequence[str],
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        **rest: Any,
+    ) -> None:
+        """A text model is asked."""
+        self._ask(run_id, parent_run_id, list(prompts), metadata, rest)
+
+    def on_llm_end(self, response: LLMResult, *, run_id: UUID, **_: Any) -> None:
+        """A model answered."""
+        answers: list[Json] = []
+        usage: Json = None
+        for generation in response.generations[0] if response.generations else []:
+            if isinstance(generation, ChatGeneration):
+                answers.append(shown(generation.message))
+                usage = shown(getattr(generation.message, "usage_metadata", None)) or usage
+            else:
+                answers.append(generation.text)
+        self._answer(run_id, answers, usage or shown((response.llm_output or {}).get("token_usage")), None)
+
+    def on_llm_error(self, error: BaseException, *, run_id: UUID, **_: Any) -> None:
+        """A model call failed or was cancelled."""
+        self._answer(run_id, None, None, f"{type(error).__name__}: {error}")
+
+    def _ask(
+        self,
+        request: UUID,
+        parent: UUID | None,
+        messages: Json,
+        metadata: Mapping[str, Any] | None,
+        rest: Mapping[str, Any],
+    ) -> None:
+        run = run_around(parent)
+        if run is None or run.ended:
+            return
+        parameters = dict(rest.get("invocation_params") or {})
+        named = parameters.get("model") or parameters.get("model_name")
+        model = (metadata or {}).get("ls_model_name") or named or rest.get("name")
+        with self._lock:
+            self._asked[request] = Asked(run, time.monotonic_ns())
+        asked = ModelAsked(
+            request=str(request),
+            model=str(model) if model else None,
+            messages=messages,
+            tools=shown(parameters.get("tools") or parameters.get("functions")),
+            parameters=shown({n: v for n, v in parameters.items() if n not in _NOT_PARAMETERS}),
+            parent=str(parent) if parent else None,
+        )
+        run.append(asked)
+
+    def _answer(self, request: UUID, messages: Json, usage: Json, error: str | None) -> None:
+        with self._lock:
+            asked = self._asked.pop(request, None)
+        if asked is not None and not asked.run.ended:
+            taken_ns = time.monotonic_ns() - asked.began_ns
+            asked.run.append(ModelAnswered(str(request), messages, usage, taken_ns, error))
+
+
+def is_bubble(error: BaseException) -> bool:
+    """Say whether LangGraph raised this to steer a graph (an interrupt), by name: it may not be installed."""
+    return any(kind.__name__ == "GraphBubbleUp" for kind in type(error).__mro__)
+
+
+def run_around(invocation: UUID | None) -> Run | None:
+    """Return the run that an invocation belongs to: the current one, else the one bound around it."""
+    current = current_run()
+    if current is not None:
+        return current
+    binding = TREE.bound(invocation)
+    return binding.run if binding else None
+
+
+WITNESS = Witness()
+_HOOK: ContextVar[Witness | None] = ContextVar("ringfence_witness", default=WITNESS)
+register_configure_hook(_HOOK, inheritable=True)

@@ -1,0 +1,255 @@
+"""The one place where a guarded LangChain tool meets the guard: around the function itself.
+
+`arrive` turns the validated keyword arguments into a `ToolCall`; `run` and `arun` execute it through the
+guard and put the graph away while people are asked.
+"""
+
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from inspect import Parameter, signature
+from typing import Any, NoReturn
+
+from langchain_core.runnables.config import ensure_config
+from langchain_core.tools import BaseTool
+
+from ringfence.adapters.langchain import suspension
+from ringfence.adapters.langchain.parameters import Parameters
+from ringfence.adapters.langchain.results import lens_for
+from ringfence.adapters.langchain.runs import attempt_of, runs_of
+from ringfence.adapters.langchain.values import json_of
+from ringfence.dsl.plan import Json, Verdict
+from ringfence.engine.decision.calls import ToolCall
+from ringfence.engine.enforcement.guard import Guard
+from ringfence.engine.enforcement.runs import Run
+from ringfence.engine.seams.errors import DeniedError, EngineError, PendingError
+
+try:
+    from langgraph.errors import GraphBubbleUp
+
+    BUBBLES: tuple[type[BaseException], ...] = (GraphBubbleUp,)
+except ImportError:  # langchain-core alone: nothing bubbles
+    BUBBLES = ()
+
+REFUSED = "$refused"
+"""An argument that no schema has: the policy refuses any call that carries it, and the log says why."""
+
+
+@dataclass(slots=True)
+class Incoming:
+    """A call on its way from `invoke` to the function, with what only the outside knows."""
+
+    gate: "Gate"
+    run: Run
+    given: Mapping[str, Any]
+    """The arguments as they were given, without what the framework injected."""
+    call_id: str | None
+    config: Mapping[str, Any]
+    reached: bool = False
+
+
+_INCOMING: ContextVar[Incoming | None] = ContextVar("ringfence_incoming", default=None)
+
+
+@dataclass(slots=True)
+class Arrival:
+    """A call at the gate."""
+
+    run: Run
+    call: ToolCall
+    config: Mapping[str, Any]
+    values: dict[str, Any]
+    """The keyword arguments that the framework would pass."""
+    seen: dict[str, Json]
+    """The JSON of those that a model chose: what is decided."""
+
+
+@dataclass(slots=True)
+class Gate:
+    """What guards one tool."""
+
+    guard: Guard
+    name: str
+    tool: BaseTool
+    """The original, unguarded."""
+    parameters: Parameters
+    with_artifact: bool
+    _said: set[str] = field(default_factory=set)
+
+    # ---- from outside ------------------------------------------------------------------------------
+
+    @contextmanager
+    def incoming(self, incoming: Incoming) -> Iterator[Incoming]:
+        """Carry `incoming` to the function."""
+        token = _INCOMING.set(incoming)
+        try:
+            yield incoming
+        finally:
+            _INCOMING.reset(token)
+
+    def run(self, function: Callable[..., Any], args: tuple[Any, ...], values: dict[str, Any]) -> Any:
+        """Execute the function through the guard."""
+        arrival = self._arrive(function, args, values)
+        body = self._body(function, arrival)
+        lens = lens_for(with_artifact=self.with_artifact)
+        wait = self._waits(arrival)
+        while True:
+            try:
+                return self.guard.execute(
+                    arrival.run, arrival.call, body, wait=wait, lens=lens, passthrough=BUBBLES
+                )
+            except PendingError as pending:
+                self._suspend(arrival, pending)
+
+    async def arun(
+        self, function: Callable[..., Awaitable[Any]], args: tuple[Any, ...], values: dict[str, Any]
+    ) -> Any:
+        """Execute the coroutine function through the guard."""
+        arrival = self._arrive(function, args, values)
+        body = self._body(function, arrival)
+        lens = lens_for(with_artifact=self.with_artifact)
+        wait = self._waits(arrival)
+        while True:
+            try:
+                return await self.guard.aexecute(
+                    arrival.run, arrival.call, body, wait=wait, lens=lens, passthrough=BUBBLES
+                )
+            except PendingError as pending:
+                self._suspend(arrival, pending)
+
+    def refuse(self, incoming: Incoming, why: str) -> NoReturn:
+        """Record and raise the refusal of a call that never reached the function."""
+        refuse(self.guard, incoming.run, self.name, incoming.given, why, incoming.call_id, incoming.config)
+
+    # ---- inside ------------------------------------------------------------------------------------
+
+    def _arrive(self, function: Callable[..., Any], args: tuple[Any, ...], values: dict[str, Any]) -> Arrival:
+        incoming = _INCOMING.get()
+        if incoming is None or incoming.gate is not self or incoming.reached:
+            config = ensure_config()
+            incoming = Incoming(self, runs_of(self.guard).of_tool(self.name, config), {}, None, config)
+            direct = True
+        else:
+            incoming.reached = True
+            direct = False
+        if self.parameters.single is not None and args:
+            values = {**values, self.parameters.single: args[0]}
+        elif args:
+            values = _by_name(function, args, values)
+        chosen = self.parameters.decided(values)
+        if direct:
+            incoming.given = chosen
+        seen = {name: json_of(value) for name, value in chosen.items()}
+        extra = self.parameters.extra(incoming.given, seen)
+        call = tool_call(
+            self.name,
+            {**seen, **{name: json_of(value) for name, value in extra.items()}},
+            call_id=incoming.call_id,
+            config=incoming.config,
+            schema_names=self.parameters.visible,
+        )
+        return Arrival(incoming.run, call, incoming.config, values, seen)
+
+    def _body(self, function: Callable[..., Any], arrival: Arrival) -> Callable[[Mapping[str, Json]], Any]:
+        def body(arguments: Mapping[str, Json]) -> Any:
+            values = self.parameters.execute_with(arrival.values, arrival.seen, arguments)
+            if self.parameters.single is not None:
+                return function(values.pop(self.parameters.single), **values)
+            return function(**values)
+
+        return body
+
+    def _waits(self, arrival: Arrival) -> bool:
+        """Say whether people are waited for in place; where a call may ask, say so to the host once."""
+        if suspension.can_suspend(arrival.config):
+            return False
+        plan = self.guard.plan.by_bound_name.get(self.name)
+        if plan is not None and plan.asks and self.name not in self._said:
+            self._said.add(self.name)
+            print(
+                f"ringfence: `{self.name}` may ask people; without a checkpointer it waits for them in place",
+                file=sys.stderr,
+            )
+        return True
+
+    def _suspend(self, arrival: Arrival, pending: PendingError) -> None:
+        """Put the graph away; on a resume, either reject or let the guard look again."""
+        from langgraph.types import interrupt  # only where a graph runs: the tools need langchain-core alone
+
+        runs_of(self.guard).asked(arrival.run)
+        answer = interrupt(suspension.payload(pending, self.name, arrival.call.call_id))
+        because = suspension.rejection(answer)
+        if because is not None:
+            assert pending.decision is not None and pending.call is not None, "the guard says what waits"
+            self.guard.withdraw(arrival.run, pending.call, because=because)
+            raise DeniedError(
+                f"`{self.name}` was withdrawn: {because}",
+                decision=pending.decision._replace(verdict=Verdict.DENY),
+                run=arrival.run.id,
+                call=pending.call,
+            ) from pending
+
+
+def tool_call(
+    name: str,
+    arguments: Mapping[str, Json],
+    *,
+    call_id: str | None,
+    config: Mapping[str, Any] | None,
+    schema_names: frozenset[str] | None,
+) -> ToolCall:
+    """Return the call as the guard takes it, with LangGraph's durable ids where a graph makes it."""
+    task = task_of(config)
+    return ToolCall(
+        tool=name,
+        arguments=arguments,
+        call_id=call_id,
+        # All calls of a raw ToolNode share one task, and models reuse ids over turns: both together.
+        task=None if task is None else f"{task}/{call_id}",
+        attempt=attempt_of(config, getattr(_execution(config), "node_attempt", 1)),
+        schema_names=schema_names,
+    )
+
+
+def task_of(config: Mapping[str, Any] | None) -> str | None:
+    """Return LangGraph's id of the task that runs: the same after a resume and a restart of the process."""
+    task = getattr(_execution(config), "task_id", None)
+    return None if task is None else str(task)
+
+
+def _execution(config: Mapping[str, Any] | None) -> Any:
+    runtime = ((config or {}).get("configurable") or {}).get("__pregel_runtime")
+    return getattr(runtime, "execution_info", None)
+
+
+def refuse(
+    guard: Guard,
+    run: Run,
+    name: str,
+    arguments: Mapping[str, Any],
+    why: str,
+    call_id: str | None,
+    config: Mapping[str, Any] | None,
+) -> NoReturn:
+    """Have the guard refuse and record a call that must not run, whatever the policy says of its tool."""
+    marked = {**{n: json_of(v) for n, v in arguments.items()}, REFUSED: why}
+    call = tool_call(name, marked, call_id=call_id, config=config, schema_names=frozenset())
+    guard.execute(run, call, _never)
+    raise EngineError(f"`{name}` was not refused: {why}", run=run.id)
+
+
+def _never(_: Mapping[str, Json]) -> NoReturn:
+    raise EngineError("this call has no body")
+
+
+def _by_name(function: Callable[..., Any], args: tuple[Any, ...], values: dict[str, Any]) -> dict[str, Any]:
+    """Return positional arguments by their names, as a direct call of the function gives them."""
+    named: dict[str, Any] = {}
+    for name, value in signature(function).bind(*args, **values).arguments.items():
+        kind = signature(function).parameters[name].kind
+        if kind is Parameter.VAR_POSITIONAL:
+            raise TypeError(f"`{name}`: a guarded function takes named arguments only")
+        named.update(value if kind is Parameter.VAR_KEYWORD else {name: value})
+    return named

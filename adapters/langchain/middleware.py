@@ -1,0 +1,288 @@
+"""`GuardMiddleware`: the guard in an agent made by `create_agent`, last in its list of middleware.
+
+Hooks only begin and end the run, hide tools and steer the graph.  The decision is made around the body of
+the tool (`gate`), which every call reaches through a guarded copy that this middleware puts in its place.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Annotated, Any, Literal, NoReturn, NotRequired
+
+from langchain.agents.middleware.types import (
+    AgentMiddleware,
+    AgentState,
+    ModelRequest,
+    ModelResponse,
+    PrivateStateAttr,
+    hook_config,
+)
+from langchain_core.messages import AIMessage, AnyMessage, RemoveMessage, ToolMessage
+from langchain_core.tools import BaseTool
+from langgraph.config import get_config
+from langgraph.graph.message import REMOVE_ALL_MESSAGES
+from langgraph.prebuilt.tool_node import ToolCallRequest
+from langgraph.runtime import Runtime
+from langgraph.types import Command
+
+from ringfence.adapters.langchain.gate import Gate, refuse, task_of
+from ringfence.adapters.langchain.offered import Offered
+from ringfence.adapters.langchain.principals import dangling, new_prompts, principal_of
+from ringfence.adapters.langchain.replies import error_message, told, with_id
+from ringfence.adapters.langchain.runs import runs_of
+from ringfence.adapters.langchain.tools import gate_of, guarded, trusting
+from ringfence.engine.enforcement.guard import Guard
+from ringfence.engine.enforcement.runs import Run
+from ringfence.engine.seams.errors import DeniedError, RunHaltedError
+
+ToolOutput = ToolMessage | Command[Any]
+Messages = dict[str, Any]
+
+
+class GuardState(AgentState[Any]):
+    """The agent's state with the id of its run, checkpointed and hidden from the model and the caller."""
+
+    ringfence_run: NotRequired[Annotated[str, PrivateStateAttr]]
+
+
+class SwappedToolError(DeniedError):
+    """Middleware further inside tried to exchange the tool that was decided."""
+
+
+class SealedRequest(ToolCallRequest):
+    """A request whose tool cannot be exchanged by middleware further inside."""
+
+    def override(self, **overrides: Any) -> "SealedRequest":
+        """See `ToolCallRequest.override`."""
+        if overrides.get("tool", self.tool) is not self.tool:
+            raise SwappedToolError("another middleware exchanged the tool behind the guard")
+        return super().override(**overrides)  # type: ignore[return-value]
+
+
+class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
+    """Guards an agent: `create_agent(model, tools, middleware=[..., GuardMiddleware(guard)])`.
+
+    Args:
+        guard: The guard, with its policy.
+        agent: Which agent of the policy this is; None where the policy has one.
+        on_halt: What a halted run does to the agent: `end` answers open calls and ends cleanly, `raise`
+            raises `RunHaltedError` out of `invoke`.
+        session: The session's id, or a function of the runtime; None: LangGraph's thread.
+    """
+
+    state_schema = GuardState
+
+    def __init__(
+        self,
+        guard: Guard,
+        *,
+        agent: str | None = None,
+        on_halt: Literal["end", "raise"] = "end",
+        session: str | Callable[[Runtime[Any]], str] | None = None,
+    ) -> None:
+        super().__init__()
+        if on_halt not in ("end", "raise"):
+            raise ValueError("`on_halt` is `end` or `raise`")
+        self.guard = guard
+        self.agent = agent
+        self.on_halt = on_halt
+        self.session = session
+        self.tools = []
+        self._runs = runs_of(guard)
+        self._offered = Offered(guard)
+        self._copies: dict[int, tuple[BaseTool, BaseTool]] = {}
+        self._pinned: dict[str, BaseTool] = {}
+
+    # ---- begin and end -----------------------------------------------------------------------------
+
+    def before_agent(self, state: GuardState, runtime: Runtime[Any]) -> Messages | None:
+        """Begin the run of this turn; end the one before if it was left open."""
+        return self._begin(state, runtime, get_config())
+
+    async def abefore_agent(self, state: GuardState, runtime: Runtime[Any]) -> Messages | None:
+        """See `before_agent`."""
+        return await asyncio.to_thread(self._begin, state, runtime, get_config())
+
+    def _begin(self, state: GuardState, runtime: Runtime[Any], config: Mapping[str, Any]) -> Messages:
+        messages = state["messages"]
+        if before := state.get("ringfence_run"):
+            self._runs.close(before, new_prompts(messages))
+        session = self.session(runtime) if callable(self.session) else self.session
+        run = self._runs.begin(
+            config,
+            principal=principal_of(runtime.context, self.guard.plan),
+            agent=self.agent,
+            session=session,
+            prompts=new_prompts(messages),
+        )
+        update: Messages = {"ringfence_run": run.id}
+        if open_calls := dangling(messages):
+            update["messages"] = [
+                RemoveMessage(id=REMOVE_ALL_MESSAGES),
+                *self._answered(messages, {call["id"] for call in open_calls}),
+            ]
+        return update
+
+    def _answered(self, messages: list[AnyMessage], ids: set[str | None]) -> list[AnyMessage]:
+        """Return the messages with an answer after each call that will never run."""
+        text = self.guard.plan.responses.deny or "withdrawn"
+        repaired: list[AnyMessage] = []
+        for message in messages:
+            repaired.append(message)
+            for call in message.tool_calls if isinstance(message, AIMessage) else ():
+                if call["id"] in ids:
+                    said = with_id(call, None)
+                    repaired.append(error_message(text, name=call["name"], call_id=said["id"]))
+        return repaired
+
+    def after_agent(self, state: GuardState, runtime: Runtime[Any]) -> Messages | None:
+        """End the run."""
+        self._runs.close(state["ringfence_run"])
+        return None
+
+    async def aafter_agent(self, state: GuardState, runtime: Runtime[Any]) -> Messages | None:
+        """See `after_agent`."""
+        await asyncio.to_thread(self._runs.close, state["ringfence_run"])
+        return None
+
+    def _run(self, state: Any, context: object, config: Mapping[str, Any]) -> Run:
+        run_id = state.get("ringfence_run") if isinstance(state, Mapping) else None
+        if run_id is None:
+            raise DeniedError("no run: the agent's state has none", help="begin with `invoke` and messages")
+        principal = principal_of(context, self.guard.plan)
+        return self._runs.go_on(run_id, config, principal=principal, agent=self.agent)
+
+    async def _arun(self, state: Any, context: object, config: Mapping[str, Any]) -> Run:
+        return await asyncio.to_thread(self._run, state, context, config)
+
+    # ---- the model ---------------------------------------------------------------------------------
+
+    @hook_config(can_jump_to=["end"])
+    def before_model(self, state: GuardState, runtime: Runtime[Any]) -> Messages | None:
+        """End the agent if the run was halted."""
+        try:
+            self.guard.check_live(self._run(state, runtime.context, get_config()))
+        except RunHaltedError as error:
+            return {"jump_to": "end", "messages": [self._halted(error)]}
+        return None
+
+    @hook_config(can_jump_to=["end"])
+    async def abefore_model(self, state: GuardState, runtime: Runtime[Any]) -> Messages | None:
+        """See `before_model`."""
+        try:
+            self.guard.check_live(await self._arun(state, runtime.context, get_config()))
+        except RunHaltedError as error:
+            return {"jump_to": "end", "messages": [self._halted(error)]}
+        return None
+
+    def wrap_model_call(
+        self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
+    ) -> ModelResponse[Any]:
+        """Hide what the run may not use, and bound the model call by the run's deadline."""
+        try:
+            run = self._run(request.state, request.runtime.context, get_config())
+            offered = self._offer(run, request)
+            return self.guard.bound(run, lambda: handler(offered))
+        except RunHaltedError as error:
+            return ModelResponse(result=[self._halted(error)])
+
+    async def awrap_model_call(
+        self,
+        request: ModelRequest[Any],
+        handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
+    ) -> ModelResponse[Any]:
+        """See `wrap_model_call`."""
+        try:
+            run = await self._arun(request.state, request.runtime.context, get_config())
+            offered = self._offer(run, request)
+            return await self.guard.abound(run, lambda: handler(offered))
+        except RunHaltedError as error:
+            return ModelResponse(result=[self._halted(error)])
+
+    def _offer(self, run: Run, request: ModelRequest[Any]) -> ModelRequest[Any]:
+        return request.override(
+            tools=self._offered.shown(run, request.tools),
+            model_settings=self._offered.settings(run, request.model_settings),
+        )
+
+    def _halted(self, error: RunHaltedError) -> AIMessage:
+        if self.on_halt == "raise":
+            raise error
+        return AIMessage(content=told(error, self.guard.plan))
+
+    # ---- the tools ---------------------------------------------------------------------------------
+
+    def wrap_tool_call(
+        self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolOutput]
+    ) -> ToolOutput:
+        """Have the guarded copy of the bound tool answer the call."""
+        config = request.runtime.config
+        call = with_id(request.tool_call, task_of(config))
+        try:
+            run = self._run(request.state, request.runtime.context, config)
+            sealed, gate = self._seal(run, request, call)
+            try:
+                with trusting(gate):
+                    return handler(sealed)
+            except SwappedToolError as error:
+                self._refuse(run, request, call, str(error))
+        except (DeniedError, RunHaltedError) as error:
+            return self._refused(error, call)
+
+    async def awrap_tool_call(
+        self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[ToolOutput]]
+    ) -> ToolOutput:
+        """See `wrap_tool_call`."""
+        config = request.runtime.config
+        call = with_id(request.tool_call, task_of(config))
+        try:
+            run = await self._arun(request.state, request.runtime.context, config)
+            sealed, gate = await asyncio.to_thread(self._seal, run, request, call)
+            try:
+                with trusting(gate):
+                    return await handler(sealed)
+            except SwappedToolError as error:
+                await asyncio.to_thread(self._refuse, run, request, call, str(error))
+                raise
+        except (DeniedError, RunHaltedError) as error:
+            return self._refused(error, call)
+
+    def _seal(self, run: Run, request: ToolCallRequest, call: dict[str, Any]) -> tuple[SealedRequest, Gate]:
+        tool, gate = self._bound(run, request, call)
+        return SealedRequest(tool_call=call, tool=tool, state=request.state, runtime=request.runtime), gate  # type: ignore[arg-type]
+
+    def _bound(self, run: Run, request: ToolCallRequest, call: dict[str, Any]) -> tuple[BaseTool, Gate]:
+        """Return the guarded tool for a call; refuse names without a tool and tools that are not the bound one."""
+        name, tool = call["name"], request.tool
+        if tool is None:
+            self._refuse(run, request, call, "no tool of this name is bound")
+        gate = gate_of(tool)
+        if gate is not None and gate.guard is self.guard and gate.name == name:
+            return tool, gate
+        bound = getattr(request.runtime, "tools", None)
+        if bound:
+            registered = next((one for one in bound if one.name == name), None)
+        else:  # before LangGraph told it: the first object seen under a name is the bound one
+            registered = self._pinned.setdefault(name, tool)
+        if tool is not registered or tool.name != name:
+            # SECURITY: another middleware exchanged the tool; what would run is not what is decided.
+            self._refuse(run, request, call, "the tool is not the one that is bound under this name")
+        _, copy = self._copies.get(id(tool)) or self._copies.setdefault(
+            id(tool), (tool, guarded(self.guard, tool))
+        )
+        found = gate_of(copy)
+        assert found is not None, "a guarded copy has a gate"
+        return copy, found
+
+    def _refuse(self, run: Run, request: ToolCallRequest, call: dict[str, Any], why: str) -> NoReturn:
+        refuse(
+            self.guard, run, call["name"], call["args"], why, request.tool_call["id"], request.runtime.config
+        )
+
+    def _refused(self, error: DeniedError | RunHaltedError, call: Mapping[str, Any]) -> ToolMessage:
+        """Return the model's answer to a refusal of the engine's; raise what the host must hear."""
+        if isinstance(error, RunHaltedError):
+            if self.on_halt == "raise":
+                raise error
+        elif error.decision is None:
+            raise error
+        return error_message(told(error, self.guard.plan), name=call["name"], call_id=call["id"])

@@ -1,0 +1,44 @@
+"""Raw LangGraph: a node that begins the run, before the node that calls tools."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+
+from ringfence.adapters.langchain.principals import new_prompts, principal_of
+from ringfence.adapters.langchain.runs import runs_of, thread_of
+from ringfence.engine.enforcement.guard import Guard
+
+
+def begin_node(
+    guard: Guard, agent: str | None = None, *, messages_key: str = "messages"
+) -> Callable[..., dict[str, Any]]:
+    """Return a node that begins a run: `graph.add_node("begin", begin_node(guard))`.
+
+    The run belongs to this invocation of the graph, and with a checkpointer to its thread: it ends with
+    the invocation, or goes on with it after people were asked.  The principal is the graph's context.
+    """
+
+    def begin(state: Any, config: RunnableConfig) -> dict[str, Any]:
+        runs = runs_of(guard)
+        prompts = new_prompts(_messages(state, messages_key))
+        thread = thread_of(config)
+        if thread is not None and (before := runs.open_run_of(thread)) is not None:
+            runs.close(before, prompts)
+        runtime = (config.get("configurable") or {}).get("__pregel_runtime")
+        runs.begin(
+            config,
+            principal=principal_of(getattr(runtime, "context", None), guard.plan),
+            agent=agent,
+            prompts=prompts,
+        )
+        return {}
+
+    return begin
+
+
+def _messages(state: Any, key: str) -> list[Any]:
+    if isinstance(state, list):
+        return state
+    found = state.get(key) if isinstance(state, Mapping) else getattr(state, key, None)
+    return found if isinstance(found, list) else []

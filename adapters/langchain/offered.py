@@ -1,0 +1,69 @@
+"""What a model request offers: tools of ours, and provider-side ones that nobody here can intercept."""
+
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from langchain_core.tools import BaseTool
+
+from ringfence.engine.enforcement.guard import Guard
+from ringfence.engine.enforcement.runs import Run
+
+_ELSEWHERE = ("tools", "functions")
+"""Settings of a model call through which tools could be offered as well."""
+
+
+class Offered:
+    """Filters what models are offered; says once of each refused provider-side tool that it was."""
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+        self._lock = threading.Lock()
+        self._said: set[str] = set()
+
+    def shown(self, run: Run, tools: Sequence[Any]) -> list[Any]:
+        """Return the tools that the policy declares and the run holds."""
+        return [tool for tool in tools if self._is_shown(run, tool)]
+
+    def settings(self, run: Run, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the settings of a model call without the tools that `shown` would leave out."""
+        kept = dict(settings)
+        for name in _ELSEWHERE:
+            if isinstance(kept.get(name), Sequence):
+                kept[name] = self.shown(run, kept[name])
+        return kept
+
+    def _is_shown(self, run: Run, tool: Any) -> bool:
+        if isinstance(tool, BaseTool):
+            return bool(self._guard.visible(run, [tool.name]))
+        names = list(names_of(tool))
+        if names and self._guard.visible(run, names):
+            return True
+        self._say(names[0] if names else repr(type(tool)))
+        return False
+
+    def _say(self, name: str) -> None:
+        with self._lock:
+            if name in self._said:
+                return
+            self._said.add(name)
+        print(
+            f"ringfence: `{name}` is not offered to the model: it would run at the provider, where no call"
+            " can be intercepted, and the policy does not declare it",
+            file=sys.stderr,
+        )
+
+
+def names_of(tool: Any) -> Iterator[str]:
+    """Yield the names by which a policy may declare a tool that is given as a dict: name, then type."""
+    if not isinstance(tool, Mapping):
+        return
+    function = tool.get("function")
+    for name in (
+        function.get("name") if isinstance(function, Mapping) else None,
+        tool.get("name"),
+        tool.get("type") if tool.get("type") != "function" else None,
+    ):
+        if isinstance(name, str):
+            yield name

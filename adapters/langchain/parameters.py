@@ -1,0 +1,120 @@
+"""A tool's parameters: which the model may set, which the framework injects, and one value for both sides.
+
+The policy decides on what the function would really receive, after aliases, coercions and defaults
+(never on the model's raw arguments), and the function receives what was decided.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from langchain_core.tools import BaseTool, Tool
+from pydantic import AliasChoices, BaseModel
+
+from ringfence.adapters.langchain.values import json_of, same
+from ringfence.dsl.plan import Json
+
+FRAMEWORK_NAMES = frozenset({"run_manager", "callbacks"})
+SINGLE = "tool_input"
+"""What the one parameter of a `Tool` without a schema is called."""
+
+
+class ArgumentsError(ValueError):
+    """What was decided cannot be handed to the function unchanged; nothing runs."""
+
+
+class Parameters:
+    """What is known of one tool's parameters, found once when the tool is guarded."""
+
+    def __init__(self, tool: BaseTool, config_names: Iterable[str] = ()) -> None:
+        schema = tool.args_schema
+        self.model: type[BaseModel] | None = (
+            schema if isinstance(schema, type) and issubclass(schema, BaseModel) else None
+        )
+        self.single: str | None = None
+        """The name of the one parameter of a `Tool`, which passes it by position."""
+        if isinstance(tool, Tool):
+            self.single = next(iter(self.model.model_fields), SINGLE) if self.model else SINGLE
+        self.framework = FRAMEWORK_NAMES | frozenset(config_names)
+        if self.single is not None and schema is None:
+            self.visible, every = frozenset({SINGLE}), frozenset({SINGLE})
+        elif isinstance(schema, dict):
+            self.visible = every = frozenset(schema.get("properties", {}))
+        else:
+            self.visible = frozenset(_fields(tool.tool_call_schema)) - self.framework
+            every = frozenset(_fields(tool.get_input_schema()))
+        signature: Iterable[str] = getattr(tool, "_injected_args_keys", ())
+        self.injected: frozenset[str] = (every - self.visible - self.framework) | frozenset(signature)
+        self.visible -= self.injected
+        self._aliases = _aliases(self.model)
+
+    def first(self) -> str | None:
+        """Return the parameter that a text alone would be, or None where a text alone is no input."""
+        if self.single is not None:
+            return None
+        return next(iter(self.model.model_fields), None) if self.model else None
+
+    def decided(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values that a model chose: neither injected ones nor the framework's own."""
+        return {name: v for name, v in values.items() if name not in self.injected | self.framework}
+
+    def extra(self, given: Mapping[str, Any], used: Iterable[str]) -> dict[str, Any]:
+        """Return what was given and would be dropped silently; the policy refuses it."""
+        if self.single is not None and self.model is None:
+            return {}  # whatever its one argument is called
+        known = frozenset(used) | self.visible | {a for names in self._aliases.values() for a in names}
+        return {name: value for name, value in given.items() if name not in known}
+
+    def execute_with(
+        self, values: Mapping[str, Any], seen: Mapping[str, Json], canonical: Mapping[str, Json]
+    ) -> dict[str, Any]:
+        """Return the keyword arguments for the function: the canonical values, as its schema types them.
+
+        Args:
+            values: What the framework would have passed.
+            seen: The JSON of the part of it that was decided.
+            canonical: What was decided, which an approver may have edited.
+
+        Raises:
+            ArgumentsError: The tool's schema makes other values of the canonical ones.
+        """
+        if same(dict(seen), dict(canonical)):
+            return dict(values)
+        untouched = {name: v for name, v in values.items() if name not in self.decided(values)}
+        if self.model is None:
+            return {**untouched, **canonical}
+        if strange := sorted(set(canonical) - set(self.model.model_fields)):
+            raise ArgumentsError(f"the tool's schema has no parameter `{strange[0]}`")
+        given = {self._sent(name): value for name, value in canonical.items()}
+        given |= {self._sent(n): v for n, v in untouched.items() if n in self.model.model_fields}
+        result = self.model.model_validate(given)
+        typed = {name: getattr(result, name) for name in canonical}
+        if not same(json_of(typed), dict(canonical)):
+            raise ArgumentsError("the tool's schema changes the values that were decided")
+        return {**untouched, **typed}
+
+    def _sent(self, name: str) -> str:
+        names = self._aliases.get(name, ())
+        by_name = self.model is not None and (
+            self.model.model_config.get("populate_by_name") or self.model.model_config.get("validate_by_name")
+        )
+        return name if by_name or not names else names[0]
+
+
+def _fields(schema: object) -> Iterable[str]:
+    if isinstance(schema, dict):
+        return tuple(schema.get("properties", {}))
+    if isinstance(schema, type) and issubclass(schema, BaseModel):
+        return tuple(schema.model_fields)
+    return tuple(getattr(schema, "__fields__", {}))  # a schema of pydantic v1
+
+
+def _aliases(model: type[BaseModel] | None) -> dict[str, tuple[str, ...]]:
+    """Return the names under which each field may be sent, beside its own."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name, field in (model.model_fields if model else {}).items():
+        alias = field.validation_alias or field.alias
+        if isinstance(alias, str):
+            found[name] = (alias,)
+        elif isinstance(alias, AliasChoices):
+            found[name] = tuple(choice for choice in alias.choices if isinstance(choice, str))
+    return found

@@ -1,0 +1,259 @@
+"""Which run a tool call belongs to: the current one, the one bound around it, or the thread's.
+
+No run is a denial: a guarded tool outside of any run does not execute.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from ringfence.adapters.langchain.principals import principal_of
+from ringfence.adapters.langchain.tree import TREE, Binding, around
+from ringfence.engine.decision.calls import Principal
+from ringfence.engine.decision.events import PromptGiven, RunStarted
+from ringfence.engine.enforcement.current import current_run
+from ringfence.engine.enforcement.guard import Guard
+from ringfence.engine.enforcement.runs import Run
+from ringfence.engine.journal.jsonable import jsonable
+from ringfence.engine.seams.errors import DeniedError, RunHaltedError
+
+FRAMEWORK = "langchain"
+_MOST_THREADS = 10_000
+
+
+class NoRunError(DeniedError):
+    """A guarded tool was called outside of any run."""
+
+    code = "no run"
+
+    def __init__(self, tool: str) -> None:
+        super().__init__(
+            f"no run: `{tool}` was called outside of any run",
+            help="use it with `guard.run(...)`, in a graph with `begin_node`, or with `GuardMiddleware`",
+        )
+
+
+@dataclass(slots=True)
+class Live:
+    """A run of this process that has not ended."""
+
+    run: Run
+    thread: str | None
+    asked: bool = False
+    """True if a call waits for people and its graph is being put away."""
+
+
+class Runs:
+    """The runs of one guard, as invocations of graphs begin, put away, take up and end them."""
+
+    def __init__(self, guard: Guard) -> None:
+        self.guard = guard
+        self._lock = threading.RLock()
+        self._live: dict[str, Live] = {}
+        self._threads: OrderedDict[str, str] = OrderedDict()
+        self._successors: OrderedDict[str, str] = OrderedDict()
+
+    # ---- begin and end -----------------------------------------------------------------------------
+
+    def begin(
+        self,
+        config: Mapping[str, Any] | None,
+        *,
+        principal: Principal | None,
+        agent: str | None,
+        session: str | None = None,
+        prompts: tuple[str, ...] = (),
+        resume_of: str | None = None,
+    ) -> Run:
+        """Begin a run at the invocation of `config`; inside a tool body it is a run of the current one."""
+        thread = thread_of(config)
+        parent = current_run()
+        run = self.guard.begin_run(
+            principal=principal,
+            agent=agent,
+            session=session or (parent.session if parent else thread),
+            framework=FRAMEWORK,
+            external_id=thread,
+            resume_of=resume_of,
+            parent=parent,
+        )
+        for text in prompts:
+            # A sub-agent's prompt was written by a model or by the host, never by the user.
+            self.guard.record(run, PromptGiven("host" if parent else "user", jsonable(text)))
+        self._bind(run, config)
+        return run
+
+    def close(self, run_id: str, said: tuple[str, ...] = ()) -> None:
+        """End a run; what the user has `said` since then withdraws its open questions."""
+        with self._lock:
+            live = self._live.pop(self._latest(run_id), None)
+            run = live.run if live else None
+            if run is None or run.suspended:
+                try:
+                    run = self.guard.resume_run(self._latest(run_id))
+                except (DeniedError, RunHaltedError):
+                    return  # it has ended, or ended uncleanly and is now recorded as halted
+            if run.state.open_tickets:
+                self.guard.record(run, PromptGiven("user", jsonable("\n".join(said))))
+            if not run.ended:
+                self.guard.end_run(run)
+
+    # ---- find --------------------------------------------------------------------------------------
+
+    def of_tool(self, tool: str, config: Mapping[str, Any] | None) -> Run:
+        """Return the run that a tool call belongs to.
+
+        Raises:
+            NoRunError: There is none.
+        """
+        current = current_run()
+        if current is not None and not current.ended:
+            return current
+        binding = TREE.bound(around(config), self.guard)
+        if binding is not None:
+            return binding.run
+        thread = thread_of(config)
+        run_id = self.open_run_of(thread) if thread is not None else None
+        if run_id is None:
+            raise NoRunError(tool)
+        runtime = ((config or {}).get("configurable") or {}).get("__pregel_runtime")
+        principal = principal_of(getattr(runtime, "context", None), self.guard.plan)
+        return self.go_on(run_id, config, principal=principal)
+
+    def go_on(
+        self,
+        run_id: str,
+        config: Mapping[str, Any] | None,
+        *,
+        principal: Principal | None = None,
+        agent: str | None = None,
+    ) -> Run:
+        """Return the run `run_id` for the invocation of `config`, taking it up if it was put away.
+
+        A run that had ended and whose graph goes on all the same (a fork, a retry after an error) gets a
+        successor that is charged anew.
+
+        Raises:
+            DeniedError: The principal is not the one of the run.
+            RunHaltedError: The run was halted.
+        """
+        binding = TREE.bound(around(config), self.guard)
+        if binding is not None and binding.run.id == self._latest(run_id) and not binding.run.ended:
+            return binding.run
+        with self._lock:
+            binding = TREE.bound(around(config), self.guard)
+            latest = self._latest(run_id)
+            if binding is not None and binding.run.id == latest and not binding.run.ended:
+                return binding.run
+            live = self._live.get(latest)
+            if live is not None and live.asked and not live.run.ended:
+                self._put_away(live)  # the host let go of its stream before the graph had ended
+            try:
+                run = self.guard.resume_run(latest, principal=principal)
+            except RunHaltedError as error:
+                if error.reason is not None:  # it was halted, and stays so
+                    raise
+                run = self._succeed(latest, config, principal, agent)
+            self._bind(run, config)
+            return run
+
+    def asked(self, run: Run) -> None:
+        """Note that a call of `run` waits for people: when its graph stops, the run is put away."""
+        with self._lock:
+            live = self._live.get(run.id)
+            if live is not None:
+                live.asked = True
+
+    def _succeed(
+        self, run_id: str, config: Mapping[str, Any] | None, principal: Principal | None, agent: str | None
+    ) -> Run:
+        began: RunStarted = self.guard.runs.get(run_id).started
+        was = Principal(**began.principal)
+        if principal is not None and principal != was:
+            raise DeniedError(
+                f"the run `{run_id}` was begun for another principal", run=run_id, help="begin a new run"
+            )
+        run = self.guard.begin_run(
+            principal=was,
+            agent=agent or began.agent,
+            session=began.session,
+            framework=FRAMEWORK,
+            external_id=thread_of(config),
+            resume_of=run_id,
+        )
+        self._successors[run_id] = run.id
+        if len(self._successors) > _MOST_THREADS:
+            self._successors.popitem(last=False)
+        return run
+
+    def _latest(self, run_id: str) -> str:
+        while run_id in self._successors:
+            run_id = self._successors[run_id]
+        return run_id
+
+    def open_run_of(self, thread: str) -> str | None:
+        """Return the run that this process began for a thread, else the one that another put away."""
+        with self._lock:
+            known = self._threads.get(thread)
+        if known is not None:
+            return known
+        rows = self.guard.runs.list(session=thread, limit=1)
+        return rows[0].run if rows and rows[0].status == "suspended" else None
+
+    # ---- the ends of invocations -------------------------------------------------------------------
+
+    def _bind(self, run: Run, config: Mapping[str, Any] | None) -> None:
+        thread = thread_of(config)
+        with self._lock:
+            self._live[run.id] = Live(run, thread)
+            if thread is not None:
+                self._threads[thread] = run.id
+                self._threads.move_to_end(thread)
+                if len(self._threads) > _MOST_THREADS:
+                    self._threads.popitem(last=False)
+        TREE.bind(around(config), Binding(self.guard, run, self._invocation_ended))
+
+    def _invocation_ended(self, run: Run, error: BaseException | None, interrupted: bool) -> None:
+        with self._lock:
+            live = self._live.get(run.id)
+            if run.ended or live is None:
+                self._live.pop(run.id, None)
+            elif live.asked:
+                self._put_away(live)
+            elif not interrupted:
+                del self._live[run.id]
+                told = None if error is None else f"{type(error).__name__}: {error}"
+                self.guard.end_run(run, "done" if error is None else "failed", told)
+
+    def _put_away(self, live: Live) -> None:
+        live.asked = False
+        if not live.run.suspended and live.run.state.halted is None:
+            self.guard.suspend(live.run)
+
+
+_RUNS: "WeakKeyDictionary[Guard, Runs]" = WeakKeyDictionary()
+_RUNS_LOCK = threading.Lock()
+
+
+def runs_of(guard: Guard) -> Runs:
+    """Return the runs of `guard`: one register, however many middlewares and tools share it."""
+    with _RUNS_LOCK:
+        found = _RUNS.get(guard)
+        if found is None:
+            found = _RUNS[guard] = Runs(guard)
+        return found
+
+
+def thread_of(config: Mapping[str, Any] | None) -> str | None:
+    """Return the thread that a config names, or None."""
+    thread = ((config or {}).get("configurable") or {}).get("thread_id")
+    return None if thread is None else str(thread)
+
+
+def attempt_of(config: Mapping[str, Any] | None, node_attempt: int) -> str | None:
+    """Return what differs each time a task is executed: the host's invocation and the node's retry."""
+    root = TREE.root(around(config))
+    return None if root is None else f"{root}/{node_attempt}"

@@ -1,0 +1,328 @@
+"""Guarded copies of tools: same name, same schema, same class to `isinstance`, one door to the function.
+
+The copy's `func`, `coroutine`, `_run` and `_arun` go through the gate, so every path to the body is
+guarded: agents, `ToolNode`, sub-agents, `invoke`, `run`, `func`.  Its `invoke` and `run` add what only the
+outside knows (the call's id, the raw arguments) and turn refusals into LangChain's own error messages.
+"""
+
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from inspect import signature
+from typing import Any, get_type_hints
+from weakref import WeakKeyDictionary
+
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import ensure_config
+from langchain_core.tools import BaseTool, StructuredTool, Tool, ToolException
+from langchain_core.tools import tool as make_tool
+from pydantic import ValidationError
+
+from ringfence.adapters.langchain.capture import is_bubble
+from ringfence.adapters.langchain.gate import Gate, Incoming, task_of
+from ringfence.adapters.langchain.parameters import Parameters
+from ringfence.adapters.langchain.replies import error_message, told, with_id
+from ringfence.adapters.langchain.runs import runs_of
+from ringfence.engine.enforcement.guard import Guard
+from ringfence.engine.seams.errors import DeniedError, EngineError, RunHaltedError
+
+try:
+    from langgraph.prebuilt.tool_node import ToolRuntime
+except ImportError:  # langchain-core alone: no ToolNode, so nothing is injected by one
+    ToolRuntime = None  # type: ignore[assignment,misc]
+
+HIDDEN = "ringfence_runtime"
+"""A parameter that only `ToolNode` fills: its value proves who injected the others."""
+_GATE = "ringfence_gate"
+
+_INJECTED: ContextVar[Mapping[str, Any]] = ContextVar("ringfence_injected", default={})
+_TRUSTED: ContextVar[Gate | None] = ContextVar("ringfence_trusted", default=None)
+
+
+@contextmanager
+def injected(**values: Any) -> Iterator[None]:
+    """Give injected arguments to guarded tools invoked in the block, as the host's own word.
+
+    Injected arguments in the input of a bare `invoke` are refused: a model could have written them.
+    """
+    token = _INJECTED.set(values)
+    try:
+        yield
+    finally:
+        _INJECTED.reset(token)
+
+
+@contextmanager
+def trusting(gate: Gate) -> Iterator[None]:
+    """Take what is injected into the next call of this gate as the framework's own (it came from ToolNode)."""
+    token = _TRUSTED.set(gate)
+    try:
+        yield
+    finally:
+        _TRUSTED.reset(token)
+
+
+def guard_tools(guard: Guard, tools: Sequence[BaseTool | Callable[..., Any]]) -> list[BaseTool]:
+    """Return a guarded copy of every tool; use the copies and keep the originals from the model.
+
+    Raises:
+        ValueError: Two tools have one name: the policy could not tell them apart.
+        TypeError: Something is no tool, as the dicts of provider-side tools are.
+    """
+    made = [guarded(guard, tool) for tool in tools]
+    names = [tool.name for tool in made]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"two tools are called `{twice[0]}`: the policy could not tell them apart")
+    return made
+
+
+def guarded(guard: Guard, tool: BaseTool | Callable[..., Any]) -> BaseTool:
+    """Return the guarded copy of one tool; a copy of this guard is returned as it is."""
+    if isinstance(tool, dict) or not (isinstance(tool, BaseTool) or callable(tool)):
+        raise TypeError("only tools that run here can be guarded; a provider-side tool cannot be intercepted")
+    bound = tool if isinstance(tool, BaseTool) else make_tool(tool)
+    known = gate_of(bound)
+    if known is not None:
+        if known.guard is guard:
+            return bound
+        raise ValueError(f"`{bound.name}` is guarded by another guard")
+    gate = Gate(guard, bound.name, bound, _parameters(bound), bound.response_format == "content_and_artifact")
+    copy = bound.model_copy(update=_functions(bound, gate))
+    object.__setattr__(copy, "__class__", _class_of(type(bound)))
+    copy.__dict__[_GATE] = gate
+    return copy
+
+
+def gate_of(tool: object) -> Gate | None:
+    """Return the gate of a guarded tool, or None."""
+    gate = getattr(tool, "__dict__", {}).get(_GATE)
+    return gate if isinstance(gate, Gate) else None
+
+
+# ---- the function ----------------------------------------------------------------------------------
+
+
+def _parameters(tool: BaseTool) -> Parameters:
+    function = _function_of(tool)
+    hints = _hints(function)
+    return Parameters(tool, [name for name, hint in hints.items() if hint is RunnableConfig])
+
+
+def _function_of(tool: BaseTool) -> Callable[..., Any]:
+    return getattr(tool, "func", None) or getattr(tool, "coroutine", None) or tool._run
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return get_type_hints(function, include_extras=True)
+    except (NameError, TypeError, AttributeError):  # LangChain cannot resolve these either
+        return {}
+
+
+def _functions(tool: BaseTool, gate: Gate) -> dict[str, Any]:
+    """Return the guarded `func` and `coroutine`, for tools that have them."""
+    if not isinstance(tool, StructuredTool | Tool):
+        return {}
+    changed: dict[str, Any] = {}
+    if tool.func is not None:
+        changed["func"] = _telling(_sync(tool.func, gate), tool.func)
+    if tool.coroutine is not None:
+        changed["coroutine"] = _telling(_async(tool.coroutine, gate), tool.coroutine)
+    return changed
+
+
+def _telling(wrapper: Callable[..., Any], function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give the wrapper the function's signature, and one more hint that makes ToolNode prove itself."""
+    hints = _hints(function)
+    wrapper.__signature__ = signature(function)  # type: ignore[attr-defined]
+    if ToolRuntime is not None and "runtime" not in signature(function).parameters:
+        hints = {**hints, HIDDEN: ToolRuntime}
+    wrapper.__annotations__ = hints
+    return wrapper
+
+
+def _sync(function: Callable[..., Any], gate: Gate) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def guarded_function(*args: Any, **values: Any) -> Any:
+        return gate.run(function, args, values)
+
+    return guarded_function
+
+
+def _async(function: Callable[..., Any], gate: Gate) -> Callable[..., Any]:
+    @functools.wraps(function)
+    async def guarded_coroutine(*args: Any, **values: Any) -> Any:
+        return await gate.arun(function, args, values)
+
+    return guarded_coroutine
+
+
+# ---- the class -------------------------------------------------------------------------------------
+
+
+class GuardedTool:
+    """What a guarded copy does on top of its tool's class."""
+
+    name: str
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+        """See `BaseTool.invoke`."""
+        return super().invoke(_identified(input, config), config, **kwargs)  # type: ignore[misc]
+
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+        """See `BaseTool.ainvoke`."""
+        return await super().ainvoke(_identified(input, config), config, **kwargs)  # type: ignore[misc]
+
+    def run(self, tool_input: Any, *args: Any, **kwargs: Any) -> Any:
+        """See `BaseTool.run`."""
+        clean, incoming = _admit(self, tool_input, kwargs)
+        try:
+            with incoming.gate.incoming(incoming), _untrusted():
+                output = super().run(clean, *args, **kwargs)  # type: ignore[misc]
+            if not incoming.reached:
+                incoming.gate.refuse(incoming, "the arguments do not fit the tool's schema")
+            return output
+        except Exception as error:
+            return _answer(self, incoming, error, kwargs.get("tool_call_id"))
+
+    async def arun(self, tool_input: Any, *args: Any, **kwargs: Any) -> Any:
+        """See `BaseTool.arun`."""
+        clean, incoming = _admit(self, tool_input, kwargs)
+        try:
+            with incoming.gate.incoming(incoming), _untrusted():
+                output = await super().arun(clean, *args, **kwargs)  # type: ignore[misc]
+            if not incoming.reached:
+                incoming.gate.refuse(incoming, "the arguments do not fit the tool's schema")
+            return output
+        except Exception as error:
+            return _answer(self, incoming, error, kwargs.get("tool_call_id"))
+
+
+def _identified(input: Any, config: RunnableConfig | None) -> Any:
+    is_call = isinstance(input, dict) and input.get("type") == "tool_call"
+    return with_id(input, task_of(config)) if is_call else input
+
+
+@contextmanager
+def _untrusted() -> Iterator[None]:
+    """Trust is for one call: what its body invokes is not the framework's."""
+    token = _TRUSTED.set(None)
+    try:
+        yield
+    finally:
+        _TRUSTED.reset(token)
+
+
+def _admit(tool: Any, tool_input: Any, kwargs: Mapping[str, Any]) -> tuple[Any, Incoming]:
+    """Find the run, and take from the input what only the framework may set."""
+    gate = gate_of(tool)
+    assert gate is not None, "a guarded copy has a gate"
+    config = ensure_config(kwargs.get("config"))
+    run = runs_of(gate.guard).of_tool(gate.name, config)
+    parameters = gate.parameters
+    clean: Any = tool_input
+    if isinstance(tool_input, str):
+        first = parameters.first()
+        given: dict[str, Any] = {first: tool_input} if first else {}
+        clean = dict(given) if first else tool_input
+    else:
+        given = dict(tool_input)
+        clean = dict(tool_input)
+        trusted = _TRUSTED.get() is gate or _proves(given, parameters)
+        clean.pop(HIDDEN, None)
+        if trusted:
+            given.pop(HIDDEN, None)
+        for name in parameters.injected & clean.keys():
+            # SECURITY: a bare invoke does not strip what a model forged; it stays in `given`, which no
+            # schema knows, so the policy refuses the call.
+            (given if trusted else clean).pop(name)
+    if isinstance(clean, dict):
+        clean |= {n: v for n, v in _INJECTED.get().items() if n in parameters.injected}
+    return clean, Incoming(gate, run, dict(given), kwargs.get("tool_call_id"), config)
+
+
+def _proves(given: Mapping[str, Any], parameters: Parameters) -> bool:
+    if ToolRuntime is None:
+        return False
+    names = parameters.injected | {HIDDEN, "runtime"}
+    return any(isinstance(given.get(name), ToolRuntime) for name in names)
+
+
+def _answer(tool: Any, incoming: Incoming, error: Exception, call_id: str | None) -> Any:
+    """Return the model's answer for an error, or raise what is the host's."""
+    if is_bubble(error) or isinstance(error, NotImplementedError):
+        raise error
+    if not incoming.reached and isinstance(error, ValidationError | ToolException | ValueError | TypeError):
+        try:
+            incoming.gate.refuse(incoming, f"the arguments do not fit the tool's schema: {_short(error)}")
+        except (DeniedError, RunHaltedError) as refusal:
+            refusal.__cause__ = error
+            error = refusal
+    if call_id is None or isinstance(error, RunHaltedError | EngineError):
+        raise error
+    text = told(error, incoming.run.plan)
+    return error_message(text, name=tool.name, call_id=call_id)
+
+
+def _short(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        places = [".".join(str(part) for part in one["loc"]) or "input" for one in error.errors()]
+        return ", ".join(f"`{place}`" for place in places[:5])
+    return type(error).__name__
+
+
+_CLASSES: "WeakKeyDictionary[type[BaseTool], type[BaseTool]]" = WeakKeyDictionary()
+
+
+def _class_of(kind: type[BaseTool]) -> type[BaseTool]:
+    """Return the guarded subclass of a tool's class; one per class, under the same name."""
+    known = _CLASSES.get(kind)
+    if known is None:
+        known = _CLASSES[kind] = _derive(kind)
+    return known
+
+
+def _derive(kind: type[BaseTool]) -> type[BaseTool]:
+    members: dict[str, Any] = {
+        "__module__": kind.__module__,
+        "__doc__": kind.__doc__,
+        "__qualname__": kind.__qualname__,
+    }
+    if not issubclass(kind, StructuredTool | Tool):
+        members["_run"] = _method(kind._run)
+        if kind._arun is not BaseTool._arun:
+            members["_arun"] = _async_method(kind._arun)
+        if not hasattr(kind, "func"):
+            members["func"] = _hinting(kind._run)
+    return type(kind.__name__, (GuardedTool, kind), members)
+
+
+def _method(method: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def guarded_run(self: Any, *args: Any, **values: Any) -> Any:
+        gate = gate_of(self)
+        assert gate is not None, "a guarded copy has a gate"
+        return gate.run(functools.partial(method, self), args, values)
+
+    return guarded_run
+
+
+def _async_method(method: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    async def guarded_arun(self: Any, *args: Any, **values: Any) -> Any:
+        gate = gate_of(self)
+        assert gate is not None, "a guarded copy has a gate"
+        return await gate.arun(functools.partial(method, self), args, values)
+
+    return guarded_arun
+
+
+def _hinting(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a `func` for classes that have none: ToolNode reads its hints, and it is guarded too."""
+
+    def func(self: Any, *args: Any, **values: Any) -> Any:
+        return self._run(*args, **values)
+
+    func.__annotations__ = {**_hints(method), HIDDEN: ToolRuntime} if ToolRuntime is not None else {}
+    return func

@@ -1,0 +1,108 @@
+"""Which execution stands inside which: LangChain's callback runs as a tree, with our runs bound to graphs.
+
+LangChain gives every invocation of a graph, node, tool or model a fresh id and tells callbacks the id of
+the one around it.  A run is bound to the invocation of a graph; whatever happens below belongs to it,
+sub-agents and other people's middleware included, with or without a checkpointer.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from ringfence.engine.enforcement.guard import Guard
+from ringfence.engine.enforcement.runs import Run
+
+MOST = 100_000
+"""Invocations remembered at once; a forgotten one finds no run, which denies."""
+
+
+@dataclass(slots=True)
+class Invocation:
+    """One execution of a graph, a node, a tool or a retriever."""
+
+    parent: UUID | None
+    is_node: bool
+    interrupted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """A run at the invocation of its graph."""
+
+    guard: Guard
+    run: Run
+    ended: Callable[[Run, BaseException | None, bool], None]
+    """Called when the invocation is over: with its error, and whether it was interrupted."""
+
+
+class Tree:
+    """The invocations of this process that have not ended."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._invocations: OrderedDict[UUID, Invocation] = OrderedDict()
+        self._bound: dict[UUID, list[Binding]] = {}
+
+    def enter(self, id: UUID, parent: UUID | None, *, is_node: bool = False) -> None:
+        """Remember that an invocation began."""
+        with self._lock:
+            self._invocations[id] = Invocation(parent, is_node)
+            if len(self._invocations) > MOST:
+                self._bound.pop(self._invocations.popitem(last=False)[0], None)
+
+    def leave(self, id: UUID, error: BaseException | None = None, *, interrupted: bool = False) -> None:
+        """Forget an invocation; whoever bound a run to it is told."""
+        with self._lock:
+            gone = self._invocations.pop(id, None)
+            bindings = self._bound.pop(id, [])
+            was = interrupted or (gone is not None and gone.interrupted)
+            if was and gone is not None and gone.parent in self._invocations:
+                self._invocations[gone.parent].interrupted = True
+        for binding in bindings:
+            binding.ended(binding.run, error, was)
+
+    def bind(self, id: UUID | None, binding: Binding) -> None:
+        """Bind a run to the graph around the invocation `id`."""
+        with self._lock:
+            graph = self._graph_of(id)
+            if graph is not None:
+                others = [b for b in self._bound.get(graph, ()) if b.guard is not binding.guard]
+                self._bound[graph] = [*others, binding]
+
+    def bound(self, id: UUID | None, guard: Guard | None = None) -> Binding | None:
+        """Return the nearest binding (of `guard`) around `id`, or None."""
+        with self._lock:
+            while id is not None:
+                for binding in self._bound.get(id, ()):
+                    if guard is None or binding.guard is guard:
+                        return binding
+                here = self._invocations.get(id)
+                id = here.parent if here else None
+        return None
+
+    def root(self, id: UUID | None) -> UUID | None:
+        """Return the outermost invocation around `id`: one call of `invoke` or `stream` by the host."""
+        with self._lock:
+            while id is not None and (here := self._invocations.get(id)) and here.parent is not None:
+                id = here.parent
+        return id
+
+    def _graph_of(self, id: UUID | None) -> UUID | None:
+        at = id
+        while at is not None and (here := self._invocations.get(at)):
+            if here.is_node:
+                return here.parent
+            at = here.parent
+        return id
+
+
+TREE = Tree()
+"""The invocations of this process."""
+
+
+def around(config: Mapping[str, Any] | None) -> UUID | None:
+    """Return the invocation that a config was made in, or None outside of any."""
+    return getattr((config or {}).get("callbacks"), "parent_run_id", None)

@@ -1,0 +1,70 @@
+"""JSON for everything that passes: arguments, results, messages; total, so nothing escapes the record."""
+
+import dataclasses
+import enum
+from collections.abc import Mapping
+
+from langchain_core.messages import BaseMessage, message_to_dict
+from pydantic import BaseModel
+from pydantic_core import PydanticSerializationError, to_jsonable_python
+
+from ringfence.dsl.canonical import canonical
+from ringfence.dsl.plan import Json
+
+_DEEPEST = 64
+_REPR_CHARACTERS = 200
+
+
+def json_of(value: object, _depth: int = 0) -> Json:
+    """Return `value` as JSON; what has no JSON form becomes a record of its type and the start of its repr.
+
+    NaN and infinities stay what they are: the engine refuses them.
+    """
+    if value is None or (isinstance(value, bool | int | float | str) and not isinstance(value, enum.Enum)):
+        return value
+    if _depth >= _DEEPEST:
+        return opaque(value)
+    deeper = _depth + 1
+    if isinstance(value, enum.Enum):
+        return json_of(value.value, deeper)
+    if isinstance(value, BaseMessage):
+        return json_of(message_to_dict(value), deeper)
+    if isinstance(value, BaseModel):
+        fields = {name: getattr(value, name) for name in type(value).model_fields}
+        return json_of({**fields, **(value.model_extra or {})}, deeper)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {
+            field.name: json_of(getattr(value, field.name), deeper) for field in dataclasses.fields(value)
+        }
+    if isinstance(value, Mapping):
+        named = {str(name): json_of(inner, deeper) for name, inner in value.items()}
+        # Two keys that become one would hide a value from the policy.
+        return named if len(named) == len(value) else opaque(value)
+    if isinstance(value, set | frozenset):
+        return sorted((json_of(inner, deeper) for inner in value), key=repr)
+    if isinstance(value, list | tuple):
+        return [json_of(inner, deeper) for inner in value]
+    try:
+        return to_jsonable_python(value, fallback=opaque, inf_nan_mode="constants")
+    except (PydanticSerializationError, ValueError, TypeError, RecursionError):
+        return opaque(value)  # fails closed: it fits no type of the language
+
+
+def opaque(value: object) -> dict[str, Json]:
+    """Return the record of a value that has no JSON form."""
+    try:
+        shown = repr(value)
+    except Exception:  # a broken repr must not keep a call from being recorded
+        shown = "?"
+    return {
+        "$type": f"{type(value).__module__}.{type(value).__qualname__}",
+        "$repr": shown[:_REPR_CHARACTERS],
+    }
+
+
+def same(left: Json, right: Json) -> bool:
+    """Say whether two JSON values are one value (`1` and `1.0` are, `1` and `true` are not)."""
+    try:
+        return canonical(left) == canonical(right)
+    except (ValueError, TypeError, RecursionError):
+        return False  # fails closed: taken for different, so the tool's schema is asked again

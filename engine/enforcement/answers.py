@@ -1,0 +1,135 @@
+"""People answer tickets, from any process: who may, how many, once, in time."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+from ringfence.dsl.canonical import canonical
+from ringfence.dsl.plan import Json
+from ringfence.engine.enforcement.drive import Steps
+from ringfence.engine.enforcement.opening import Opening, store_error
+from ringfence.engine.enforcement.waits import Waits
+from ringfence.engine.seams.errors import DeniedError, EngineError
+from ringfence.engine.seams.hookspecs import Answer
+from ringfence.engine.seams.ports import Ticket
+from ringfence.engine.seams.settings import Settings
+
+_IGNORED_AT_MOST: Final = 20
+"""Answers without effect that one ticket keeps: nobody may fill the store with them."""
+
+
+class Answering:
+    """Takes answers to tickets.  One without effect is refused, and kept with the ticket as `ignored`."""
+
+    def __init__(self, opening: Opening, waits: Waits, settings: Settings) -> None:
+        self._opening = opening
+        self._waits = waits
+        self._settings = settings
+
+    def answer(
+        self,
+        ticket_id: str,
+        verdict: Answer,
+        *,
+        by: str,
+        because: str | None = None,
+        edited: Mapping[str, Json] | None = None,
+    ) -> Steps[Ticket]:
+        """Answer a ticket; return it as it stands then.
+
+        Raises:
+            DeniedError: There is no such ticket, or this answer has no effect.  The text says why.
+        """
+        if not isinstance(by, str) or not by:
+            raise DeniedError("an answer needs the name of a person", help="say who answers: `--by NAME`")
+        if edited is not None:
+            edited = _edited(edited)
+        yield from self._opening.opened()
+        while True:
+            ticket: Ticket | None = yield from self._get(ticket_id)
+            if ticket is None:
+                raise DeniedError(f"there is no ticket `{ticket_id}`", help="see `ringfence approvals`")
+            refusal = self._refusal(ticket, verdict, by, edited)
+            new = (
+                _ignored(ticket, by, refusal) if refusal else _answered(ticket, verdict, by, because, edited)
+            )
+            if new is ticket or (yield from self._swap(ticket, new)):
+                break
+        self._waits.wake(ticket_id)
+        if refusal:
+            raise DeniedError(
+                f"the answer of `{by}` to {ticket_id} has no effect: {refusal}",
+                run=ticket.run,
+                call=ticket.call,
+                help="see `ringfence approvals` for open questions and who may answer",
+            )
+        if new.status != "open":
+            self._opening.loop.submit(self._opening.extensions.withdraw(ticket_id, f"answered by {by}"))
+        return new
+
+    def _get(self, ticket_id: str) -> Steps[Ticket | None]:
+        try:
+            found: Ticket | None = yield self._opening.submit(self._opening.ready.tickets.get(ticket_id))
+        except Exception as error:  # fails closed: nothing is approved
+            raise store_error("could not find the ticket", error) from error
+        return found
+
+    def _swap(self, old: Ticket, new: Ticket) -> Steps[bool]:
+        try:
+            swapped: bool = yield self._opening.submit(self._opening.ready.tickets.swap(old, new))
+        except Exception as error:  # fails closed: nothing is approved
+            raise store_error("could not take the answer", error) from error
+        return swapped
+
+    def _refusal(
+        self, ticket: Ticket, verdict: Answer, by: str, edited: Mapping[str, Json] | None
+    ) -> str | None:
+        """Return why this answer has no effect; None: it has one."""
+        if ticket.status != "open":
+            return f"it is {ticket.status} already"
+        if ticket.expires_ns is not None and self._opening.clock.now_ns() >= ticket.expires_ns:
+            return "its time is over"
+        if not self._belongs(by, ticket.group):
+            return f"not in the group `{ticket.group}`" if ticket.group else "in no group of approvers"
+        if ticket.never is not None and by == ticket.never:
+            return "the requester may not answer"
+        if any(who == by and said != "ignored" for who, said, _ in ticket.answers):
+            return "a person answers once"
+        if edited is not None and verdict == "approve" and ticket.quorum > 1:
+            return f"{ticket.quorum} people must see the same arguments: reject it instead of editing it"
+        if verdict not in ("approve", "reject"):
+            return "an answer is `approve` or `reject`"
+        return None
+
+    def _belongs(self, by: str, group: str | None) -> bool:
+        if group is not None:
+            return by in self._settings.people(group)
+        return any(by in people for people in self._settings.groups.values())
+
+
+def _answered(
+    ticket: Ticket, verdict: Answer, by: str, because: str | None, edited: Mapping[str, Json] | None
+) -> Ticket:
+    answers = (*ticket.answers, (by, verdict, because))
+    if verdict == "reject":
+        return replace(ticket, status="rejected", answers=answers)
+    people = {who for who, said, _ in answers if said == "approve"}
+    met = len(people) >= ticket.quorum
+    return replace(ticket, status="approved" if met else "open", answers=answers, edited=edited)
+
+
+def _ignored(ticket: Ticket, by: str, why: str) -> Ticket:
+    if len(ticket.answers) >= _IGNORED_AT_MOST:
+        return ticket
+    return replace(ticket, answers=(*ticket.answers, (by, "ignored", why)))
+
+
+def _edited(edited: Mapping[str, Json]) -> dict[str, Json]:
+    try:
+        said = dict(edited)
+        canonical(said)
+    except (ValueError, TypeError) as error:
+        raise EngineError(
+            "edited arguments are a record of JSON values", help='like `{"to": ["ann@acme.example"]}`'
+        ) from error
+    return said

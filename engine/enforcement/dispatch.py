@@ -1,0 +1,190 @@
+"""From the allow to the recorded outcome: start a body, and say how it ended."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ringfence.dsl.plan import Json
+from ringfence.engine.decision.events import CallFailed, CallFinished, CallStarted
+from ringfence.engine.enforcement import ledger, replies
+from ringfence.engine.enforcement.bodies import Flight, Landed
+from ringfence.engine.enforcement.deciding import Ended
+from ringfence.engine.enforcement.drive import Steps
+from ringfence.engine.enforcement.opening import Opening, store_error
+from ringfence.engine.enforcement.requests import keeps_digests_only, keyed
+from ringfence.engine.enforcement.runs import Held, Run
+from ringfence.engine.enforcement.tool_results import RefusedResultError, ResultLens, bound_result
+from ringfence.engine.journal.jsonable import jsonable
+
+_TEXT_AT_MOST = 500
+
+Passthrough = tuple[type[BaseException], ...]
+"""Exceptions with which a framework leaves a body without failing it: a pause, a jump."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A dispatched call, whose body may now run."""
+
+    run: Run
+    held: Held
+    flight: Flight | None
+    within_s: float | None
+    by_run: bool
+    """True if it is the run's time that bounds the body, not the tool's."""
+    mono_ns: int
+
+    @property
+    def arguments(self) -> Mapping[str, Json]:
+        """The canonical arguments: exactly these were decided."""
+        return self.held.decision.arguments
+
+
+def dispatch(run: Run, held: Held, flight: Flight | None) -> Steps[Started]:
+    """Consume the allow; after this the body runs, or its end is recorded.
+
+    Raises:
+        RunHaltedError: The run ended meanwhile.
+        DeniedError: The approval was used already.
+        EngineError: The decision or the dispatch could not be made durable.
+    """
+    opening = run.opening
+    obligations = held.decision.obligations
+    if obligations.audit == "full":
+        # SECURITY: under `audit full` no body runs whose decision could be lost with the process.
+        yield patient(opening, opening.ready.journal.flush())
+    for ticket in held.tickets:
+        used = replace(ticket, status="used")
+        try:
+            swapped: bool = yield opening.submit(opening.ready.tickets.swap(ticket, used))
+        except Exception as error:  # fails closed: an approval that may be used again is not used
+            raise store_error("could not use up an approval", error, run=run.id) from error
+        if not swapped:  # SECURITY: single use; whoever came first has it
+            raise replies.rejected(run, held, "the approval was used before, or taken back")
+    with run.lock:
+        run.check_live()
+        now_ns = run.now_ns()
+        left_ns = run.remaining_ns(now_ns)
+        run.append(CallStarted(held.key), at_ns=now_ns)
+        held.over = True
+        if flight is not None:
+            run.flights.add(flight)
+    mono_ns = opening.clock.monotonic_ns()
+    if held.reservation is not None:
+        try:
+            yield from ledger.dispatched(opening, held.reservation, now_ns=now_ns)
+        except BaseException as error:  # fails closed: started, never run, and what it charged is kept
+            fail(run, held, flight, "cancelled", "the dispatch could not be recorded", mono_ns)
+            if not isinstance(error, Exception):
+                raise
+            raise store_error("could not record the dispatch", error, run=run.id) from error
+    stop_ns = obligations.stop_ns
+    bounds = [bound for bound in (stop_ns, left_ns) if bound is not None]
+    within_s = max(min(bounds), 0) / 1e9 if bounds else None
+    by_run = left_ns is not None and (stop_ns is None or left_ns <= stop_ns)
+    return Started(run, held, flight, within_s, by_run, mono_ns)
+
+
+def patient(opening: Opening, future: Any) -> Any:
+    """Return a future that fails when `future` takes longer than the guard is patient."""
+    return future if future.done() else opening.submit(_wrapped(future))
+
+
+async def _wrapped(future: Any) -> Any:
+    return await asyncio.shield(asyncio.wrap_future(future))
+
+
+def land(started: Started, landed: Landed, lens: ResultLens, passthrough: Passthrough) -> Any:
+    """Record how the body ended and return what is handed on, or raise.
+
+    Raises:
+        DeniedError: The result could not be brought within its limits.
+        RunHaltedError: The run was halted while the body was in flight.
+        ToolFailedError: The body was past the tool's own bound.
+        BaseException: What the body raised, as it is.
+    """
+    if landed.how == "returned":
+        return _finish(started, landed.value, lens)
+    run, held = started.run, started.held
+    error = landed.error
+    if landed.how == "raised":
+        assert error is not None
+        outcome = "raised" if isinstance(error, Exception) else "cancelled"
+        if isinstance(error, passthrough):
+            outcome = "interrupted"
+        _fail(started, outcome, _said(error))
+        raise error
+    if landed.how == "timeout" and started.by_run:
+        run.time_is_up()
+    stopped = "timeout" if landed.how == "timeout" and not started.by_run else "cancelled"
+    why = {"timeout": "its time was up", "halted": "the run was halted", "cancelled": "the caller gave up"}
+    _fail(started, stopped if landed.gone else "abandoned", why[landed.how])
+    if landed.how == "cancelled":
+        assert error is not None
+        raise error
+    if landed.how == "halted" or started.by_run:
+        raise run.over()
+    raise replies.failed(run, held, "its time was up")
+
+
+def _finish(started: Started, result: Any, lens: ResultLens) -> Any:
+    run, held = started.run, started.held
+    try:
+        bounded = bound_result(lens.get(result), held.decision.obligations)
+        if bounded.truncated is not None:
+            result = lens.set(result, bounded.value)
+    except Exception as error:  # fails closed: a result that cannot be bounded is not handed over
+        why = str(error) if isinstance(error, RefusedResultError) else f"unreadable ({type(error).__name__})"
+        _fail(started, "refused result", why)
+        raise replies.refused_result(run, held, why) from error
+    keep = keyed(run, bounded.value) if keeps_digests_only(run, held.call.tool) else jsonable(bounded.value)
+    with run.lock:
+        run.append(CallFinished(held.key, keep, bounded.truncated, _since(run, started.mono_ns)))
+        _down(run, started.flight)
+    return result
+
+
+def _fail(started: Started, outcome: str, error: str) -> None:
+    fail(started.run, started.held, started.flight, outcome, error, started.mono_ns)
+
+
+def fail(run: Run, held: Held, flight: Flight | None, outcome: str, error: str, mono_ns: int) -> None:
+    """Record that the body did not return."""
+    with run.lock:
+        _down(run, flight)
+        if not run.ended:
+            run.append(CallFailed(held.key, outcome, error, _since(run, mono_ns)))
+
+
+def again(ended: Ended, run: Run, lens: ResultLens) -> Any:
+    """Return what a call gave before the run was resumed; nothing runs.
+
+    Raises:
+        ToolFailedError: It had failed, or its result was not kept.
+    """
+    outcome = ended.outcome
+    if not outcome.finished:
+        raise replies.failed(run, ended.held, f"as before the run was resumed ({outcome.failure})")
+    if keeps_digests_only(run, ended.held.call.tool):
+        raise replies.failed(run, ended.held, "it ran before the run was resumed and its result was not kept")
+    return outcome.result if lens.make is None else lens.make(outcome.result)
+
+
+def _down(run: Run, flight: Flight | None) -> None:
+    if flight is not None:
+        run.flights.discard(flight)
+
+
+def _since(run: Run, mono_ns: int) -> int:
+    return max(run.opening.clock.monotonic_ns() - mono_ns, 0)
+
+
+def _said(error: BaseException) -> str:
+    try:
+        text = str(error)
+    except Exception:  # an exception that cannot even be shown: its type says enough
+        text = "(cannot be shown)"
+    name = type(error).__name__
+    said = name if not text else f"{name}: {text}"
+    return said[:_TEXT_AT_MOST].encode("utf-8", "backslashreplace").decode()

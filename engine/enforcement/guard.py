@@ -1,0 +1,454 @@
+"""The guard: the one door to a tool body.
+
+Every method has a synchronous form and an asynchronous one with an `a` before its name.  Both drive the
+same steps (`deciding`, `tickets`, `dispatch`, `lifecycle`); only the body itself runs differently.
+"""
+
+import atexit
+import weakref
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, TypeVar, cast
+
+from ringfence.dsl.plan import Json, Plan, Verdict
+from ringfence.engine.decision.calls import Decision, Principal, ToolCall
+from ringfence.engine.decision.events import ModelAnswered, ModelAsked, PromptGiven
+from ringfence.engine.enforcement import dispatch, replies
+from ringfence.engine.enforcement.answers import Answering
+from ringfence.engine.enforcement.bodies import AsyncFlight, Flight, Landed, SyncFlight, run_inline
+from ringfence.engine.enforcement.current import inside, set_current
+from ringfence.engine.enforcement.deciding import Ended, release, request
+from ringfence.engine.enforcement.drive import Steps, run_async, run_sync
+from ringfence.engine.enforcement.lifecycle import EndStatus, Lifecycle
+from ringfence.engine.enforcement.opening import Opening
+from ringfence.engine.enforcement.requests import given
+from ringfence.engine.enforcement.runs import Held, Run
+from ringfence.engine.enforcement.tickets import Asking
+from ringfence.engine.enforcement.tool_results import PLAIN, ResultLens
+from ringfence.engine.enforcement.waits import Waits
+from ringfence.engine.seams.errors import PendingError
+from ringfence.engine.seams.ports import Clock, KillOrder, Ticket
+from ringfence.engine.seams.settings import Settings
+
+T = TypeVar("T")
+Body = Callable[[Mapping[str, Json]], Any]
+
+
+class Guard:
+    """Stands at every tool call of the runs it begins.
+
+    `Guard.load` makes one; it opens nothing before its first use and needs no event loop.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        settings: Settings,
+        opening: Opening,
+        *,
+        replan: Callable[[str, str], Plan],
+        runs: Callable[["Guard"], Any] | None = None,
+    ) -> None:
+        self.plan = plan
+        self.settings = settings
+        self.opening = opening
+        self._loop = opening.loop
+        waits = Waits(opening)
+        self._answering = Answering(opening, waits, settings)
+        self._asking = Asking(opening, waits, BackendAnswers(self._answering))
+        self._lifecycle = Lifecycle(plan, opening, replan)
+        self.runs: Any = runs(self) if runs is not None else None
+        """The record of runs: `latest(session=…)`, `get(id)`, `list(…)`."""
+        _GUARDS.add(self)
+
+    @classmethod
+    def load(
+        cls,
+        policy: str | Path | None = None,
+        *,
+        settings: str | Path | Settings | None = None,
+        store: str | None = None,
+        plugins: Sequence[object] = (),
+        clock: Clock | None = None,
+    ) -> "Guard":
+        """Read a policy and settings and make the guard; opens nothing yet.
+
+        Args:
+            policy: A `.fence` file; None: the one that the settings name.
+            settings: `ringfence.toml` or read settings; None: the file in the current folder, if any.
+            store: A store URL over the settings' one.
+            plugins: Plugin objects beside the installed ones that the settings allow.
+            clock: The engine's clock; tests bring their own.
+
+        Raises:
+            PolicyError: The policy has mistakes; `diagnostics()` draws all of them.
+            SettingsError: The settings have.
+        """
+        # The composition root stands above the engine: named at run time, so that no import points upwards.
+        load_guard = import_module("ringfence._assembly").load_guard
+        return cast(Guard, load_guard(policy, settings=settings, store=store, plugins=plugins, clock=clock))
+
+    # ---- runs --------------------------------------------------------------------------------------
+
+    def begin_run(self, **about: Any) -> Run:
+        """Begin a run.
+
+        Args:
+            about: `principal`, `agent` (None: the policy's only one), `session`, `prompt`, `capabilities`
+                (fewer than the agent holds), `framework`, `external_id`, `resume_of`, `parent`.
+        """
+        return self._sync(self._lifecycle.begin(**about))
+
+    async def abegin_run(self, **about: Any) -> Run:
+        """Like `begin_run`."""
+        return await run_async(self._lifecycle.begin(**about))
+
+    def resume_run(self, run_id: str, *, principal: Principal | None = None) -> Run:
+        """Go on with a suspended run, or find the live one; another principal is refused."""
+        return self._sync(self._lifecycle.resume(run_id, principal=principal))
+
+    async def aresume_run(self, run_id: str, *, principal: Principal | None = None) -> Run:
+        """Like `resume_run`."""
+        return await run_async(self._lifecycle.resume(run_id, principal=principal))
+
+    def suspend(self, run: Run) -> None:
+        """Put a run away whose calls wait for people; durable when it returns."""
+        self._sync(self._lifecycle.suspend(run))
+
+    async def asuspend(self, run: Run) -> None:
+        """Like `suspend`."""
+        await run_async(self._lifecycle.suspend(run))
+
+    def end_run(self, run: Run, status: EndStatus = "done", error: str | None = None) -> None:
+        """End a run: its open questions are withdrawn and what it holds is given back."""
+        self._sync(self._lifecycle.end(run, self._asking, status, error))
+
+    async def aend_run(self, run: Run, status: EndStatus = "done", error: str | None = None) -> None:
+        """Like `end_run`."""
+        await run_async(self._lifecycle.end(run, self._asking, status, error))
+
+    def run(self, **about: Any) -> "RunBlock":
+        """Return `with guard.run(...) as run:`, and the same for `async with`: the current run inside."""
+        return RunBlock(self, about)
+
+    def visible(self, run: Run, names: Iterable[str]) -> list[str]:
+        """Return the names of the tools that the model may see: declared, and held by the run."""
+        tools, holds = run.plan.by_bound_name, run.state.holds
+        return [name for name in names if (tool := tools.get(name)) is not None and tool.needs <= holds]
+
+    def check_live(self, run: Run) -> None:
+        """Raise RunHaltedError unless the run may go on."""
+        run.check_live()
+
+    def record(self, run: Run, event: PromptGiven | ModelAsked | ModelAnswered) -> None:
+        """Record what the model was given or said.  A new word of the user withdraws open questions."""
+        if isinstance(event, PromptGiven) and event.source == "user" and run.state.open_tickets:
+            self._asking.withdraw_all(run, "the user said something new")
+        run.append(event)
+
+    # ---- calls -------------------------------------------------------------------------------------
+
+    def authorize(self, run: Run, call: ToolCall) -> Decision:
+        """Decide a call without running it; `execute` of the same call then uses this decision."""
+        return self._sync(self._authorize(run, call))
+
+    async def aauthorize(self, run: Run, call: ToolCall) -> Decision:
+        """Like `authorize`."""
+        return await run_async(self._authorize(run, call))
+
+    def execute(
+        self,
+        run: Run,
+        call: ToolCall,
+        body: Body,
+        *,
+        wait: bool = True,
+        lens: ResultLens | None = None,
+        passthrough: tuple[type[BaseException], ...] = (),
+    ) -> Any:
+        """Decide a call and, if it is allowed, run its body with the canonical arguments.
+
+        Args:
+            wait: Wait here for people; False: raise PendingError instead.
+            lens: Where the JSON value sits in the body's result.
+            passthrough: Exceptions with which the framework leaves a body without failing it.
+
+        Raises:
+            DeniedError: The policy or a person refused.
+            PendingError: People must answer first.
+            RunHaltedError: The run is over.
+            ToolFailedError: The body was past the tool's time bound.
+            EngineError: Ringfence could not do its work; nothing ran.
+        """
+        started = self._sync(self._admit(run, call, wait=wait, flight=SyncFlight))
+        if isinstance(started, Ended):
+            return dispatch.again(started, run, lens or PLAIN)
+
+        def work() -> Any:
+            set_current(run, started.held.key)
+            return body(started.arguments)
+
+        if isinstance(started.flight, SyncFlight):
+            landed = started.flight.fly(work, started.within_s)
+        else:
+            landed = run_inline(work)
+        return dispatch.land(started, landed, lens or PLAIN, passthrough)
+
+    async def aexecute(
+        self,
+        run: Run,
+        call: ToolCall,
+        body: Body,
+        *,
+        wait: bool = True,
+        lens: ResultLens | None = None,
+        passthrough: tuple[type[BaseException], ...] = (),
+    ) -> Any:
+        """Like `execute`; what `body` returns is awaited if it can be."""
+        started = await run_async(self._admit(run, call, wait=wait, flight=AsyncFlight))
+        if isinstance(started, Ended):
+            return dispatch.again(started, run, lens or PLAIN)
+
+        def work() -> Any:
+            set_current(run, started.held.key)
+            return body(started.arguments)
+
+        assert isinstance(started.flight, AsyncFlight)
+        landed = await started.flight.fly(work, started.within_s)
+        return dispatch.land(started, landed, lens or PLAIN, passthrough)
+
+    def bound(self, run: Run, work: Callable[[], T]) -> T:
+        """Run something that is no tool call, like a model call, under the run's deadline and kills."""
+        flight = SyncFlight()
+        return cast(T, self._bounded(run, flight, flight.fly(work, self._depart(run, flight))))
+
+    async def abound(self, run: Run, work: Callable[[], Awaitable[T]]) -> T:
+        """Like `bound`."""
+        flight = AsyncFlight()
+        return cast(T, self._bounded(run, flight, await flight.fly(work, self._depart(run, flight))))
+
+    # ---- people and operators ----------------------------------------------------------------------
+
+    def approve(
+        self,
+        ticket_id: str,
+        *,
+        by: str,
+        edited: Mapping[str, Json] | None = None,
+        because: str | None = None,
+    ) -> Ticket:
+        """Approve a question; with `edited` arguments the call is decided anew with those."""
+        return self._sync(self._answering.answer(ticket_id, "approve", by=by, edited=edited, because=because))
+
+    async def aapprove(
+        self,
+        ticket_id: str,
+        *,
+        by: str,
+        edited: Mapping[str, Json] | None = None,
+        because: str | None = None,
+    ) -> Ticket:
+        """Like `approve`."""
+        return await run_async(
+            self._answering.answer(ticket_id, "approve", by=by, edited=edited, because=because)
+        )
+
+    def deny(self, ticket_id: str, *, by: str, because: str | None = None) -> Ticket:
+        """Refuse a question: the call is denied for good."""
+        return self._sync(self._answering.answer(ticket_id, "reject", by=by, because=because))
+
+    async def adeny(self, ticket_id: str, *, by: str, because: str | None = None) -> Ticket:
+        """Like `deny`."""
+        return await run_async(self._answering.answer(ticket_id, "reject", by=by, because=because))
+
+    def withdraw(self, run: Run, call: str, *, because: str) -> None:
+        """Take back the open questions of a call (its key), as the one who waits for it may; it never runs."""
+        with run.lock:
+            waiting = [slot for slot, one in run.held.items() if one.key == call]
+            held = [run.held.pop(slot) for slot in waiting]
+            self._asking.withdraw(run, call, because)
+            for one in held:
+                release(run, one, "withdrawn")
+
+    def kill(
+        self, run_id: str | None = None, *, agent: str | None = None, by: str | None = None
+    ) -> KillOrder:
+        """Stop a run, an agent's runs, or (neither said) every run, in every process on this store."""
+        return self._sync(self._lifecycle.kills.order(run=run_id, agent=agent, by=by))
+
+    async def akill(
+        self, run_id: str | None = None, *, agent: str | None = None, by: str | None = None
+    ) -> KillOrder:
+        """Like `kill`."""
+        return await run_async(self._lifecycle.kills.order(run=run_id, agent=agent, by=by))
+
+    def close(self) -> None:
+        """End what is live, write what is queued, close the store; safe to call twice."""
+        self._sync(self._close())
+        self._loop.close()
+
+    async def aclose(self) -> None:
+        """Like `close`."""
+        await run_async(self._close())
+        self._loop.close()
+
+    # ---- steps -------------------------------------------------------------------------------------
+
+    def _sync(self, steps: Steps[T]) -> T:
+        return run_sync(steps, self._loop)
+
+    def _authorize(self, run: Run, call: ToolCall) -> Steps[Decision]:
+        found = given(run, call)
+        slot = (found.base, call.attempt)
+        held = run.held.get(slot)
+        if held is None:
+            self._refuse_ended(run)
+            yield from run.turnstile.turn()
+            try:
+                decided = yield from request(run, found)
+            finally:
+                run.turnstile.leave()
+            if isinstance(decided, Ended):
+                return decided.held.decision
+            held = decided
+            # A denial of a call that cannot be told from the next one like it is not kept for that one.
+            if held.decision.verdict >= Verdict.ASK or call.call_id or call.task:
+                run.held[slot] = held
+        return held.decision
+
+    def _admit(
+        self, run: Run, call: ToolCall, *, wait: bool, flight: Callable[[], Flight]
+    ) -> Steps[dispatch.Started | Ended]:
+        found = given(run, call)
+        slot = (found.base, call.attempt)
+        held = run.held.pop(slot, None)
+        if held is None:
+            self._refuse_ended(run)
+            yield from run.turnstile.turn()
+            try:
+                decided = yield from request(run, found)
+            finally:
+                run.turnstile.leave()
+            if isinstance(decided, Ended):
+                return decided
+            held = decided
+        if held.decision.verdict < Verdict.ASK:
+            raise replies.refusal(run, held)
+        try:
+            if held.decision.verdict is Verdict.ASK:
+                held = yield from self._asking.approval(run, held, wait=wait)
+            return (yield from dispatch.dispatch(run, held, self._flight(run, held, flight)))
+        except PendingError:
+            run.held[slot] = held
+            raise
+        except BaseException:  # whatever it is: nothing ran, so nothing stays taken
+            release(run, held, "not dispatched")
+            raise
+
+    def _flight(self, run: Run, held: Held, flight: Callable[[], Flight]) -> Flight | None:
+        """Return what the body flies in; a plain function that nothing bounds runs where it is called."""
+        unbound = held.decision.obligations.stop_ns is None and run.remaining_ns(0) is None
+        return None if unbound and flight is SyncFlight else flight()
+
+    def _refuse_ended(self, run: Run) -> None:
+        if run.ended or run.suspended:
+            run.check_live()
+
+    def _depart(self, run: Run, flight: Flight) -> float | None:
+        with run.lock:
+            run.check_live()
+            run.flights.add(flight)
+            left_ns = run.remaining_ns(run.now_ns())
+        return None if left_ns is None else left_ns / 1e9
+
+    def _bounded(self, run: Run, flight: Flight, landed: Landed) -> Any:
+        with run.lock:
+            run.flights.discard(flight)
+        if landed.how == "returned":
+            return landed.value
+        if landed.how == "timeout":
+            run.time_is_up()
+        if landed.how in ("timeout", "halted"):
+            raise run.over()
+        assert landed.error is not None
+        raise landed.error
+
+    def _close(self) -> Steps[None]:
+        try:
+            yield from self._lifecycle.end_all(self._asking)
+        finally:
+            yield from self.opening.close()
+            _GUARDS.discard(self)
+
+
+class RunBlock:
+    """`with guard.run(...) as run:`: begins a run, makes it the current one, and ends it."""
+
+    def __init__(self, guard: Guard, about: dict[str, Any]) -> None:
+        self._guard = guard
+        self._about = about
+        self._run: Run | None = None
+        self._inside: Any = None
+
+    def __enter__(self) -> Run:
+        return self._entered(self._guard.begin_run(**self._about))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._guard.end_run(*self._left(error))
+
+    async def __aenter__(self) -> Run:
+        return self._entered(await self._guard.abegin_run(**self._about))
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._guard.aend_run(*self._left(error))
+
+    def _entered(self, run: Run) -> Run:
+        self._run = run
+        self._inside = inside(run)
+        self._inside.__enter__()
+        return run
+
+    def _left(self, error: BaseException | None) -> tuple[Run, EndStatus, str | None]:
+        assert self._run is not None
+        self._inside.__exit__(None, None, None)
+        if error is None:
+            return self._run, "done", None
+        return self._run, "failed", type(error).__name__
+
+
+class BackendAnswers:
+    """What approval backends answer through; on the engine's loop."""
+
+    def __init__(self, answering: Answering) -> None:
+        self._answering = answering
+
+    async def resolve(
+        self,
+        ticket: str,
+        verdict: Literal["approve", "reject"],
+        *,
+        by: str,
+        because: str | None = None,
+        edited: Mapping[str, Json] | None = None,
+    ) -> None:
+        """See `hookspecs.Answers`."""
+        await run_async(self._answering.answer(ticket, verdict, by=by, because=because, edited=edited))
+
+
+_GUARDS: "weakref.WeakSet[Guard]" = weakref.WeakSet()
+
+
+@atexit.register
+def _close_guards() -> None:
+    """Write what is queued at the normal end of the interpreter."""
+    for guard in tuple(_GUARDS):
+        try:
+            guard.close()
+        except Exception as error:  # the process ends anyway; the log says what it has
+            import_module("logging").getLogger("ringfence").error("closing the guard failed: %s", error)

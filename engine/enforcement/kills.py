@@ -1,0 +1,69 @@
+"""Operators' orders to stop: at once in this process, and by looking for those of others."""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from ringfence.engine.enforcement.drive import Steps
+from ringfence.engine.enforcement.opening import Opening, store_error
+from ringfence.engine.enforcement.runs import Run
+from ringfence.engine.seams.ports import KillOrder
+
+LOOK_EVERY_S: Final = 0.25
+
+
+class Kills:
+    """Looks for orders while runs are live, and halts those that an order names."""
+
+    def __init__(self, opening: Opening, live: Callable[[], Iterable[Run]]) -> None:
+        self._opening = opening
+        self._live = live
+        self._lock = threading.Lock()
+        self._looking = False
+        self._after = 0
+
+    def order(self, *, run: str | None, agent: str | None, by: str | None) -> Steps[KillOrder]:
+        """Store the order, durably, and halt what it names here; other processes see it soon."""
+        yield from self._opening.opened()
+        at_ns = self._opening.clock.now_ns()
+        work = self._opening.ready.control.order_kill(run=run, agent=agent, by=by, at_ns=at_ns)
+        try:
+            order: KillOrder = yield self._opening.submit(work)
+        except Exception as error:  # what runs here is stopped all the same
+            self._obey(KillOrder(0, run, agent, by, at_ns))
+            raise store_error("could not keep the order to stop", error) from error
+        self._obey(order)
+        return order
+
+    def watch(self) -> None:
+        """Look for orders as long as runs are live."""
+        if not self._opening.ready.durable:
+            return  # nobody else can give an order
+        with self._lock:
+            look, self._looking = not self._looking, True
+        if look:
+            self._opening.loop.submit(self._look())
+
+    async def _look(self) -> None:
+        while True:
+            with self._lock:
+                if not any(True for _ in self._live()):
+                    self._looking = False
+                    return
+            # A store that does not answer is met by the next call, which it denies.
+            with contextlib.suppress(Exception):
+                work = self._opening.ready.control.kills(after=self._after)
+                for order in await asyncio.wait_for(work, self._opening.patience_s):
+                    self._after = max(self._after, order.id)
+                    self._obey(order)
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    def _obey(self, order: KillOrder) -> None:
+        for run in tuple(self._live()):
+            if run.state.started_ns > order.at_ns or run.ended:
+                continue  # an order stops what was running when it was given
+            if order.run not in (None, run.id) or order.agent not in (None, run.agent):
+                continue
+            run.halt("killed", by=order.by, detail="an operator gave the order")

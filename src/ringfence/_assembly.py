@@ -1,0 +1,108 @@
+"""The composition root: the one place that knows all parts, and puts a guard together."""
+
+import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from ringfence._records import Records
+from ringfence.dsl.load import Loaded, load, load_text
+from ringfence.dsl.plan import Plan
+from ringfence.engine.enforcement.guard import Guard
+from ringfence.engine.enforcement.opening import Opening
+from ringfence.engine.seams.dispatch import Extensions
+from ringfence.engine.seams.errors import PolicyError
+from ringfence.engine.seams.loop import EngineLoop
+from ringfence.engine.seams.ports import Clock
+from ringfence.engine.seams.settings import Settings
+
+_log = logging.getLogger("ringfence")
+
+
+class SystemClock:
+    """The wall clock, read once, and from then on the monotonic one: it never steps back."""
+
+    def __init__(self) -> None:
+        self._anchor_ns = time.time_ns() - time.monotonic_ns()
+
+    def now_ns(self) -> int:
+        """Return nanoseconds since the Unix epoch."""
+        return self._anchor_ns + time.monotonic_ns()
+
+    def monotonic_ns(self) -> int:
+        """Return the monotonic clock in nanoseconds."""
+        return time.monotonic_ns()
+
+
+def load_guard(
+    policy: str | Path | None = None,
+    *,
+    settings: str | Path | Settings | None = None,
+    store: str | None = None,
+    plugins: Sequence[object] = (),
+    clock: Clock | None = None,
+) -> Guard:
+    """Read policy and settings and make the guard; nothing is opened.  See `Guard.load`."""
+    chosen = settings if isinstance(settings, Settings) else Settings.load(settings)
+    path = policy if policy is not None else chosen.policy
+    if path is None:
+        raise PolicyError(
+            "no policy is named", help="name a `.fence` file, or write `policy = …` in `ringfence.toml`"
+        )
+    return assemble(load_plan(path), chosen, store=store, plugins=plugins, clock=clock)
+
+
+def load_plan(path: str | Path) -> Plan:
+    """Load a policy file; raise PolicyError with every mistake drawn."""
+    try:
+        loaded = load(path)
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is not UTF-8"
+        raise PolicyError(f"{path}: cannot be read: {why}", help="name a `.fence` file") from error
+    return _plan(loaded, str(path))
+
+
+def assemble(
+    plan: Plan,
+    settings: Settings,
+    *,
+    store: str | None = None,
+    plugins: Sequence[object] = (),
+    clock: Clock | None = None,
+) -> Guard:
+    """Make the guard of a plan."""
+    extensions = Extensions.assemble(
+        settings, builtins=builtins(), plugins=plugins, on_observer_failure=_observer_failed
+    )
+    opening = Opening(
+        loop=EngineLoop(),
+        clock=clock if clock is not None else SystemClock(),
+        settings=settings,
+        extensions=extensions,
+        store=lambda: extensions.open_store(store),
+    )
+    return Guard(plan, settings, opening, replan=_replan, runs=Records)
+
+
+def builtins() -> dict[str, object]:
+    """Return Ringfence's own plugins; they use the same door as everybody's."""
+    from ringfence.plugins import approvals_terminal, memory, sqlite
+
+    return {"memory": memory, "sqlite": sqlite, "terminal": approvals_terminal}
+
+
+def _plan(loaded: Loaded, name: str) -> Plan:
+    if loaded.plan is None:
+        from ringfence.dsl.diagnostic import draw  # only where there is something to draw
+
+        drawn = draw(loaded.diagnostics)
+        raise PolicyError(f"{name} has mistakes and loads nothing\n{drawn}", help="mend them all")
+    return loaded.plan
+
+
+def _replan(text: str, file: str) -> Plan:
+    return _plan(load_text(text, file), "the recorded policy")
+
+
+def _observer_failed(sink: str, lost: int, why: str) -> None:
+    _log.warning("the audit sink `%s` does not follow (%d events lost): %s", sink, lost, why)

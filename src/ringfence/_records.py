@@ -1,0 +1,71 @@
+"""The runs in a guard's log, as records that can be shown and replayed."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from ringfence.engine.enforcement.drive import Steps, run_async, run_sync
+from ringfence.engine.enforcement.guard import Guard
+from ringfence.engine.enforcement.opening import Opened, store_error
+from ringfence.engine.retrospect.record import RunRecord
+from ringfence.engine.seams.errors import EngineError, RingfenceError
+from ringfence.engine.seams.ports import Entry, RunRow
+
+T = TypeVar("T")
+Rows = list[RunRow]
+
+
+class Records:
+    """`guard.runs`: what the log says, everything recorded so far included."""
+
+    def __init__(self, guard: Guard) -> None:
+        self._opening = guard.opening
+
+    def latest(self, session: str | None = None) -> RunRecord:
+        """Return the newest run, of one session or of all; raise EngineError if there is none."""
+        return run_sync(self._latest(session), self._opening.loop)
+
+    async def alatest(self, session: str | None = None) -> RunRecord:
+        """Like `latest`."""
+        return await run_async(self._latest(session))
+
+    def get(self, run_id: str) -> RunRecord:
+        """Return one run; raise EngineError if there is none of this id."""
+        return run_sync(self._get(run_id), self._opening.loop)
+
+    async def aget(self, run_id: str) -> RunRecord:
+        """Like `get`."""
+        return await run_async(self._get(run_id))
+
+    def list(self, *, session: str | None = None, limit: int | None = None) -> Rows:
+        """Return rows of runs, newest first."""
+        return run_sync(self._rows(session, limit), self._opening.loop)
+
+    async def alist(self, *, session: str | None = None, limit: int | None = None) -> Rows:
+        """Like `list`."""
+        return await run_async(self._rows(session, limit))
+
+    def _latest(self, session: str | None) -> Steps[RunRecord]:
+        rows = yield from self._rows(session, 1)
+        if not rows:
+            raise EngineError("the log has no run", help="see `ringfence runs`")
+        return (yield from self._get(rows[0].run))
+
+    def _get(self, run_id: str) -> Steps[RunRecord]:
+        entries: list[Entry] = yield from self._ask(lambda opened: opened.log.read(run_id))
+        if not entries:
+            raise EngineError(f"there is no run `{run_id}`", help="see `ringfence runs`")
+        return RunRecord.read(entries)
+
+    def _rows(self, session: str | None, limit: int | None) -> Steps[Rows]:
+        return (yield from self._ask(lambda opened: opened.log.runs(session=session, limit=limit)))
+
+    def _ask(self, question: Callable[[Opened], Coroutine[Any, Any, T]]) -> Steps[T]:
+        opened = yield from self._opening.opened()
+        try:
+            yield opened.journal.flush()
+            answer: T = yield self._opening.submit(question(opened))
+        except RingfenceError:
+            raise
+        except Exception as error:  # said as what it is: the store's failure
+            raise store_error("could not be read", error) from error
+        return answer

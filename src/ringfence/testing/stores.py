@@ -1,0 +1,588 @@
+"""What every store must do: subclass the contracts of the parts that yours keeps.
+
+    class TestMyLog(EventLogContract):
+        def make(self, folder: Path) -> Store:
+            return MyStore(f"mine://{folder}")
+
+Each test gets a store of its own from `make`, opened and closed by the contract.
+"""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ringfence.dsl.canonical import canonical
+from ringfence.dsl.plan import Json
+from ringfence.engine.decision.calls import Charge, Refusal
+from ringfence.engine.journal.chain import SALT_BYTES, ZERO, chained, entry_fault, link_fault
+from ringfence.engine.seams.ports import (
+    Control,
+    Entry,
+    EventLog,
+    Ledger,
+    Reservation,
+    Store,
+    Ticket,
+    TicketStore,
+)
+
+NOW_NS = 1_795_000_000_000_000_000
+MINUTE_NS = 60_000_000_000
+
+
+def entry_after(last: Entry | None, kind: str = "CallStarted", *, run: str = "run-1", **body: Json) -> Entry:
+    """Return the event that follows `last` in its run, or the first of `run`, one second later."""
+    seq = last.seq + 1 if last else 1
+    return chained(
+        last.hash if last else ZERO,
+        run=last.run if last else run,
+        seq=seq,
+        kind=kind,
+        schema=1,
+        at_ns=NOW_NS + seq * 1_000_000_000,
+        mono_ns=seq,
+        salt=bytes([seq % 256]) * SALT_BYTES,
+        body=canonical(body),
+    )
+
+
+def entries(count: int, *, run: str = "run-1") -> list[Entry]:
+    """Return the first `count` events of a run."""
+    made: list[Entry] = []
+    for number in range(count):
+        made.append(entry_after(made[-1] if made else None, run=run, call=f"c{number}"))
+    return made
+
+
+def started(run: str = "run-1", session: str = "s1", **fields: Json) -> Entry:
+    """Return a first event that says whose run it is."""
+    body: dict[str, Json] = {
+        "session": session,
+        "agent": "support",
+        "principal": {"user": "alice", "workspace": "w1"},
+        "policy": "support_desk",
+        "parent": None,
+        **fields,
+    }
+    return entry_after(None, "RunStarted", run=run, **body)
+
+
+def ticket(ticket_id: str = "T-AAAA1111", **fields: object) -> Ticket:
+    """Return an open ticket, with `fields` in place of the usual ones."""
+    usual: dict[str, object] = {
+        "id": ticket_id,
+        "run": "run-1",
+        "call": "c1.0",
+        "tool": "send_email",
+        "arguments": {"to": ["ann@customer.example"], "size": 1.5, "note": None},
+        "digest": "sha256:00",
+        "policy_digest": "sha256:11",
+        "approver": "support_lead",
+        "group": None,
+        "quorum": 1,
+        "never": "alice",
+        "because": "more than three recipients",
+        "asked_ns": NOW_NS,
+        "expires_ns": NOW_NS + MINUTE_NS,
+    }
+    return Ticket(**{**usual, **fields})  # type: ignore[arg-type]  # the fields are the caller's
+
+
+class StoreContract(ABC):
+    """How a contract comes by its store."""
+
+    @abstractmethod
+    def make(self, folder: Path) -> Store:
+        """Return a new, unopened store; two made for one folder share it, if yours can be shared."""
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        """Return the folder of this test."""
+        return tmp_path
+
+    @asynccontextmanager
+    async def opened(self, folder: Path) -> AsyncIterator[Store]:
+        """Make a store, open it, and close it in the end."""
+        store = self.make(folder)
+        await store.open()
+        try:
+            yield store
+        finally:
+            await store.close()
+
+
+@pytest.mark.asyncio
+class EventLogContract(StoreContract):
+    """An audit log: appended to at the end, all or none, in one order, and nothing twice."""
+
+    @asynccontextmanager
+    async def log(self, folder: Path) -> AsyncIterator[EventLog]:
+        """Open a store and give its log."""
+        async with self.opened(folder) as store:
+            assert store.events is not None
+            yield store.events
+
+    async def test_what_was_appended_is_read_as_it_was(self, folder: Path) -> None:
+        """Every field of every entry comes back."""
+        async with self.log(folder) as log:
+            batch = [started()]
+            batch.append(entry_after(batch[0], "CallFinished", result="\u2028 é \x00"))
+            await log.append(batch)
+            assert await log.read("run-1") == batch
+            assert await log.read("run-1", after_seq=1) == batch[1:]
+            assert await log.read("unknown") == []
+
+    async def test_a_purged_body_is_kept_as_purged(self, folder: Path) -> None:
+        """None is not an empty body."""
+        async with self.log(folder) as log:
+            purged = replace(entry_after(None, call="c"), body=None, salt=b"")
+            await log.append([purged])
+            assert await log.read("run-1") == [purged]
+
+    async def test_appending_again_changes_nothing(self, folder: Path) -> None:
+        """An append may be repeated: also together with new entries, and twice in one batch."""
+        async with self.log(folder) as log:
+            batch = entries(5)
+            await log.append(batch[:3])
+            head = await log.head()
+            await log.append(batch[:3])
+            assert await log.head() == head
+            await log.append([*batch[1:], batch[4]])
+            assert await log.read("run-1") == batch
+            assert len(await log.links()) == 5
+            row = await log.run("run-1")
+            assert row is not None
+            assert (row.events, row.head) == (5, batch[4].hash)
+
+    async def test_another_event_under_a_known_id_raises_and_nothing_of_its_batch_stays(
+        self, folder: Path
+    ) -> None:
+        """All or none."""
+        async with self.log(folder) as log:
+            batch = entries(2)
+            await log.append(batch)
+            other = entry_after(None, call="other")
+            with pytest.raises(Exception, match="run-1:1"):
+                await log.append([*entries(1, run="run-2"), other])
+            with pytest.raises(Exception, match="run-3:1"):
+                await log.append([entry_after(None, run="run-3", a=1), entry_after(None, run="run-3", a=2)])
+            assert await log.read("run-1") == batch
+            assert await log.run("run-2") is None
+            assert await log.read("run-3") == []
+            assert len(await log.links()) == 2
+
+    async def test_the_links_chain_all_runs_in_the_order_of_appending(self, folder: Path) -> None:
+        """Every link names its event and follows the one before."""
+        async with self.log(folder) as log:
+            one, two = entries(3), entries(2, run="run-2")
+            for batch in ([one[0], two[0]], [one[1]], [two[1], one[2]]):
+                await log.append(batch)
+            links = await log.links()
+            assert [f"{link.run}:{link.seq}" for link in links] == [
+                "run-1:1",
+                "run-2:1",
+                "run-1:2",
+                "run-2:2",
+                "run-1:3",
+            ]
+            hashes = {entry.id: entry.hash for entry in [*one, *two]}
+            prev = ZERO
+            for position, link in enumerate(links, 1):
+                found = hashes[f"{link.run}:{link.seq}"]
+                assert link_fault(link, prev=prev, position=position, hash=found) is None
+                prev = link.hash
+            assert await log.head() == links[-1]
+            assert await log.links(after=1, limit=2) == links[1:3]
+
+    async def test_an_empty_log_has_no_head(self, folder: Path) -> None:
+        """None, not a link of zeros."""
+        async with self.log(folder) as log:
+            assert await log.head() is None
+            assert await log.links() == []
+            await log.append([])
+            assert await log.head() is None
+
+    async def test_appends_at_once_interleave_without_a_gap(self, folder: Path) -> None:
+        """Many callers, one order."""
+        async with self.log(folder) as log:
+            runs = [entries(4, run=f"run-{number}") for number in range(30)]
+
+            async def write(run: list[Entry]) -> None:
+                for entry in run:
+                    await log.append([entry])
+
+            await asyncio.gather(*(write(run) for run in runs))
+            assert [link.position for link in await log.links()] == list(range(1, 121))
+            for run in runs:
+                assert await log.read(run[0].run) == run
+
+    async def test_a_runs_row_follows_its_events(self, folder: Path) -> None:
+        """Names from RunStarted, status from the kinds, and a final status stays."""
+        async with self.log(folder) as log:
+            last = started(parent="run-0")
+            await log.append([last])
+            row = await log.run("run-1")
+            assert row is not None
+            assert (row.session, row.agent, row.user, row.workspace) == ("s1", "support", "alice", "w1")
+            assert (row.policy, row.parent, row.started_ns) == ("support_desk", "run-0", last.at_ns)
+            for kind, body, status in (
+                ("CallRequested", {}, "running"),
+                ("RunSuspended", {"tickets": []}, "suspended"),
+                ("ApprovalAnswered", {}, "suspended"),
+                ("RunResumed", {"process": "p"}, "running"),
+                ("RunHalted", {"reason": "x"}, "halted"),
+                ("RunEnded", {"status": "done", "error": None}, "halted"),
+            ):
+                last = entry_after(last, kind, **body)
+                await log.append([last])
+                row = await log.run("run-1")
+                assert row is not None
+                assert (row.status, row.events, row.head, row.last_ns) == (
+                    status,
+                    last.seq,
+                    last.hash,
+                    last.at_ns,
+                )
+
+    @pytest.mark.parametrize(("said", "status"), [("done", "done"), ("failed", "failed"), ("odd", "failed")])
+    async def test_the_end_of_a_run_says_its_status(self, folder: Path, said: str, status: str) -> None:
+        """A status that is none of ours is a failure."""
+        async with self.log(folder) as log:
+            first = started()
+            await log.append([first, entry_after(first, "RunEnded", status=said, error=None)])
+            row = await log.run("run-1")
+            assert row is not None
+            assert row.status == status
+
+    async def test_runs_are_listed_newest_first(self, folder: Path) -> None:
+        """By session, and no more than asked for."""
+        async with self.log(folder) as log:
+            for number in range(4):
+                await log.append([started(f"run-{number}", f"s{number % 2}")])
+            assert [row.run for row in await log.runs()] == ["run-3", "run-2", "run-1", "run-0"]
+            assert [row.run for row in await log.runs(session="s1")] == ["run-3", "run-1"]
+            assert [row.run for row in await log.runs(limit=2)] == ["run-3", "run-2"]
+            assert await log.runs(session="none") == []
+
+    async def test_the_chain_of_a_long_run_verifies(self, folder: Path) -> None:
+        """What is read is what was chained."""
+        async with self.log(folder) as log:
+            await log.append(entries(600))
+            prev = ZERO
+            for number, entry in enumerate(await log.read("run-1"), 1):
+                assert entry_fault(entry, prev=prev, seq=number) is None
+                prev = entry.hash
+
+
+def charge(
+    limit: int,
+    amount: int = 1,
+    *,
+    budget: str = "mail",
+    key: str = "alice",
+    period_ns: int | None = MINUTE_NS,
+) -> Charge:
+    """Return a charge of a budget per minute."""
+    return Charge(budget, key, amount, limit, period_ns)
+
+
+@pytest.mark.asyncio
+class LedgerContract(StoreContract):
+    """A ledger: exact sliding windows, all charges of a call or none, time that never steps back."""
+
+    @asynccontextmanager
+    async def ledger(self, folder: Path) -> AsyncIterator[Ledger]:
+        """Open a store and give its ledger."""
+        async with self.opened(folder) as store:
+            assert store.ledger is not None
+            yield store.ledger
+
+    async def _spend(self, ledger: Ledger, name: str, at_ns: int, *charges: Charge) -> tuple[Refusal, ...]:
+        refused = await ledger.reserve(Reservation(name, charges), now_ns=at_ns)
+        if not refused:
+            await ledger.dispatched(name, now_ns=at_ns)
+        return refused
+
+    async def test_a_window_slides_exactly_and_is_half_open(self, folder: Path) -> None:
+        """A charge at time t leaves at t + period, not a nanosecond before."""
+        async with self.ledger(folder) as ledger:
+            for number in range(3):
+                assert await self._spend(ledger, f"r/{number}", NOW_NS + number, charge(3)) == ()
+            almost = NOW_NS + MINUTE_NS - 1
+            assert await self._spend(ledger, "r/3", almost, charge(3)) == (Refusal("mail", "alice", 1),)
+            assert await self._spend(ledger, "r/3", NOW_NS + MINUTE_NS, charge(3)) == ()
+            assert await self._spend(ledger, "r/4", NOW_NS + MINUTE_NS, charge(3)) != ()
+
+    async def test_keys_and_budgets_do_not_touch_each_other(self, folder: Path) -> None:
+        """One window per budget and key."""
+        async with self.ledger(folder) as ledger:
+            for name, each in (
+                ("r/1", charge(1)),
+                ("r/2", charge(1, key="bob")),
+                ("r/3", charge(1, budget="web")),
+                ("r/4", charge(1, key="")),
+            ):
+                assert await self._spend(ledger, name, NOW_NS, each) == ()
+            assert await self._spend(ledger, "r/5", NOW_NS, charge(1)) != ()
+
+    async def test_all_charges_are_reserved_or_none(self, folder: Path) -> None:
+        """Every budget without room is named; the others stay as they were."""
+        async with self.ledger(folder) as ledger:
+            await self._spend(ledger, "r/1", NOW_NS, charge(1))
+            both = (charge(1), charge(1, budget="web"), charge(0, budget="zero"))
+            assert [r.budget for r in await self._spend(ledger, "r/2", NOW_NS, *both)] == ["mail", "zero"]
+            assert await self._spend(ledger, "r/3", NOW_NS, charge(1, budget="web")) == ()
+
+    async def test_reserving_again_is_the_same_reservation(self, folder: Path) -> None:
+        """Held or dispatched: it answers as before and charges nothing."""
+        async with self.ledger(folder) as ledger:
+            for _ in range(3):
+                assert await ledger.reserve(Reservation("r/1", (charge(2),)), now_ns=NOW_NS) == ()
+            await ledger.dispatched("r/1", now_ns=NOW_NS)
+            assert await ledger.reserve(Reservation("r/1", (charge(2),)), now_ns=NOW_NS) == ()
+            assert await self._spend(ledger, "r/2", NOW_NS, charge(2)) == ()
+            assert await self._spend(ledger, "r/3", NOW_NS, charge(2)) != ()
+
+    async def test_a_refused_reservation_holds_nothing(self, folder: Path) -> None:
+        """It is asked anew, and its dispatch or refund means nothing."""
+        async with self.ledger(folder) as ledger:
+            await self._spend(ledger, "r/1", NOW_NS, charge(1))
+            assert await ledger.reserve(Reservation("r/2", (charge(1),)), now_ns=NOW_NS) != ()
+            await ledger.dispatched("r/2", now_ns=NOW_NS)
+            await ledger.refund("r/2")
+            assert await self._spend(ledger, "r/2", NOW_NS + MINUTE_NS, charge(1)) == ()
+
+    async def test_a_held_reservation_counts_until_it_is_stamped_at_dispatch(self, folder: Path) -> None:
+        """However long it is held; its period begins at the dispatch."""
+        async with self.ledger(folder) as ledger:
+            await ledger.reserve(Reservation("r/1", (charge(1),)), now_ns=NOW_NS)
+            later = NOW_NS + 100 * MINUTE_NS
+            assert await self._spend(ledger, "r/2", later, charge(1)) == (Refusal("mail", "alice", None),)
+            await ledger.dispatched("r/1", now_ns=later)
+            await ledger.dispatched("r/1", now_ns=later + 5)
+            refused = await self._spend(ledger, "r/2", later + 10, charge(1))
+            assert refused == (Refusal("mail", "alice", MINUTE_NS - 10),)
+            assert await self._spend(ledger, "r/2", later + MINUTE_NS, charge(1)) == ()
+
+    async def test_a_refund_gives_back_once(self, folder: Path) -> None:
+        """Held or dispatched; again, or unknown: nothing happens."""
+        async with self.ledger(folder) as ledger:
+            for dispatch in (False, True):
+                await ledger.reserve(Reservation("r/1", (charge(2, 2),)), now_ns=NOW_NS)
+                if dispatch:
+                    await ledger.dispatched("r/1", now_ns=NOW_NS)
+                for _ in range(2):
+                    await ledger.refund("r/1")
+                await ledger.refund("r/unknown")
+            assert await self._spend(ledger, "r/2", NOW_NS, charge(2, 2)) == ()
+            assert await self._spend(ledger, "r/3", NOW_NS, charge(2)) != ()
+
+    async def test_a_refund_of_what_left_its_window_gives_nothing(self, folder: Path) -> None:
+        """No window goes below what it holds."""
+        async with self.ledger(folder) as ledger:
+            await self._spend(ledger, "r/1", NOW_NS, charge(1))
+            assert await self._spend(ledger, "r/2", NOW_NS + MINUTE_NS, charge(1)) == ()
+            await ledger.refund("r/1")
+            assert await self._spend(ledger, "r/3", NOW_NS + MINUTE_NS, charge(1)) != ()
+
+    async def test_a_clock_that_steps_back_opens_no_window(self, folder: Path) -> None:
+        """The largest time seen stays, for reservations and for dispatches."""
+        async with self.ledger(folder) as ledger:
+            await self._spend(ledger, "r/1", NOW_NS, charge(1))
+            early = NOW_NS - 10 * MINUTE_NS
+            refused = await self._spend(ledger, "r/2", early, charge(1))
+            assert refused == (Refusal("mail", "alice", MINUTE_NS),)
+            await ledger.reserve(Reservation("r/3", (charge(1, key="bob"),)), now_ns=early)
+            await ledger.dispatched("r/3", now_ns=early)
+            assert await self._spend(ledger, "r/4", NOW_NS + MINUTE_NS - 1, charge(1, key="bob")) != ()
+
+    async def test_amounts_count_and_one_that_never_fits_says_so(self, folder: Path) -> None:
+        """`free_ns` is None where no waiting helps; a negative amount is refused."""
+        async with self.ledger(folder) as ledger:
+            assert await self._spend(ledger, "r/1", NOW_NS, charge(10, 4)) == ()
+            assert await self._spend(ledger, "r/2", NOW_NS + 5, charge(10, 6)) == ()
+            refused = await self._spend(ledger, "r/3", NOW_NS + 5, charge(10, 5))
+            assert refused == (Refusal("mail", "alice", MINUTE_NS),)
+            assert await self._spend(ledger, "r/4", NOW_NS + 5, charge(10, 11)) == (
+                Refusal("mail", "alice", None),
+            )
+            assert await self._spend(ledger, "r/5", NOW_NS + 5, charge(10, -1)) != ()
+            assert await self._spend(ledger, "r/6", NOW_NS + 5, charge(10, 0)) == ()
+
+    async def test_two_charges_of_one_window_add_up(self, folder: Path) -> None:
+        """A call cannot pass a limit by naming its budget twice."""
+        async with self.ledger(folder) as ledger:
+            assert await self._spend(ledger, "r/1", NOW_NS, charge(3, 2), charge(3, 2)) != ()
+            assert await self._spend(ledger, "r/2", NOW_NS, charge(3, 2), charge(3, 1)) == ()
+
+    async def test_a_budget_without_a_period_never_frees(self, folder: Path) -> None:
+        """What is taken stays taken, unless it is given back."""
+        async with self.ledger(folder) as ledger:
+            forever = charge(1, period_ns=None)
+            assert await self._spend(ledger, "r/1", NOW_NS, forever) == ()
+            assert await self._spend(ledger, "r/2", NOW_NS * 2, forever) == (Refusal("mail", "alice", None),)
+            await ledger.refund("r/1")
+            assert await self._spend(ledger, "r/3", NOW_NS * 2, forever) == ()
+
+    async def test_what_a_killed_run_holds_is_kept_and_stamped(self, folder: Path) -> None:
+        """Its fate is unknown; other runs are left alone, also those with a similar name."""
+        async with self.ledger(folder) as ledger:
+            for name, key in (("r/1", "a"), ("r/2", "b"), ("r0/1", "c"), ("r-/1", "d"), ("R/1", "e")):
+                await ledger.reserve(Reservation(name, (charge(1, key=key),)), now_ns=NOW_NS)
+            await ledger.settle("r", now_ns=NOW_NS + 7)
+            free = {}
+            for key in "abcde":
+                (refusal,) = await self._spend(ledger, "x/1", NOW_NS + 7, charge(1, key=key))
+                free[key] = refusal.free_ns
+            assert free == {"a": MINUTE_NS, "b": MINUTE_NS, "c": None, "d": None, "e": None}
+
+    async def test_many_at_once_take_exactly_the_limit(self, folder: Path) -> None:
+        """Fifty ask for ten."""
+        async with self.ledger(folder) as ledger:
+            asked = [self._spend(ledger, f"r/{number}", NOW_NS + number, charge(10)) for number in range(50)]
+            assert [not refused for refused in await asyncio.gather(*asked)].count(True) == 10
+
+    async def test_what_left_every_window_is_forgotten_without_a_trace(self, folder: Path) -> None:
+        """After hundreds of calls the answers are those of an empty ledger."""
+        async with self.ledger(folder) as ledger:
+            for number in range(700):
+                at_ns = NOW_NS + number * MINUTE_NS
+                assert await self._spend(ledger, f"r/{number}", at_ns, charge(1, key=str(number % 7))) == ()
+            assert await self._spend(ledger, "r/0", NOW_NS + 700 * MINUTE_NS, charge(1, key="0")) == ()
+
+
+@pytest.mark.asyncio
+class TicketStoreContract(StoreContract):
+    """Tickets: kept as they are, changed only by who knows what they hold."""
+
+    @asynccontextmanager
+    async def tickets(self, folder: Path) -> AsyncIterator[TicketStore]:
+        """Open a store and give its tickets."""
+        async with self.opened(folder) as store:
+            assert store.tickets is not None
+            yield store.tickets
+
+    async def test_a_ticket_comes_back_as_it_was(self, folder: Path) -> None:
+        """Every field, answers and odd text included."""
+        async with self.tickets(folder) as tickets:
+            made = ticket(
+                answers=(("dana", "approve", None), ("eve", "reject", "no \u202e")),
+                arguments={"a": [1, {"b": None}], "c": 0.1, "d": "\x00\u2028é"},
+                never=None,
+                group="support-leads",
+            )
+            await tickets.open(made)
+            assert await tickets.get(made.id) == made
+            assert await tickets.get("T-NONE0000") is None
+
+    async def test_an_id_is_given_once(self, folder: Path) -> None:
+        """A second ticket under one id is refused, and the first stays."""
+        async with self.tickets(folder) as tickets:
+            await tickets.open(ticket())
+            with pytest.raises(Exception, match="T-AAAA1111"):
+                await tickets.open(ticket(tool="other"))
+            assert await tickets.get("T-AAAA1111") == ticket()
+
+    async def test_tickets_are_found_by_call_and_while_open_oldest_first(self, folder: Path) -> None:
+        """Of one time, the one stored first comes first."""
+        async with self.tickets(folder) as tickets:
+            made = [
+                ticket("T-1", asked_ns=NOW_NS + 5),
+                ticket("T-2", asked_ns=NOW_NS),
+                ticket("T-3", asked_ns=NOW_NS, call="c2.0"),
+                ticket("T-4", asked_ns=NOW_NS, run="run-2"),
+                ticket("T-5", asked_ns=NOW_NS, status="approved"),
+            ]
+            for each in made:
+                await tickets.open(each)
+            assert [t.id for t in await tickets.of_call("run-1", "c1.0")] == ["T-2", "T-5", "T-1"]
+            assert [t.id for t in await tickets.pending()] == ["T-2", "T-3", "T-4", "T-1"]
+            assert await tickets.of_call("run-1", "none") == []
+
+    async def test_a_swap_needs_exactly_the_ticket_that_is_stored(self, folder: Path) -> None:
+        """Compare and set: any other field, and nothing happens."""
+        async with self.tickets(folder) as tickets:
+            old = ticket()
+            new = replace(old, status="approved", answers=(("dana", "approve", None),))
+            await tickets.open(old)
+            for wrong in (replace(old, quorum=2), replace(old, arguments={}), ticket("T-OTHER000")):
+                assert not await tickets.swap(wrong, replace(new, id=wrong.id))
+            assert not await tickets.swap(old, replace(new, id="T-OTHER000"))
+            assert await tickets.get(old.id) == old
+            assert await tickets.swap(old, new)
+            assert not await tickets.swap(old, new)
+            assert await tickets.get(old.id) == new
+            assert await tickets.pending() == []
+            assert await tickets.swap(new, replace(new, status="used"))
+
+    async def test_of_many_swaps_at_once_one_succeeds(self, folder: Path) -> None:
+        """A ticket is used once."""
+        async with self.tickets(folder) as tickets:
+            old = ticket(status="approved")
+            await tickets.open(old)
+            asked = [tickets.swap(old, replace(old, status="used")) for _ in range(20)]
+            assert (await asyncio.gather(*asked)).count(True) == 1
+
+    async def test_changing_the_arguments_that_were_handed_in_changes_no_ticket(self, folder: Path) -> None:
+        """Nor do those that were handed out."""
+        async with self.tickets(folder) as tickets:
+            arguments: dict[str, Json] = {"to": ["ann@customer.example"]}
+            await tickets.open(ticket(arguments=arguments))
+            arguments["to"].append("eve@attacker.example")
+            read = await tickets.get("T-AAAA1111")
+            assert read is not None
+            assert read.arguments == {"to": ["ann@customer.example"]}
+            read.arguments["to"].append("eve@attacker.example")
+            assert await tickets.get("T-AAAA1111") == ticket(arguments={"to": ["ann@customer.example"]})
+
+
+@pytest.mark.asyncio
+class ControlContract(StoreContract):
+    """Leases and kill orders."""
+
+    @asynccontextmanager
+    async def control(self, folder: Path) -> AsyncIterator[Control]:
+        """Open a store and give its control."""
+        async with self.opened(folder) as store:
+            assert store.control is not None
+            yield store.control
+
+    async def test_a_session_has_one_holder(self, folder: Path) -> None:
+        """Who has it may take it again; who has it not cannot give it back."""
+        async with self.control(folder) as control:
+            assert await control.lease("s1", "one") is None
+            assert await control.lease("s1", "one") is None
+            assert await control.lease("s1", "two") == "one"
+            assert await control.lease("s2", "two") is None
+            await control.release("s1", "two")
+            assert await control.lease("s1", "two") == "one"
+            await control.release("s1", "one")
+            assert await control.lease("s1", "two") is None
+
+    async def test_of_many_at_once_one_takes_the_session(self, folder: Path) -> None:
+        """The others are told who."""
+        async with self.control(folder) as control:
+            answers = await asyncio.gather(*(control.lease("s1", f"h{number}") for number in range(10)))
+            assert answers.count(None) == 1
+            winner = f"h{answers.index(None)}"
+            assert {answer for answer in answers if answer is not None} == {winner}
+
+    async def test_orders_to_stop_rise_and_are_read_after_the_last_seen(self, folder: Path) -> None:
+        """All fields come back."""
+        async with self.control(folder) as control:
+            assert await control.kills() == []
+            made: Sequence[object] = [
+                await control.order_kill(run="run-1", agent=None, by="dana", at_ns=NOW_NS),
+                await control.order_kill(run=None, agent="support", by=None, at_ns=NOW_NS + 1),
+                await control.order_kill(run=None, agent=None, by=None, at_ns=NOW_NS + 2),
+            ]
+            found = await control.kills()
+            assert found == made
+            assert [order.id for order in found] == sorted({order.id for order in found})
+            assert await control.kills(after=found[0].id) == found[1:]
+            assert await control.kills(after=found[-1].id) == []

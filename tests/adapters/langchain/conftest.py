@@ -1,0 +1,35 @@
+"""Guards over a policy text, closed at the end of the test."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ringfence.engine.enforcement.guard import Guard
+from ringfence.engine.seams.settings import Settings
+
+LoadGuard = Callable[..., Guard]
+
+HEAD = """language 1
+policy desk
+capability work is read
+approver lead { group "leads"  never the requester  answer within 15 minutes otherwise deny }
+"""
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Iterator[LoadGuard]:
+    """Return a function that makes a guard of the clauses of a policy after `HEAD`."""
+    made: list[Guard] = []
+
+    def make(body: str, *, store: str = "memory:") -> Guard:
+        file = tmp_path / f"desk{len(made)}.fence"
+        file.write_text(HEAD + body, encoding="utf-8")
+        settings = Settings.of({"groups": {"leads": ["dana", "erin"]}}, folder=tmp_path)
+        guard = Guard.load(file, settings=settings, store=store)
+        made.append(guard)
+        return guard
+
+    yield make
+    for guard in made:
+        guard.close()
