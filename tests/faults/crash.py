@@ -123,7 +123,10 @@ class World:
 
     def watch_parts(self, store: Any) -> None:
         for part, names in (
-            (store.ledger, ["reserve", "dispatched", "refund", "reserve_now", "dispatched_now", "refund_now"]),
+            (
+                store.ledger,
+                ["reserve", "dispatched", "refund", "reserve_now", "dispatched_now", "refund_now"],
+            ),
             (store.tickets, ["open", "swap"]),
             (store.control, ["lease", "release", "order_kill"]),
         ):
@@ -160,7 +163,9 @@ def plain(world: World, *, inline: bool = False) -> None:
     guard = world.guard(inline=inline)
     with guard.run(principal=ALICE, agent="main", session="s", prompt="do it") as run:
         for number in range(11):
-            attempt(lambda n=number: guard.execute(run, call("mail", f"c{n}", to="a@b.example"), world.effect))
+            attempt(
+                lambda n=number: guard.execute(run, call("mail", f"c{n}", to="a@b.example"), world.effect)
+            )
         attempt(lambda: guard.execute(run, call("look", what="secret"), world.effect))
         attempt(lambda: guard.execute(run, call("look", what="x"), lambda _: 1 // 0))
         guard.record(run, PromptGiven("user", "more"))

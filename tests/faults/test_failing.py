@@ -247,8 +247,6 @@ def test_a_required_sink_that_fails_stops_every_call(fault: str) -> None:
 @pytest.mark.parametrize("fault", ["raises", "hangs"])
 def test_a_question_that_cannot_be_delivered_is_a_denial(fault: str) -> None:
     FailingBackend.fault = staticmethod(FAULTS[fault])
-    guard = make_guard(
-        plugins=[Plugin()], approvals={"default": "failing"}, limits={"backend_s": 0.05}
-    )
+    guard = make_guard(plugins=[Plugin()], approvals={"default": "failing"}, limits={"backend_s": 0.05})
     assert everything(guard) == ["mail", "look"]
     guard.close()
