@@ -103,7 +103,7 @@ def keeps_digests_only(run: Run, tool: str) -> bool:
 
 
 def keyed(run: Run, value: Json) -> Json:
-    """Return the keyed digest that stands for a value: equal values are seen to be equal, in this run only."""
+    """Return the keyed digest that stands for a value: equal values look equal, in this run only."""
     said = canonical(jsonable(value))
     return {"$keyed": "hmac-sha256:" + hmac.new(run.secret, said, "sha256").hexdigest()}
 
