@@ -56,6 +56,11 @@ class Machine:
         """The body on top of the stack, if we stand between two of its statements."""
         return self.values[-1] if self.values and isinstance(self.values[-1], Body) else None
 
+    @property
+    def end(self) -> int:
+        """Where in the text the top of the stack ends."""
+        return self._ends[-1] if self._ends else 0
+
     def feed(self, kind: str, lexeme: Lexeme) -> bool:
         """Take one lexeme as terminal `kind`; return False if it is not legal here."""
         table, states = self.table, self.states
@@ -79,7 +84,7 @@ class Machine:
             del self.states[-size:], self.values[-size:], self._starts[-size:], self._ends[-size:]
         else:
             children = []
-            start = end = self._ends[-1] if self._ends else 0
+            start = end = self.end
         value = rule.make(children, Span(start, end), self)
         target = self.table[self.states[-1]][rule.origin]
         assert isinstance(target, int)

@@ -22,7 +22,9 @@ _KINDS = {
     "HOUR_MINUTE": "a time such as 08:00",
     "DURATION": "a duration such as 5 minutes",
     "SIZE": "a size such as 64 KB",
-    "INT": "a whole number",
+    "INT": "a number",
+    "SIGNED": "a number",
+    "NUMBER": "a number",
 }
 _SHOWN = 4
 _HABITS = {"=": "==", "<>": "!=", "&": "and", "|": "or"}  # what other languages write
@@ -62,7 +64,9 @@ def explain(
         return "an operator such as `==` is missing here", help
     # what would go on this statement, not what would begin the next one
     inside = [symbol for symbol, depth in accepts.items() if depth > height and symbol != "$END"]
-    wanted = sorted(f"`{spellings[symbol]}`" if symbol in spellings else _KINDS[symbol] for symbol in inside)
+    wanted = sorted(
+        {f"`{spellings[symbol]}`" if symbol in spellings else _KINDS[symbol] for symbol in inside}
+    )
     if not wanted:
         return "the statement has ended before this", help
     shown = ", ".join(wanted[:_SHOWN]) + (", …" if len(wanted) > _SHOWN else "")

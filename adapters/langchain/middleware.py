@@ -267,7 +267,9 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
         if tool is not registered or tool.name != name:
             # SECURITY: another middleware exchanged the tool; what would run is not what is decided.
             self._refuse(run, request, call, "the tool is not the one that is bound under this name")
-        _, copy = self._copies.setdefault(id(tool), (tool, guarded(self.guard, tool)))
+        _, copy = self._copies.get(id(tool)) or self._copies.setdefault(
+            id(tool), (tool, guarded(self.guard, tool))
+        )
         found = gate_of(copy)
         assert found is not None, "a guarded copy has a gate"
         return copy, found

@@ -120,9 +120,11 @@ def _assess(
         if agent.denials is not None and state.denials >= agent.denials.at_most:
             denials = agent.denials
             result.denial_halts = Reason(denials.reason, "halt", denials.place)
-        if state.deadline_ns is not None and agent.stop is not None:
+        deadline_ns = state.deadline_ns
+        if deadline_ns is not None and now_ns >= deadline_ns and agent.stop is not None:
+            # A pause that is on moves the deadline further; nothing moves it nearer.
             remaining_ns = state.remaining_ns(now_ns)
-            if remaining_ns is not None and remaining_ns <= 0:
+            if remaining_ns is None or remaining_ns <= 0:
                 _halt(result, Reason(agent.stop.reason, "halt", agent.stop.place))
 
     # 2. Is the tool declared, and held?
@@ -179,7 +181,9 @@ def _halt(result: Assessment, reason: Reason) -> None:
 
 def _fit(result: Assessment, prepared: Prepared, tool: ToolPlan, call: ToolCall) -> bool:
     try:
-        result.arguments = canonical_arguments(tool, call.arguments, call.schema_names)
+        result.arguments = canonical_arguments(
+            prepared.takes, tool.required, call.arguments, call.schema_names
+        )
     except UnfitError as error:
         detail = str(error)
     except Exception as error:  # fails closed: what cannot be canonicalised does not fit

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from ringfence.dsl.canonical import canonical
 from ringfence.dsl.plan import Budget, Clause, Condition, Json, Reason, ToolPlan
+from ringfence.engine.decision.arguments import Takes
 from ringfence.engine.decision.calls import Charge, Refusal
 from ringfence.engine.decision.state import State, run_wide
 
@@ -40,7 +41,7 @@ class PreparedBudget(NamedTuple):
 class Prepared:
     """What `decide` needs of one tool in one run."""
 
-    __slots__ = ("allows", "asks", "bad", "budgets", "closed", "denies", "missing", "tool", "unheld", "wider")
+    __slots__ = ("allows", "asks", "bad", "budgets", "closed", "denies", "missing", "takes", "tool", "unheld")
 
     def __init__(self, tool: ToolPlan, state: State) -> None:
         self.tool = tool
@@ -48,7 +49,10 @@ class Prepared:
         self.asks = tuple(_clause(clause) for clause in tool.asks)
         self.allows = tuple(_clause(clause) for clause in tool.allows)
         self.budgets = tuple(_budget(budget, tool, state) for budget in tool.budgets)
-        self.wider = any(not budget.run_wide for budget in self.budgets)
+        taken = None if tool.parameters is None else tool.parameters.values()
+        self.takes: Takes | None = (
+            None if taken is None else {one.name: (one.canonical, one.optional) for one in taken}
+        )
         self.missing = tuple(
             Reason(f"{name}!key", "deny", place, None, f"the host did not say principal.{attribute}")
             for attribute, name, place in tool.principal_fields

@@ -4,6 +4,7 @@ import json
 import secrets
 import threading
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from typing import Any, Final, Literal
 
 from ringfence.dsl.plan import Plan
@@ -165,11 +166,11 @@ class Lifecycle:
                 help="one process decides for a session at a time: end or suspend its run there",
             )
 
-    def _let_go(self, session: str) -> None:
+    def _let_go(self, session: str) -> "Future[None] | None":
         with self._lock:
             if any(run.session == session for run in self._live.values()):
-                return
-        self._opening.loop.submit(self._opening.ready.control.release(session, self.holder))
+                return None
+        return self._opening.submit(self._opening.ready.control.release(session, self.holder))
 
     # ---- suspend and resume ------------------------------------------------------------------------
 
@@ -187,16 +188,20 @@ class Lifecycle:
                 if not run.state.calls[one.key].tickets:
                     release(run, one, "not dispatched")
             run.suspend(tuple(run.state.open_tickets))
-        try:
-            yield self._opening.ready.journal.flush()
-        finally:
-            self._put_away(run)
+        yield from self._put_away(run)
 
-    def _put_away(self, run: Run) -> None:
-        with self._lock:
-            self._live.pop(run.id, None)
-        self._opening.ready.journal.close_run(run.id)
-        self._let_go(run.session)
+    def _put_away(self, run: Run) -> Steps[None]:
+        """Make the run durable and give its session back."""
+        journal = self._opening.ready.journal
+        try:
+            yield journal.flush()
+        finally:
+            with self._lock:
+                self._live.pop(run.id, None)
+            journal.close_run(run.id)
+            released = self._let_go(run.session)
+        if released is not None:
+            yield released
 
     def resume(self, run_id: str, *, principal: Principal | None = None) -> Steps[Run]:
         """Go on with a run, from this process or another.
@@ -212,6 +217,7 @@ class Lifecycle:
         if live is not None:
             _same(live.principal, principal, run_id)
             return live
+        yield opened.journal.flush()
         row: RunRow = yield from self._row(run_id)
         yield from self._lease(row.session)
         try:
@@ -292,9 +298,7 @@ class Lifecycle:
             run.append(RunEnded("halted" if halted else status, said))
         if run.parent is not None and run in run.parent.children:
             run.parent.children.remove(run)
-        self._put_away(run)
-        return
-        yield  # makes these steps too
+        yield from self._put_away(run)
 
     def end_all(self, asking: Asking) -> Steps[None]:
         """End the runs that are still live when the guard is closed."""

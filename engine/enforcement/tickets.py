@@ -219,16 +219,18 @@ class Asking:
 
     def _again(self, run: Run, held: Held, approved: dict[str, Ticket]) -> Steps[Held]:
         """Decide once more, with the exact arguments and the answers; time has passed."""
+        editors = [ticket for ticket in held.tickets if ticket.edited is not None]
+        tickets = tuple({ticket.id: ticket for ticket in (*editors, *approved.values())}.values())
         approved_by = {
             ticket.approver: tuple(who for who, verdict, _ in ticket.answers if verdict == "approve")
-            for ticket in approved.values()
+            for ticket in tickets
         }
         yield from run.turnstile.turn()
         try:
             held = yield from judge(run, held.key, held.call, approved_by=approved_by, held=held)
         finally:
             run.turnstile.leave()
-        held.tickets = tuple(approved.values())
+        held.tickets = tickets
         return held
 
     def _edited(self, run: Run, held: Held, ticket: Ticket) -> Steps[Held]:

@@ -124,7 +124,8 @@ def test_a_condition_means_what_it_says_and_so_does_its_spelling(text: str, expe
     [
         'table == "users"', 'table != "x"', 'not (table == "x")', "table in tables", "table not in tables",
         "table matches word", 'table starts with "u"', "size(table) < 1 KB", "table in columns",
-        'lower(table) == "users"', "every u in urls(table) satisfies (host(u) in tables)", "table == principal.user",
+        'lower(table) == "users"', "every u in urls(table) satisfies (host(u) in tables)",
+        "table == principal.user",
     ],
 )  # fmt: skip
 def test_a_missing_argument_is_undecided(text: str) -> None:

@@ -1,4 +1,5 @@
-"""Every report of this part stands at exactly the wrong word, alone, and goes away when the word is mended."""
+"""Every report of this part stands at exactly the wrong word, alone, and goes away when that is mended."""
+# ruff: noqa: E501  one mistake a line, wrong and mended side by side
 
 import pytest
 
@@ -68,6 +69,10 @@ MISTAKES = [
     ("E110", query('allow when host(url) «==» "https://acme.example"'), query('allow when host(url) == "Acme.example"')),
     ("E110", query('allow when day «>=» "next week"'), query('allow when day >= "2026-11-23"')),
     ("E110", query('allow when lower(table) «==» "Users"'), query('allow when lower(table) == "users"')),
+    ("E110", query('allow always\n  deny when to «ends with» "@Evil.example"'), query('allow always\n  deny when to ends with "@evil.example"')),
+    ("E110", query('allow when url «starts with» "https://Docs.acme.example/X"'), query('allow when url starts with "https://docs.acme.example/X"')),
+    ("E110", query("allow when day «<» table"), query("allow when day < day")),
+    ("E110", query("allow when table «==» []"), query("allow when columns == []")),
     ("E110", query("allow when «host»(body) in hosts"), query("allow when host(url) in hosts")),
     ("E110", query("allow when «limit»"), query("allow when sure")),
     ("E110", query("allow when every c in «table» satisfies (c in tables)"), query("allow when every c in columns satisfies (c in tables)")),
@@ -132,8 +137,11 @@ MISTAKES = [
     ("W211", declared(AGENT + "tool «mail» { needs send takes a: text allow when a in tables }"), declared(AGENT + "tool mail { needs send takes a: text allow when a in tables rate 5 per hour }")),
 ]  # fmt: skip
 
-CLAIMED = """E101 E102 E104 E105 E106 E107 E110 E111 E112 E115 E117 E120 E130 E131 E133 E136 E190
-W201 W202 W203 W205 W207 W209 W210 W211""".split()
+CLAIMED = [
+    *("E101", "E102", "E104", "E105", "E106", "E107", "E110", "E111", "E112", "E115", "E117", "E120"),
+    *("E130", "E131", "E133", "E136", "E190"),
+    *("W201", "W202", "W203", "W205", "W207", "W209", "W210", "W211"),
+]
 
 
 @pytest.mark.parametrize(("code", "wrong", "right"), MISTAKES)

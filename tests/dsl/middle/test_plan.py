@@ -43,9 +43,9 @@ def test_the_articles_policy_loads_without_an_error() -> None:
     assert query.obligations.max_rows == 1000
     assert [clause.approver for clause in crm.asks] == ["owner"]
     assert crm.obligations.audit == "full"
-    assert loaded.plan.agents["main"].stop == Limit(
-        "main.stop", 300_000_000_000, loaded.plan.agents["main"].stop.place
-    )  # type: ignore[union-attr]
+    stop = loaded.plan.agents["main"].stop
+    assert stop is not None
+    assert stop == Limit("main.stop", 300_000_000_000, stop.place)
 
 
 TEXT = """
@@ -153,7 +153,8 @@ def test_a_budgets_id_outlives_a_change_of_its_limit() -> None:
 
     assert ids("rate 5 per hour") == ids("rate 9 per hour")
     different = ids(
-        "rate 5 per hour rate 5 per day rate 5 per run rate 5 per hour for each user rate 5 per hour for each k"
+        "rate 5 per hour rate 5 per day rate 5 per run "
+        "rate 5 per hour for each user rate 5 per hour for each k"
     )
     assert len(set(different)) == 5
     assert len(set(ids("rate 5 per hour rate 6 per hour otherwise halt"))) == 2
@@ -172,7 +173,8 @@ def test_without_an_agent_block_main_holds_everything_declared() -> None:
 
 def test_traits_of_all_needed_capabilities_unite() -> None:
     plan = plan_of(
-        "capability a is read\ncapability b is external, money\ntool t { needs a, b allow always rate 1 per day }"
+        "capability a is read\ncapability b is external, money\n"
+        "tool t { needs a, b allow always rate 1 per day }"
     )
     assert plan.tools["t"].traits == {"read", "external", "money"}
 
@@ -243,6 +245,9 @@ def test_a_plan_cannot_be_changed() -> None:
 def test_an_optional_attribute_of_the_principal_is_not_demanded() -> None:
     plan = plan_of(
         """principal has team: text optional, tier: text
-        tool t { allow when principal.team is missing or principal.team == "x" deny when principal.tier == "bad" }"""
+        tool t {
+          allow when principal.team is missing or principal.team == "x"
+          deny when principal.tier == "bad"
+        }"""
     )
     assert [field for field, _, _ in plan.tools["t"].principal_fields] == ["tier"]
