@@ -13,7 +13,6 @@ from inspect import signature
 from typing import Any, get_type_hints
 from weakref import WeakKeyDictionary
 
-from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config
 from langchain_core.tools import BaseTool, StructuredTool, Tool, ToolException
@@ -88,9 +87,7 @@ def guarded(guard: Guard, tool: BaseTool | Callable[..., Any]) -> BaseTool:
         if known.guard is guard:
             return bound
         raise ValueError(f"`{bound.name}` is guarded by another guard")
-    gate = Gate(
-        guard, bound.name, bound, _parameters(bound), bound.response_format == "content_and_artifact"
-    )
+    gate = Gate(guard, bound.name, bound, _parameters(bound), bound.response_format == "content_and_artifact")
     copy = bound.model_copy(update=_functions(bound, gate))
     object.__setattr__(copy, "__class__", _class_of(type(bound)))
     copy.__dict__[_GATE] = gate
@@ -287,7 +284,11 @@ def _class_of(kind: type[BaseTool]) -> type[BaseTool]:
 
 
 def _derive(kind: type[BaseTool]) -> type[BaseTool]:
-    members: dict[str, Any] = {"__module__": kind.__module__, "__doc__": kind.__doc__, "__qualname__": kind.__qualname__}
+    members: dict[str, Any] = {
+        "__module__": kind.__module__,
+        "__doc__": kind.__doc__,
+        "__qualname__": kind.__qualname__,
+    }
     if not issubclass(kind, StructuredTool | Tool):
         members["_run"] = _method(kind._run)
         if kind._arun is not BaseTool._arun:

@@ -179,7 +179,9 @@ class Lifecycle:
         with run.lock:
             if run.flights:
                 raise EngineError(
-                    f"calls of the run `{run.id}` are in flight", run=run.id, help="suspend it when they are done"
+                    f"calls of the run `{run.id}` are in flight",
+                    run=run.id,
+                    help="suspend it when they are done",
                 )
             if run.suspended or run.ended or run.state.status != "running":
                 return
@@ -236,7 +238,9 @@ class Lifecycle:
         except BaseException as error:  # fails closed: it does not go on here
             if run_id not in {one.id for one in self.live()}:
                 self._let_go(row.session)
-            if not isinstance(error, Exception) or isinstance(error, DeniedError | RunHaltedError | EngineError):
+            if not isinstance(error, Exception) or isinstance(
+                error, DeniedError | RunHaltedError | EngineError
+            ):
                 raise
             raise store_error("could not read the run", error, run=run_id) from error
         self.kills.watch()
@@ -257,7 +261,11 @@ class Lifecycle:
         first = stamped[0].event if stamped else None
         if not isinstance(first, RunStarted):
             raise EngineError(f"the record of the run `{run_id}` has no beginning", run=run_id)
-        plan = self._plan if first.policy_digest == self._plan.digest else self._replan(first.policy_text, first.policy_file)
+        plan = (
+            self._plan
+            if first.policy_digest == self._plan.digest
+            else self._replan(first.policy_text, first.policy_file)
+        )
         if plan.digest != first.policy_digest:
             raise EngineError(
                 f"the policy of the run `{run_id}` cannot be made again from its record",
@@ -283,7 +291,9 @@ class Lifecycle:
 
     # ---- end ---------------------------------------------------------------------------------------
 
-    def end(self, run: Run, asking: Asking, status: EndStatus = "done", error: str | None = None) -> Steps[None]:
+    def end(
+        self, run: Run, asking: Asking, status: EndStatus = "done", error: str | None = None
+    ) -> Steps[None]:
         """End the run: nothing of it stays in flight, open or reserved."""
         run.stop_flights()
         with run.lock:
@@ -294,7 +304,9 @@ class Lifecycle:
             for one in held:
                 release(run, one, "not dispatched")
             halted = run.state.halted is not None
-            said = None if error is None else error[:_TEXT_AT_MOST].encode("utf-8", "backslashreplace").decode()
+            said = (
+                None if error is None else error[:_TEXT_AT_MOST].encode("utf-8", "backslashreplace").decode()
+            )
             run.append(RunEnded("halted" if halted else status, said))
         if run.parent is not None and run in run.parent.children:
             run.parent.children.remove(run)

@@ -150,9 +150,7 @@ class Asking:
             raise
         except Exception as error:  # fails closed: a question that is not durable is not asked
             raise store_error("could not keep the question", error, run=run.id) from error
-        yield self._opening.loop.submit(
-            self._opening.extensions.ask(question_of(ticket, run), self._answers)
-        )
+        yield self._opening.loop.submit(self._opening.extensions.ask(question_of(ticket, run), self._answers))
 
     def _cap(self, run: Run, held: Held, approver: str) -> None:
         """Halt the run instead of asking once more than the policy says, where a question is passed on."""
@@ -190,7 +188,9 @@ class Asking:
         """Take back every open question of the run that nobody waits for in place, and what its call holds."""
         with run.lock:
             held = {one.key: one for one in run.held.values()}
-            run.held = {slot: one for slot, one in run.held.items() if one.decision.verdict is not Verdict.ASK}
+            run.held = {
+                slot: one for slot, one in run.held.items() if one.decision.verdict is not Verdict.ASK
+            }
             for key in {ticket.call for ticket in run.state.open_tickets.values()}:
                 if key in held or not run.waiting:
                     self.withdraw(run, key, because)
@@ -212,7 +212,9 @@ class Asking:
         for ticket in tickets:
             with run.lock:
                 for who, verdict, why in ticket.answers[run.answers_seen.get(ticket.id, 0) :]:
-                    edited = dict(ticket.edited) if ticket.edited is not None and verdict == "approve" else None
+                    edited = (
+                        dict(ticket.edited) if ticket.edited is not None and verdict == "approve" else None
+                    )
                     if edited is not None and keeps_digests_only(run, held.call.tool):
                         edited = keyed(run, edited)
                     run.append(ApprovalAnswered(held.key, ticket.id, verdict, who, edited, why))

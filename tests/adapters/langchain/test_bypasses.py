@@ -95,7 +95,9 @@ class Hide(AgentMiddleware):
 
 
 @both
-def test_a_hidden_tool_that_the_model_names_all_the_same_does_not_run(load: LoadGuard, invoke: Invoke) -> None:
+def test_a_hidden_tool_that_the_model_names_all_the_same_does_not_run(
+    load: LoadGuard, invoke: Invoke
+) -> None:
     done: list[str] = []
     tools = [add_of(done), danger_of(done)]
     script = (asks(call("danger")), says())

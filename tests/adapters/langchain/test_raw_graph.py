@@ -67,7 +67,9 @@ def test_the_tools_of_a_tool_node_are_guarded(load: LoadGuard, invoke: Invoke) -
 
 
 @both
-def test_a_sibling_that_already_ran_does_not_run_again_after_a_resume(load: LoadGuard, invoke: Invoke) -> None:
+def test_a_sibling_that_already_ran_does_not_run_again_after_a_resume(
+    load: LoadGuard, invoke: Invoke
+) -> None:
     from langgraph.types import Command, interrupt
 
     done: list[Any] = []

@@ -13,7 +13,9 @@ PROGRAM = "tests.adapters.langchain.restarted"
 
 def step(folder: Path, *words: str) -> dict[str, Any]:
     """Take one step in a new process and return what it printed."""
-    done = subprocess.run([sys.executable, "-m", PROGRAM, str(folder), *words], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", PROGRAM, str(folder), *words], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     result: dict[str, Any] = json.loads(done.stdout)
     return result

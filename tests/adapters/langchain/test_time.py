@@ -21,7 +21,9 @@ tool hang { needs work  allow always }"""
 
 
 @both
-def test_a_model_call_past_the_deadline_is_stopped_and_ends_the_agent(load: LoadGuard, invoke: Invoke) -> None:
+def test_a_model_call_past_the_deadline_is_stopped_and_ends_the_agent(
+    load: LoadGuard, invoke: Invoke
+) -> None:
     guard = load(SHORT)
     script = model(says(), hangs_at=0)
     middleware: list[Any] = [GuardMiddleware(guard)]

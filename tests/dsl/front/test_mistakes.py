@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lark import Lark
-from tests.dsl.front.underlined import assert_reports, reports_of
 
 from ringfence import grammar
 from ringfence.dsl.diagnostic import as_json, draw
 from ringfence.dsl.parse import parse
 from ringfence.dsl.source import Source
 from ringfence.dsl.syntax import Tool
+from tests.dsl.front.underlined import assert_reports, reports_of
 
 POLICIES = [path.read_text() for path in sorted((Path(__file__).parent.parent / "policies").glob("*.fence"))]
 

@@ -168,9 +168,7 @@ def test_a_quorum_needs_different_people(guard: Guard, run: Run) -> None:
 @pytest.mark.parametrize(
     ("by", "why"), [("mallory", "not in the group"), ("alice", "the requester"), ("olga", "not in the group")]
 )
-def test_the_wrong_person_changes_nothing_and_is_recorded(
-    guard: Guard, run: Run, by: str, why: str
-) -> None:
+def test_the_wrong_person_changes_nothing_and_is_recorded(guard: Guard, run: Run, by: str, why: str) -> None:
     (id,) = pending(guard, run)
     for answer in (guard.approve, guard.deny):
         with pytest.raises(DeniedError, match=why):
@@ -407,7 +405,9 @@ def test_a_run_started_under_another_policy_keeps_its_own(
     here = two()
     run = here.begin_run(principal=ALICE, agent="main")
     here.suspend(run)
-    other = make_guard(POLICY.replace('"secret"', '"x"'), store=f"sqlite:///{tmp_path}/ringfence.db", clock=clock)
+    other = make_guard(
+        POLICY.replace('"secret"', '"x"'), store=f"sqlite:///{tmp_path}/ringfence.db", clock=clock
+    )
     again = other.resume_run(run.id)
     assert other.execute(again, call("look", what="x"), echo) == {"what": "x"}
     with pytest.raises(DeniedError):

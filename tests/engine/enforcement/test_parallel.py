@@ -100,7 +100,9 @@ async def test_cancelling_some_of_the_waiting_loses_neither_turn_nor_budget(
     assert before >= 5 and len(sent) == 10
 
 
-async def test_a_cap_on_calls_is_never_passed_and_its_halt_stops_the_rest(make: Callable[[str], Guard]) -> None:
+async def test_a_cap_on_calls_is_never_passed_and_its_halt_stops_the_rest(
+    make: Callable[[str], Guard],
+) -> None:
     guard, sent = make(POLICY.replace("at most 100 calls", "at most 10 calls")), list[int]()
     run = await guard.abegin_run(principal=ALICE, agent="main")
 
