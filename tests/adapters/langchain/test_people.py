@@ -7,6 +7,10 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
+
+from ringfence import DeniedError, Guard, Principal, RingfenceError
+from ringfence.adapters.langchain import questions
+from ringfence.engine.decision import events as e
 from tests.adapters.langchain.agents import (
     ADD,
     ALICE,
@@ -26,10 +30,6 @@ from tests.adapters.langchain.agents import (
 )
 from tests.adapters.langchain.conftest import LoadGuard
 from tests.adapters.langchain.model import asks, call, model, says
-
-from ringfence import DeniedError, Guard, Principal, RingfenceError
-from ringfence.adapters.langchain import questions
-from ringfence.engine.decision import events as e
 
 BOB = asks(call("send", to="bob"))
 
