@@ -251,8 +251,9 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
         return SealedRequest(tool_call=call, tool=tool, state=request.state, runtime=request.runtime), gate  # type: ignore[arg-type]
 
     def _bound(self, run: Run, request: ToolCallRequest, call: dict[str, Any]) -> tuple[BaseTool, Gate]:
-        """Return the guarded tool for a call; refuse names without a tool and tools that are not the bound one."""
-        name, tool = call["name"], request.tool
+        """Return the guarded tool for a call; refuse a name without a tool, and another tool than the bound."""
+        name: str = call["name"]
+        tool: BaseTool | None = request.tool
         if tool is None:
             self._refuse(run, request, call, "no tool of this name is bound")
         gate = gate_of(tool)
@@ -263,7 +264,7 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
             registered = next((one for one in bound if one.name == name), None)
         else:  # before LangGraph told it: the first object seen under a name is the bound one
             registered = self._pinned.setdefault(name, tool)
-        if tool is not registered or tool.name != name:
+        if registered is None or registered is not tool or tool.name != name:
             # SECURITY: another middleware exchanged the tool; what would run is not what is decided.
             self._refuse(run, request, call, "the tool is not the one that is bound under this name")
         _, copy = self._copies.get(id(tool)) or self._copies.setdefault(

@@ -36,7 +36,7 @@ HIDDEN = "ringfence_runtime"
 """A parameter that only `ToolNode` fills: its value proves who injected the others."""
 _GATE = "ringfence_gate"
 
-_INJECTED: ContextVar[Mapping[str, Any]] = ContextVar("ringfence_injected", default={})
+_INJECTED: ContextVar[Mapping[str, Any] | None] = ContextVar("ringfence_injected", default=None)
 _TRUSTED: ContextVar[Gate | None] = ContextVar("ringfence_trusted", default=None)
 
 
@@ -55,7 +55,7 @@ def injected(**values: Any) -> Iterator[None]:
 
 @contextmanager
 def trusting(gate: Gate) -> Iterator[None]:
-    """Take what is injected into the next call of this gate as the framework's own (it came from ToolNode)."""
+    """Take what is injected into the next call of this gate for the framework's own: ToolNode did it."""
     token = _TRUSTED.set(gate)
     try:
         yield
@@ -238,7 +238,7 @@ def _admit(tool: Any, tool_input: Any, kwargs: Mapping[str, Any]) -> tuple[Any, 
             # schema knows, so the policy refuses the call.
             (given if trusted else clean).pop(name)
     if isinstance(clean, dict):
-        clean |= {n: v for n, v in _INJECTED.get().items() if n in parameters.injected}
+        clean |= {n: v for n, v in (_INJECTED.get() or {}).items() if n in parameters.injected}
     return clean, Incoming(gate, run, dict(given), kwargs.get("tool_call_id"), config)
 
 

@@ -15,7 +15,7 @@ from ringfence.engine.enforcement.opening import Opening, store_error
 from ringfence.engine.enforcement.requests import keeps_digests_only, keyed
 from ringfence.engine.enforcement.runs import Held, Run
 from ringfence.engine.enforcement.waits import Waits
-from ringfence.engine.seams.errors import EngineError, PendingError, RingfenceError
+from ringfence.engine.seams.errors import EngineError, PendingError
 from ringfence.engine.seams.hookspecs import Answers, Question
 from ringfence.engine.seams.ports import Ticket
 
@@ -142,12 +142,9 @@ class Asking:
                 expires_ns=None if asked.within_ns is None else now_ns + asked.within_ns,
             )
             run.append(ApprovalAsked(held.key, ticket.id, approver, ticket.expires_ns), at_ns=now_ns)
-            journal = self._opening.ready.journal
+        yield from self._opening.durable(run=run.id)
         try:
-            yield journal.flush()
             yield self._opening.submit(self._opening.ready.tickets.open(ticket))
-        except RingfenceError:
-            raise
         except Exception as error:  # fails closed: a question that is not durable is not asked
             raise store_error("could not keep the question", error, run=run.id) from error
         yield self._opening.loop.submit(self._opening.extensions.ask(question_of(ticket, run), self._answers))

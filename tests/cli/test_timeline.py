@@ -4,7 +4,7 @@ import pytest
 
 from ringfence.cli.drawing import duration, step_lines
 from ringfence.cli.grounds import ground_lines, policy_lines
-from ringfence.cli.timeline import CallStep, Step, timeline
+from ringfence.engine.retrospect.timeline import CallStep, Step, timeline
 from ringfence.engine.decision import events as e
 from tests.cli.conftest import POLICY, START_NS, decided, reason, requested, stamped, started
 

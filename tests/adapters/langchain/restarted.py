@@ -8,12 +8,12 @@ from typing import Any
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
+from tests.adapters.langchain.agents import ALICE, HELLO, THREAD, add_of, agent_of, replies, send_of
+from tests.adapters.langchain.model import asks, call, says
 
 from ringfence import Guard, Principal, RingfenceError
 from ringfence.adapters.langchain import begin_node, guard_tools, questions
 from ringfence.engine.seams.settings import Settings
-from tests.adapters.langchain.agents import ALICE, HELLO, THREAD, add_of, agent_of, replies, send_of
-from tests.adapters.langchain.model import asks, call, says
 
 POLICY = """language 1
 policy desk
@@ -78,8 +78,6 @@ def main(folder: Path, kind: str, step: str, who: str) -> None:
         out["runs"] = [row.status for row in guard.runs.list()]
         out["divergence"] = guard.runs.latest().replay().divergence is not None
     print(json.dumps(out))
-    if step == "die":
-        sys.stdout.flush()
     guard.close()
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+ROOT = Path(__file__).parents[3]
 PROGRAM = "tests.adapters.langchain.restarted"
 
 
