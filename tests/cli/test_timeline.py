@@ -4,8 +4,8 @@ import pytest
 
 from ringfence.cli.drawing import duration, step_lines
 from ringfence.cli.grounds import ground_lines, policy_lines
-from ringfence.engine.retrospect.timeline import CallStep, Step, timeline
 from ringfence.engine.decision import events as e
+from ringfence.engine.retrospect.timeline import CallStep, Step, timeline
 from tests.cli.conftest import POLICY, START_NS, decided, reason, requested, stamped, started
 
 
