@@ -90,8 +90,13 @@ def test_nothing_that_a_model_or_a_tool_wrote_can_move_the_cursor_or_forge_a_lin
 
 
 def test_a_result_of_a_megabyte_is_cut_and_says_so() -> None:
-    events: list[e.RunEvent] = [started(), requested("aa.0", "t", {}), decided("aa.0", "allow"), e.CallStarted("aa.0"),
-              e.CallFinished("aa.0", "x" * 1_000_000, None, 1)]  # fmt: skip
+    begun: list[e.RunEvent] = [
+        started(),
+        requested("aa.0", "t", {}),
+        decided("aa.0", "allow"),
+        e.CallStarted("aa.0"),
+    ]
+    events: list[e.RunEvent] = [*begun, e.CallFinished("aa.0", "x" * 1_000_000, None, 1)]
     lines = told(timeline(stamped(events)))
     assert max(map(len, lines)) < 300
     assert any("more characters]" in line for line in lines)
