@@ -137,6 +137,7 @@ _PASSING = (
     (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\dZ"), "MOMENT"),
     (re.compile(r"\b[0-9a-f]{16,64}(-[0-9a-f]+)?(\.\d+)?\b"), "HEX"),
     (re.compile(r"\+?\b\d+(\.\d+)? (us|ms|s|min)\b( \d+ s)?"), "TIME"),
+    (re.compile(r"\b\d+ events\b|\bhead \d+:"), "EVENTS"),
     (re.compile(r"(/[\w.-]+)+/(?=[\w.-]+)"), ""),
     (re.compile(r"\s+"), " "),
 )
