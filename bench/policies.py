@@ -20,19 +20,19 @@ _PREDICATES = (
 """Parameter and predicate; a tool has the first three to all six."""
 
 
-def policy_text(tools: int) -> str:
-    """Return a policy of that many tools, each with three to six predicates and a rate."""
+def policy_text(tools: int, *, rate: bool = True) -> str:
+    """Return a policy of that many tools, each with three to six predicates and, if wanted, a rate."""
     lines = ["language 1", "policy bench", 'set regions = ["eu", "us", "apac"]']
     for k in range(8):
         names = ", ".join(f'"name_{k}_{i}"' for i in range(20))
         lines += [f"pattern path_{k} = /\\/srv\\/data_{k}\\/[a-z0-9_]+/", f"set names_{k} = [{names}]"]
-    lines += ["capability work is read", "agent main { holds work }", ""]
+    lines += ["capability work is read", "agent main { holds work  stop after 10 hours }", ""]
     for number in range(tools):
-        lines += _tool(number)
+        lines += _tool(number, rate=rate)
     return "\n".join(lines)
 
 
-def _tool(number: int) -> list[str]:
+def _tool(number: int, *, rate: bool) -> list[str]:
     used = _used(number)
     takes = ", ".join(parameter for parameter, _ in used)
     fill = {"n": 100 + number % 900, "k": number % 8}
@@ -44,7 +44,7 @@ def _tool(number: int) -> list[str]:
         f"  allow when {first}",
         *(f"  require check_{i}: {predicate}" for i, predicate in enumerate(rest)),
         '  deny when mode == "closed"',
-        "  rate 1000000 per hour for each workspace",
+        *(["  rate 1000000 per hour for each workspace"] if rate else []),
         "}",
         "",
     ]

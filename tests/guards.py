@@ -31,7 +31,7 @@ agent reader { holds read_data stop after 5 minutes }
 tool look { needs read_data takes what: text allow when what != "secret" rate 1000 per run }
 tool rows { needs read_data takes table: text allow always result at most 3 rows rate 1000 per run }
 tool mail { needs send takes to: email allow always rate 10 per hour }
-tool pay { needs send takes amount: integer allow when amount <= 100 ask lead audit full }
+tool pay { needs send takes amount: integer allow when amount <= 100 ask lead rate 50 per hour audit full }
 tool both { needs send takes amount: integer allow always ask lead ask owner audit full }
 tool two { needs send takes amount: integer allow always ask pair audit full }
 tool passed { needs send takes amount: integer allow always ask patient audit full }

@@ -5,13 +5,12 @@ guard and put the graph away while people are asked.
 """
 
 import sys
-import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from inspect import Parameter, signature
-from typing import Any, Iterator, NoReturn
+from typing import Any, NoReturn
 
 from langchain_core.runnables.config import ensure_config
 from langchain_core.tools import BaseTool
@@ -98,7 +97,9 @@ class Gate:
         wait = self._waits(arrival)
         while True:
             try:
-                return self.guard.execute(arrival.run, arrival.call, body, wait=wait, lens=lens, passthrough=BUBBLES)
+                return self.guard.execute(
+                    arrival.run, arrival.call, body, wait=wait, lens=lens, passthrough=BUBBLES
+                )
             except PendingError as pending:
                 self._suspend(arrival, pending)
 
@@ -112,7 +113,9 @@ class Gate:
         wait = self._waits(arrival)
         while True:
             try:
-                return await self.guard.aexecute(arrival.run, arrival.call, body, wait=wait, lens=lens, passthrough=BUBBLES)
+                return await self.guard.aexecute(
+                    arrival.run, arrival.call, body, wait=wait, lens=lens, passthrough=BUBBLES
+                )
             except PendingError as pending:
                 self._suspend(arrival, pending)
 

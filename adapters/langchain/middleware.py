@@ -6,7 +6,7 @@ the tool (`gate`), which every call reaches through a guarded copy that this mid
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal, NoReturn, NotRequired
 
 from langchain.agents.middleware.types import (
     AgentMiddleware,
@@ -23,7 +23,6 @@ from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.runtime import Runtime
 from langgraph.types import Command
-from typing_extensions import NotRequired
 
 from ringfence.adapters.langchain.gate import Gate, refuse, task_of
 from ringfence.adapters.langchain.offered import Offered
@@ -187,7 +186,9 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
             return ModelResponse(result=[self._halted(error)])
 
     async def awrap_model_call(
-        self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
+        self,
+        request: ModelRequest[Any],
+        handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
     ) -> ModelResponse[Any]:
         """See `wrap_model_call`."""
         try:
@@ -245,15 +246,14 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
         except (DeniedError, RunHaltedError) as error:
             return self._refused(error, call)
 
-    def _seal(
-        self, run: Run, request: ToolCallRequest, call: dict[str, Any]
-    ) -> tuple[SealedRequest, Gate]:
+    def _seal(self, run: Run, request: ToolCallRequest, call: dict[str, Any]) -> tuple[SealedRequest, Gate]:
         tool, gate = self._bound(run, request, call)
         return SealedRequest(tool_call=call, tool=tool, state=request.state, runtime=request.runtime), gate  # type: ignore[arg-type]
 
     def _bound(self, run: Run, request: ToolCallRequest, call: dict[str, Any]) -> tuple[BaseTool, Gate]:
-        """Return the guarded tool for a call; refuse names without a tool and tools that are not the bound one."""
-        name, tool = call["name"], request.tool
+        """Return the guarded tool for a call; refuse a name without a tool, and another tool than the bound."""
+        name: str = call["name"]
+        tool: BaseTool | None = request.tool
         if tool is None:
             self._refuse(run, request, call, "no tool of this name is bound")
         gate = gate_of(tool)
@@ -264,16 +264,20 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
             registered = next((one for one in bound if one.name == name), None)
         else:  # before LangGraph told it: the first object seen under a name is the bound one
             registered = self._pinned.setdefault(name, tool)
-        if tool is not registered or tool.name != name:
+        if registered is None or registered is not tool or tool.name != name:
             # SECURITY: another middleware exchanged the tool; what would run is not what is decided.
             self._refuse(run, request, call, "the tool is not the one that is bound under this name")
-        _, copy = self._copies.setdefault(id(tool), (tool, guarded(self.guard, tool)))
+        _, copy = self._copies.get(id(tool)) or self._copies.setdefault(
+            id(tool), (tool, guarded(self.guard, tool))
+        )
         found = gate_of(copy)
         assert found is not None, "a guarded copy has a gate"
         return copy, found
 
     def _refuse(self, run: Run, request: ToolCallRequest, call: dict[str, Any], why: str) -> NoReturn:
-        refuse(self.guard, run, call["name"], call["args"], why, request.tool_call["id"], request.runtime.config)
+        refuse(
+            self.guard, run, call["name"], call["args"], why, request.tool_call["id"], request.runtime.config
+        )
 
     def _refused(self, error: DeniedError | RunHaltedError, call: Mapping[str, Any]) -> ToolMessage:
         """Return the model's answer to a refusal of the engine's; raise what the host must hear."""

@@ -103,8 +103,9 @@ class Parameters:
 def _fields(schema: object) -> Iterable[str]:
     if isinstance(schema, dict):
         return tuple(schema.get("properties", {}))
-    fields = getattr(schema, "model_fields", None) or getattr(schema, "__fields__", {})
-    return tuple(fields)
+    if isinstance(schema, type) and issubclass(schema, BaseModel):
+        return tuple(schema.model_fields)
+    return tuple(getattr(schema, "__fields__", {}))  # a schema of pydantic v1
 
 
 def _aliases(model: type[BaseModel] | None) -> dict[str, tuple[str, ...]]:

@@ -13,7 +13,6 @@ from inspect import signature
 from typing import Any, get_type_hints
 from weakref import WeakKeyDictionary
 
-from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config
 from langchain_core.tools import BaseTool, StructuredTool, Tool, ToolException
@@ -37,7 +36,7 @@ HIDDEN = "ringfence_runtime"
 """A parameter that only `ToolNode` fills: its value proves who injected the others."""
 _GATE = "ringfence_gate"
 
-_INJECTED: ContextVar[Mapping[str, Any]] = ContextVar("ringfence_injected", default={})
+_INJECTED: ContextVar[Mapping[str, Any] | None] = ContextVar("ringfence_injected", default=None)
 _TRUSTED: ContextVar[Gate | None] = ContextVar("ringfence_trusted", default=None)
 
 
@@ -56,7 +55,7 @@ def injected(**values: Any) -> Iterator[None]:
 
 @contextmanager
 def trusting(gate: Gate) -> Iterator[None]:
-    """Take what is injected into the next call of this gate as the framework's own (it came from ToolNode)."""
+    """Take what is injected into the next call of this gate for the framework's own: ToolNode did it."""
     token = _TRUSTED.set(gate)
     try:
         yield
@@ -88,9 +87,7 @@ def guarded(guard: Guard, tool: BaseTool | Callable[..., Any]) -> BaseTool:
         if known.guard is guard:
             return bound
         raise ValueError(f"`{bound.name}` is guarded by another guard")
-    gate = Gate(
-        guard, bound.name, bound, _parameters(bound), bound.response_format == "content_and_artifact"
-    )
+    gate = Gate(guard, bound.name, bound, _parameters(bound), bound.response_format == "content_and_artifact")
     copy = bound.model_copy(update=_functions(bound, gate))
     object.__setattr__(copy, "__class__", _class_of(type(bound)))
     copy.__dict__[_GATE] = gate
@@ -241,7 +238,7 @@ def _admit(tool: Any, tool_input: Any, kwargs: Mapping[str, Any]) -> tuple[Any, 
             # schema knows, so the policy refuses the call.
             (given if trusted else clean).pop(name)
     if isinstance(clean, dict):
-        clean |= {n: v for n, v in _INJECTED.get().items() if n in parameters.injected}
+        clean |= {n: v for n, v in (_INJECTED.get() or {}).items() if n in parameters.injected}
     return clean, Incoming(gate, run, dict(given), kwargs.get("tool_call_id"), config)
 
 
@@ -287,7 +284,11 @@ def _class_of(kind: type[BaseTool]) -> type[BaseTool]:
 
 
 def _derive(kind: type[BaseTool]) -> type[BaseTool]:
-    members: dict[str, Any] = {"__module__": kind.__module__, "__doc__": kind.__doc__, "__qualname__": kind.__qualname__}
+    members: dict[str, Any] = {
+        "__module__": kind.__module__,
+        "__doc__": kind.__doc__,
+        "__qualname__": kind.__qualname__,
+    }
     if not issubclass(kind, StructuredTool | Tool):
         members["_run"] = _method(kind._run)
         if kind._arun is not BaseTool._arun:

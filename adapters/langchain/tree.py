@@ -59,8 +59,9 @@ class Tree:
             gone = self._invocations.pop(id, None)
             bindings = self._bound.pop(id, [])
             was = interrupted or (gone is not None and gone.interrupted)
-            if was and gone is not None and gone.parent in self._invocations:
-                self._invocations[gone.parent].interrupted = True
+            around = self._invocations.get(gone.parent) if gone is not None and gone.parent else None
+            if was and around is not None:
+                around.interrupted = True
         for binding in bindings:
             binding.ended(binding.run, error, was)
 

@@ -3,7 +3,6 @@
 import dataclasses
 import enum
 from collections.abc import Mapping
-from typing import Any
 
 from langchain_core.messages import BaseMessage, message_to_dict
 from pydantic import BaseModel
@@ -34,7 +33,9 @@ def json_of(value: object, _depth: int = 0) -> Json:
         fields = {name: getattr(value, name) for name in type(value).model_fields}
         return json_of({**fields, **(value.model_extra or {})}, deeper)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: json_of(getattr(value, field.name), deeper) for field in dataclasses.fields(value)}
+        return {
+            field.name: json_of(getattr(value, field.name), deeper) for field in dataclasses.fields(value)
+        }
     if isinstance(value, Mapping):
         named = {str(name): json_of(inner, deeper) for name, inner in value.items()}
         # Two keys that become one would hide a value from the policy.
@@ -55,7 +56,10 @@ def opaque(value: object) -> dict[str, Json]:
         shown = repr(value)
     except Exception:  # a broken repr must not keep a call from being recorded
         shown = "?"
-    return {"$type": f"{type(value).__module__}.{type(value).__qualname__}", "$repr": shown[:_REPR_CHARACTERS]}
+    return {
+        "$type": f"{type(value).__module__}.{type(value).__qualname__}",
+        "$repr": shown[:_REPR_CHARACTERS],
+    }
 
 
 def same(left: Json, right: Json) -> bool:

@@ -412,14 +412,14 @@ def _answered(state: State, event: ApprovalAnswered, _now_ns: int) -> None:
     if event.verdict == "approve":
         if event.by is not None and event.by not in ticket.approved_by:
             ticket.approved_by += (event.by,)
-        approver = state.plan.approvers.get(ticket.approver)
-        if approver is None or len(ticket.approved_by) < approver.quorum:
-            return  # it stays open: more people are needed
         if isinstance(event.edited, Mapping):
             old = known.request
             known.request = ToolCall(
                 old.tool, event.edited, old.call_id, old.task, old.attempt, old.schema_names
             )
+        approver = state.plan.approvers.get(ticket.approver)
+        if approver is None or len(ticket.approved_by) < approver.quorum:
+            return  # it stays open: more people are needed
     ticket.answer = event.verdict
     state.open_tickets.pop(ticket.id, None)
 

@@ -88,9 +88,7 @@ class Guard:
         """
         # The composition root stands above the engine: named at run time, so that no import points upwards.
         load_guard = import_module("ringfence._assembly").load_guard
-        return cast(
-            Guard, load_guard(policy, settings=settings, store=store, plugins=plugins, clock=clock)
-        )
+        return cast(Guard, load_guard(policy, settings=settings, store=store, plugins=plugins, clock=clock))
 
     # ---- runs --------------------------------------------------------------------------------------
 
@@ -242,9 +240,7 @@ class Guard:
         because: str | None = None,
     ) -> Ticket:
         """Approve a question; with `edited` arguments the call is decided anew with those."""
-        return self._sync(
-            self._answering.answer(ticket_id, "approve", by=by, edited=edited, because=because)
-        )
+        return self._sync(self._answering.answer(ticket_id, "approve", by=by, edited=edited, because=because))
 
     async def aapprove(
         self,
@@ -276,7 +272,9 @@ class Guard:
             for one in held:
                 release(run, one, "withdrawn")
 
-    def kill(self, run_id: str | None = None, *, agent: str | None = None, by: str | None = None) -> KillOrder:
+    def kill(
+        self, run_id: str | None = None, *, agent: str | None = None, by: str | None = None
+    ) -> KillOrder:
         """Stop a run, an agent's runs, or (neither said) every run, in every process on this store."""
         return self._sync(self._lifecycle.kills.order(run=run_id, agent=agent, by=by))
 
@@ -440,9 +438,7 @@ class BackendAnswers:
         edited: Mapping[str, Json] | None = None,
     ) -> None:
         """See `hookspecs.Answers`."""
-        await run_async(
-            self._answering.answer(ticket, verdict, by=by, because=because, edited=edited)
-        )
+        await run_async(self._answering.answer(ticket, verdict, by=by, because=because, edited=edited))
 
 
 _GUARDS: "weakref.WeakSet[Guard]" = weakref.WeakSet()
@@ -456,4 +452,3 @@ def _close_guards() -> None:
             guard.close()
         except Exception as error:  # the process ends anyway; the log says what it has
             import_module("logging").getLogger("ringfence").error("closing the guard failed: %s", error)
-

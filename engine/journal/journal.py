@@ -12,7 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from ringfence.dsl.canonical import canonical
 from ringfence.engine.decision.events import SCHEMA, RunEvent, Stamped, body_of
@@ -47,8 +47,7 @@ class _Run:
     latest_ns: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Queued:
+class _Queued(NamedTuple):
     run: str
     place: _Run
     stamped: Stamped
@@ -126,11 +125,14 @@ class Journal:
             EngineError: Broken, closed, the run is not open, a required sink fails, or no room in time.
         """
         body = _encoded(event)
-        with self._room:
-            self._same_process()
-            self._refuse(run, event.kind)
-            if not self._has_room(len(body)):
-                self._wait_for_room(run, event.kind, len(body))
+        size = len(body)
+        with self._lock:
+            if self._pid != os.getpid():
+                self._same_process()
+            if self._closed or self._broken is not None or self._sink_failure is not None:
+                self._refuse(run, event.kind)
+            if not self._has_room(size):
+                self._wait_for_room(run, event.kind, size)
             place = self._runs.get(run)
             if place is None:
                 raise EngineError(f"the run `{run}` is not being recorded", run=run)
@@ -143,8 +145,9 @@ class Journal:
             stamped = Stamped(place.seq, at_ns, event)
             self._queue.append(_Queued(run, place, stamped, mono_ns, body))
             self._recorded += 1
-            self._bytes += len(body)
-            self._wake()
+            self._bytes += size
+            if not self._writing:
+                self._wake()
             return stamped
 
     def flush(self) -> "concurrent.futures.Future[None]":

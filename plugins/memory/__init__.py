@@ -18,15 +18,3 @@ def ringfence_store_schemes() -> Sequence[str]:
 def ringfence_open_store(url: str) -> Store | None:
     """Return a new, unopened store for `memory:`, None for any other URL."""
     return MemoryStore() if url == URL else None
-
-
-@hookimpl
-def ringfence_store_schemes() -> Sequence[str]:
-    """Say which URLs are taken."""
-    return ["memory"]
-
-
-@hookimpl
-def ringfence_open_store(url: str) -> Store | None:
-    """Open `memory:`."""
-    return open_store(url)

@@ -18,15 +18,3 @@ def ringfence_store_schemes() -> Sequence[str]:
 def ringfence_open_store(url: str) -> Store | None:
     """Return a new, unopened store for `sqlite:///…`, None for any other URL."""
     return SqliteStore(url) if url.startswith(PREFIX) else None
-
-
-@hookimpl
-def ringfence_store_schemes() -> Sequence[str]:
-    """Say which URLs are taken."""
-    return ["sqlite"]
-
-
-@hookimpl
-def ringfence_open_store(url: str) -> Store | None:
-    """Open `sqlite:///FILE`."""
-    return open_store(url)

@@ -34,6 +34,29 @@ class Connection(aiosqlite.Connection):
         thread: Any = getattr(self, "_thread", self)
         thread.daemon = True
 
+    @classmethod
+    async def opened(cls, connector: Callable[[], sqlite3.Connection]) -> "Connection":
+        """Return an open connection, or raise what `connector` raised, with no thread left behind.
+
+        (aiosqlite does not wait for its thread when connecting fails, and the thread then outlives the
+        event loop that it answers to; so it is given a connection to nothing, and closed in order.)
+        """
+        errors: list[Exception] = []
+
+        def connect() -> sqlite3.Connection:
+            try:
+                return connector()
+            except Exception as error:  # raised below, once the thread has ended
+                errors.append(error)
+                return sqlite3.connect(":memory:", check_same_thread=False)
+
+        connection = cls(connect)
+        await connection
+        if errors:
+            await connection.close()
+            raise errors[0]
+        return connection
+
     async def call(self, work: Work[T]) -> T:
         """Run `work` on the connection's thread."""
         return await self._execute(_on, self, work)  # type: ignore[no-any-return, no-untyped-call]

@@ -3,17 +3,17 @@
 from collections.abc import Iterator
 
 import pytest
-from tests.cli.conftest import entries, stamped
 
 from ringfence.cli.desk import Desk
 from ringfence.cli.exits import CommandError
 from ringfence.cli.find import find_call, find_run
 from ringfence.cli.history import history
-from ringfence.cli.timeline import timeline
+from ringfence.engine.retrospect.timeline import timeline
 from ringfence.engine.decision import events as e
 from ringfence.engine.seams.loop import EngineLoop
 from ringfence.engine.seams.settings import Settings
 from ringfence.plugins.memory import MemoryStore
+from tests.cli.conftest import entries, stamped
 
 
 @pytest.fixture

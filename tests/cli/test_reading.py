@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cli.conftest import START_NS, entries, requested, started
 
 from ringfence.__main__ import main
 from ringfence.engine.decision import events as e
 from ringfence.engine.seams.loop import EngineLoop
 from ringfence.engine.seams.ports import Ticket
 from ringfence.plugins.sqlite import SqliteStore
+from tests.cli.conftest import START_NS, entries, requested, started
 
 TICKET = Ticket(
     id="T-BBBBBBBB", run="R-WHOLE", call="dd.0", tool="crm",
@@ -30,8 +30,9 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole_run: list[e.RunEv
     file = tmp_path / "ringfence.db"
     store, loop = SqliteStore(f"sqlite:///{file}"), EngineLoop()
     loop.submit(store.open()).result()
+    assert store.events is not None and store.tickets is not None
     loop.submit(store.events.append(entries("R-WHOLE", whole_run))).result()
-    going = [started(agent="helper", session="s2"), requested("aa.0", "look_up", {})]
+    going: list[e.RunEvent] = [started(agent="helper", session="s2"), requested("aa.0", "look_up", {})]
     loop.submit(store.events.append(entries("R-GOING", going))).result()
     loop.submit(store.tickets.open(TICKET)).result()
     loop.submit(store.close()).result()

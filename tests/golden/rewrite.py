@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from tests.golden.outline import outline
-
 from ringfence.dsl.diagnostic import draw
 from ringfence.dsl.parse import parse
 from ringfence.dsl.source import Source
+from tests.golden.outline import outline
 
 FRONT = Path(__file__).parent / "front"
 POLICIES = Path(__file__).parent.parent / "dsl" / "policies"

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import TypeAlias
 
 from ringfence.cli.say import COLOURS, Piece
-from ringfence.cli.timeline import CallStep, Moment, Step
+from ringfence.engine.retrospect.timeline import CallStep, Moment, Step
 from ringfence.dsl.plan import Json
 from ringfence.engine.seams.escape import escaped, escaped_json
 

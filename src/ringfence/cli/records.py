@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 
-from ringfence.cli.timeline import CallStep, Moment, Step
+from ringfence.engine.retrospect.timeline import CallStep, Moment, Step
 from ringfence.dsl.plan import Json
 from ringfence.engine.seams.ports import RunRow, Ticket
 

@@ -1,10 +1,10 @@
 """Drawn reports: exactly the form that the language's specification shows."""
 
 import pytest
-from tests.dsl.front.underlined import reports_of
 
 from ringfence.dsl.diagnostic import Diagnostic, as_json, draw
 from ringfence.dsl.source import Source, Span
+from tests.dsl.front.underlined import reports_of
 
 SHOWN = """\
 error[E003]: did not expect `alow` here

@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.dsl.front.underlined import assert_reports, reports_of
+from lark import Lark
 
+from ringfence import grammar
 from ringfence.dsl.diagnostic import as_json, draw
 from ringfence.dsl.parse import parse
 from ringfence.dsl.source import Source
 from ringfence.dsl.syntax import Tool
+from tests.dsl.front.underlined import assert_reports, reports_of
 
 POLICIES = [path.read_text() for path in sorted((Path(__file__).parent.parent / "policies").glob("*.fence"))]
 
@@ -158,3 +160,21 @@ def test_no_mutation_of_a_policy_raises(data: st.DataObject) -> None:
 @settings(max_examples=200, deadline=None)
 def test_no_text_raises(text: str) -> None:
     draw(reports_of(text))
+
+
+REFERENCE = Lark(grammar.text(), parser="lalr", start="policy_file")
+
+
+@given(st.data())
+@settings(max_examples=200, deadline=None)
+def test_nothing_is_blanked_in_silence(data: st.DataObject) -> None:
+    """What gets no report here is what the plain parser accepts, whole."""
+    words = data.draw(st.sampled_from(POLICIES)).split(" ")
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, len(words) - 1))
+        words[at : at + data.draw(st.integers(0, 2))] = data.draw(
+            st.lists(st.sampled_from(words), max_size=2)
+        )
+    text = " ".join(words)
+    if not reports_of(text):
+        REFERENCE.parse(text)

@@ -211,6 +211,31 @@ def test_decide_says_what_the_naive_model_says(
         run.step(*step)
 
 
+def asks_large(scope: Scope) -> Truth:
+    return bool(scope.arguments["x"] > 1)
+
+
+OPEN = plan(
+    tool(
+        "t",
+        takes=[parameter("x", kind="integer"), parameter("y", optional=True)],
+        asks=[clause("ask0", "ask", asks_large, approver="lead")],
+        budgets=[budget("b.rate", 2, period_ns=3 * SECOND_NS)],
+    ),
+    stop_ns=8 * SECOND_NS,
+    approvers=[approver("lead")],
+)
+
+
+@settings(max_examples=600, deadline=None)
+@given(st.lists(steps, min_size=6, max_size=24))
+def test_pauses_and_windows_are_those_of_the_naive_model(taken: list[tuple[str, int, int]]) -> None:
+    began = run_started(OPEN)
+    run = Run(OPEN, [began], start(OPEN, began))
+    for step in taken:
+        run.step(*step)
+
+
 def test_the_generator_reaches_calls_that_are_allowed_refused_and_halted() -> None:
     of = plan(tool("t", takes=[parameter("x", kind="integer"), parameter("y", optional=True)]), calls=1)
     began = run_started(of)

@@ -146,6 +146,7 @@ def test_a_pause_ends_when_the_last_open_ticket_may_no_longer_be_answered() -> N
     run = asking(stop_ns=100)
     run.call("a.0")
     run.event(ApprovalAsked("a.0", "T-1", "lead", T0 + 50))
+    assert run.remaining(10) == 100
     assert run.remaining(50) == 100
     assert run.remaining(60) == 90
     run.event(PromptGiven("user", "still there?"), 70)
@@ -291,6 +292,15 @@ def test_an_approval_with_edits_decides_the_edited_arguments() -> None:
     run.event(ApprovalAsked("a.0", "T-1", "lead", None))
     run.event(ApprovalAnswered("a.0", "T-1", "approve", "bob", {"x": 1}, None))
     assert run.state.calls["a.0"].request.arguments == {"x": 1}
+
+
+def test_an_edit_is_what_the_next_approver_is_asked_about() -> None:
+    one = tool("t", asks=[clause("t.ask", "ask", approver="lead")])
+    run = Run(plan(one, approvers=[approver(quorum=2)]))
+    run.call("a.0")
+    run.event(ApprovalAsked("a.0", "T-1", "lead", None))
+    run.event(ApprovalAnswered("a.0", "T-1", "approve", "bob", {"x": 1}, None))
+    assert run.state.open_tickets and run.state.calls["a.0"].request.arguments == {"x": 1}
 
 
 # ---- the fold itself --------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 
+from ringfence.dsl.load import load_text
 from ringfence.dsl.plan import Plan, Scope, Truth, Verdict
 from ringfence.engine.decision.calls import Facts, Refusal, ToolCall
 from ringfence.engine.decision.events import (
@@ -205,3 +206,46 @@ def test_the_recorder_of_these_tests_reaches_every_verdict() -> None:
     run = recorder()
     reached = {known.verdict for known in run.state.calls.values()}
     assert reached >= {Verdict.ALLOW, Verdict.DENY, Verdict.UNKNOWN}
+
+
+POLICY = """
+language 1
+policy p
+tool t {
+  takes x: integer
+  allow when x <= 10
+  require cap: x >= 1 because "at least one"
+  rate 2 per run otherwise halt
+}
+"""
+
+
+def compiled(text: str = POLICY, name: str = "deep/er/my.fence") -> Plan:
+    loaded = load_text(text, name)
+    assert loaded.plan is not None, loaded.diagnostics
+    return loaded.plan
+
+
+def test_the_recorded_policy_text_is_compiled_and_decides_again() -> None:
+    run = Recorder(compiled())
+    for number, x in enumerate([5, 0, 11, 6, 7]):
+        run.call(f"k{number}.0", {"x": x})
+    assert verdicts(run) == ["allow", "deny", "deny", "allow", "deny"]
+    assert run.state.halted is not None and run.state.halted.name == "t.rate"
+    again = RunRecord.read(run.entries()).replay()
+    assert again.identical and again.decisions == 5, str(again.divergence)
+
+
+def test_a_policy_text_that_is_not_the_one_that_was_digested_diverges_at_the_start() -> None:
+    run = Recorder(compiled())
+    run.call("a.0", {"x": 5})
+    events = changed(run, 0, policy_text=POLICY.replace("<= 10", "<= 11"))
+    again = replay(record_of(events))
+    assert again.divergence is not None and again.divergence.seq == 1 and again.divergence.call is None
+    assert again.divergence.differs == ("policy_digest",)
+
+
+def test_a_recorded_policy_that_does_not_load_is_said_to_be_so() -> None:
+    run = Recorder(compiled())
+    with pytest.raises(RecordError, match="does not load"):
+        replay(record_of(changed(run, 0, policy_text="language 1\npolicy")))

@@ -48,6 +48,14 @@ class CallStep:
         """The last verdict; `undecided` if the run ended before there was one."""
         return str(self.decisions[-1]["verdict"]) if self.decisions else "undecided"
 
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """The names of the rules that spoke in the last decision."""
+        return tuple(str(reason["name"]) for reason in self.decisions[-1]["reasons"]) if self.decisions else ()
+
+    def __str__(self) -> str:
+        return f"{self.number}. {self.tool}: {self.verdict} by {', '.join(self.rules)}; {self.outcome}"
+
 
 Step = Moment | CallStep
 

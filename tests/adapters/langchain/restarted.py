@@ -1,0 +1,85 @@
+"""One step of an agent in a process of its own: `python restarted.py FOLDER STEP`."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from langgraph.checkpoint.sqlite import SqliteSaver
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.prebuilt import ToolNode
+from tests.adapters.langchain.agents import ALICE, HELLO, THREAD, add_of, agent_of, replies, send_of
+from tests.adapters.langchain.model import asks, call, says
+
+from ringfence import Guard, Principal, RingfenceError
+from ringfence.adapters.langchain import begin_node, guard_tools, questions
+from ringfence.engine.seams.settings import Settings
+
+POLICY = """language 1
+policy desk
+capability work is read
+approver lead { group "leads"  never the requester  answer within 15 minutes otherwise deny }
+tool add { needs work  takes a: integer  allow always }
+tool send { needs work  takes to: text  allow always  ask lead  rate 1 per run }
+"""
+TURN = asks(call("add", "c1", a=1), call("send", "c2", to="bob"))
+AGAIN = asks(call("send", "c3", to="eve"))
+
+
+class Lines(list[Any]):
+    """A list whose additions outlive the process."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self.file = file
+
+    def append(self, item: Any) -> None:
+        with self.file.open("a", encoding="utf-8") as lines:
+            lines.write(f"{item}\n")
+
+
+def agent(guard: Guard, done: Lines, saver: Any, step: str) -> Any:
+    """Return the agent; its model goes on where the step finds it."""
+    script = [TURN] if step == "ask" else [AGAIN, says()]
+    return agent_of(guard, [add_of(done), send_of(done)], *script, checkpointer=saver)
+
+
+def graph(guard: Guard, done: Lines, saver: Any) -> Any:
+    """Return the raw graph."""
+    made: Any = StateGraph(MessagesState, context_schema=Principal)
+    made.add_node("begin", begin_node(guard))
+    made.add_node("tools", ToolNode(guard_tools(guard, [add_of(done), send_of(done)])))
+    made.add_edge(START, "begin")
+    made.add_edge("begin", "tools")
+    return made.compile(checkpointer=saver)
+
+
+def main(folder: Path, kind: str, step: str, who: str) -> None:
+    """Take one step and print what came out of it."""
+    (folder / "desk.fence").write_text(POLICY, encoding="utf-8")
+    settings = Settings.of({"groups": {"leads": ["dana"]}}, folder=folder)
+    guard = Guard.load(folder / "desk.fence", settings=settings, store=f"sqlite:///{folder}/guard.db")
+    done = Lines(folder / "done.txt")
+    out: dict[str, Any] = {}
+    with SqliteSaver.from_conn_string(str(folder / "graph.db")) as saver:
+        app = agent(guard, done, saver, step) if kind == "agent" else graph(guard, done, saver)
+        given: Any = None
+        if step == "ask":
+            given = HELLO if kind == "agent" else {"messages": [TURN]}
+        if step == "approve":
+            for question in questions(app.get_state(THREAD)):
+                guard.approve(question.ticket, by="dana")
+        try:
+            context = ALICE if step == "ask" else Principal(user=who) if who else None
+            result = app.invoke(given, THREAD, context=context)
+            out = {"asked": [q.ticket for q in questions(result)], "replies": replies(result)}
+        except RingfenceError as error:
+            out = {"error": type(error).__name__, "code": error.code}
+        out["runs"] = [row.status for row in guard.runs.list()]
+        out["divergence"] = guard.runs.latest().replay().divergence is not None
+    print(json.dumps(out))
+    guard.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4] if len(sys.argv) > 4 else "")

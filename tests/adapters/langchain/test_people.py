@@ -1,0 +1,257 @@
+"""Asking people from a graph: suspension is LangGraph's, authority is the ticket's alone."""
+
+import threading
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.types import Command
+from tests.adapters.langchain.agents import (
+    ADD,
+    ALICE,
+    HELLO,
+    SEND,
+    THREAD,
+    Invoke,
+    add_of,
+    agent_of,
+    both,
+    events,
+    kinds,
+    replies,
+    run_sync,
+    send_of,
+    statuses,
+)
+from tests.adapters.langchain.conftest import LoadGuard
+from tests.adapters.langchain.model import asks, call, model, says
+
+from ringfence import DeniedError, Guard, Principal, RingfenceError
+from ringfence.adapters.langchain import questions
+from ringfence.engine.decision import events as e
+
+BOB = asks(call("send", to="bob"))
+
+
+def paused_agent(guard: Guard, sent: list[str], *script: Any) -> Any:
+    return agent_of(guard, [send_of(sent), add_of([])], *script, checkpointer=InMemorySaver())
+
+
+@both
+def test_an_ask_puts_the_graph_away_and_an_approval_lets_it_go_on(load: LoadGuard, invoke: Invoke) -> None:
+    sent: list[str] = []
+    guard = load(SEND)
+    agent = paused_agent(guard, sent, BOB, says())
+    result = invoke(agent, HELLO, THREAD, context=ALICE)
+    (question,) = questions(result)
+    assert (question.tool, question.arguments, question.approver) == ("send", {"to": "bob"}, "lead")
+    assert questions(agent.get_state(THREAD)) == [question]
+    assert guard.runs.list()[0].status == "suspended"
+    guard.approve(question.ticket, by="dana")
+    result = invoke(agent, None, THREAD)
+    assert (sent, replies(result)) == (["bob"], ["sent to bob"])
+    assert guard.runs.list()[0].status == "done"
+    assert len(guard.runs.list()) == 1, "it is one run, before and after"
+
+
+def test_the_interrupt_has_the_form_that_user_interfaces_know(load: LoadGuard) -> None:
+    result = run_sync(paused_agent(load(SEND), [], BOB), HELLO, THREAD, context=ALICE)
+    value = result["__interrupt__"][0].value
+    (request,), (review,) = value["action_requests"], value["review_configs"]
+    assert (request["name"], request["args"]) == ("send", {"to": "bob"})
+    assert questions(result)[0].ticket in request["description"]
+    assert review == {"action_name": "send", "allowed_decisions": ["approve", "reject"]}
+
+
+@both
+@pytest.mark.parametrize("payload", ["approve", True, {"decisions": [{"type": "approve"}]}])
+def test_a_resume_payload_carries_no_authority(load: LoadGuard, invoke: Invoke, payload: Any) -> None:
+    sent: list[str] = []
+    guard = load(SEND)
+    agent = paused_agent(guard, sent, BOB, says())
+    (question,) = questions(invoke(agent, HELLO, THREAD, context=ALICE))
+    assert questions(invoke(agent, Command(resume=payload), THREAD)) == [question]
+    assert questions(invoke(agent, None, THREAD)) == [question]
+    assert sent == []
+    assert kinds(guard).count("ApprovalAsked") == 1
+    guard.approve(question.ticket, by="dana")
+    invoke(agent, Command(resume=payload), THREAD)
+    assert sent == ["bob"]
+
+
+@both
+def test_a_resume_payload_may_reject(load: LoadGuard, invoke: Invoke) -> None:
+    sent: list[str] = []
+    guard = load(SEND)
+    agent = paused_agent(guard, sent, BOB, says())
+    (question,) = questions(invoke(agent, HELLO, THREAD, context=ALICE))
+    result = invoke(agent, Command(resume={"decisions": [{"type": "reject", "message": "no"}]}), THREAD)
+    assert (sent, replies(result), statuses(result)) == ([], ["not authorized"], ["error"])
+    assert guard.runs.list()[0].status == "done"
+    answered = next(event for event in events(guard) if isinstance(event, e.ApprovalAnswered))
+    assert (answered.ticket, answered.verdict, answered.because) == (question.ticket, "withdraw", "no")
+
+
+@both
+def test_a_person_may_refuse(load: LoadGuard, invoke: Invoke) -> None:
+    sent: list[str] = []
+    guard = load(SEND)
+    agent = paused_agent(guard, sent, BOB, says())
+    (question,) = questions(invoke(agent, HELLO, THREAD, context=ALICE))
+    guard.deny(question.ticket, by="dana", because="not today")
+    result = invoke(agent, None, THREAD)
+    assert (sent, replies(result), statuses(result)) == ([], ["not authorized"], ["error"])
+
+
+@both
+def test_edited_arguments_are_decided_and_executed(load: LoadGuard, invoke: Invoke) -> None:
+    sent: list[str] = []
+    guard = load('tool send { needs work  takes to: text  allow when to in ["bob", "eve"]  ask lead }')
+    agent = paused_agent(guard, sent, BOB, says())
+    (question,) = questions(invoke(agent, HELLO, THREAD, context=ALICE))
+    guard.approve(question.ticket, by="dana", edited={"to": "eve"})
+    assert replies(invoke(agent, None, THREAD)) == ["sent to eve"]
+    assert sent == ["eve"]
+
+
+@both
+def test_an_approval_is_used_once_however_often_the_graph_is_replayed(
+    load: LoadGuard, invoke: Invoke
+) -> None:
+    sent: list[str] = []
+    guard = load(SEND)
+    script = (BOB, says(), says(), says())
+    agent = paused_agent(guard, sent, *script)
+    (question,) = questions(invoke(agent, HELLO, THREAD, context=ALICE))
+    before = agent.get_state(THREAD).config
+    guard.approve(question.ticket, by="dana")
+    invoke(agent, None, THREAD)
+    assert sent == ["bob"]
+    again = invoke(agent, None, before)
+    assert sent == ["bob"], "the fork asks anew"
+    assert [new.ticket != question.ticket for new in questions(again)] == [True]
+
+
+@both
+def test_siblings_of_a_waiting_call_run_once(load: LoadGuard, invoke: Invoke) -> None:
+    sent: list[str] = []
+    done: list[int] = []
+    guard = load(SEND + "\n" + ADD)
+    turn = asks(call("add", "c1", a=1), call("send", "c2", to="bob"), call("send", "c3", to="eve"))
+    agent = agent_of(guard, [send_of(sent), add_of(done)], turn, says(), checkpointer=InMemorySaver())
+    asked = {q.arguments["to"]: q for q in questions(invoke(agent, HELLO, THREAD, context=ALICE))}
+    assert (sorted(asked), done) == (["bob", "eve"], [1])
+    guard.approve(asked["eve"].ticket, by="dana")
+    waiting = questions(invoke(agent, None, THREAD))
+    assert (waiting, sent, done) == ([asked["bob"]], ["eve"], [1])
+    guard.approve(asked["bob"].ticket, by="erin")
+    result = invoke(agent, None, THREAD)
+    assert (sent, done) == (["eve", "bob"], [1])
+    assert sorted(replies(result)) == ["2", "sent to bob", "sent to eve"]
+
+
+@both
+def test_another_principal_may_not_go_on(load: LoadGuard, invoke: Invoke) -> None:
+    sent: list[str] = []
+    guard = load(SEND)
+    agent = paused_agent(guard, sent, BOB, says())
+    (question,) = questions(invoke(agent, HELLO, THREAD, context=ALICE))
+    guard.approve(question.ticket, by="dana")
+    with pytest.raises(DeniedError, match="another principal"):
+        invoke(agent, None, THREAD, context=Principal(user="eve", workspace="w1"))
+    assert sent == []
+    invoke(agent, None, THREAD, context=ALICE)
+    assert sent == ["bob"]
+
+
+@both
+def test_a_new_word_of_the_user_withdraws_the_question_and_answers_the_call(
+    load: LoadGuard, invoke: Invoke
+) -> None:
+    sent: list[str] = []
+    guard = load(SEND)
+    agent = paused_agent(guard, sent, BOB, says("never mind"))
+    (question,) = questions(invoke(agent, HELLO, THREAD, context=ALICE))
+    result = invoke(agent, {"messages": [("user", "forget it")]}, THREAD, context=ALICE)
+    types = [type(message) for message in result["messages"]]
+    assert types == [HumanMessage, AIMessage, ToolMessage, HumanMessage, AIMessage]
+    assert (sent, replies(result)) == ([], ["not authorized"])
+    assert [row.status for row in guard.runs.list()] == ["done", "done"]
+    with pytest.raises(DeniedError):
+        guard.approve(question.ticket, by="dana")
+
+
+@both
+def test_a_question_inside_a_sub_agent_puts_the_whole_graph_away(load: LoadGuard, invoke: Invoke) -> None:
+    from langchain.agents import create_agent
+    from langchain_core.tools import tool
+
+    from ringfence.adapters.langchain import guard_tools
+
+    sent: list[str] = []
+    guard = load(SEND + "\ntool delegate { needs work  allow always }")
+    inner: Any = create_agent(model(BOB, says("inside")), guard_tools(guard, [send_of(sent)]))
+
+    @tool
+    def delegate(task: str) -> str:
+        """Hand a task to a sub-agent."""
+        return str(inner.invoke({"messages": [("user", task)]})["messages"][-1].content)
+
+    script = (asks(call("delegate", task="x")), says())
+    agent = agent_of(guard, [delegate], *script, checkpointer=InMemorySaver())
+    (question,) = questions(invoke(agent, HELLO, THREAD, context=ALICE))
+    assert guard.runs.list()[0].status == "suspended"
+    guard.approve(question.ticket, by="dana")
+    result = invoke(agent, None, THREAD)
+    assert (sent, replies(result)) == (["bob"], ["inside"])
+    assert kinds(guard).count("ApprovalAsked") == 1
+
+
+def test_a_stream_that_is_let_go_of_at_the_question_goes_on_later(load: LoadGuard) -> None:
+    sent: list[str] = []
+    guard = load(SEND)
+    agent = paused_agent(guard, sent, BOB, says())
+    found: list[Any] = []
+    stream = agent.stream(HELLO, THREAD, context=ALICE, stream_mode="updates")
+    for chunk in stream:
+        found = questions(chunk)
+        if found:
+            break
+    guard.approve(found[0].ticket, by="dana")
+    result = run_sync(agent, None, THREAD)
+    stream.close()
+    assert (sent, replies(result)) == (["bob"], ["sent to bob"])
+
+
+def recorded(guard: Guard) -> list[e.RunEvent]:
+    return [one.event for row in guard.runs.list() for one in guard.runs.get(row.run).events]
+
+
+@both
+def test_without_a_checkpointer_people_are_waited_for_in_place_and_it_is_said(
+    load: LoadGuard, invoke: Invoke, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sent: list[str] = []
+    guard = load(SEND)
+    found = threading.Event()
+
+    def answer() -> None:
+        while not found.is_set():
+            asked = [event for event in recorded(guard) if isinstance(event, e.ApprovalAsked)]
+            for one in asked:
+                try:
+                    guard.approve(one.ticket, by="dana")
+                except RingfenceError:  # recorded, and not yet in the store: look again
+                    continue
+                found.set()
+
+    person = threading.Thread(target=answer)
+    person.start()
+    try:
+        result = invoke(agent_of(guard, [send_of(sent)], BOB, says()), HELLO, context=ALICE)
+    finally:
+        found.set()
+        person.join()
+    assert (sent, replies(result)) == (["bob"], ["sent to bob"])
+    assert "without a checkpointer it waits" in capsys.readouterr().err

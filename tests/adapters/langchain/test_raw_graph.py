@@ -1,0 +1,177 @@
+"""Raw LangGraph: `begin_node`, `ToolNode(guard_tools(...))`, and tools outside of any graph."""
+
+from typing import Any
+
+import pytest
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import END, START, MessagesState, StateGraph
+from langgraph.prebuilt import ToolNode
+from tests.adapters.langchain.agents import (
+    ADD,
+    ALICE,
+    SEND,
+    THREAD,
+    Invoke,
+    add_of,
+    both,
+    danger_of,
+    events,
+    kinds,
+    replies,
+    run_sync,
+    send_of,
+)
+from tests.adapters.langchain.conftest import LoadGuard
+from tests.adapters.langchain.model import asks, call, model, says
+
+from ringfence import DeniedError, Guard, Principal, RunHaltedError
+from ringfence.adapters.langchain import NoRunError, begin_node, guard_tools, questions
+from ringfence.engine.decision import events as e
+
+
+def graph_of(guard: Guard, tools: list[Any], *, begin: bool = True, saver: Any = None) -> Any:
+    """Return a graph with one step of tools; the messages that come in hold the calls."""
+    graph: Any = StateGraph(MessagesState, context_schema=Principal)
+    graph.add_node("tools", ToolNode(guard_tools(guard, tools)))
+    if begin:
+        graph.add_node("begin", begin_node(guard))
+        graph.add_edge(START, "begin")
+        graph.add_edge("begin", "tools")
+    else:
+        graph.add_edge(START, "tools")
+    graph.add_edge("tools", END)
+    return graph.compile(checkpointer=saver)
+
+
+def turn(*calls: Any) -> dict[str, Any]:
+    return {"messages": [("user", "go"), asks(*calls)]}
+
+
+@both
+def test_the_tools_of_a_tool_node_are_guarded(load: LoadGuard, invoke: Invoke) -> None:
+    done: list[Any] = []
+    guard = load("tool add { needs work  takes a: integer  allow when a < 5 }\ntool danger { needs work }")
+    given = turn(call("add", "c1", a=1), call("add", "c2", a=9), call("danger", "c3"))
+    bare = StateGraph(MessagesState)
+    bare.add_node("tools", ToolNode([add_of(done), danger_of(done)]))
+    bare.add_edge(START, "tools")
+    run_sync(bare.compile(), turn(call("add", "c1", a=9), call("danger", "c2")))
+    assert sorted(map(str, done)) == ["9", "danger"]
+    done.clear()
+    result = invoke(graph_of(guard, [add_of(done), danger_of(done)]), given, context=ALICE)
+    assert (done, replies(result)) == ([1], ["2", "not authorized", "not authorized"])
+    started = events(guard)[0]
+    assert isinstance(started, e.RunStarted)
+    assert started.principal == {"user": "alice", "workspace": "w1"}
+    assert guard.runs.list()[0].status == "done"
+
+
+@both
+def test_a_sibling_that_already_ran_does_not_run_again_after_a_resume(
+    load: LoadGuard, invoke: Invoke
+) -> None:
+    from langgraph.types import Command, interrupt
+
+    done: list[Any] = []
+    sent: list[str] = []
+    given = turn(call("add", "c1", a=1), call("send", "c2", to="bob"))
+
+    def unguarded(to: str) -> str:
+        """Send, after asking in LangGraph's own way."""
+        interrupt({"to": to})
+        sent.append(to)
+        return "sent"
+
+    bare = StateGraph(MessagesState)
+    unguarded.__name__ = "send"
+    bare.add_node("tools", ToolNode([add_of(done), unguarded]))
+    bare.add_edge(START, "tools")
+    compiled = bare.compile(checkpointer=InMemorySaver())
+    run_sync(compiled, given, THREAD)
+    run_sync(compiled, Command(resume="yes"), THREAD)
+    assert done == [1, 1], "LangGraph runs the whole node again"
+    done.clear()
+    sent.clear()
+    guard = load(SEND + "\n" + ADD)
+    graph = graph_of(guard, [add_of(done), send_of(sent)], saver=InMemorySaver())
+    (question,) = questions(invoke(graph, given, THREAD, context=ALICE))
+    assert (done, guard.runs.list()[0].status) == ([1], "suspended")
+    guard.approve(question.ticket, by="dana")
+    result = invoke(graph, None, THREAD)
+    assert (done, sent) == ([1], ["bob"])
+    assert replies(result) == ["2", "sent to bob"]
+    assert kinds(guard).count("CallStarted") == 2
+
+
+@both
+def test_without_a_run_nothing_executes(load: LoadGuard, invoke: Invoke) -> None:
+    done: list[Any] = []
+    graph = graph_of(load(ADD), [add_of(done)], begin=False)
+    with pytest.raises(NoRunError, match="no run"):
+        invoke(graph, turn(call("add", a=1)))
+    assert done == []
+
+
+@both
+def test_another_principal_may_not_go_on_with_a_thread(load: LoadGuard, invoke: Invoke) -> None:
+    sent: list[str] = []
+    guard = load(SEND)
+    graph = graph_of(guard, [send_of(sent)], saver=InMemorySaver())
+    (question,) = questions(invoke(graph, turn(call("send", to="bob")), THREAD, context=ALICE))
+    guard.approve(question.ticket, by="dana")
+    with pytest.raises(DeniedError, match="another principal"):
+        invoke(graph, None, THREAD, context=Principal(user="eve"))
+    assert sent == []
+
+
+@both
+def test_a_new_turn_of_a_thread_withdraws_its_open_question(load: LoadGuard, invoke: Invoke) -> None:
+    sent: list[str] = []
+    guard = load(SEND + "\n" + ADD)
+    graph = graph_of(guard, [send_of(sent), add_of([])], saver=InMemorySaver())
+    (question,) = questions(invoke(graph, turn(call("send", to="bob")), THREAD, context=ALICE))
+    invoke(graph, turn(call("add", "c9", a=1)), THREAD, context=ALICE)
+    assert [row.status for row in guard.runs.list()] == ["done", "done"]
+    with pytest.raises(DeniedError):
+        guard.approve(question.ticket, by="dana")
+
+
+def test_model_calls_of_a_graph_are_recorded_under_its_run(load: LoadGuard) -> None:
+    guard = load(ADD)
+
+    def think(state: MessagesState) -> dict[str, Any]:
+        return {"messages": [model(says("thought")).invoke("think")]}
+
+    graph: Any = StateGraph(MessagesState)
+    graph.add_node("begin", begin_node(guard))
+    graph.add_node("think", think)
+    graph.add_edge(START, "begin")
+    graph.add_edge("begin", "think")
+    graph.add_edge("think", END)
+    graph.compile().invoke({"messages": [("user", "go")]})
+    assert kinds(guard) == ["RunStarted", "PromptGiven", "ModelAsked", "ModelAnswered", "RunEnded"]
+
+
+def test_a_graph_that_raises_has_failed(load: LoadGuard) -> None:
+    guard = load(ADD)
+
+    def breaks(state: MessagesState) -> dict[str, Any]:
+        raise KeyError("x")
+
+    graph: Any = StateGraph(MessagesState)
+    graph.add_node("begin", begin_node(guard))
+    graph.add_node("breaks", breaks)
+    graph.add_edge(START, "begin")
+    graph.add_edge("begin", "breaks")
+    with pytest.raises(KeyError):
+        graph.compile().invoke({"messages": [("user", "go")]})
+    assert guard.runs.list()[0].status == "failed"
+
+
+@both
+def test_a_halt_is_raised_from_a_raw_graph(load: LoadGuard, invoke: Invoke) -> None:
+    guard = load("tool add { needs work  takes a: integer  allow always  rate 1 per run otherwise halt }")
+    graph = graph_of(guard, [add_of([])])
+    with pytest.raises(RunHaltedError):
+        invoke(graph, turn(call("add", "c1", a=1), call("add", "c2", a=2)))
+    assert guard.runs.list()[0].status == "halted"

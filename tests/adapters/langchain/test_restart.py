@@ -1,0 +1,52 @@
+"""The process ends while people are asked; another one goes on."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+PROGRAM = "tests.adapters.langchain.restarted"
+
+
+def step(folder: Path, *words: str) -> dict[str, Any]:
+    """Take one step in a new process and return what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-m", PROGRAM, str(folder), *words], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def ran(folder: Path) -> list[str]:
+    """Return what the tools did, over all processes."""
+    file = folder / "done.txt"
+    return file.read_text(encoding="utf-8").split() if file.exists() else []
+
+
+@pytest.mark.parametrize("kind", ["agent", "graph"])
+def test_another_process_goes_on_after_the_approval(tmp_path: Path, kind: str) -> None:
+    asked = step(tmp_path, kind, "ask")
+    assert (len(asked["asked"]), asked["runs"], ran(tmp_path)) == (1, ["suspended"], ["1"])
+    waiting = step(tmp_path, kind, "look")
+    assert (waiting["asked"], ran(tmp_path)) == (asked["asked"], ["1"])
+    went_on = step(tmp_path, kind, "approve")
+    assert went_on["asked"] == []
+    assert ran(tmp_path) == ["1", "bob"], "the sibling did not run again, and the budget was not forgotten"
+    assert went_on["replies"][:2] == ["2", "sent to bob"]
+    if kind == "agent":
+        assert went_on["replies"][2:] == ["not authorized"], "one `send` per run, over both processes"
+    assert went_on["runs"] == ["done"]
+
+
+@pytest.mark.parametrize("kind", ["agent", "graph"])
+def test_another_principal_may_not_go_on_in_another_process(tmp_path: Path, kind: str) -> None:
+    step(tmp_path, kind, "ask")
+    assert step(tmp_path, kind, "approve", "eve")["error"] == "DeniedError"
+    assert ran(tmp_path) == ["1"]
+    assert step(tmp_path, kind, "look")["asked"] == []
+    assert ran(tmp_path) == ["1", "bob"]
