@@ -43,9 +43,8 @@ def decided(key: str, call: ToolCall, decision: Decision, facts: Facts) -> CallD
     """Return the event for a decision; total: arguments that are no JSON have the empty digest."""
     try:
         own = call_digest(call.tool, decision.arguments)
-        same = decision.arguments is call.arguments or canonical(dict(decision.arguments)) == canonical(
-            dict(call.arguments)
-        )
+        own = call_digest(call.tool, decision.arguments)
+        same = _unchanged(decision.arguments, call.arguments)
     except (ValueError, TypeError, RecursionError):
         own, same = "", True  # fails closed: such arguments have been denied, and no ticket fits ""
     return CallDecided(
@@ -59,6 +58,18 @@ def decided(key: str, call: ToolCall, decision: Decision, facts: Facts) -> CallD
         asks=decision.asks,
         facts=facts_record(facts),
     )
+
+
+def _unchanged(canonical_arguments: Mapping[str, Json], given: Mapping[str, Json]) -> bool:
+    """Say whether both are the same JSON; True and 1 are not, 1.0 and 1 are."""
+    if canonical_arguments is given:
+        return True
+    if len(canonical_arguments) != len(given):
+        return False
+    # What was canonical already is the very object that was given: the usual case, and the cheap one.
+    if all(given.get(name, _unchanged) is value for name, value in canonical_arguments.items()):
+        return True
+    return canonical(dict(canonical_arguments)) == canonical(dict(given))
 
 
 def reason_record(reason: Reason) -> dict[str, Json]:
