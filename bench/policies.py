@@ -14,25 +14,25 @@ _PREDICATES = (
     ("region: text", "region in regions"),
     ("path: text", "path matches path_{k}"),
     ("names: list of text at most 20", "every name in names satisfies (name in names_{k})"),
-    ("body: text at most 20 KB", "size(body) <= 4096"),
+    ("body: text at most 20 KB", "size(body) <= 4 KB"),
     ("env: text", 'env != "prod"'),
 )
 """Parameter and predicate; a tool has the first three to all six."""
 
 
-def policy_text(tools: int) -> str:
-    """Return a policy of that many tools, each with three to six predicates and a rate."""
+def policy_text(tools: int, *, rate: bool = True) -> str:
+    """Return a policy of that many tools, each with three to six predicates and, if wanted, a rate."""
     lines = ["language 1", "policy bench", 'set regions = ["eu", "us", "apac"]']
     for k in range(8):
         names = ", ".join(f'"name_{k}_{i}"' for i in range(20))
         lines += [f"pattern path_{k} = /\\/srv\\/data_{k}\\/[a-z0-9_]+/", f"set names_{k} = [{names}]"]
-    lines += ["capability work is read", "agent main { holds work }", ""]
+    lines += ["capability work is read", "agent main { holds work  stop after 10 hours }", ""]
     for number in range(tools):
-        lines += _tool(number)
+        lines += _tool(number, rate=rate)
     return "\n".join(lines)
 
 
-def _tool(number: int) -> list[str]:
+def _tool(number: int, *, rate: bool) -> list[str]:
     used = _used(number)
     takes = ", ".join(parameter for parameter, _ in used)
     fill = {"n": 100 + number % 900, "k": number % 8}
@@ -43,8 +43,8 @@ def _tool(number: int) -> list[str]:
         f"  takes {takes}, mode: text",
         f"  allow when {first}",
         *(f"  require check_{i}: {predicate}" for i, predicate in enumerate(rest)),
-        '  deny closed: mode == "closed"',
-        "  rate 1000000 per hour for each workspace",
+        '  deny when mode == "closed"',
+        *(["  rate 1000000 per hour for each workspace"] if rate else []),
         "}",
         "",
     ]

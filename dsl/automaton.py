@@ -56,6 +56,11 @@ class Machine:
         """The body on top of the stack, if we stand between two of its statements."""
         return self.values[-1] if self.values and isinstance(self.values[-1], Body) else None
 
+    @property
+    def end(self) -> int:
+        """Where in the text the top of the stack ends."""
+        return self._ends[-1] if self._ends else 0
+
     def feed(self, kind: str, lexeme: Lexeme) -> bool:
         """Take one lexeme as terminal `kind`; return False if it is not legal here."""
         table, states = self.table, self.states
@@ -79,7 +84,7 @@ class Machine:
             del self.states[-size:], self.values[-size:], self._starts[-size:], self._ends[-size:]
         else:
             children = []
-            start = end = self._ends[-1] if self._ends else 0
+            start = end = self.end
         value = rule.make(children, Span(start, end), self)
         target = self.table[self.states[-1]][rule.origin]
         assert isinstance(target, int)
@@ -91,11 +96,20 @@ class Machine:
     def settle(self) -> None:
         """Finish what can only be finished: apply rules while nothing else is possible here."""
         while self.body is None:
-            choices = set(self.actions.values())
+            choices = {action for symbol, action in self.actions.items() if symbol.isupper()}
             rule = choices.pop() if len(choices) == 1 else None
             if not isinstance(rule, Reduction):
                 return
             self._reduce(rule)
+
+    def complete(self, following: str) -> bool:
+        """Finish the present statement as if terminal `following` came next; False if it is not complete."""
+        while self.body is None:
+            action = self.actions.get(following)
+            if not isinstance(action, Reduction):
+                return False
+            self._reduce(action)
+        return True
 
     def finish(self) -> bool:
         """Take the end of the text; return False if a statement is still open."""

@@ -1,5 +1,6 @@
 """What is wrong with a policy text: the data.  `draw` is the one place that turns it into words."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ringfence.dsl.source import Source, Span
@@ -24,3 +25,39 @@ class Diagnostic:
     def is_error(self) -> bool:
         """True if a policy with this report must not load."""
         return self.code.startswith("E")
+
+
+def draw(diagnostics: Iterable[Diagnostic], *, limit: int = 20) -> str:
+    """Return the reports as people read them, sorted by place; the first `limit`, and how many remain."""
+    from ringfence.dsl import draw as drawing  # it needs Diagnostic
+
+    reports = drawing.ordered(diagnostics)
+    shown = [drawing.drawn(report) for report in reports[:limit]]
+    if len(reports) > limit:
+        shown.append(f"… and {len(reports) - limit} more")
+    return "\n\n".join(shown)
+
+
+def as_json(diagnostics: Iterable[Diagnostic]) -> list[dict[str, object]]:
+    """Return the reports as data, all of them, sorted by place."""
+    from ringfence.dsl import draw as drawing  # it needs Diagnostic
+
+    reports: list[dict[str, object]] = []
+    for report in drawing.ordered(diagnostics):
+        start = report.source.place(report.span)
+        end = report.source.place(Span(report.span.end, report.span.end))
+        reports.append(
+            {
+                "code": report.code,
+                "severity": "error" if report.is_error else "warning",
+                "message": report.message,
+                "file": start.file,
+                "line": start.line,
+                "column": start.column,
+                "end_line": end.line,
+                "end_column": end.column,
+                "label": report.label,
+                "help": report.help,
+            }
+        )
+    return reports

@@ -22,7 +22,9 @@ _KINDS = {
     "HOUR_MINUTE": "a time such as 08:00",
     "DURATION": "a duration such as 5 minutes",
     "SIZE": "a size such as 64 KB",
-    "INT": "a whole number",
+    "INT": "a number",
+    "SIGNED": "a number",
+    "NUMBER": "a number",
 }
 _SHOWN = 4
 _HABITS = {"=": "==", "<>": "!=", "&": "and", "|": "or"}  # what other languages write
@@ -49,16 +51,22 @@ def explain(
     if habit in spelt:
         help = did_you_mean(habit, [habit])
     else:
-        help = did_you_mean(word, [other for other in (*spelt, *units) if other[-1:].isalpha()])
+        help = did_you_mean(
+            word, [other for other in (*spelt, *units) if other[-1:].isalpha() and other != word]
+        )
     if machine.body is not None:
-        return _STATEMENTS[kind], help or _all(spelt - {"}"})
+        return _STATEMENTS[kind], help or _all(spelt - {"}"} if word.isidentifier() else set())
     if not help and word != word.lower() and word.isidentifier() and "NAME" in accepts:
         help = f"names are written in lower case: `{word.lower()}`"
     if "LPAR" in accepts and "STRING" in accepts:
         return "a value or a condition is missing here", help
+    if "EQUAL_TO" in accepts:
+        return "an operator such as `==` is missing here", help
     # what would go on this statement, not what would begin the next one
     inside = [symbol for symbol, depth in accepts.items() if depth > height and symbol != "$END"]
-    wanted = sorted(f"`{spellings[symbol]}`" if symbol in spellings else _KINDS[symbol] for symbol in inside)
+    wanted = sorted(
+        {f"`{spellings[symbol]}`" if symbol in spellings else _KINDS[symbol] for symbol in inside}
+    )
     if not wanted:
         return "the statement has ended before this", help
     shown = ", ".join(wanted[:_SHOWN]) + (", …" if len(wanted) > _SHOWN else "")

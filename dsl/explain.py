@@ -54,7 +54,7 @@ def _tool(plan: Plan, tool: ToolPlan) -> Iterator[str]:
     if tool.parameters is None:
         yield "  takes what its schema says; unbound, anything"
     else:
-        taken = (f"{'optional ' if p.optional else ''}{p.name}: {p.type}" for p in tool.parameters.values())
+        taken = (f"{p.name}: {p.type}{' optional' if p.optional else ''}" for p in tool.parameters.values())
         yield f"  takes {', '.join(taken) or 'nothing'}"
     for clause in sorted((*tool.denies, *tool.asks, *tool.allows), key=_written_at):
         yield from _clause(clause)
@@ -104,7 +104,7 @@ def _agent(plan: Plan, agent: AgentPlan) -> Iterator[str]:
         (agent.requests, "approval requests"),
     ):
         if limit is not None:
-            yield f"  Its run ends at {what} beyond {limit.at_most}."
+            yield f"  Its run has at most {limit.at_most} {what}; one more ends it."
     hidden = []
     for tool in plan.tools.values():
         if tool.needs <= agent.holds:

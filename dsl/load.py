@@ -1,6 +1,8 @@
 """From the text of a policy to its plan: the stages, in order."""
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,8 +52,21 @@ def load_text(text: str, name: str = "policy.fence") -> Loaded:
 
 
 def _load(source: Source) -> Loaded:
-    document, found = parse(source)
-    return load_document(document, found)
+    with _collector_paused():
+        document, found = parse(source)
+        return load_document(document, found)
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Keep the cyclic collector away while a policy is built: all of it is alive, and it may be large."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def load_document(document: Document, found: list[Diagnostic] | None = None) -> Loaded:

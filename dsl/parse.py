@@ -93,7 +93,7 @@ def _make(
     span: Span,
     machine: Machine,
 ) -> object:
-    """Let lark drop punctuation and inline helper rules, then build the node."""
+    """Let lark drop punctuation and inline rules that only group, then build the node."""
     gathered = gather(children)
     if build is not None and isinstance(gathered, Tree):
         return build(gathered.children, span, machine)

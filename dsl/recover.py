@@ -7,6 +7,7 @@ helps: a statement begins a line, no further in than the one before it.  Layout 
 mistakes are reported, never what a policy means.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from ringfence.dsl.scan import Lexeme
 from ringfence.dsl.source import Span
 from ringfence.dsl.suggest import closest
 
+_INDENT = re.compile(r"[ \t]*")
 _EXPLAINED = 200  # reports beyond these are not read: they get no suggestion, so junk is refused quickly
 
 
@@ -77,6 +79,7 @@ class _Parse:
         self.braces: list[int] = []
         self.lost: set[str] = set()
         self.reported: set[int] = set()  # first lexemes of statements that have their report
+        self._headed: set[int] = set()
         self._lines = _Lines(machine.source.text, lexemes)
 
     # ---- forward ---------------------------------------------------------------------------------
@@ -116,6 +119,9 @@ class _Parse:
         """Report the statement around lexeme `at`, blank it, and return where to go on."""
         machine = self.machine
         machine.settle()
+        if machine.body is None and self._on_a_new_line(at):
+            # a statement that could end here did: the mistake is in the first word of the next one
+            machine.complete("RBRACE" if self.braces else "$END")
         if machine.body is not None:
             if self.step(at):
                 return at + 1
@@ -127,13 +133,13 @@ class _Parse:
         body = machine.values[statement.height - 1]
         assert isinstance(body, Body)
         if body.kind != "policy":
-            outside = self._left_open(statement.first, at)
+            outside = self._left_open(body.kind, statement.first, at)
             if outside is not None:
-                self._close(statement.height)
+                self._close()
                 return outside
         next_at = self._next(body.kind, statement.first, at)
         wrong = min(at, next_at) if next_at > statement.first else at
-        self._report(statement, body, wrong, next_at)
+        self._report(statement, body, wrong, next_at, unfinished=wrong < at)
         if statement.first == at and self._as_meant(at):
             return at + 1
         machine.cut(statement.height)
@@ -146,6 +152,12 @@ class _Parse:
             return self.braces[-1] + 1
         return next_at
 
+    def _on_a_new_line(self, at: int) -> bool:
+        lines, first = self._lines, self.open[-1].first
+        return (
+            first < at and lines.first(at) and lines.column(at) <= lines.column(first) and self._may_start(at)
+        )
+
     def end(self) -> None:
         """Take the end of the text: close what is open, report it once."""
         machine = self.machine
@@ -153,7 +165,7 @@ class _Parse:
         while not machine.finish():
             statement = self.open[-1]
             if self.braces:
-                self._close(statement.height)
+                self._close()
             else:
                 body = machine.values[statement.height - 1]
                 assert isinstance(body, Body)
@@ -161,14 +173,12 @@ class _Parse:
                 machine.cut(statement.height)
             machine.settle()
 
-    def _close(self, height: int) -> None:
-        """Report the innermost open brace and go on as if it were closed here."""
+    def _close(self) -> None:
+        """Report the open brace and go on as if the block were closed here."""
         machine = self.machine
-        while self.braces and machine.body is None and self.open[-1].height > height:
-            self.open.pop()
-        machine.cut(height)
-        brace = self.braces[0]
-        opener = self.lexemes[brace]
+        bodies = [at for at, value in enumerate(machine.values) if isinstance(value, Body)]
+        machine.cut(bodies[-1] + 1)
+        opener = self.lexemes[self.braces[0]]
         machine.reports.append(
             Diagnostic(
                 "E002",
@@ -179,23 +189,36 @@ class _Parse:
                 "close it with `}`",
             )
         )
-        closing = Lexeme("RBRACE", "}", opener.end, opener.end)
-        closed = machine.feed("RBRACE", closing)
-        assert closed, "a body can always be closed"
         self.braces.clear()
+        machine.feed("RBRACE", Lexeme("RBRACE", "}", machine.end, machine.end))
         machine.settle()
 
-    def _left_open(self, first: int, at: int) -> int | None:
+    def _left_open(self, kind: str, first: int, at: int) -> int | None:
         """Return the lexeme in first..at at which a declaration begins, if the block was left open."""
         if not self.braces:
             return None
         block = self.braces[0]
         margin = self._lines.column(self._declaration_of(block))
         for index in range(first, at + 1):
-            if index > block and self._starts(index, "policy") and self._lines.first(index):
-                if self._lines.column(index) <= margin:
-                    return index
+            outdented = index > block and self._lines.first(index) and self._lines.column(index) <= margin
+            if outdented and (self._starts(index, "policy") or self._meant(index, kind)):
+                return index
         return None
+
+    def _meant(self, at: int, kind: str) -> bool:
+        """True if the word is a misspelt declaration rather than a misspelt clause of such a body."""
+        if self.lexemes[at].kind != "WORD" or not self._may_start(at):
+            return False
+        declarations, clauses = (
+            [
+                self.vocabulary.spellings[symbol]
+                for symbol in self.vocabulary.starters[body]
+                if symbol != "NAME"
+            ]
+            for body in ("policy", kind)
+        )
+        found = closest(self.lexemes[at].text, declarations + clauses)
+        return found in declarations
 
     def _declaration_of(self, brace: int) -> int:
         return next((statement.first for statement in self.open if statement.first < brace), brace)
@@ -225,8 +248,9 @@ class _Parse:
         brace = next((at for at in range(first, end) if self.lexemes[at].kind == "LBRACE"), None)
         word = self.lexemes[first]
         keyword = self.vocabulary.words.get(word.text)
-        if brace is None or keyword is None or brace == first + 1:
+        if brace is None or keyword is None or brace == first + 1 or first in self._headed:
             return False
+        self._headed.add(first)
         height = len(self.machine.values)
         name = self.lexemes[first + 1]
         kind = "NAME" if name.kind == "WORD" else name.kind
@@ -291,7 +315,9 @@ class _Parse:
 
     # ---- words -----------------------------------------------------------------------------------
 
-    def _report(self, statement: _Statement, body: Body, wrong: int, next_at: int) -> None:
+    def _report(
+        self, statement: _Statement, body: Body, wrong: int, next_at: int, *, unfinished: bool = False
+    ) -> None:
         """Report lexeme `wrong`, unless the statement has its report already."""
         machine = self.machine
         broken = any(
@@ -318,7 +344,9 @@ class _Parse:
             return
         message = f"did not expect `{_short(text)}` here" if text else "did not expect the policy to end here"
         label = help = ""
-        if len(machine.reports) < _EXPLAINED:
+        if unfinished:  # its words were taken for names of the statement before
+            label = "the statement before this is not finished"
+        elif len(machine.reports) < _EXPLAINED:
             before = self.lexemes[wrong - 1] if wrong > 0 else None
             label, help = explain(
                 machine, text, before, statement.height, body.kind, self.vocabulary.spellings
@@ -339,12 +367,12 @@ class _Lines:
         self.lexemes = lexemes
 
     def first(self, at: int) -> bool:
-        """True if nothing but white space stands before the lexeme on its line."""
-        start = self.lexemes[at].start
-        return not self.text[self.text.rfind("\n", 0, start) + 1 : start].strip()
+        """True if the lexeme before stands on an earlier line."""
+        before = self.lexemes[at - 1].end if at else 0
+        return at == 0 or self.text.find("\n", before, self.lexemes[at].start) >= 0
 
     def column(self, at: int) -> int:
-        """Return the column of the first lexeme on the line of this one."""
-        start = self.lexemes[at].start
-        line = self.text.rfind("\n", 0, start) + 1
-        return len(self.text[line:start]) - len(self.text[line:start].lstrip(" \t"))
+        """Return how far the line on which the lexeme stands is indented."""
+        line = self.text.rfind("\n", 0, self.lexemes[at].start) + 1
+        indent = _INDENT.match(self.text, line)
+        return indent.end() - line if indent is not None else 0

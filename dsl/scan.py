@@ -29,7 +29,21 @@ UNSAFE = re.compile(
 )
 _NS = {"ms": 10**6, "second": 10**9, "minute": 60 * 10**9, "hour": 3600 * 10**9, "day": 86400 * 10**9}
 _BYTES = {"byte": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30}
-UNITS = ("ms", "second", "seconds", "minute", "minutes", "hour", "hours", "day", "days", "KB", "MB", "GB", "bytes")
+UNITS = (
+    "ms",
+    "second",
+    "seconds",
+    "minute",
+    "minutes",
+    "hour",
+    "hours",
+    "day",
+    "days",
+    "KB",
+    "MB",
+    "GB",
+    "bytes",
+)
 _ESCAPES = {'"': '"', "\\": "\\", "n": "\n", "t": "\t"}
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _INSTEAD = {
@@ -80,7 +94,7 @@ class Scanner:
             # possessive, so that no text makes it backtrack
             rf"(?:[ \t\r\n]++|\#[^\n]*+)*+(?:(?P<WORD>[^\W\d]\w*)|{valued}"
             rf"|(?P<MARK>{'|'.join(map(re.escape, longest_first))})|(?P<END>\Z)"
-            r"""|(?P<OPEN>"[^\r\n]*)|(?P<BAD>'[^'\r\n]*'?|“[^”\r\n]*”?|.[^\s\w"\#(){}\[\],:.]*))""",
+            r"""|(?P<OPEN>"[^\r\n]*)|(?P<BAD>'[^'\r\n{}]*'?|“[^”\r\n]*”?|.[^\s\w"\#(){}\[\],:.]*))""",
             re.DOTALL,
         )
 
@@ -89,7 +103,7 @@ class Scanner:
         lexemes: list[Lexeme] = []
         reports: list[Diagnostic] = []
         text, match, marks, add = source.text, self._lexeme.match, self._marks, lexemes.append
-        position = 0
+        position = 1 if text.startswith("\ufeff") else 0  # a byte order mark costs its report, no statement
         while True:
             found = match(text, position)
             assert found is not None and found.lastgroup is not None  # BAD takes any character
@@ -140,21 +154,27 @@ def _value(kind: str, word: str, start: int, end: int) -> object:
         case "HOUR_MINUTE":
             return Name(word, span)
         case "OPEN":
-            raise _Refused("E001", "this text has no closing quote", start, end, "texts end on the line they begin on")
+            raise _Refused(
+                "E001", "this text has no closing quote", start, end, "texts end on the line they begin on"
+            )
         case _:
             broken = UNSAFE.search(word)
             if broken is not None:
                 at = start + broken.start()
                 raise _Refused("E001", _does_not_belong(broken[0]), at, at + 1)
             help = _INSTEAD.get(word[0], "")
-            message = _not_of_the_language(word) if len(word) == 1 else f"`{word}` is not a word of the language"
+            message = (
+                _not_of_the_language(word) if len(word) == 1 else f"`{word}` is not a word of the language"
+            )
             raise _Refused("E001", message, start, end, help)
 
 
 def _whole(digits: str, span: Span) -> int:
     number = int(digits) if len(digits) < 20 else LARGEST + 1
     if abs(number) > LARGEST:
-        raise _Refused("E001", "this number is too large", span.start, span.end, f"numbers go up to {LARGEST}")
+        raise _Refused(
+            "E001", "this number is too large", span.start, span.end, f"numbers go up to {LARGEST}"
+        )
     return number
 
 

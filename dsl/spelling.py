@@ -3,8 +3,9 @@
 import json
 
 from ringfence.dsl.plan import Json
+from ringfence.dsl.types import size_text
 
-_OPPOSITE = {"==": "!=", "in": "not in", "present": "is missing"}
+_OPPOSITE = {"==": "!=", "in": "not in"}
 _FUNCTIONS = {"count": "size", "bytes": "size"}
 
 
@@ -27,7 +28,14 @@ def spell(core: Json) -> str:
             return f"{_operand(core[1])} matches /{core[2].replace('/', chr(92) + '/')}/"
         case "every" | "some" as word:
             return f"{word} {core[1]} in {_operand(core[2])} satisfies ({spell(core[3])})"
-    return f"{_operand(core[1])} {core[0]} {_operand(core[2])}"
+    return _pair(core, core[0])
+
+
+def _pair(core: Json, word: str) -> str:
+    _, left, right = core
+    if left[0] == "bytes" and right[0] == "const" and isinstance(right[1], int):
+        return f"{_operand(left)} {word} {size_text(right[1])}"
+    return f"{_operand(left)} {word} {_operand(right)}"
 
 
 def _part(core: Json) -> str:
@@ -38,7 +46,7 @@ def _negated(core: Json) -> str:
     if core[0] == "present":
         return f"{_operand(core[1])} is missing"
     if core[0] in _OPPOSITE:
-        return f"{_operand(core[1])} {_OPPOSITE[core[0]]} {_operand(core[2])}"
+        return _pair(core, _OPPOSITE[core[0]])
     return f"not ({spell(core)})"
 
 

@@ -77,9 +77,7 @@ def _signature(function: Callable[..., Any], tool: str) -> inspect.Signature:
     return signature
 
 
-def _arguments(
-    signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> dict[str, Any]:
+def _arguments(signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     """Bind as Python would; raise TypeError as Python would."""
     bound = signature.bind(*args, **kwargs)
     bound.apply_defaults()

@@ -65,18 +65,20 @@ def _is_not_in(children: list[Any], span: Span, machine: Machine) -> syntax.Memb
 
 
 def _quantified(every: bool) -> Any:
-    return lambda children, span, machine: syntax.Quantified(every, *children, span)
+    return lambda children, span, machine: syntax.Quantified(
+        every, children[0], children[1], children[2], span
+    )
 
 
 BUILDERS = {
     "chain": _chain,
     "negated": lambda children, span, machine: syntax.Not(children[0], span),
-    "compare": lambda children, span, machine: syntax.Compare(*children, span),
+    "compare": lambda children, span, machine: syntax.Compare(children[0], children[1], children[2], span),
     "is_in": lambda children, span, machine: syntax.Membership(
         children[0], children[2], False, children[1].span, span
     ),
     "is_not_in": _is_not_in,
-    "matches": lambda children, span, machine: syntax.Matches(*children, span),
+    "matches": lambda children, span, machine: syntax.Matches(children[0], children[1], span),
     "affix": _affix,
     "present": lambda children, span, machine: syntax.Presence(children[0], False, span),
     "missing": lambda children, span, machine: syntax.Presence(children[0], True, span),

@@ -29,7 +29,17 @@ def _nothing(children: list[Any], span: Span, machine: Machine) -> None:
 LATER = {
     **{
         construct: _head(construct)
-        for construct in ("ceiling", "use", "calendar", "function", "isolate", "order", "budget", "guarantee", "test")
+        for construct in (
+            "ceiling",
+            "use",
+            "calendar",
+            "function",
+            "isolate",
+            "order",
+            "budget",
+            "guarantee",
+            "test",
+        )
     },
     **{construct: _whole(construct) for construct in ("levels", "latency", "touches", "redact", "runs")},
     "may_start": _whole("may start"),

@@ -1,7 +1,7 @@
 """Stage `types`, continued: the clauses of tools and rules, rewritten into deny, ask and allow."""
 
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
+from typing import get_args
 
 from ringfence.dsl import syntax
 from ringfence.dsl.checks.conditions import Lowering
@@ -29,7 +29,7 @@ def patterns_and_sets(draft: Draft) -> None:
                 "no look-around and no back-references",
             )
     for values in draft.sets.values():
-        Lowering(draft, "", {}).value(values.items)
+        Lowering(draft, "", {}).value(syntax.Path((values.name,), values.name.span))
 
 
 def tool_clauses(draft: Draft) -> None:
@@ -159,6 +159,9 @@ def _parameters_named(node: object) -> Iterator[str]:
     elif isinstance(node, tuple):
         for part in node:
             yield from _parameters_named(part)
-    elif is_dataclass(node) and not isinstance(node, type):
-        for field in fields(node):
-            yield from _parameters_named(getattr(node, field.name))
+    elif isinstance(node, _NODES):
+        for name in node.__slots__:
+            yield from _parameters_named(getattr(node, name))
+
+
+_NODES = get_args(syntax.Expression)

@@ -8,6 +8,7 @@ import re2  # type: ignore[import-untyped]  # the binding ships no types
 _OPTIONS = re2.Options()
 _OPTIONS.log_errors = False
 _OPTIONS.max_mem = 1 << 20
+_OPTIONS.never_capture = True  # only whether it matches is asked
 
 
 @lru_cache(maxsize=4096)

@@ -82,7 +82,9 @@ def _never_allowed(draft: Draft) -> None:
 
 
 def _rules(draft: Draft) -> None:
-    earlier: list[RuleDraft] = []
+    """Warn about rules that cover nothing, or nothing that another rule does not decide already."""
+    everything: list[RuleDraft] = []
+    alike: dict[str, list[RuleDraft]] = {}
     for name, rule in draft.rules.items():
         if not rule.covers:
             draft.report(
@@ -92,9 +94,20 @@ def _rules(draft: Draft) -> None:
                 "nothing to decide",
                 "remove it, or name the tools that it is meant for",
             )
+        elif _unconditional(rule):
+            everything.append(rule)
+    for name, rule in draft.rules.items():
+        if not rule.covers:
             continue
-        for other in earlier:
-            if _shadows(other, rule):
+        twins = (
+            alike.setdefault(f"{_effect(rule)} {rule.variants[0].core}", [])
+            if len(rule.variants) == 1
+            else []
+        )
+        wider = (other for other in everything if other is not rule and _decides_all(other, rule))
+        same = (other for other in twins if _effect(other) == _effect(rule))
+        for other in (*same, *wider):
+            if set(rule.covers) <= set(other.covers):
                 draft.report(
                     "W203",
                     f"rule `{name}` adds nothing to rule `{other.node.name.text}`",
@@ -103,40 +116,22 @@ def _rules(draft: Draft) -> None:
                     "remove one of the two",
                 )
                 break
-        earlier.append(rule)
-    unconditional = [rule for rule in earlier if rule.node.effect == "deny" and _cores(rule) == [TRUE]]
-    for name, rule in draft.rules.items():
-        for other in unconditional:
-            if (
-                other is not rule
-                and rule.covers
-                and _cores(rule) != [TRUE]
-                and set(rule.covers) <= set(other.covers)
-            ):
-                draft.report(
-                    "W203",
-                    f"rule `{name}` adds nothing to rule `{other.node.name.text}`",
-                    rule.node.name.span,
-                    "shadowed",
-                    "remove one of the two",
-                )
+        twins.append(rule)
 
 
-def _cores(rule: RuleDraft) -> list[object]:
-    return [variant.core for variant in rule.variants]
+def _unconditional(rule: RuleDraft) -> bool:
+    return len(rule.variants) == 1 and bool(rule.variants[0].core == TRUE)
 
 
-def _shadows(other: RuleDraft, rule: RuleDraft) -> bool:
-    """True if `other` says all that `rule` says: same effect and approver, as wide, same or no condition."""
-    if (other.node.effect, _approver(other)) != (rule.node.effect, _approver(rule)):
-        return False
-    if not set(rule.covers) <= set(other.covers):
-        return False
-    return _cores(other) == [TRUE] or (len(other.variants) == 1 and _cores(other) == _cores(rule))
+def _effect(rule: RuleDraft) -> tuple[str, str | None]:
+    return rule.node.effect, rule.node.approver.text if rule.node.approver else None
 
 
-def _approver(rule: RuleDraft) -> str | None:
-    return rule.node.approver.text if rule.node.approver else None
+def _decides_all(other: RuleDraft, rule: RuleDraft) -> bool:
+    """True if an unconditional rule leaves nothing for `rule` to decide where both cover a tool."""
+    if _unconditional(rule):
+        return False  # two of them are twins, and only the second is reported
+    return other.node.effect == "deny" or _effect(other) == _effect(rule)
 
 
 def _capabilities(draft: Draft) -> None:

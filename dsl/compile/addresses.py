@@ -11,10 +11,17 @@ from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from ringfence.dsl.plan import Json, UnfitError
 
 _ATEXT = r"[A-Za-z0-9#$&'*+/=?^_`{|}~-]+"
-_LOCAL = re.compile(rf"{_ATEXT}(?:\.{_ATEXT})*", re.ASCII)
-_LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?", re.ASCII)
+_LABELS = r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+# SECURITY: `!` and `%` in a local part are routes to another host (RFC 5321 appendix F): _ATEXT lacks them.
+_EMAIL = re.compile(rf"({_ATEXT}(?:\.{_ATEXT})*)@({_LABELS})", re.ASCII)
+_DOMAIN = re.compile(_LABELS, re.ASCII)
 _HOST_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
 _NUMERIC = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*", re.ASCII)
+_USUAL = re.compile(  # already canonical: a name, no port, no escape, no segment that begins with a dot
+    r"https?://(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}"
+    r"(?:/(?:[A-Za-z0-9_~-][A-Za-z0-9._~-]*)?)+(?:\?[A-Za-z0-9._~&=+-]*)?",
+    re.ASCII,
+)
 _URL = re.compile(r"([A-Za-z]+)://([^/?#]*)([^?#]*)(\?[^#]*)?(#.*)?", re.ASCII | re.DOTALL)
 _URL_CHARACTERS = re.compile(r"[A-Za-z0-9\-._~:/?#@!$&'()*+,;=%\[\]]*", re.ASCII)
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})?", re.ASCII)
@@ -26,22 +33,24 @@ def email(value: Json) -> str:
     """Return one addr-spec, its domain in lower case; raise `UnfitError` for anything else."""
     if type(value) is not str:
         raise UnfitError("expected an e-mail address")
-    if not value.isascii() or len(value) > 254:
+    if len(value) > 254 or not value.isascii():
         raise UnfitError("an e-mail address is at most 254 ASCII characters; write other domains as xn--…")
-    local, at, domain = value.rpartition("@")
-    # SECURITY: `!` and `%` in a local part are routes to another host (RFC 5321 appendix F): _ATEXT lacks
-    # them.
-    if not at or len(local) > 64 or not _LOCAL.fullmatch(local):
+    found = _EMAIL.fullmatch(value)
+    if found is None or found.end(1) > 64 or _ends_in_number(found[2]):
         raise UnfitError("expected one plain e-mail address, without name, quotes or comments")
-    return f"{local}@{mail_domain(domain)}"
+    return f"{found[1]}@{found[2].lower()}"
+
+
+def _ends_in_number(name: str) -> bool:
+    last = name.rpartition(".")[2]
+    return last[0].isdigit() and _NUMERIC.fullmatch(last) is not None
 
 
 def mail_domain(value: Json) -> str:
     """Return the domain of an address in lower case."""
     if type(value) is not str:
         raise UnfitError("expected a domain")
-    labels = value.split(".")
-    if len(value) > 253 or not all(map(_LABEL.fullmatch, labels)) or _NUMERIC.fullmatch(labels[-1]):
+    if len(value) > 253 or not _DOMAIN.fullmatch(value) or _ends_in_number(value):
         raise UnfitError("expected a domain of letters, digits and hyphens")
     return value.lower()
 
@@ -81,6 +90,13 @@ def url(value: Json) -> str:
     """Return a canonical http(s) URL; raise `UnfitError` for one that parsers might read differently."""
     if type(value) is not str:
         raise UnfitError("expected a URL")
+    if len(value) <= 253 and _USUAL.fullmatch(value):
+        return value
+    return any_url(value)
+
+
+def any_url(value: str) -> str:
+    """Return the canonical form of a URL by the long way, which any URL may take."""
     if not _URL_CHARACTERS.fullmatch(value):
         raise UnfitError("a URL has only the ASCII characters of RFC 3986; escape others with %")
     parts = _URL.fullmatch(value)
@@ -150,6 +166,7 @@ def domain_of(value: str) -> str:
 
 _URL_IN_TEXT = re.compile(r"https?://[^\s\"<>“”«»]*", re.IGNORECASE)
 _EMAIL_IN_TEXT = re.compile(r"[^\s<>()\[\]{},;:\"“”«»@＠﹫]+[@＠﹫][^\s<>()\[\]{},;:\"“”«»/?]+")
+_PLAIN_START = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*@")
 _AFTER_SENTENCE = ".,;:!?)]}'*_"
 
 
@@ -160,4 +177,12 @@ def urls_in(text: str) -> list[str]:
 
 def emails_in(text: str) -> list[str]:
     """Return the canonical addresses in a text; raise `UnfitError` if one cannot be read surely."""
-    return [email(found.rstrip(_AFTER_SENTENCE)) for found in _EMAIL_IN_TEXT.findall(text)]
+    return [_surely(found.rstrip(_AFTER_SENTENCE)) for found in _EMAIL_IN_TEXT.findall(text)]
+
+
+def _surely(found: str) -> str:
+    # SECURITY: in `*eve@evil.example*` or `to=eve@evil.example` the first character may belong to the
+    # address or not; a list of blocked addresses must not be got around with it.
+    if not _PLAIN_START.match(found):
+        raise UnfitError("an address in a text begins with a letter or digit and has no marks but . _ + -")
+    return email(found)

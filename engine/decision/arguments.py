@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from ringfence.dsl.canonical import canonical
-from ringfence.dsl.plan import Json, ToolPlan, UnfitError
+from ringfence.dsl.plan import Canonicaliser, Json, UnfitError
 
 MOST_BYTES = 1024 * 1024
 """Arguments whose canonical JSON is larger are denied, and recorded by digest and size only."""
@@ -13,8 +13,15 @@ _DEEPEST = 40
 _LARGEST = 2**53 - 1
 
 
+Takes = Mapping[str, tuple[Canonicaliser, bool]]
+"""Parameter -> (what makes its canonical value, whether it is optional)."""
+
+
 def canonical_arguments(
-    tool: ToolPlan, given: Mapping[str, Json], schema_names: frozenset[str] | None
+    takes: Takes | None,
+    required: frozenset[str],
+    given: Mapping[str, Json],
+    schema_names: frozenset[str] | None,
 ) -> dict[str, Json]:
     """Return the canonical arguments; an optional one that is absent or None is absent.
 
@@ -24,46 +31,56 @@ def canonical_arguments(
     Raises:
         UnfitError: With what does not fit, without repeating any value.
     """
-    parameters = tool.parameters
-    weight = 2
+    weight = 0
     arguments: dict[str, Json] = {}
     for name, value in given.items():
-        parameter = parameters.get(name) if parameters is not None else None
-        if parameter is None:
-            if not isinstance(name, str):
-                raise UnfitError("an argument's name is no text")
-            if schema_names is None:
-                if parameters is not None:
-                    raise UnfitError(f"{_shown(name)} is not taken")
-            elif name not in schema_names:
-                raise UnfitError(f"{_shown(name)} is not taken")
-            weight += 8 + 6 * len(name)
-            fit = value
-        elif value is None and parameter.optional:
-            continue
-        else:
+        parameter = takes.get(name) if takes is not None else None
+        if parameter is not None:
+            canonical_value, optional = parameter
+            if value is None and optional:
+                continue
             try:
-                fit = parameter.canonical(value)
+                fit = canonical_value(value)
             except UnfitError as error:
                 raise UnfitError(f"`{name}`: {error}") from None
-            weight += 80
+        else:
+            _require_known(name, takes is not None, schema_names)
+            weight += 6 * len(name)
+            fit = value
         kind = type(fit)
         if kind is str:
+            weight += 6 * len(fit)
             if not fit.isascii():
                 _require_unicode(fit)
-            weight += 6 * len(fit)
-        elif kind is bool or (kind is int and -_LARGEST <= fit <= _LARGEST):
-            weight += 24
-        else:
+        elif kind is int:
+            if not -_LARGEST <= fit <= _LARGEST:
+                raise UnfitError(f"{_shown(name)} is an integer beyond 2^53-1")
+        elif kind is list:
+            for element in fit:
+                if type(element) is str and element.isascii():
+                    weight += 6 * len(element) + 4
+                else:
+                    weight += _weight(element, 2) + 1
+        elif kind is not bool:
             weight += _weight(fit, 1)
         arguments[name] = fit
-    if parameters is not None and not tool.required <= arguments.keys():
-        lacking = ", ".join(f"`{name}`" for name in sorted(tool.required - arguments.keys()))
+    weight += 2 + 40 * len(arguments) + sum(map(len, arguments))  # scalars, punctuation and declared names
+    if not required <= arguments.keys():
+        lacking = ", ".join(f"`{name}`" for name in sorted(required - arguments.keys()))
         raise UnfitError(f"{lacking} is missing")
     # The weight is never less than the size; only what may be too large is measured exactly.
     if weight > MOST_BYTES and len(canonical(arguments)) > MOST_BYTES:
         raise UnfitError(f"the arguments are larger than {MOST_BYTES} bytes")
     return arguments
+
+
+def _require_known(name: object, takes: bool, schema_names: frozenset[str] | None) -> None:
+    """Refuse a name that is neither taken nor in the schema; without either, any text is a name."""
+    if not isinstance(name, str):
+        raise UnfitError("an argument's name is no text")
+    if (takes and schema_names is None) or (schema_names is not None and name not in schema_names):
+        raise UnfitError(f"{_shown(name)} is not taken")
+    _require_unicode(name)
 
 
 def _weight(value: Json, depth: int) -> int:

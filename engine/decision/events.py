@@ -35,6 +35,8 @@ class RunStarted:
     external_id: str | None
     resume_of: str | None
     parent: str | None
+    policy_file: str = "policy.fence"
+    """What the places of the policy's rules call it."""
 
 
 @dataclass(frozen=True, slots=True)

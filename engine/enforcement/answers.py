@@ -50,7 +50,9 @@ class Answering:
             if ticket is None:
                 raise DeniedError(f"there is no ticket `{ticket_id}`", help="see `ringfence approvals`")
             refusal = self._refusal(ticket, verdict, by, edited)
-            new = _ignored(ticket, by, refusal) if refusal else _answered(ticket, verdict, by, because, edited)
+            new = (
+                _ignored(ticket, by, refusal) if refusal else _answered(ticket, verdict, by, because, edited)
+            )
             if new is ticket or (yield from self._swap(ticket, new)):
                 break
         self._waits.wake(ticket_id)

@@ -5,7 +5,6 @@ same steps (`deciding`, `tickets`, `dispatch`, `lifecycle`); only the body itsel
 """
 
 import atexit
-import weakref
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -48,7 +47,7 @@ class Guard:
         settings: Settings,
         opening: Opening,
         *,
-        replan: Callable[[str], Plan],
+        replan: Callable[[str, str], Plan],
         runs: Callable[["Guard"], Any] | None = None,
     ) -> None:
         self.plan = plan
@@ -61,7 +60,6 @@ class Guard:
         self._lifecycle = Lifecycle(plan, opening, replan)
         self.runs: Any = runs(self) if runs is not None else None
         """The record of runs: `latest(session=…)`, `get(id)`, `list(…)`."""
-        _GUARDS.add(self)
 
     @classmethod
     def load(
@@ -88,9 +86,7 @@ class Guard:
         """
         # The composition root stands above the engine: named at run time, so that no import points upwards.
         load_guard = import_module("ringfence._assembly").load_guard
-        return cast(
-            Guard, load_guard(policy, settings=settings, store=store, plugins=plugins, clock=clock)
-        )
+        return cast(Guard, load_guard(policy, settings=settings, store=store, plugins=plugins, clock=clock))
 
     # ---- runs --------------------------------------------------------------------------------------
 
@@ -101,19 +97,19 @@ class Guard:
             about: `principal`, `agent` (None: the policy's only one), `session`, `prompt`, `capabilities`
                 (fewer than the agent holds), `framework`, `external_id`, `resume_of`, `parent`.
         """
-        return self._sync(self._lifecycle.begin(**about))
+        return self._sync(self._begin(**about))
 
     async def abegin_run(self, **about: Any) -> Run:
         """Like `begin_run`."""
-        return await run_async(self._lifecycle.begin(**about))
+        return await run_async(self._begin(**about))
 
     def resume_run(self, run_id: str, *, principal: Principal | None = None) -> Run:
         """Go on with a suspended run, or find the live one; another principal is refused."""
-        return self._sync(self._lifecycle.resume(run_id, principal=principal))
+        return self._sync(self._resume(run_id, principal))
 
     async def aresume_run(self, run_id: str, *, principal: Principal | None = None) -> Run:
         """Like `resume_run`."""
-        return await run_async(self._lifecycle.resume(run_id, principal=principal))
+        return await run_async(self._resume(run_id, principal))
 
     def suspend(self, run: Run) -> None:
         """Put a run away whose calls wait for people; durable when it returns."""
@@ -242,9 +238,7 @@ class Guard:
         because: str | None = None,
     ) -> Ticket:
         """Approve a question; with `edited` arguments the call is decided anew with those."""
-        return self._sync(
-            self._answering.answer(ticket_id, "approve", by=by, edited=edited, because=because)
-        )
+        return self._sync(self._answering.answer(ticket_id, "approve", by=by, edited=edited, because=because))
 
     async def aapprove(
         self,
@@ -268,7 +262,7 @@ class Guard:
         return await run_async(self._answering.answer(ticket_id, "reject", by=by, because=because))
 
     def withdraw(self, run: Run, call: str, *, because: str) -> None:
-        """Take back the open questions of a call (its key), as the one who waits for it may; it never runs."""
+        """Take back the open questions of a call (its key), as whoever waits for it may; it never runs."""
         with run.lock:
             waiting = [slot for slot, one in run.held.items() if one.key == call]
             held = [run.held.pop(slot) for slot in waiting]
@@ -276,7 +270,9 @@ class Guard:
             for one in held:
                 release(run, one, "withdrawn")
 
-    def kill(self, run_id: str | None = None, *, agent: str | None = None, by: str | None = None) -> KillOrder:
+    def kill(
+        self, run_id: str | None = None, *, agent: str | None = None, by: str | None = None
+    ) -> KillOrder:
         """Stop a run, an agent's runs, or (neither said) every run, in every process on this store."""
         return self._sync(self._lifecycle.kills.order(run=run_id, agent=agent, by=by))
 
@@ -300,6 +296,14 @@ class Guard:
 
     def _sync(self, steps: Steps[T]) -> T:
         return run_sync(steps, self._loop)
+
+    def _begin(self, **about: Any) -> Steps[Run]:
+        _GUARDS.add(self)
+        return (yield from self._lifecycle.begin(**about))
+
+    def _resume(self, run_id: str, principal: Principal | None) -> Steps[Run]:
+        _GUARDS.add(self)
+        return (yield from self._lifecycle.resume(run_id, principal=principal))
 
     def _authorize(self, run: Run, call: ToolCall) -> Steps[Decision]:
         found = given(run, call)
@@ -381,8 +385,8 @@ class Guard:
         try:
             yield from self._lifecycle.end_all(self._asking)
         finally:
-            yield from self.opening.close()
             _GUARDS.discard(self)
+            yield from self.opening.close()
 
 
 class RunBlock:
@@ -440,12 +444,11 @@ class BackendAnswers:
         edited: Mapping[str, Json] | None = None,
     ) -> None:
         """See `hookspecs.Answers`."""
-        await run_async(
-            self._answering.answer(ticket, verdict, by=by, because=because, edited=edited)
-        )
+        await run_async(self._answering.answer(ticket, verdict, by=by, because=because, edited=edited))
 
 
-_GUARDS: "weakref.WeakSet[Guard]" = weakref.WeakSet()
+_GUARDS: "set[Guard]" = set()
+"""Those in use: kept until they are closed, so that what they queued is written."""
 
 
 @atexit.register
@@ -456,4 +459,3 @@ def _close_guards() -> None:
             guard.close()
         except Exception as error:  # the process ends anyway; the log says what it has
             import_module("logging").getLogger("ringfence").error("closing the guard failed: %s", error)
-

@@ -4,6 +4,7 @@ import json
 import secrets
 import threading
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from typing import Any, Final, Literal
 
 from ringfence.dsl.plan import Plan
@@ -37,7 +38,7 @@ _TEXT_AT_MOST: Final = 500
 class Lifecycle:
     """The runs that this process lives."""
 
-    def __init__(self, plan: Plan, opening: Opening, replan: Callable[[str], Plan]) -> None:
+    def __init__(self, plan: Plan, opening: Opening, replan: Callable[[str, str], Plan]) -> None:
         self._plan = plan
         self._opening = opening
         self._replan = replan
@@ -97,6 +98,7 @@ class Lifecycle:
                     external_id=external_id,
                     resume_of=resume_of,
                     parent=around.id if around is not None else parent if isinstance(parent, str) else None,
+                    policy_file=self._plan.file,
                 )
             )
         except BaseException as error:  # fails closed: there is no run
@@ -164,11 +166,11 @@ class Lifecycle:
                 help="one process decides for a session at a time: end or suspend its run there",
             )
 
-    def _let_go(self, session: str) -> None:
+    def _let_go(self, session: str) -> "Future[None] | None":
         with self._lock:
             if any(run.session == session for run in self._live.values()):
-                return
-        self._opening.loop.submit(self._opening.ready.control.release(session, self.holder))
+                return None
+        return self._opening.submit(self._opening.ready.control.release(session, self.holder))
 
     # ---- suspend and resume ------------------------------------------------------------------------
 
@@ -177,7 +179,9 @@ class Lifecycle:
         with run.lock:
             if run.flights:
                 raise EngineError(
-                    f"calls of the run `{run.id}` are in flight", run=run.id, help="suspend it when they are done"
+                    f"calls of the run `{run.id}` are in flight",
+                    run=run.id,
+                    help="suspend it when they are done",
                 )
             if run.suspended or run.ended or run.state.status != "running":
                 return
@@ -186,16 +190,20 @@ class Lifecycle:
                 if not run.state.calls[one.key].tickets:
                     release(run, one, "not dispatched")
             run.suspend(tuple(run.state.open_tickets))
-        try:
-            yield self._opening.ready.journal.flush()
-        finally:
-            self._put_away(run)
+        yield from self._put_away(run)
 
-    def _put_away(self, run: Run) -> None:
-        with self._lock:
-            self._live.pop(run.id, None)
-        self._opening.ready.journal.close_run(run.id)
-        self._let_go(run.session)
+    def _put_away(self, run: Run) -> Steps[None]:
+        """Make the run durable and give its session back."""
+        journal = self._opening.ready.journal
+        try:
+            yield from self._opening.durable(run=run.id)
+        finally:
+            with self._lock:
+                self._live.pop(run.id, None)
+            journal.close_run(run.id)
+            released = self._let_go(run.session)
+        if released is not None:
+            yield from self._opening.within_patience(released, "did not release the session", run=run.id)
 
     def resume(self, run_id: str, *, principal: Principal | None = None) -> Steps[Run]:
         """Go on with a run, from this process or another.
@@ -211,6 +219,7 @@ class Lifecycle:
         if live is not None:
             _same(live.principal, principal, run_id)
             return live
+        yield from self._opening.durable(run=run_id)
         row: RunRow = yield from self._row(run_id)
         yield from self._lease(row.session)
         try:
@@ -222,14 +231,19 @@ class Lifecycle:
                 if row.status == "running":
                     yield from self._unclean(run, row)
                 raise run.over()
+            orders = yield from self.kills.given()
             opened.journal.open_run(run_id, seq=row.events, head=row.head)
             with self._lock:
                 self._live[run_id] = run
             run.append(RunResumed(self.holder))
+            for order in orders:
+                self.kills.obey(order)
         except BaseException as error:  # fails closed: it does not go on here
             if run_id not in {one.id for one in self.live()}:
                 self._let_go(row.session)
-            if not isinstance(error, Exception) or isinstance(error, DeniedError | RunHaltedError | EngineError):
+            if not isinstance(error, Exception) or isinstance(
+                error, DeniedError | RunHaltedError | EngineError
+            ):
                 raise
             raise store_error("could not read the run", error, run=run_id) from error
         self.kills.watch()
@@ -250,7 +264,11 @@ class Lifecycle:
         first = stamped[0].event if stamped else None
         if not isinstance(first, RunStarted):
             raise EngineError(f"the record of the run `{run_id}` has no beginning", run=run_id)
-        plan = self._plan if first.policy_digest == self._plan.digest else self._replan(first.policy_text)
+        plan = (
+            self._plan
+            if first.policy_digest == self._plan.digest
+            else self._replan(first.policy_text, first.policy_file)
+        )
         if plan.digest != first.policy_digest:
             raise EngineError(
                 f"the policy of the run `{run_id}` cannot be made again from its record",
@@ -270,13 +288,15 @@ class Lifecycle:
         journal.open_run(run.id, seq=row.events, head=row.head)
         try:
             run.append(RunHalted("unclean end", None, "the process that ran it is gone"))
-            yield journal.flush()
+            yield from self._opening.durable(run=run.id)
         finally:
             journal.close_run(run.id)
 
     # ---- end ---------------------------------------------------------------------------------------
 
-    def end(self, run: Run, asking: Asking, status: EndStatus = "done", error: str | None = None) -> Steps[None]:
+    def end(
+        self, run: Run, asking: Asking, status: EndStatus = "done", error: str | None = None
+    ) -> Steps[None]:
         """End the run: nothing of it stays in flight, open or reserved."""
         run.stop_flights()
         with run.lock:
@@ -287,18 +307,24 @@ class Lifecycle:
             for one in held:
                 release(run, one, "not dispatched")
             halted = run.state.halted is not None
-            said = None if error is None else error[:_TEXT_AT_MOST].encode("utf-8", "backslashreplace").decode()
+            said = (
+                None if error is None else error[:_TEXT_AT_MOST].encode("utf-8", "backslashreplace").decode()
+            )
             run.append(RunEnded("halted" if halted else status, said))
         if run.parent is not None and run in run.parent.children:
             run.parent.children.remove(run)
-        self._put_away(run)
-        return
-        yield  # makes these steps too
+        yield from self._put_away(run)
 
     def end_all(self, asking: Asking) -> Steps[None]:
         """End the runs that are still live when the guard is closed."""
-        for run in tuple(self.live()):
-            yield from self.end(run, asking, "failed", "the guard was closed")
+        first: Exception | None = None
+        for run in tuple(self.live()) if self._opening.is_open else ():
+            try:
+                yield from self.end(run, asking, "failed", "the guard was closed")
+            except Exception as error:  # the others are ended all the same; raised below
+                first = first or error
+        if first is not None:
+            raise first
 
 
 def _same(began: Principal, goes_on: Principal | None, run_id: str) -> None:

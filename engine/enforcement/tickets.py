@@ -1,5 +1,6 @@
 """Asking people about one call: open questions durably, wait or put away, decide again with the answers."""
 
+import contextlib
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from ringfence.engine.enforcement.opening import Opening, store_error
 from ringfence.engine.enforcement.requests import keeps_digests_only, keyed
 from ringfence.engine.enforcement.runs import Held, Run
 from ringfence.engine.enforcement.waits import Waits
-from ringfence.engine.seams.errors import EngineError, PendingError, RingfenceError
+from ringfence.engine.seams.errors import EngineError, PendingError
 from ringfence.engine.seams.hookspecs import Answers, Question
 from ringfence.engine.seams.ports import Ticket
 
@@ -142,17 +143,12 @@ class Asking:
                 expires_ns=None if asked.within_ns is None else now_ns + asked.within_ns,
             )
             run.append(ApprovalAsked(held.key, ticket.id, approver, ticket.expires_ns), at_ns=now_ns)
-            journal = self._opening.ready.journal
+        yield from self._opening.durable(run=run.id)
         try:
-            yield journal.flush()
             yield self._opening.submit(self._opening.ready.tickets.open(ticket))
-        except RingfenceError:
-            raise
         except Exception as error:  # fails closed: a question that is not durable is not asked
             raise store_error("could not keep the question", error, run=run.id) from error
-        yield self._opening.loop.submit(
-            self._opening.extensions.ask(question_of(ticket, run), self._answers)
-        )
+        yield self._opening.loop.submit(self._opening.extensions.ask(question_of(ticket, run), self._answers))
 
     def _cap(self, run: Run, held: Held, approver: str) -> None:
         """Halt the run instead of asking once more than the policy says, where a question is passed on."""
@@ -180,17 +176,18 @@ class Asking:
         known = run.state.calls.get(key)
         for ticket in known.tickets if known is not None else ():
             if ticket.answer is None:
-                try:
+                # A broken log starts nothing; the ticket is closed anyway.
+                with contextlib.suppress(EngineError):
                     run.append(ApprovalAnswered(key, ticket.id, "withdraw", None, None, because))
-                except EngineError:  # the log is broken: nothing can start, the tickets are closed anyway
-                    pass
                 self._opening.loop.submit(self._withdrawn(ticket.id, because))
 
     def withdraw_all(self, run: Run, because: str) -> None:
-        """Take back every open question of the run that nobody waits for in place, and what its call holds."""
+        """Take back every open question that nobody waits for in place, and what its call holds."""
         with run.lock:
             held = {one.key: one for one in run.held.values()}
-            run.held = {slot: one for slot, one in run.held.items() if one.decision.verdict is not Verdict.ASK}
+            run.held = {
+                slot: one for slot, one in run.held.items() if one.decision.verdict is not Verdict.ASK
+            }
             for key in {ticket.call for ticket in run.state.open_tickets.values()}:
                 if key in held or not run.waiting:
                     self.withdraw(run, key, because)
@@ -212,23 +209,27 @@ class Asking:
         for ticket in tickets:
             with run.lock:
                 for who, verdict, why in ticket.answers[run.answers_seen.get(ticket.id, 0) :]:
-                    edited = dict(ticket.edited) if ticket.edited is not None and verdict == "approve" else None
+                    edited = (
+                        dict(ticket.edited) if ticket.edited is not None and verdict == "approve" else None
+                    )
                     if edited is not None and keeps_digests_only(run, held.call.tool):
                         edited = keyed(run, edited)
                     run.append(ApprovalAnswered(held.key, ticket.id, verdict, who, edited, why))
 
     def _again(self, run: Run, held: Held, approved: dict[str, Ticket]) -> Steps[Held]:
         """Decide once more, with the exact arguments and the answers; time has passed."""
+        editors = [ticket for ticket in held.tickets if ticket.edited is not None]
+        tickets = tuple({ticket.id: ticket for ticket in (*editors, *approved.values())}.values())
         approved_by = {
             ticket.approver: tuple(who for who, verdict, _ in ticket.answers if verdict == "approve")
-            for ticket in approved.values()
+            for ticket in tickets
         }
         yield from run.turnstile.turn()
         try:
             held = yield from judge(run, held.key, held.call, approved_by=approved_by, held=held)
         finally:
             run.turnstile.leave()
-        held.tickets = tuple(approved.values())
+        held.tickets = tickets
         return held
 
     def _edited(self, run: Run, held: Held, ticket: Ticket) -> Steps[Held]:

@@ -99,6 +99,9 @@ def entry_fault(entry: Entry, *, prev: bytes, seq: int) -> str | None:
         return f"expected event {seq} of the run, found event {entry.seq}"
     if entry.prev != prev:
         return "does not follow the event before it"
+    blobs = (entry.salt, entry.digest, entry.prev, entry.hash, entry.body or b"")
+    if not all(isinstance(blob, bytes) for blob in blobs):
+        return "holds text where bytes were recorded"
     if entry.body is not None and len(entry.salt) != SALT_BYTES:
         return f"the salt has {len(entry.salt)} bytes, not {SALT_BYTES}"
     if entry.body is not None and body_digest(entry.salt, entry.body) != entry.digest:
@@ -122,6 +125,6 @@ def link_fault(link: Link, *, prev: bytes, position: int, hash: bytes | None) ->
         return f"expected link {position} of the log, found link {link.position}"
     if hash is None:
         return f"the event {link.run}:{link.seq} is missing"
-    if link_hash(prev, hash) != link.hash:
+    if not isinstance(link.hash, bytes) or link_hash(prev, hash) != link.hash:
         return "does not follow the link before it, or names another event"
     return None

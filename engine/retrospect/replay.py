@@ -79,7 +79,7 @@ def replay(record: RunRecord, plan: Plan | None = None) -> Replay:
         raise RecordError(f"run `{record.run}` cannot be replayed, purged: event {missing[0]}")
     begun = record.started
     if plan is None:
-        plan = _compiled(begun.policy_text, record.run)
+        plan = _compiled(begun.policy_text, begun.policy_file, record.run)
         if plan.digest != begun.policy_digest:
             changed = Divergence(
                 1,
@@ -122,8 +122,10 @@ def _decided_again(plan: Plan, state: State, stamped: Stamped, event: CallDecide
     decision = decide(plan, state, known.request, facts, now_ns=now_ns, key=event.call)
     recorded = body_of(event)
     recomputed = body_of(decided(event.call, known.request, decision, facts))
+    if _same(recorded, recomputed):
+        return None
     differs = tuple(name for name in recorded if not _same(recorded[name], recomputed[name]))
-    return Divergence(stamped.seq, event.call, differs, recorded, recomputed) if differs else None
+    return Divergence(stamped.seq, event.call, differs, recorded, recomputed)
 
 
 def _started_rightly(state: State, stamped: Stamped, event: CallStarted) -> Divergence | None:
@@ -154,11 +156,11 @@ def _shown(value: Json) -> str:
         return repr(value)
 
 
-def _compiled(text: str, run: str) -> Plan:
+def _compiled(text: str, file: str, run: str) -> Plan:
     # The parser is needed only here: a replay under a given plan starts without it.
     from ringfence.dsl.load import load_text
 
-    loaded = load_text(text)
+    loaded = load_text(text, file)
     if loaded.plan is None:
         errors = "; ".join(f"{d.code} {d.message}" for d in loaded.diagnostics if d.is_error)
         raise RecordError(f"the policy of run `{run}` does not load in this version: {errors}")

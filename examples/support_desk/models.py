@@ -41,10 +41,19 @@ class ScriptedModel(BaseChatModel):
         answer = AIMessage(
             content="" if calls else self.scene.says,
             tool_calls=[
-                {"name": name, "args": _filled(arguments, last), "id": f"call_{turn}_{n}", "type": "tool_call"}
+                {
+                    "name": name,
+                    "args": _filled(arguments, last),
+                    "id": f"call_{turn}_{n}",
+                    "type": "tool_call",
+                }
                 for n, (name, arguments) in enumerate(calls)
             ],
-            usage_metadata={"input_tokens": 50 * len(messages), "output_tokens": 20, "total_tokens": 50 * len(messages) + 20},
+            usage_metadata={
+                "input_tokens": 50 * len(messages),
+                "output_tokens": 20,
+                "total_tokens": 50 * len(messages) + 20,
+            },
         )
         return ChatResult(generations=[ChatGeneration(message=answer)])
 

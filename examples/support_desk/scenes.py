@@ -67,7 +67,10 @@ def scenes(web: str) -> tuple[Scene, ...]:
             "rows",
             "Too many rows",
             "Show me the orders.",
-            (_one("query_database", table="orders", limit=1001), _one("query_database", table="orders", limit=100)),
+            (
+                _one("query_database", table="orders", limit=1001),
+                _one("query_database", table="orders", limit=100),
+            ),
         ),
         Scene(
             "attacker",

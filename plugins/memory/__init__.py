@@ -5,21 +5,16 @@ from collections.abc import Sequence
 from ringfence.plugin import Store, hookimpl
 from ringfence.plugins.memory.store import URL, MemoryStore
 
-__all__ = ["MemoryStore", "open_store"]
-
-
-def open_store(url: str) -> MemoryStore | None:
-    """Return a new, unopened store for `memory:`, None for any other URL."""
-    return MemoryStore() if url == URL else None
+__all__ = ["MemoryStore"]
 
 
 @hookimpl
 def ringfence_store_schemes() -> Sequence[str]:
-    """Say which URLs are taken."""
+    """Offer the scheme `memory`."""
     return ["memory"]
 
 
 @hookimpl
 def ringfence_open_store(url: str) -> Store | None:
-    """Open `memory:`."""
-    return open_store(url)
+    """Return a new, unopened store for `memory:`, None for any other URL."""
+    return MemoryStore() if url == URL else None

@@ -2,7 +2,7 @@
 
 import threading
 
-from ringfence.engine.seams.ports import KillOrder
+from ringfence.plugin import KillOrder
 
 
 class MemoryControl:

@@ -10,8 +10,7 @@ import threading
 from collections import deque
 from dataclasses import dataclass, field
 
-from ringfence.engine.decision.calls import Charge, Refusal
-from ringfence.engine.seams.ports import Reservation
+from ringfence.plugin import Charge, Refusal, Reservation
 
 _SWEEP_EVERY = 1024
 

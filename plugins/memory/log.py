@@ -3,10 +3,7 @@
 import threading
 from collections.abc import Sequence
 
-from ringfence.engine.journal.chain import ZERO, link_hash
-from ringfence.engine.journal.rows import row_after
-from ringfence.engine.seams.errors import EngineError
-from ringfence.engine.seams.ports import Entry, Link, RunRow
+from ringfence.plugin import ZERO, EngineError, Entry, Link, RunRow, link_hash, row_after
 
 
 class MemoryLog:

@@ -5,8 +5,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
 
-from ringfence.engine.seams.errors import EngineError
-from ringfence.engine.seams.ports import Ticket
+from ringfence.plugin import EngineError, Ticket
 
 
 class MemoryTickets:

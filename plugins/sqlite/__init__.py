@@ -5,21 +5,16 @@ from collections.abc import Sequence
 from ringfence.plugin import Store, hookimpl
 from ringfence.plugins.sqlite.store import PREFIX, SqliteStore
 
-__all__ = ["SqliteStore", "open_store"]
-
-
-def open_store(url: str) -> SqliteStore | None:
-    """Return a new, unopened store for a `sqlite:///` URL, None for any other."""
-    return SqliteStore(url) if url.startswith(PREFIX) else None
+__all__ = ["SqliteStore"]
 
 
 @hookimpl
 def ringfence_store_schemes() -> Sequence[str]:
-    """Say which URLs are taken."""
+    """Offer the scheme `sqlite`."""
     return ["sqlite"]
 
 
 @hookimpl
 def ringfence_open_store(url: str) -> Store | None:
-    """Open `sqlite:///FILE`."""
-    return open_store(url)
+    """Return a new, unopened store for `sqlite:///…`, None for any other URL."""
+    return SqliteStore(url) if url.startswith(PREFIX) else None

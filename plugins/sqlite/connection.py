@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 import aiosqlite
 
-from ringfence.engine.seams.errors import EngineError
+from ringfence.plugin import EngineError
 from ringfence.plugins.sqlite.faults import fault_of
 
 T = TypeVar("T")
@@ -33,6 +33,29 @@ class Connection(aiosqlite.Connection):
         # Up to 0.21 the connection is its thread, later it has one.
         thread: Any = getattr(self, "_thread", self)
         thread.daemon = True
+
+    @classmethod
+    async def opened(cls, connector: Callable[[], sqlite3.Connection]) -> "Connection":
+        """Return an open connection, or raise what `connector` raised, with no thread left behind.
+
+        (aiosqlite does not wait for its thread when connecting fails, and the thread then outlives the
+        event loop that it answers to; so it is given a connection to nothing, and closed in order.)
+        """
+        errors: list[Exception] = []
+
+        def connect() -> sqlite3.Connection:
+            try:
+                return connector()
+            except Exception as error:  # raised below, once the thread has ended
+                errors.append(error)
+                return sqlite3.connect(":memory:", check_same_thread=False)
+
+        connection = cls(connect)
+        await connection
+        if errors:
+            await connection.close()
+            raise errors[0]
+        return connection
 
     async def call(self, work: Work[T]) -> T:
         """Run `work` on the connection's thread."""

@@ -2,8 +2,7 @@
 
 import sqlite3
 
-from ringfence.engine.seams.errors import EngineError
-from ringfence.engine.seams.ports import KillOrder
+from ringfence.plugin import EngineError, KillOrder
 from ringfence.plugins.sqlite.connection import Door
 from ringfence.plugins.sqlite.holders import Holders
 

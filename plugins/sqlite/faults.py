@@ -5,7 +5,7 @@ import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
-from ringfence.engine.seams.errors import EngineError
+from ringfence.plugin import EngineError
 from ringfence.plugins.sqlite.schema import VERSION
 
 

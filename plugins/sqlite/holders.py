@@ -70,9 +70,9 @@ class Holders:
         if not LOCKS or not self._folder.is_dir():
             return
         mine = {self._path(holder) for holder in self._mine}
-        for path in self._folder.iterdir():
-            if path not in mine and not path.suffix:  # one with a suffix is being made just now
-                with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # a file that stays is only litter: `alive` asks its lock
+            for path in list(self._folder.iterdir()):
+                if path not in mine and not path.suffix:  # one with a suffix is being made just now
                     _remove_if_dead(path)
 
     def close(self) -> None:
@@ -94,12 +94,13 @@ class Holders:
 
 
 def _remove_if_dead(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDWR)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        path.unlink()  # under its lock: a holder's name is drawn once, so nobody makes this file again
-    finally:
-        os.close(descriptor)
+    with contextlib.suppress(OSError):  # it is locked: its holder lives; or somebody else removed it
+        descriptor = os.open(path, os.O_RDWR)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            path.unlink()  # under its lock: a holder's name is drawn once, so nobody makes this file again
+        finally:
+            os.close(descriptor)
 
 
 _all: "weakref.WeakSet[Holders]" = weakref.WeakSet()

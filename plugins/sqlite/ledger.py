@@ -8,14 +8,14 @@ same after ten calls and after ten thousand.
 import sqlite3
 from typing import Final
 
-from ringfence.engine.decision.calls import Charge, Refusal
-from ringfence.engine.seams.ports import Reservation
+from ringfence.plugin import Charge, Refusal, Reservation
 from ringfence.plugins.sqlite.connection import Door
 
 _NEVER: Final = 2**63 - 1
 """The period of a window that nothing leaves, and the moment at which nothing happens any more."""
 
 _SWEEP_EVERY: Final = 256
+_SWEPT_AT_ONCE: Final = 10_000
 
 
 class SqliteLedger:
@@ -129,7 +129,10 @@ def _stamp(db: sqlite3.Connection, which: str, values: tuple[str, ...], now_ns: 
 
 def _sweep(db: sqlite3.Connection, now_ns: int) -> None:
     """Forget what left every window, and the windows that nothing is in."""
-    db.execute("DELETE FROM unit WHERE leaves_ns <= ?", (now_ns,))
+    db.execute(
+        "DELETE FROM unit WHERE id IN (SELECT id FROM unit WHERE leaves_ns <= ? LIMIT ?)",
+        (now_ns, _SWEPT_AT_ONCE),
+    )
     db.execute(
         "DELETE FROM budget_window WHERE taken = 0 "
         "AND NOT EXISTS (SELECT 1 FROM unit WHERE window_id = budget_window.id)"

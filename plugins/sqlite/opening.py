@@ -58,8 +58,12 @@ def connect_writer(path: Path, *, busy_s: float) -> sqlite3.Connection:
 def connect_reader(path: Path, *, busy_s: float) -> sqlite3.Connection:
     """Open the file for reading alone; it never waits for the writer."""
     db = connect(path, busy_s=busy_s)
-    db.execute("PRAGMA query_only = ON")
-    db.execute("PRAGMA trusted_schema = OFF")
+    try:
+        db.execute("PRAGMA query_only = ON")
+        db.execute("PRAGMA trusted_schema = OFF")
+    except BaseException:
+        db.close()
+        raise
     return db
 
 

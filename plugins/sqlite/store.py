@@ -82,11 +82,9 @@ class SqliteStore:
 
     async def _connect(self) -> Door:
         path, busy_s = self.path, self._busy_s
-        writer = Connection(lambda: connect_writer(path, busy_s=busy_s))
-        await writer
+        writer = await Connection.opened(lambda: connect_writer(path, busy_s=busy_s))
         try:
-            reader = Connection(lambda: connect_reader(path, busy_s=busy_s))
-            await reader
+            reader = await Connection.opened(lambda: connect_reader(path, busy_s=busy_s))
         except BaseException:
             await writer.close()
             raise

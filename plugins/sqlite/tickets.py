@@ -5,8 +5,7 @@ import sqlite3
 from dataclasses import asdict
 from typing import Any
 
-from ringfence.engine.seams.errors import EngineError
-from ringfence.engine.seams.ports import Ticket
+from ringfence.plugin import EngineError, Ticket
 from ringfence.plugins.sqlite.connection import Door
 
 

@@ -7,22 +7,34 @@ from collections.abc import Sequence
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; the caller's `sys.exit` ends the process."""
-    from ringfence.cli.exits import CANNOT_RUN, CommandError
+    from ringfence.cli.exits import CANNOT_RUN
 
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     try:
-        return _run(sys.argv[1:] if arguments is None else arguments)
+        code = _guarded(sys.argv[1:] if arguments is None else arguments)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # the reader (`| head`) has gone: say nothing more, at exit either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CANNOT_RUN
+
+
+def _guarded(arguments: Sequence[str]) -> int:
+    """Run one command; whatever it raises becomes a sentence and an exit code that is not 0."""
+    from ringfence.cli.exits import CANNOT_RUN, CommandError
+
+    try:
+        return _run(arguments)
     except SystemExit as end:  # argparse ends so after --help
         return end.code if isinstance(end.code, int) else CANNOT_RUN
     except CommandError as error:
         return _cannot(str(error), error.help, error.code)
     except KeyboardInterrupt:
         return _cannot("stopped", "", 130)
-    except BrokenPipeError:  # the reader (`| head`) has gone; say nothing more, at exit either
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return CANNOT_RUN
+    except BrokenPipeError:
+        raise
     except Exception as error:  # the command fails: exit code 1, never 0
         return _cannot(*_in_a_sentence(error))
 
@@ -46,7 +58,6 @@ def _run(arguments: Sequence[str]) -> int:
         words.print_help(sys.stderr)
         return CANNOT_RUN
     code: int = import_module(f"ringfence.cli.commands.{asked.command}").run(asked, say)
-    sys.stdout.flush()
     return code
 
 

@@ -100,8 +100,8 @@ def _plan(loaded: Loaded, name: str) -> Plan:
     return loaded.plan
 
 
-def _replan(text: str) -> Plan:
-    return _plan(load_text(text), "the recorded policy")
+def _replan(text: str, file: str) -> Plan:
+    return _plan(load_text(text, file), "the recorded policy")
 
 
 def _observer_failed(sink: str, lost: int, why: str) -> None:

@@ -7,6 +7,8 @@ What the hooks are, when they are called and which way they fail: `help(ringfenc
 
 from ringfence.dsl.plan import Json
 from ringfence.engine.decision.calls import Charge, Refusal
+from ringfence.engine.journal.chain import ZERO, link_hash
+from ringfence.engine.journal.rows import row_after
 from ringfence.engine.seams.errors import EngineError, RingfenceError
 from ringfence.engine.seams.escape import escaped, escaped_json
 from ringfence.engine.seams.hookspecs import (
@@ -41,6 +43,7 @@ from ringfence.engine.seams.ports import (
 
 __all__ = [
     "ENTRY_POINTS",
+    "ZERO",
     "Answer",
     "Answers",
     "ApprovalBackend",
@@ -72,4 +75,6 @@ __all__ = [
     "escaped",
     "escaped_json",
     "hookimpl",
+    "link_hash",
+    "row_after",
 ]

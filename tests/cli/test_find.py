@@ -3,17 +3,17 @@
 from collections.abc import Iterator
 
 import pytest
-from tests.cli.conftest import entries, stamped
 
 from ringfence.cli.desk import Desk
 from ringfence.cli.exits import CommandError
 from ringfence.cli.find import find_call, find_run
 from ringfence.cli.history import history
-from ringfence.cli.timeline import timeline
 from ringfence.engine.decision import events as e
+from ringfence.engine.retrospect.timeline import timeline
 from ringfence.engine.seams.loop import EngineLoop
 from ringfence.engine.seams.settings import Settings
 from ringfence.plugins.memory import MemoryStore
+from tests.cli.conftest import entries, stamped
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_nothing_at_all_is_no_run(desk: Desk) -> None:
 
 
 def test_the_history_of_a_run_is_what_was_recorded(desk: Desk, whole_run: list[e.RunEvent]) -> None:
-    assert [one.event for one in history(desk, "R-BETA")] == whole_run
+    assert [one.event for one in history(desk, "R-BETA").events] == whole_run
 
 
 @pytest.mark.parametrize(

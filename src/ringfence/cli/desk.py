@@ -87,42 +87,40 @@ def desk(asked: Namespace) -> Iterator[Desk]:
 @contextmanager
 def opened(settings: Settings) -> Iterator[tuple[Store, EngineLoop]]:
     """Open the settings' store on a loop of its own."""
-    loop = EngineLoop()
+    store, loop = store_of(settings), EngineLoop()
     try:
-        store = store_of(settings)
         try:
             loop.submit(store.open()).result()
         except (OSError, RuntimeError) as error:
-            raise CommandError(
-                f"the store {settings.store} cannot be opened: {error}", help=_OTHER
-            ) from error
-        try:
-            yield store, loop
-        finally:
-            loop.submit(store.close()).result()
+            raise CommandError(f"the store cannot be opened: {error}", help=_OTHER) from error
+        yield store, loop
     finally:
-        loop.close()
+        try:
+            loop.submit(store.close()).result()
+        finally:
+            loop.close()
 
 
 def store_of(settings: Settings) -> Store:
     """Return the store that the settings name, not yet opened; sinks and backends are left alone."""
+    from ringfence._assembly import builtins
     from ringfence.engine.seams.dispatch import Extensions
 
-    alone = settings.model_copy(update={"sinks": {}, "approvals": {}, "backends": {}})
-    return Extensions.assemble(alone, builtins=_builtins()).open_store(settings.store)
+    extensions = Extensions.assemble(without_sinks_and_backends(settings), builtins=builtins())
+    return extensions.open_store(settings.store)
+
+
+def without_sinks_and_backends(settings: Settings) -> Settings:
+    """Return the settings with no sink and no backend: a command neither writes nor asks."""
+    return settings.model_copy(update={"sinks": {}, "approvals": {}, "backends": {}})
 
 
 def plugin_rows(settings: Settings) -> "list[PluginRow]":
     """Return one row for each plugin there is; wrong ones are rows, not errors."""
+    from ringfence._assembly import builtins
     from ringfence.engine.seams.registry import plugins_report
 
-    return plugins_report(allowed=settings.plugins, builtins=_builtins(), where=settings.where)
-
-
-def _builtins() -> dict[str, object]:
-    from ringfence.plugins import approvals_terminal, memory, sqlite
-
-    return {"memory": memory, "sqlite": sqlite, "terminal": approvals_terminal}
+    return plugins_report(allowed=settings.plugins, builtins=builtins(), where=settings.where)
 
 
 def _refuse_what_is_not_there(url: str) -> None:

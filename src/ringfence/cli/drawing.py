@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from typing import TypeAlias
 
 from ringfence.cli.say import COLOURS, Piece
-from ringfence.cli.timeline import CallStep, Moment, Step
 from ringfence.dsl.plan import Json
+from ringfence.engine.retrospect.timeline import CallStep, Moment, Step
 from ringfence.engine.seams.escape import escaped, escaped_json
 
 Line: TypeAlias = tuple[Piece, ...]
@@ -24,6 +24,9 @@ def moment(at_ns: int) -> str:
 
 def duration(ns: int) -> str:
     """Return a duration with a unit that fits it."""
+    if ns >= 120_000_000_000:
+        minutes, seconds = divmod(ns // 1_000_000_000, 60)
+        return f"{minutes // 60} h {minutes % 60} min" if minutes >= 120 else f"{minutes} min {seconds} s"
     for unit, size in (("s", 1_000_000_000), ("ms", 1_000_000)):
         if abs(ns) >= size:
             return f"{ns / size:.3g} {unit}" if abs(ns) < 1000 * size else f"{ns / size:.0f} {unit}"

@@ -10,14 +10,24 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ringfence.testing.approvals import Answered, ApprovalBackendContract, FakeAnswers, question
     from ringfence.testing.clock import FakeClock
+    from ringfence.testing.ledgers import LedgerContract
     from ringfence.testing.sinks import AuditSinkContract, event
+    from ringfence.testing.stores import (
+        ControlContract,
+        EventLogContract,
+        TicketStoreContract,
+    )
 
 __all__ = [
     "Answered",
     "ApprovalBackendContract",
     "AuditSinkContract",
+    "ControlContract",
+    "EventLogContract",
     "FakeAnswers",
     "FakeClock",
+    "LedgerContract",
+    "TicketStoreContract",
     "event",
     "question",
 ]
@@ -26,8 +36,12 @@ _HOMES = {
     "Answered": "approvals",
     "ApprovalBackendContract": "approvals",
     "AuditSinkContract": "sinks",
+    "ControlContract": "stores",
+    "EventLogContract": "stores",
     "FakeAnswers": "approvals",
     "FakeClock": "clock",
+    "LedgerContract": "ledgers",
+    "TicketStoreContract": "stores",
     "event": "sinks",
     "question": "approvals",
 }

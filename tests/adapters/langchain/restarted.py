@@ -10,12 +10,12 @@ from langchain_core.tools import tool
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
-from tests.adapters.langchain.agents import ALICE, HELLO, THREAD, add_of, agent_of, replies, send_of
-from tests.adapters.langchain.model import asks, call, says
 
 from ringfence import Guard, Principal, RingfenceError
 from ringfence.adapters.langchain import begin_node, end_node, guard_tools, questions
 from ringfence.engine.seams.settings import Settings
+from tests.adapters.langchain.agents import ALICE, HELLO, THREAD, add_of, agent_of, replies, send_of
+from tests.adapters.langchain.model import asks, call, says
 
 POLICY = """language 1
 policy desk

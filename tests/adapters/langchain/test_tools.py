@@ -22,13 +22,13 @@ from langgraph.prebuilt import InjectedState, InjectedStore, ToolNode, ToolRunti
 from langgraph.store.base import BaseStore
 from langgraph.store.memory import InMemoryStore
 from pydantic import BaseModel, Field, field_validator
-from tests.adapters.langchain.agents import ADD, HELLO, add_of, agent_of, events, kinds, replies, run_sync
-from tests.adapters.langchain.conftest import LoadGuard
-from tests.adapters.langchain.model import asks, call, says
 
 from ringfence import DeniedError, Guard, RunHaltedError
 from ringfence.adapters.langchain import NoRunError, begin_node, guard_tools, injected
 from ringfence.engine.decision import events as e
+from tests.adapters.langchain.agents import ADD, HELLO, add_of, agent_of, events, kinds, replies, run_sync
+from tests.adapters.langchain.conftest import LoadGuard
+from tests.adapters.langchain.model import asks, call, says
 
 SMALL = "tool add { needs work  takes a: integer  allow when a < 5 }"
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from ringfence.dsl.compile.closures import condition
 from ringfence.dsl.load import load_text
-from ringfence.dsl.plan import Condition, Json, Scope, Truth
+from ringfence.dsl.plan import Clause, Condition, Json, Scope, Truth
+from ringfence.dsl.spelling import spell
 
 TAKES = """table: text, limit: integer, columns: list of text, note: text optional, to: email,
   all: list of email, body: text, url: url, day: date, sure: boolean, max: integer"""
@@ -28,8 +29,8 @@ ARGUMENTS: dict[str, Json] = {
 PRINCIPAL = {"user": "alice", "workspace": "w1", "agent": "main", "tier": "gold"}
 
 
-def condition_of(text: str) -> Condition:
-    """The closure of a condition, loaded as part of a policy."""
+def clause_of(text: str) -> Clause:
+    """An `allow` under this condition, loaded as part of a policy."""
     policy = f"""language 1
 policy p
 principal has tier: text, team: text optional
@@ -42,7 +43,19 @@ tool t {{ takes {TAKES} allow when {text} }}
     assert loaded.plan is not None, loaded.diagnostics
     (clause,) = loaded.plan.tools["t"].allows
     assert clause.condition is not None
-    return clause.condition
+    return clause
+
+
+def condition_of(text: str) -> Condition:
+    """The closure of a condition."""
+    found = clause_of(text).condition
+    assert found is not None
+    return found
+
+
+def core_of(text: str) -> Json:
+    """The core form of a condition."""
+    return clause_of(text).core
 
 
 def truth(text: str, **changes: Json) -> Truth:
@@ -100,8 +113,10 @@ def truth(text: str, **changes: Json) -> Truth:
         ("every c in columns satisfies (some d in columns satisfies (c == d))", True),
     ],
 )  # fmt: skip
-def test_a_condition_means_what_it_says(text: str, expected: bool) -> None:
+def test_a_condition_means_what_it_says_and_so_does_its_spelling(text: str, expected: bool) -> None:
     assert truth(text) is expected
+    spelt = spell(core_of(text))
+    assert core_of(spelt) == core_of(text)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +124,8 @@ def test_a_condition_means_what_it_says(text: str, expected: bool) -> None:
     [
         'table == "users"', 'table != "x"', 'not (table == "x")', "table in tables", "table not in tables",
         "table matches word", 'table starts with "u"', "size(table) < 1 KB", "table in columns",
-        'lower(table) == "users"', "every u in urls(table) satisfies (host(u) in tables)", "table == principal.user",
+        'lower(table) == "users"', "every u in urls(table) satisfies (host(u) in tables)",
+        "table == principal.user",
     ],
 )  # fmt: skip
 def test_a_missing_argument_is_undecided(text: str) -> None:

@@ -234,3 +234,28 @@ def test_addresses_and_urls_in_a_text_are_found_in_canonical_form() -> None:
 def test_a_url_that_parsers_read_differently_makes_the_text_undecidable(text: str) -> None:
     with pytest.raises(UnfitError):
         addresses.urls_in(text)
+
+
+WORDS = st.text(alphabet="aZ09-._~/?&=", max_size=20)
+
+
+@given(host=st.text(alphabet="a0-.b", min_size=1, max_size=12), rest=WORDS)
+def test_the_short_way_for_usual_urls_agrees_with_the_long_way(host: str, rest: str) -> None:
+    text = f"https://{host}.example/{rest}"
+    try:
+        expected: str | None = addresses.any_url(text)
+    except UnfitError:
+        expected = None
+    try:
+        found: str | None = addresses.url(text)
+    except UnfitError:
+        found = None
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["*eve@evil.example*", "to=eve@evil.example", "eve＠evil.example", "x|eve@evil.example"]
+)
+def test_an_address_that_may_begin_elsewhere_makes_the_text_undecidable(text: str) -> None:
+    with pytest.raises(UnfitError):
+        addresses.emails_in(text)

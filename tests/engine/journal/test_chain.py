@@ -90,8 +90,13 @@ def test_a_run_of_entries_has_no_fault() -> None:
         {"prev": b"p" * 32},
         {"hash": bytes(32)},
         {"run": "\ud800"},
+        {"at_ns": None},
+        {"at_ns": "1"},
+        {"salt": "s" * SALT_BYTES},
+        {"body": '{"a":1}'},
+        {"digest": None},
     ],
-    ids=lambda change: next(iter(change)),
+    ids=repr,
 )
 def test_any_change_of_a_stored_entry_is_a_fault(change: dict[str, object]) -> None:
     changed = replace(entry(), **change)  # type: ignore[arg-type]

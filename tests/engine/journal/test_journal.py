@@ -346,6 +346,7 @@ def test_close_flushes_and_refuses_what_comes_after(desk: Desk) -> None:
     desk.journal.close().result(WAIT_S)
 
 
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_is_refused_instead_of_writing_to_the_parents_log(desk: Desk) -> None:
     desk.journal.record("r", FAILED)
     desk.flush()

@@ -35,10 +35,10 @@ def run(asked: Namespace, say: Say) -> int:
         )
     if say.json:
         say.data(
-            {"order": order.id, "run": order.run, "agent": order.agent, "by": order.by, "at_ns": order.at_ns}
+            {"id": order.id, "run": order.run, "agent": order.agent, "by": order.by, "at_ns": order.at_ns}
         )
         return FINE
-    what = f"run {row.run}" if row else f"every run of agent {asked.agent}" if asked.agent else "every run"
+    what = f"{row.run}" if row else f"every run of agent {asked.agent}" if asked.agent else "every run"
     say.line(f"ordered to stop: {what}")
     if row and row.status in ("done", "failed", "halted"):
         say.note(f"that run is over already: {row.status}")

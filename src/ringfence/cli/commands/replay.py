@@ -38,8 +38,8 @@ def run(asked: Namespace, say: Say) -> int:
             say.note(f"call {escaped(skipped.call)}: not replayable, its arguments are {skipped.because}")
         if replay.divergence is None:
             decisions = "decision" if replay.decisions == 1 else "decisions"
-            say.line(("identical", "green"), f": run {row.run}, {replay.decisions} {decisions} made again")
+            say.line(("identical", "green"), f": {row.run}, {replay.decisions} {decisions} made again")
         else:
-            say.line(("diverges", "bold red"), f": run {row.run}, decision {replay.decisions}")
+            say.line(("diverges", "bold red"), f": {row.run}, decision {replay.decisions}")
             say.lines(str(replay.divergence))
     return FINE if replay.identical else REFUSED

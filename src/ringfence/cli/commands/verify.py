@@ -41,7 +41,7 @@ def run(asked: Namespace, say: Say) -> int:
     elif found.fault is not None:
         say.line(("changed", "bold red"), f": {escaped(str(found.fault))}")
     else:
-        what = f"run {found.run}" if found.run else f"{found.runs} run{'' if found.runs == 1 else 's'}"
+        what = found.run if found.run else f"{found.runs} run{'' if found.runs == 1 else 's'}"
         say.line(("intact", "green"), f": {what}, {found.events} events")
         say.line(f"head {found.head or '(the log is empty)'}")
     return FINE if found.fault is None else REFUSED

@@ -1,0 +1,443 @@
+"""Calls that wait for people: asked durably, answered once, by the right ones, in time."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ringfence.engine.decision.events import ApprovalAnswered, CallDecided, PromptGiven
+from ringfence.engine.enforcement.guard import Guard
+from ringfence.engine.enforcement.runs import Run
+from ringfence.engine.seams.errors import DeniedError, EngineError, PendingError, RunHaltedError
+from ringfence.engine.seams.ports import Ticket
+from ringfence.testing import FakeClock
+from tests.guards import ALICE, POLICY, call, events_of, kinds_of, make_guard
+
+PAY = call("pay", "c1", amount=5)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def guard(clock: FakeClock) -> Iterator[Guard]:
+    made = make_guard(clock=clock)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def run(guard: Guard) -> Run:
+    return guard.begin_run(principal=ALICE, agent="main")
+
+
+def echo(arguments: Mapping[str, Any]) -> Any:
+    return dict(arguments)
+
+
+def never(_: Mapping[str, Any]) -> Any:
+    raise AssertionError("the body ran")
+
+
+def pending(guard: Guard, run: Run, tool: str = "pay", id: str = "c1", amount: int = 5) -> tuple[str, ...]:
+    with pytest.raises(PendingError) as caught:
+        guard.execute(run, call(tool, id, amount=amount), never, wait=False)
+    return caught.value.tickets
+
+
+def ticket(guard: Guard, id: str) -> Ticket:
+    found = guard.opening.submit(guard.opening.ready.tickets.get(id)).result()
+    assert found is not None
+    return found
+
+
+def answers(guard: Guard, run: Run) -> list[tuple[str, str | None]]:
+    return [(e.verdict, e.by) for e in events_of(guard, run) if isinstance(e, ApprovalAnswered)]
+
+
+# ---- approve and deny ----------------------------------------------------------------------------
+
+
+def test_a_call_that_asks_runs_once_approved_and_its_ticket_is_used_up(guard: Guard, run: Run) -> None:
+    (id,) = pending(guard, run)
+    assert pending(guard, run) == (id,)
+    guard.approve(id, by="dana", because="fine")
+    assert guard.execute(run, PAY, echo, wait=False) == {"amount": 5}
+    assert ticket(guard, id).status == "used"
+    assert kinds_of(guard, run)[1:] == [
+        "CallRequested",
+        "CallDecided",
+        "ApprovalAsked",
+        "ApprovalAnswered",
+        "CallDecided",
+        "CallStarted",
+        "CallFinished",
+    ]
+    assert guard.runs.get(run.id).replay().divergence is None
+
+
+def test_an_approval_is_for_one_execution(guard: Guard, run: Run) -> None:
+    (id,) = pending(guard, run)
+    guard.approve(id, by="dana")
+    guard.execute(run, PAY, echo, wait=False)
+    assert pending(guard, run) != (id,)
+
+
+def test_an_approval_is_for_exactly_these_arguments(guard: Guard, run: Run) -> None:
+    (id,) = pending(guard, run)
+    guard.approve(id, by="dana")
+    assert pending(guard, run, amount=6) != (id,)
+
+
+def test_a_rejected_call_is_denied_and_refunded(guard: Guard, run: Run) -> None:
+    (id,) = pending(guard, run)
+    guard.deny(id, by="dana", because="too much")
+    with pytest.raises(DeniedError) as caught:
+        guard.execute(run, PAY, never, wait=False)
+    assert caught.value.model_text == "not authorized"
+    assert answers(guard, run) == [("reject", "dana")]
+
+
+async def test_a_call_waits_in_place_and_is_woken_by_the_answer(guard: Guard) -> None:
+    run = await guard.abegin_run(principal=ALICE, agent="main")
+    task = asyncio.create_task(guard.aexecute(run, PAY, echo))
+    id = await opened(guard)
+    await guard.aapprove(id, by="dana")
+    assert await task == {"amount": 5}
+
+
+async def opened(guard: Guard, count: int = 1) -> str:
+    while len(found := await asyncio.wrap_future(guard.opening.submit(pending_now(guard)))) < count:
+        pass
+    return found[-1].id
+
+
+async def pending_now(guard: Guard) -> list[Ticket]:
+    return await guard.opening.ready.tickets.pending()
+
+
+def test_a_thread_waits_in_place_too(guard: Guard, run: Run) -> None:
+    results: list[Any] = []
+    thread = threading.Thread(target=lambda: results.append(guard.execute(run, PAY, echo)))
+    thread.start()
+    while not (found := guard.opening.submit(pending_now(guard)).result()):
+        pass
+    guard.approve(found[0].id, by="dana")
+    thread.join()
+    assert results == [{"amount": 5}]
+
+
+def test_two_approvers_must_both_approve(guard: Guard, run: Run) -> None:
+    first, second = pending(guard, run, "both")
+    guard.approve(first, by="dana")
+    assert pending(guard, run, "both") == (second,)
+    guard.approve(second, by="olga")
+    assert guard.execute(run, call("both", "c1", amount=5), echo, wait=False) == {"amount": 5}
+
+
+def test_a_refusal_of_one_withdraws_the_question_to_the_other(guard: Guard, run: Run) -> None:
+    first, second = pending(guard, run, "both")
+    guard.deny(first, by="dana")
+    with pytest.raises(DeniedError):
+        guard.execute(run, call("both", "c1", amount=5), never, wait=False)
+    with pytest.raises(DeniedError, match="no effect"):
+        while True:
+            guard.approve(second, by="olga")
+
+
+def test_a_quorum_needs_different_people(guard: Guard, run: Run) -> None:
+    (id,) = pending(guard, run, "two")
+    guard.approve(id, by="dana")
+    with pytest.raises(DeniedError, match="a person answers once"):
+        guard.approve(id, by="dana")
+    assert pending(guard, run, "two") == (id,)
+    guard.approve(id, by="erik")
+    assert guard.execute(run, call("two", "c1", amount=5), echo, wait=False) == {"amount": 5}
+    assert answers(guard, run) == [("approve", "dana"), ("ignored", "dana"), ("approve", "erik")]
+    assert guard.runs.get(run.id).replay().divergence is None
+
+
+# ---- answers without effect ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("by", "why"), [("mallory", "not in the group"), ("alice", "the requester"), ("olga", "not in the group")]
+)
+def test_the_wrong_person_changes_nothing_and_is_recorded(guard: Guard, run: Run, by: str, why: str) -> None:
+    (id,) = pending(guard, run)
+    for answer in (guard.approve, guard.deny):
+        with pytest.raises(DeniedError, match=why):
+            answer(id, by=by)
+    assert pending(guard, run) == (id,)
+    guard.approve(id, by="dana")
+    assert guard.execute(run, PAY, echo, wait=False) == {"amount": 5}
+    assert answers(guard, run) == [("ignored", by), ("ignored", by), ("approve", "dana")]
+
+
+def test_nobody_and_no_ticket_are_refused(guard: Guard, run: Run) -> None:
+    (id,) = pending(guard, run)
+    with pytest.raises(DeniedError, match="name of a person"):
+        guard.approve(id, by="")
+    with pytest.raises(DeniedError, match="no ticket"):
+        guard.approve("T-00000000", by="dana")
+
+
+def test_a_second_and_a_late_answer_change_nothing(guard: Guard, run: Run, clock: FakeClock) -> None:
+    (id,) = pending(guard, run)
+    guard.approve(id, by="dana")
+    with pytest.raises(DeniedError, match="approved already"):
+        guard.deny(id, by="erik")
+    assert guard.execute(run, PAY, echo, wait=False) == {"amount": 5}
+    (late,) = pending(guard, run)
+    clock.advance(15 * 60)
+    with pytest.raises(DeniedError, match="its time is over"):
+        guard.approve(late, by="dana")
+    with pytest.raises(DeniedError, match="nobody answered"):
+        guard.execute(run, PAY, never, wait=False)
+    assert answers(guard, run)[-2:] == [("ignored", "dana"), ("expire", None)]
+    assert "BudgetRefunded" in kinds_of(guard, run)
+
+
+def test_ignored_answers_cannot_fill_the_store(guard: Guard, run: Run) -> None:
+    (id,) = pending(guard, run)
+    for _ in range(50):
+        with pytest.raises(DeniedError):
+            guard.approve(id, by="mallory")
+    assert len(ticket(guard, id).answers) <= 20
+
+
+# ---- time, edits, halts --------------------------------------------------------------------------
+
+
+def test_a_question_nobody_answers_is_passed_on_where_the_policy_says_so(
+    guard: Guard, run: Run, clock: FakeClock
+) -> None:
+    (first,) = pending(guard, run, "passed")
+    clock.advance(15 * 60)
+    (second,) = pending(guard, run, "passed")
+    assert (ticket(guard, first).status, ticket(guard, second).approver) == ("expired", "owner")
+    guard.approve(second, by="olga")
+    assert guard.execute(run, call("passed", "c1", amount=5), echo, wait=False) == {"amount": 5}
+    assert guard.runs.get(run.id).replay().divergence is None
+
+
+def test_the_runs_clock_stands_still_while_only_people_are_waited_for(
+    guard: Guard, run: Run, clock: FakeClock
+) -> None:
+    (id,) = pending(guard, run)
+    clock.advance(14 * 60)
+    guard.check_live(run)
+    guard.approve(id, by="dana")
+    assert guard.execute(run, PAY, echo, wait=False) == {"amount": 5}
+
+
+def test_edited_arguments_are_decided_from_the_start(guard: Guard, run: Run) -> None:
+    (id,) = pending(guard, run)
+    guard.approve(id, by="dana", edited={"amount": 7})
+    assert guard.execute(run, PAY, echo, wait=False) == {"amount": 7}
+    (id,) = pending(guard, run)
+    guard.approve(id, by="dana", edited={"amount": 700})
+    with pytest.raises(DeniedError) as caught:
+        guard.execute(run, PAY, never, wait=False)
+    assert caught.value.rule == "pay.allow"
+    assert guard.runs.get(run.id).replay().divergence is None
+
+
+def test_of_several_approvals_only_the_editors_survives_an_edit(guard: Guard, run: Run) -> None:
+    first, second = pending(guard, run, "both")
+    guard.approve(second, by="olga")
+    guard.approve(first, by="dana", edited={"amount": 6})
+    (again,) = pending(guard, run, "both")
+    assert (ticket(guard, again).approver, ticket(guard, again).arguments) == ("owner", {"amount": 6})
+    guard.approve(again, by="olga")
+    assert guard.execute(run, call("both", "c1", amount=5), echo, wait=False) == {"amount": 6}
+
+
+def test_one_of_several_people_cannot_edit(guard: Guard, run: Run) -> None:
+    (id,) = pending(guard, run, "two")
+    with pytest.raises(DeniedError, match="must see the same"):
+        guard.approve(id, by="dana", edited={"amount": 6})
+
+
+def test_edits_that_are_no_json_are_refused(guard: Guard, run: Run) -> None:
+    (id,) = pending(guard, run)
+    with pytest.raises(EngineError, match="JSON"):
+        guard.approve(id, by="dana", edited={"amount": float("nan")})
+
+
+async def test_a_halt_ends_the_wait_and_frees_what_was_held(guard: Guard) -> None:
+    run = await guard.abegin_run(principal=ALICE, agent="main")
+    task = asyncio.create_task(guard.aexecute(run, PAY, never))
+    id = await opened(guard)
+    await guard.akill(run.id)
+    with pytest.raises(RunHaltedError):
+        await task
+    assert answers(guard, run)[-1] == ("withdraw", None)
+    with pytest.raises(DeniedError, match="no effect"):
+        while True:
+            await guard.aapprove(id, by="dana")
+
+
+async def test_a_cancelled_wait_withdraws_its_question_and_refunds(guard: Guard) -> None:
+    run = await guard.abegin_run(principal=ALICE, agent="main")
+    task = asyncio.create_task(guard.aexecute(run, PAY, never))
+    await opened(guard)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert kinds_of(guard, run)[-2:] == ["ApprovalAnswered", "BudgetRefunded"]
+
+
+def test_a_new_word_of_the_user_withdraws_open_questions(guard: Guard, run: Run) -> None:
+    (id,) = pending(guard, run)
+    guard.record(run, PromptGiven("user", "never mind"))
+    assert pending(guard, run) != (id,)
+    assert answers(guard, run) == [("withdraw", None)]
+
+
+def test_the_end_of_a_run_withdraws_open_questions(guard: Guard, run: Run) -> None:
+    pending(guard, run)
+    guard.end_run(run)
+    assert kinds_of(guard, run)[-3:] == ["ApprovalAnswered", "BudgetRefunded", "RunEnded"]
+
+
+def test_approval_requests_are_capped() -> None:
+    guard = make_guard(POLICY.replace("at most 50 denials", "at most 2 approval requests"))
+    run = guard.begin_run(principal=ALICE, agent="main")
+    pending(guard, run, id="1")
+    pending(guard, run, id="2")
+    with pytest.raises(RunHaltedError) as caught:
+        guard.execute(run, call("pay", "3", amount=5), never, wait=False)
+    assert caught.value.rule == "main.requests"
+    guard.close()
+
+
+# ---- from another process, and after a restart ---------------------------------------------------
+
+
+@pytest.fixture
+def two(tmp_path: Path, clock: FakeClock) -> Iterator[Callable[[], Guard]]:
+    made: list[Guard] = []
+
+    def another() -> Guard:
+        made.append(make_guard(store=f"sqlite:///{tmp_path}/ringfence.db", clock=clock))
+        return made[-1]
+
+    yield another
+    for guard in made:
+        guard.close()
+
+
+async def test_an_answer_from_elsewhere_wakes_who_waits_here(two: Callable[[], Guard]) -> None:
+    here, there = two(), two()
+    run = await here.abegin_run(principal=ALICE, agent="main")
+    task = asyncio.create_task(here.aexecute(run, PAY, echo))
+    id = await opened(here)
+    await there.aapprove(id, by="dana")
+    assert await task == {"amount": 5}
+
+
+def test_a_suspended_run_goes_on_elsewhere_with_its_ticket(two: Callable[[], Guard]) -> None:
+    here = two()
+    run = here.begin_run(principal=ALICE, agent="main", session="t1")
+    assert here.execute(run, call("look", "c0", what="x"), lambda _: "seen") == "seen"
+    (id,) = pending(here, run)
+    here.suspend(run)
+    with pytest.raises(EngineError, match="suspended"):
+        here.execute(run, call("look", what="y"), never)
+    there = two()
+    there.approve(id, by="dana")
+    with pytest.raises(DeniedError, match="another principal"):
+        there.resume_run(run.id, principal=type(ALICE)(user="mallory"))
+    again = there.resume_run(run.id, principal=ALICE)
+    assert there.execute(again, call("look", "c0", what="x"), never) == "seen"
+    assert there.execute(again, PAY, echo, wait=False) == {"amount": 5}
+    assert there.execute(again, call("look", "c0", what="x"), lambda _: "anew") == "anew"
+    record = there.runs.get(run.id)
+    assert record.replay().divergence is None
+    assert sum(isinstance(s.event, CallDecided) for s in record.events) == 4
+    assert there.runs.latest(session="t1").run == run.id
+
+
+def test_a_rejection_stays_a_rejection_after_a_resume(two: Callable[[], Guard]) -> None:
+    here = two()
+    run = here.begin_run(principal=ALICE, agent="main")
+    (id,) = pending(here, run)
+    here.suspend(run)
+    here.deny(id, by="dana")
+    for _ in range(2):
+        run = here.resume_run(run.id)
+        with pytest.raises(DeniedError):
+            here.execute(run, PAY, never, wait=False)
+        here.suspend(run)
+
+
+def test_one_process_at_a_time_holds_a_session(two: Callable[[], Guard]) -> None:
+    here, there = two(), two()
+    run = here.begin_run(principal=ALICE, agent="main", session="t1")
+    here.opening.ready.journal.flush().result()
+    with pytest.raises(EngineError, match="another living process"):
+        there.begin_run(principal=ALICE, agent="main", session="t1")
+    with pytest.raises(EngineError, match="another living process"):
+        there.resume_run(run.id)
+    here.end_run(run)
+    there.begin_run(principal=ALICE, agent="main", session="t1")
+
+
+def test_runs_that_are_over_or_unknown_do_not_go_on(two: Callable[[], Guard]) -> None:
+    here = two()
+    run = here.begin_run(principal=ALICE, agent="main")
+    assert here.resume_run(run.id) is run
+    here.end_run(run)
+    with pytest.raises(RunHaltedError):
+        here.resume_run(run.id)
+    with pytest.raises(EngineError, match="no run"):
+        here.resume_run("run-0")
+
+
+def test_a_run_started_under_another_policy_keeps_its_own(
+    two: Callable[[], Guard], tmp_path: Path, clock: FakeClock
+) -> None:
+    here = two()
+    run = here.begin_run(principal=ALICE, agent="main")
+    here.suspend(run)
+    other = make_guard(
+        POLICY.replace('"secret"', '"x"'), store=f"sqlite:///{tmp_path}/ringfence.db", clock=clock
+    )
+    again = other.resume_run(run.id)
+    assert other.execute(again, call("look", what="x"), echo) == {"what": "x"}
+    with pytest.raises(DeniedError):
+        other.execute(again, call("look", what="secret"), never)
+    other.close()
+
+
+async def test_an_order_to_stop_reaches_runs_of_other_processes(two: Callable[[], Guard]) -> None:
+    here, there = two(), two()
+    run = await here.abegin_run(principal=ALICE, agent="main")
+    begun = asyncio.Event()
+
+    async def body(_: Mapping[str, Any]) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(here.aexecute(run, call("look", what="x"), body))
+    await begun.wait()
+    await there.akill(agent="main", by="olga")
+    with pytest.raises(RunHaltedError):
+        await task
+
+
+def test_a_run_killed_while_it_was_put_away_does_not_go_on(two: Callable[[], Guard]) -> None:
+    here = two()
+    run = here.begin_run(principal=ALICE, agent="main")
+    pending(here, run)
+    here.suspend(run)
+    two().kill(run.id, by="olga")
+    again = here.resume_run(run.id)
+    with pytest.raises(RunHaltedError):
+        here.execute(again, call("look", what="x"), never)

@@ -1,0 +1,209 @@
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ringfence.engine.journal.chain import SALT_BYTES, ZERO, body_digest, entry_hash, header_of
+from ringfence.engine.retrospect.verify import verify_log, verify_run
+from ringfence.engine.seams.ports import Entry, Link
+from tests.logs import Recorder, links_of
+from tests.plans import parameter, plan, tool
+
+PLAN = plan(tool("t", takes=[parameter("x", kind="integer")]))
+
+
+def run_of(name: str, calls: int = 2) -> list[Entry]:
+    run = Recorder(PLAN)
+    for number in range(calls):
+        run.call(f"k{number}.0", {"x": number})
+    return run.entries(name)
+
+
+def log() -> tuple[list[Entry], list[Link]]:
+    """Two runs, their events written in turns."""
+    one, two = run_of("r1"), run_of("r2")
+    written = [entry for pair in zip(one, two, strict=True) for entry in pair]
+    return written, links_of(written)
+
+
+def resealed(entry: Entry, prev: bytes, body: bytes) -> Entry:
+    """What somebody writes who knows how hashes are made."""
+    digest = body_digest(entry.salt, body)
+    return replace(
+        entry, prev=prev, body=body, digest=digest, hash=entry_hash(prev, header_of(entry), digest)
+    )
+
+
+def test_a_log_that_nobody_touched_is_intact() -> None:
+    entries, links = log()
+    found = verify_log(links, entries, head=links[-1])
+    assert found.intact and found.fault is None
+    assert (found.events, found.runs, found.head) == (len(entries), 2, links[-1])
+    assert verify_run(run_of("r1")) is None
+    assert verify_log([], []).intact
+
+
+def test_purged_bodies_are_no_fault() -> None:
+    entries, links = log()
+    purged = [replace(entry, body=None, salt=b"") for entry in entries]
+    assert verify_log(links, purged).intact
+
+
+positions = st.integers(0, len(log()[0]) - 1)
+
+
+@given(positions, st.data())
+def test_one_changed_byte_anywhere_is_found_and_its_event_named(index: int, data: st.DataObject) -> None:
+    entries, links = log()
+    entry = entries[index]
+    field = data.draw(st.sampled_from(["body", "salt", "digest", "prev", "hash"]))
+    before = getattr(entry, field)
+    at = data.draw(st.integers(0, len(before) - 1))
+    after = before[:at] + bytes([before[at] ^ data.draw(st.integers(1, 255))]) + before[at + 1 :]
+    entries[index] = replace(entry, **{field: after})
+    fault = verify_log(links, entries).fault
+    assert fault is not None and fault.event == entry.id and fault.position == index + 1
+    assert entry.id in str(fault)
+
+
+@given(positions, st.sampled_from(["seq", "at_ns", "mono_ns", "schema", "kind", "run"]))
+def test_one_changed_header_field_is_found(index: int, field: str) -> None:
+    entries, links = log()
+    old = getattr(entries[index], field)
+    new: dict[str, Any] = {field: old + 1 if isinstance(old, int) else old + "x"}
+    entries[index] = replace(entries[index], **new)
+    assert verify_log(links, entries).fault is not None
+
+
+@given(positions)
+def test_a_deleted_event_is_named(index: int) -> None:
+    entries, links = log()
+    gone = entries.pop(index)
+    fault = verify_log(links, entries).fault
+    assert fault is not None and fault.event == gone.id and fault.position == index + 1
+
+
+@given(positions)
+def test_a_deleted_link_is_found(index: int) -> None:
+    entries, links = log()
+    head = links[-1]
+    del links[index]
+    assert verify_log(links, entries, head=head).fault is not None
+    assert verify_log(links, entries).fault is not None, "an event without a link is found without a head"
+
+
+@given(positions)
+def test_an_event_deleted_with_its_link_is_found(index: int) -> None:
+    entries, links = log()
+    head = links[-1]
+    del entries[index], links[index]
+    assert verify_log(links, entries, head=head).fault is not None
+
+
+@given(positions)
+def test_an_inserted_event_is_named(index: int) -> None:
+    entries, links = log()
+    extra = replace(entries[index], seq=entries[index].seq + 1)
+    fault = verify_log(links, [*entries[: index + 1], extra, *entries[index + 1 :]]).fault
+    assert fault is not None and fault.event == extra.id
+
+
+def test_an_event_appended_without_a_link_is_named() -> None:
+    entries, links = log()
+    last = [entry for entry in entries if entry.run == "r1"][-1]
+    extra = resealed(replace(last, seq=last.seq + 1), last.hash, b"{}")
+    fault = verify_log(links, [*entries, extra]).fault
+    assert fault is not None and fault.event == extra.id and "no link" in fault.because
+
+
+def test_a_whole_run_without_links_is_named() -> None:
+    entries, links = log()
+    fault = verify_log(links, [*entries, *run_of("r3")]).fault
+    assert fault is not None and fault.event == "r3:1"
+
+
+@given(positions, positions)
+def test_swapped_links_are_found(one: int, other: int) -> None:
+    entries, links = log()
+    links[one], links[other] = links[other], links[one]
+    assert verify_log(links, entries).intact is (one == other)
+
+
+def test_events_of_one_run_linked_in_another_order_are_found() -> None:
+    one = run_of("r1")
+    order = [one[0], one[2], one[1], *one[3:]]
+    fault = verify_log(links_of(order), one).fault
+    assert fault is not None and fault.event == "r1:3"
+
+
+@given(positions)
+def test_an_end_cut_off_cleanly_is_found_by_the_known_head(index: int) -> None:
+    entries, links = log()
+    kept, kept_links = entries[:index], links[:index]
+    assert verify_log(kept_links, kept).intact, "without a head it cannot be seen"
+    fault = verify_log(kept_links, kept, head=links[-1]).fault
+    assert fault is not None and "cut off" in fault.because and fault.position == len(links)
+
+
+def test_a_head_noted_earlier_still_stands_after_the_log_has_grown() -> None:
+    entries, links = log()
+    assert verify_log(links, entries, head=links[3]).intact
+
+
+def test_a_log_rewritten_from_some_event_on_is_found_by_the_known_head() -> None:
+    entries, links = log()
+    head = links[-1]
+    forged = rewritten(run_of("r1"))
+    assert verify_run(forged) is None and verify_log(links_of(forged), forged).intact
+    fault = verify_log(links_of(forged), forged, head=head).fault
+    assert fault is not None
+    assert verify_log(links_of(entries), entries, head=replace(head, hash=ZERO)).fault is not None
+
+
+def rewritten(entries: Sequence[Entry]) -> list[Entry]:
+    """The run with one body changed and every hash after it made anew."""
+    forged = list(entries)
+    for index in range(1, len(forged)):
+        body = forged[index].body
+        assert body is not None
+        said = b'{"call":"x","forged":true}' if index == 1 else body
+        forged[index] = resealed(forged[index], forged[index - 1].hash, said)
+    return forged
+
+
+def test_a_run_that_was_cut_off_or_replaced_is_found_by_its_known_head() -> None:
+    entries = run_of("r1")
+    head = entries[-1].hash
+    assert verify_run(entries, head=head) is None
+    assert verify_run(entries, head=entries[2].hash) is None
+    cut = verify_run(entries[:-1], head=head)
+    assert cut is not None and cut.event == entries[-1].id
+    assert verify_run(rewritten(entries), head=head) is not None
+    assert verify_run([], head=head) is not None
+
+
+@pytest.mark.parametrize("order", [[1, 0, 2], [0, 2, 1], [0, 0, 1], [0, 2, 3], [1, 2, 3]])
+def test_reordered_repeated_and_missing_events_of_a_run_are_found(order: list[int]) -> None:
+    entries = run_of("r1")
+    assert verify_run([entries[index] for index in order]) is not None
+
+
+def test_a_run_holds_events_of_one_run_and_begins_with_its_start() -> None:
+    entries = run_of("r1")
+    assert verify_run([*entries, *run_of("r2")]) is not None
+    other = resealed(replace(entries[0], kind="CallStarted"), ZERO, b"{}")
+    fault = verify_run([other])
+    assert fault is not None and "begins with RunStarted" in fault.because
+
+
+def test_a_salt_of_another_length_is_found() -> None:
+    entries, links = log()
+    body = entries[4].body
+    assert body is not None
+    moved = replace(entries[4], salt=entries[4].salt + body[:1], body=body[1:])
+    assert len(moved.salt) == SALT_BYTES + 1
+    entries[4] = moved
+    assert verify_log(links, entries).fault is not None

@@ -1,0 +1,32 @@
+"""Write what the front says now into its golden files, for review: `python -m tests.golden.rewrite`."""
+
+from pathlib import Path
+
+from ringfence.dsl.diagnostic import draw
+from ringfence.dsl.parse import parse
+from ringfence.dsl.source import Source
+from tests.golden.outline import outline
+
+FRONT = Path(__file__).parent / "front"
+POLICIES = Path(__file__).parent.parent / "dsl" / "policies"
+
+
+def inputs() -> list[Path]:
+    """Return every text with a golden file: the specification's policies, and the ones with mistakes."""
+    return sorted(POLICIES.glob("*.fence")) + sorted(FRONT.glob("*.fence"))
+
+
+def golden(path: Path) -> str:
+    """Return what the golden file of a text must hold: its tree, and its reports if there are any."""
+    document, reports = parse(Source(path.name, path.read_text(encoding="utf-8")))
+    return outline(document) + (f"\n{draw(reports)}\n" if reports else "")
+
+
+def stored(path: Path) -> Path:
+    """Return where the golden file of a text is kept."""
+    return FRONT / f"{path.stem}.golden"
+
+
+if __name__ == "__main__":
+    for path in inputs():
+        stored(path).write_text(golden(path), encoding="utf-8")
