@@ -231,10 +231,13 @@ class Lifecycle:
                 if row.status == "running":
                     yield from self._unclean(run, row)
                 raise run.over()
+            orders = yield from self.kills.given()
             opened.journal.open_run(run_id, seq=row.events, head=row.head)
             with self._lock:
                 self._live[run_id] = run
             run.append(RunResumed(self.holder))
+            for order in orders:
+                self.kills.obey(order)
         except BaseException as error:  # fails closed: it does not go on here
             if run_id not in {one.id for one in self.live()}:
                 self._let_go(row.session)
