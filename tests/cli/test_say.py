@@ -68,6 +68,10 @@ def test_progress_is_shown_to_people_where_the_work_is_worth_it() -> None:
     with Say(json=False, err=err).progress("verify", 5_000) as advance:
         advance(5_000)
     assert "verify" in err.getvalue()
+    err = Terminal()
+    with Say(json=False, err=err).progress("replay", 5_000, counted=False):
+        pass
+    assert "replay" in err.getvalue()
     for stream, total in ((io.StringIO(), 5_000), (Terminal(), 3)):
         with Say(json=False, err=stream).progress("verify", total) as advance:
             advance()

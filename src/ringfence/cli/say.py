@@ -73,8 +73,14 @@ class Say:
         self._err.write(text + "\n")
 
     @contextmanager
-    def progress(self, what: str, total: int, *, worth: int = 2_000) -> Iterator[Advance]:
-        """Show a progress bar on stderr if a person looks and there is `worth` of work."""
+    def progress(
+        self, what: str, total: int, *, worth: int = 2_000, counted: bool = True
+    ) -> Iterator[Advance]:
+        """Show a progress bar on stderr if a person looks and there is `worth` of work.
+
+        Args:
+            counted: False: nobody says how far the work is; the bar only moves.
+        """
         console = _console(self._err)
         if console is None or total < worth:
             yield lambda steps=1: None
@@ -82,7 +88,7 @@ class Say:
         from rich.progress import Progress
 
         with Progress(console=console, transient=True) as bar:
-            task = bar.add_task(what, total=total)
+            task = bar.add_task(what, total=total if counted else None)
             yield lambda steps=1: bar.advance(task, steps)
 
 
