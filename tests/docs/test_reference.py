@@ -7,6 +7,7 @@ from dataclasses import fields
 import pytest
 
 from ringfence.cli.words import GROUPS, parser
+from ringfence.engine.decision.events import KINDS
 from ringfence.engine.seams.environment import VARIABLES
 from ringfence.engine.seams.settings import Limits, Settings, SinkSettings
 from ringfence.plugin import Event, Hooks
@@ -118,3 +119,8 @@ def test_every_hook_and_every_field_of_an_event_is_described() -> None:
     rows = page.read_text(encoding="utf-8").split("What an `Event` holds:")[1].split("\n## ")[0]
     named = [name for row in re.findall(r"^\| (`.*?`) \|", rows, re.MULTILINE) for name in row.split(", ")]
     assert [name.strip("`") for name in named] == [field.name for field in fields(Event)]
+
+
+def test_every_kind_of_event_is_described() -> None:
+    rows = table(ROOT / "docs" / "how_it_works.md", "What is recorded")
+    assert sorted(kind for cell, _ in rows for kind in cell.split(", ")) == sorted(KINDS)
