@@ -169,6 +169,7 @@ def run_started(
         policy=of.policy,
         policy_digest=of.digest,
         policy_text=of.text,
+        policy_file=of.file,
         mode="enforce",
         framework="python",
         external_id=None,

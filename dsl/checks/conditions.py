@@ -176,7 +176,12 @@ class Lowering(Operands):
             return FALSE
         if subject.type.is_list or subject.type.kind not in TEXTUAL:
             at = self._word_between("matches", node.subject.span, node.pattern.span)
-            self.clash(f"`matches` needs a text, and this is {a(subject.type)}", at)
+            self.clash(
+                f"`matches` needs a text, and this is {a(subject.type)}",
+                at,
+                "",
+                "compare it with `==` or `<`",
+            )
             return FALSE
         return ["matches", subject.core, text]
 
@@ -192,14 +197,21 @@ class Lowering(Operands):
             return FALSE if pair is None else ["in", pair[0].core, pair[1].core]
         for side in (subject, part):
             if side.type.is_list or side.type.kind not in TEXTUAL:
-                self.clash(f"`{node.kind}` needs a text, and this is {a(side.type)}", node.operator)
+                self.clash(
+                    f"`{node.kind}` needs a text, and this is {a(side.type)}",
+                    node.operator,
+                    "",
+                    "lists are searched with `in`, `every` and `some`"
+                    if side.type.is_list
+                    else "compare it with `==`",
+                )
                 return FALSE
         if part.constant and never_part(part.core[1], node.kind, subject.type.kind):
             self.clash(
                 f"{a(subject.type)} has no capital letters there",
                 node.operator,
                 "this is never true",
-                f'write "{part.core[1].lower()}"',
+                "hosts and domains are written in lower case",
             )
             return FALSE
         return [node.kind, subject.core, part.core]

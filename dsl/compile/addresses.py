@@ -166,6 +166,7 @@ def domain_of(value: str) -> str:
 
 _URL_IN_TEXT = re.compile(r"https?://[^\s\"<>“”«»]*", re.IGNORECASE)
 _EMAIL_IN_TEXT = re.compile(r"[^\s<>()\[\]{},;:\"“”«»@＠﹫]+[@＠﹫][^\s<>()\[\]{},;:\"“”«»/?]+")
+_PLAIN_START = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*@")
 _AFTER_SENTENCE = ".,;:!?)]}'*_"
 
 
@@ -176,4 +177,12 @@ def urls_in(text: str) -> list[str]:
 
 def emails_in(text: str) -> list[str]:
     """Return the canonical addresses in a text; raise `UnfitError` if one cannot be read surely."""
-    return [email(found.rstrip(_AFTER_SENTENCE)) for found in _EMAIL_IN_TEXT.findall(text)]
+    return [_surely(found.rstrip(_AFTER_SENTENCE)) for found in _EMAIL_IN_TEXT.findall(text)]
+
+
+def _surely(found: str) -> str:
+    # SECURITY: in `*eve@evil.example*` or `to=eve@evil.example` the first character may belong to the
+    # address or not; a list of blocked addresses must not be got around with it.
+    if not _PLAIN_START.match(found):
+        raise UnfitError("an address in a text begins with a letter or digit and has no marks but . _ + -")
+    return email(found)

@@ -31,7 +31,7 @@ def canonical_arguments(
     Raises:
         UnfitError: With what does not fit, without repeating any value.
     """
-    weight = 2
+    weight = 0
     arguments: dict[str, Json] = {}
     for name, value in given.items():
         parameter = takes.get(name) if takes is not None else None
@@ -43,25 +43,28 @@ def canonical_arguments(
                 fit = canonical_value(value)
             except UnfitError as error:
                 raise UnfitError(f"`{name}`: {error}") from None
-            weight += 100
         else:
             _require_known(name, takes is not None, schema_names)
-            weight += 20 + 6 * len(name)
+            weight += 6 * len(name)
             fit = value
         kind = type(fit)
         if kind is str:
+            weight += 6 * len(fit)
             if not fit.isascii():
                 _require_unicode(fit)
-            weight += 6 * len(fit)
+        elif kind is int:
+            if not -_LARGEST <= fit <= _LARGEST:
+                raise UnfitError(f"{_shown(name)} is an integer beyond 2^53-1")
         elif kind is list:
             for element in fit:
                 if type(element) is str and element.isascii():
                     weight += 6 * len(element) + 4
                 else:
                     weight += _weight(element, 2) + 1
-        elif kind is not bool and (kind is not int or not -_LARGEST <= fit <= _LARGEST):
+        elif kind is not bool:
             weight += _weight(fit, 1)
         arguments[name] = fit
+    weight += 2 + 40 * len(arguments) + sum(map(len, arguments))  # scalars, punctuation and declared names
     if not required <= arguments.keys():
         lacking = ", ".join(f"`{name}`" for name in sorted(required - arguments.keys()))
         raise UnfitError(f"{lacking} is missing")

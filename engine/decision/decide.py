@@ -19,7 +19,14 @@ from dataclasses import replace
 from ringfence.dsl.plan import Json, Obligations, Plan, Reason, Scope, ToolPlan, UnfitError, Verdict
 from ringfence.engine.decision.arguments import canonical_arguments
 from ringfence.engine.decision.calls import Charge, Decision, Facts, Refusal, ToolCall
-from ringfence.engine.decision.prepared import Prepared, PreparedClause, charge_of, refusal_reason
+from ringfence.engine.decision.prepared import (
+    Prepared,
+    PreparedBudget,
+    PreparedClause,
+    charge_of,
+    in_order,
+    refusal_reason,
+)
 from ringfence.engine.decision.state import State
 
 _NO_OBLIGATIONS = Obligations()
@@ -198,12 +205,11 @@ def _fit(result: Assessment, prepared: Prepared, tool: ToolPlan, call: ToolCall)
 def _ask_clauses(result: Assessment, plan: Plan, state: State, prepared: Prepared, facts: Facts) -> None:
     scope = Scope(result.arguments, state.principal)
     reasons = result.reasons
-    for clause in prepared.denies:
-        condition = clause.condition
+    for condition, spoken, not_decided, shadow, _ in prepared.denies:
         truth = True if condition is None else condition(scope)
         if truth is not False:
-            reason = clause.spoken if truth is True else clause.undecided
-            if clause.shadow:
+            reason = spoken if truth is True else not_decided
+            if shadow:
                 _shadow(result, reason)
             else:
                 result.verdict = _DENY
@@ -212,17 +218,16 @@ def _ask_clauses(result: Assessment, plan: Plan, state: State, prepared: Prepare
         _ask_people(result, plan, state, prepared.asks, scope, facts)
     allowed = False
     undecided: list[Reason] = []
-    for clause in prepared.allows:
-        condition = clause.condition
+    for condition, spoken, not_decided, shadow, _ in prepared.allows:
         truth = True if condition is None else condition(scope)
         if truth is True:
-            if clause.shadow:
-                _shadow(result, clause.spoken)
+            if shadow:
+                _shadow(result, spoken)
             else:
                 allowed = True
-                reasons.append(clause.spoken)
-        elif truth is not False and not clause.shadow:
-            undecided.append(clause.undecided)
+                reasons.append(spoken)
+        elif truth is not False and not shadow:
+            undecided.append(not_decided)
     for reason in undecided:
         reasons.append(reason if allowed else replace(reason, effect="deny"))
     if not allowed:
@@ -289,7 +294,16 @@ def _shadow(result: Assessment, reason: Reason) -> None:
 
 def _charge(result: Assessment, state: State, prepared: Prepared, now_ns: int) -> None:
     """Find what the call is charged, and check what the run's own budgets have left."""
-    charges: list[Charge] = []
+    charges = prepared.fixed
+    if charges is not None:
+        for entry in prepared.in_run:
+            if entry.charge is not None:
+                _check_room(result, state, entry, entry.charge, now_ns)
+        if result.verdict >= _ASK:
+            result.charges = charges
+            result.wider = prepared.wider
+        return
+    found: list[Charge] = []
     wider: list[Charge] = []
     for entry in prepared.budgets:
         charge = entry.charge if entry.parameter is None else charge_of(entry, result.arguments)
@@ -297,27 +311,28 @@ def _charge(result: Assessment, state: State, prepared: Prepared, now_ns: int) -
             result.verdict = _DENY
             result.reasons.append(entry.no_key)
             continue
-        charges.append(charge)
-        if not entry.run_wide:
+        found.append(charge)
+        if entry.run_wide:
+            _check_room(result, state, entry, charge, now_ns)
+        else:
             wider.append(charge)
-            continue
-        window = state.windows.get((charge.budget, charge.key))
-        full = (
-            charge.amount > charge.limit or charge.limit <= 0
-            if window is None
-            else not window.has_room(charge.amount, charge.limit, charge.period_ns, now_ns=now_ns)
-        )
-        if full:
-            if entry.budget.halts:
-                _halt(result, entry.full_halts)
-            else:
-                result.verdict = _DENY
-                result.reasons.append(entry.full)
-    if len(wider) > 1:
-        wider.sort(key=lambda charge: (charge.budget, charge.key))
     if result.verdict >= _ASK:
-        result.charges = tuple(charges)
-        result.wider = tuple(wider)
+        result.charges = tuple(found)
+        result.wider = in_order(wider)
+
+
+def _check_room(result: Assessment, state: State, entry: PreparedBudget, charge: Charge, now_ns: int) -> None:
+    window = state.windows.get((charge.budget, charge.key))
+    if window is None:
+        if charge.amount <= charge.limit and charge.limit > 0:
+            return
+    elif window.has_room(charge.amount, charge.limit, charge.period_ns, now_ns=now_ns):
+        return
+    if entry.budget.halts:
+        _halt(result, entry.full_halts)
+    else:
+        result.verdict = _DENY
+        result.reasons.append(entry.full)
 
 
 def conclude(assessment: Assessment, facts: Facts) -> Decision:

@@ -3,7 +3,7 @@
 A call should build no object that it could find; this is where they lie.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -41,7 +41,21 @@ class PreparedBudget(NamedTuple):
 class Prepared:
     """What `decide` needs of one tool in one run."""
 
-    __slots__ = ("allows", "asks", "bad", "budgets", "closed", "denies", "missing", "takes", "tool", "unheld")
+    __slots__ = (
+        "allows",
+        "asks",
+        "bad",
+        "budgets",
+        "closed",
+        "denies",
+        "fixed",
+        "in_run",
+        "missing",
+        "takes",
+        "tool",
+        "unheld",
+        "wider",
+    )
 
     def __init__(self, tool: ToolPlan, state: State) -> None:
         self.tool = tool
@@ -49,6 +63,14 @@ class Prepared:
         self.asks = tuple(_clause(clause) for clause in tool.asks)
         self.allows = tuple(_clause(clause) for clause in tool.allows)
         self.budgets = tuple(_budget(budget, tool, state) for budget in tool.budgets)
+        self.in_run = tuple(entry for entry in self.budgets if entry.run_wide)
+        charges = tuple(entry.charge for entry in self.budgets if entry.charge is not None)
+        self.fixed: tuple[Charge, ...] | None = charges if len(charges) == len(self.budgets) else None
+        """What every call of the run is charged; None: it depends on the call, or a key is missing."""
+        self.wider: tuple[Charge, ...] = in_order(
+            entry.charge for entry in self.budgets if entry.charge is not None and not entry.run_wide
+        )
+        """Of `fixed`, those to reserve in the ledger."""
         taken = None if tool.parameters is None else tool.parameters.values()
         self.takes: Takes | None = (
             None if taken is None else {one.name: (one.canonical, one.optional) for one in taken}
@@ -107,6 +129,11 @@ def _budget(budget: Budget, tool: ToolPlan, state: State) -> PreparedBudget:
         Reason(name, "halt", place, None, detail),
         Reason(f"{name}!key", "deny", place, None, f"{scope} is missing"),
     )
+
+
+def in_order(charges: Iterable[Charge]) -> tuple[Charge, ...]:
+    """Return the charges in the fixed order in which a ledger takes them."""
+    return tuple(sorted(charges, key=lambda charge: (charge.budget, charge.key)))
 
 
 def charge_of(prepared: PreparedBudget, arguments: Mapping[str, Json]) -> Charge | None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from ringfence.dsl.canonical import canonical
 from ringfence.dsl.plan import Json, Reason
-from ringfence.engine.decision.calls import Charge, Decision, Facts, Refusal, ToolCall, call_digest
+from ringfence.engine.decision.calls import Charge, Decision, Facts, Refusal, ToolCall, digest_of
 from ringfence.engine.decision.events import CallDecided, CallRequested
 
 
@@ -39,12 +39,19 @@ def call_of(event: CallRequested) -> ToolCall:
     return ToolCall(event.tool, arguments, event.call_id, event.task, event.attempt, names)
 
 
-def decided(key: str, call: ToolCall, decision: Decision, facts: Facts) -> CallDecided:
-    """Return the event for a decision; total: arguments that are no JSON have the empty digest."""
+def decided(
+    key: str, call: ToolCall, decision: Decision, facts: Facts, *, said: bytes | None = None
+) -> CallDecided:
+    """Return the event for a decision; total: arguments that are no JSON have the empty digest.
+
+    Args:
+        said: The canonical form of the call's arguments, where the caller has it already.
+    """
     try:
-        own = call_digest(call.tool, decision.arguments)
-        same = decision.arguments is call.arguments or canonical(dict(decision.arguments)) == canonical(
-            dict(call.arguments)
+        decided_on = canonical(dict(decision.arguments))
+        own = digest_of(call.tool, decided_on)
+        same = _untouched(decision.arguments, call.arguments) or decided_on == (
+            canonical(dict(call.arguments)) if said is None else said
         )
     except (ValueError, TypeError, RecursionError):
         own, same = "", True  # fails closed: such arguments have been denied, and no ticket fits ""
@@ -59,6 +66,13 @@ def decided(key: str, call: ToolCall, decision: Decision, facts: Facts) -> CallD
         asks=decision.asks,
         facts=facts_record(facts),
     )
+
+
+def _untouched(canonical_arguments: Mapping[str, Json], given: Mapping[str, Json]) -> bool:
+    """Say whether every value is the very object that was given: the usual case, and the cheap one."""
+    if len(canonical_arguments) != len(given):
+        return False
+    return all(given.get(name, _untouched) is value for name, value in canonical_arguments.items())
 
 
 def reason_record(reason: Reason) -> dict[str, Json]:

@@ -6,6 +6,7 @@ at the bound: Python cannot stop it.  An abandoned body's late result is thrown 
 """
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
@@ -53,10 +54,8 @@ class AsyncFlight:
     def halt(self) -> None:
         """See `Flight`."""
         self.halted = True
-        try:
+        with contextlib.suppress(RuntimeError):  # that loop is closed: nothing flies there any more
             self._loop.call_soon_threadsafe(self._wake)
-        except RuntimeError:  # that loop is closed: nothing flies there any more
-            pass
 
     def _wake(self, _: object = None) -> None:
         if not self._woken.done():
@@ -86,10 +85,9 @@ class AsyncFlight:
         task.add_done_callback(_throw_away)
         if not task.done():
             task.cancel()
-            try:
+            # Cancelled twice: no more grace; the first cancellation is raised by the caller.
+            with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.wait({task}, timeout=GRACE_S)
-            except asyncio.CancelledError:
-                pass  # cancelled twice: no more grace; the first cancellation is raised by the caller
         return task.done()
 
 

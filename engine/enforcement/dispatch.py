@@ -1,6 +1,5 @@
 """From the allow to the recorded outcome: start a body, and say how it ended."""
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,7 +10,7 @@ from ringfence.engine.enforcement import ledger, replies
 from ringfence.engine.enforcement.bodies import Flight, Landed
 from ringfence.engine.enforcement.deciding import Ended
 from ringfence.engine.enforcement.drive import Steps
-from ringfence.engine.enforcement.opening import Opening, store_error
+from ringfence.engine.enforcement.opening import store_error
 from ringfence.engine.enforcement.requests import keeps_digests_only, keyed
 from ringfence.engine.enforcement.runs import Held, Run
 from ringfence.engine.enforcement.tool_results import RefusedResultError, ResultLens, bound_result
@@ -53,7 +52,7 @@ def dispatch(run: Run, held: Held, flight: Flight | None) -> Steps[Started]:
     obligations = held.decision.obligations
     if obligations.audit == "full":
         # SECURITY: under `audit full` no body runs whose decision could be lost with the process.
-        yield patient(opening, opening.ready.journal.flush())
+        yield from opening.durable(run=run.id)
     for ticket in held.tickets:
         used = replace(ticket, status="used")
         try:
@@ -84,15 +83,6 @@ def dispatch(run: Run, held: Held, flight: Flight | None) -> Steps[Started]:
     within_s = max(min(bounds), 0) / 1e9 if bounds else None
     by_run = left_ns is not None and (stop_ns is None or left_ns <= stop_ns)
     return Started(run, held, flight, within_s, by_run, mono_ns)
-
-
-def patient(opening: Opening, future: Any) -> Any:
-    """Return a future that fails when `future` takes longer than the guard is patient."""
-    return future if future.done() else opening.submit(_wrapped(future))
-
-
-async def _wrapped(future: Any) -> Any:
-    return await asyncio.shield(asyncio.wrap_future(future))
 
 
 def land(started: Started, landed: Landed, lens: ResultLens, passthrough: Passthrough) -> Any:

@@ -264,7 +264,7 @@ class Guard:
         return await run_async(self._answering.answer(ticket_id, "reject", by=by, because=because))
 
     def withdraw(self, run: Run, call: str, *, because: str) -> None:
-        """Take back the open questions of a call (its key), as the one who waits for it may; it never runs."""
+        """Take back the open questions of a call (its key), as whoever waits for it may; it never runs."""
         with run.lock:
             waiting = [slot for slot, one in run.held.items() if one.key == call]
             held = [run.held.pop(slot) for slot in waiting]

@@ -196,14 +196,14 @@ class Lifecycle:
         """Make the run durable and give its session back."""
         journal = self._opening.ready.journal
         try:
-            yield journal.flush()
+            yield from self._opening.durable(run=run.id)
         finally:
             with self._lock:
                 self._live.pop(run.id, None)
             journal.close_run(run.id)
             released = self._let_go(run.session)
         if released is not None:
-            yield released
+            yield from self._opening.within_patience(released, "did not release the session", run=run.id)
 
     def resume(self, run_id: str, *, principal: Principal | None = None) -> Steps[Run]:
         """Go on with a run, from this process or another.
@@ -219,7 +219,7 @@ class Lifecycle:
         if live is not None:
             _same(live.principal, principal, run_id)
             return live
-        yield opened.journal.flush()
+        yield from self._opening.durable(run=run_id)
         row: RunRow = yield from self._row(run_id)
         yield from self._lease(row.session)
         try:
@@ -285,7 +285,7 @@ class Lifecycle:
         journal.open_run(run.id, seq=row.events, head=row.head)
         try:
             run.append(RunHalted("unclean end", None, "the process that ran it is gone"))
-            yield journal.flush()
+            yield from self._opening.durable(run=run.id)
         finally:
             journal.close_run(run.id)
 

@@ -65,6 +65,20 @@ class Opening:
         """Run `work` on the engine's loop, for as long as the guard is patient."""
         return self.loop.submit(asyncio.wait_for(work, self.patience_s))
 
+    def durable(self, *, run: str | None = None) -> Steps[None]:
+        """Wait until all that was recorded is durable; raise EngineError if that fails or takes too long."""
+        journal = self.ready.journal
+        yield from self.within_patience(journal.flush(), "did not take the events", run=run)
+
+    def within_patience(self, future: "Future[Any]", what: str, *, run: str | None = None) -> Steps[Any]:
+        """Wait for `future`, but no longer than the guard is patient."""
+        try:
+            return (yield future if future.done() else self.submit(_wrapped(future)))
+        except RingfenceError:
+            raise
+        except Exception as error:  # fails closed: a late store is a failed one
+            raise store_error(what, error, run=run) from error
+
     @property
     def ready(self) -> Opened:
         """What has been opened; a run exists only after that."""
@@ -137,16 +151,20 @@ class Opening:
         if closed or opened is None or store is None or self._pid != os.getpid():
             return
         try:
-            yield opened.journal.close()
+            yield from self.within_patience(opened.journal.close(), "did not take the last events")
         finally:
             self._opened = None
-            yield self.loop.submit(self._shut(store))
+            yield from self.within_patience(self.loop.submit(self._shut(store)), "did not close")
 
     async def _shut(self, store: Store) -> None:
         try:
             await self.extensions.close()
         finally:
             await store.close()
+
+
+async def _wrapped(future: "Future[Any]") -> Any:
+    return await asyncio.shield(asyncio.wrap_future(future))
 
 
 def store_error(what: str, error: BaseException, *, run: str | None = None) -> EngineError:

@@ -1,5 +1,6 @@
 """Asking people about one call: open questions durably, wait or put away, decide again with the answers."""
 
+import contextlib
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from ringfence.engine.enforcement.opening import Opening, store_error
 from ringfence.engine.enforcement.requests import keeps_digests_only, keyed
 from ringfence.engine.enforcement.runs import Held, Run
 from ringfence.engine.enforcement.waits import Waits
-from ringfence.engine.seams.errors import EngineError, PendingError, RingfenceError
+from ringfence.engine.seams.errors import EngineError, PendingError
 from ringfence.engine.seams.hookspecs import Answers, Question
 from ringfence.engine.seams.ports import Ticket
 
@@ -142,12 +143,9 @@ class Asking:
                 expires_ns=None if asked.within_ns is None else now_ns + asked.within_ns,
             )
             run.append(ApprovalAsked(held.key, ticket.id, approver, ticket.expires_ns), at_ns=now_ns)
-            journal = self._opening.ready.journal
+        yield from self._opening.durable(run=run.id)
         try:
-            yield journal.flush()
             yield self._opening.submit(self._opening.ready.tickets.open(ticket))
-        except RingfenceError:
-            raise
         except Exception as error:  # fails closed: a question that is not durable is not asked
             raise store_error("could not keep the question", error, run=run.id) from error
         yield self._opening.loop.submit(self._opening.extensions.ask(question_of(ticket, run), self._answers))
@@ -178,14 +176,13 @@ class Asking:
         known = run.state.calls.get(key)
         for ticket in known.tickets if known is not None else ():
             if ticket.answer is None:
-                try:
+                # A broken log starts nothing; the ticket is closed anyway.
+                with contextlib.suppress(EngineError):
                     run.append(ApprovalAnswered(key, ticket.id, "withdraw", None, None, because))
-                except EngineError:  # the log is broken: nothing can start, the tickets are closed anyway
-                    pass
                 self._opening.loop.submit(self._withdrawn(ticket.id, because))
 
     def withdraw_all(self, run: Run, because: str) -> None:
-        """Take back every open question of the run that nobody waits for in place, and what its call holds."""
+        """Take back every open question that nobody waits for in place, and what its call holds."""
         with run.lock:
             held = {one.key: one for one in run.held.values()}
             run.held = {

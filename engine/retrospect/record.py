@@ -12,6 +12,7 @@ from ringfence.engine.seams.ports import Entry
 
 if TYPE_CHECKING:
     from ringfence.engine.retrospect.replay import Replay
+    from ringfence.engine.retrospect.timeline import CallStep, Step
 
 
 class RecordError(ValueError):
@@ -60,6 +61,20 @@ class RunRecord:
         if not isinstance(first, RunStarted) or self.events[0].seq != 1:
             raise RecordError(f"the beginning of run `{self.run}` is not there: it was purged")
         return first
+
+    @property
+    def steps(self) -> "tuple[Step, ...]":
+        """The run told in order: prompts, answers and calls; see `ringfence.engine.retrospect.timeline`."""
+        from ringfence.engine.retrospect.timeline import timeline
+
+        return tuple(timeline(self.events))
+
+    @property
+    def calls(self) -> "tuple[CallStep, ...]":
+        """The run's tool calls, in the order in which they were requested."""
+        from ringfence.engine.retrospect.timeline import CallStep
+
+        return tuple(step for step in self.steps if isinstance(step, CallStep))
 
     def replay(self, plan: Plan | None = None) -> "Replay":
         """Decide every call again; see `ringfence.engine.retrospect.replay`."""

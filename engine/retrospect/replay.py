@@ -122,8 +122,10 @@ def _decided_again(plan: Plan, state: State, stamped: Stamped, event: CallDecide
     decision = decide(plan, state, known.request, facts, now_ns=now_ns, key=event.call)
     recorded = body_of(event)
     recomputed = body_of(decided(event.call, known.request, decision, facts))
+    if _same(recorded, recomputed):
+        return None
     differs = tuple(name for name in recorded if not _same(recorded[name], recomputed[name]))
-    return Divergence(stamped.seq, event.call, differs, recorded, recomputed) if differs else None
+    return Divergence(stamped.seq, event.call, differs, recorded, recomputed)
 
 
 def _started_rightly(state: State, stamped: Stamped, event: CallStarted) -> Divergence | None:

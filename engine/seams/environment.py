@@ -23,6 +23,7 @@ VARIABLES = (
     Variable(
         "RINGFENCE_SETTINGS", "", "the settings file, instead of `ringfence.toml` in the current folder"
     ),
+    Variable("RINGFENCE_DEBUG", "", "not empty: the command line shows where an unforeseen error comes from"),
     Variable("RINGFENCE_POLICY", "policy", "the policy file; relative to the current folder"),
     Variable("RINGFENCE_STORE", "store", "the store URL; a relative path starts at the current folder"),
     Variable("RINGFENCE_MODE", "mode", "`enforce`"),
@@ -34,6 +35,7 @@ VARIABLES = (
 """Everything that is read from the environment.  Any other `RINGFENCE_*` variable is an error."""
 
 _PLAIN = {variable.name: variable.key for variable in VARIABLES if "__" not in variable.name}
+_NO_KEY = {name for name, key in _PLAIN.items() if not key}
 _FAMILIES = {"LIMITS": 1, "SINKS": 2, "BACKENDS": 2}
 
 
@@ -48,7 +50,7 @@ def overlay(
     origins: dict[tuple[str, ...], str] = {}
     mistakes: list[Mistake] = []
     for name in sorted(environment):
-        if not name.startswith(PREFIX) or name == "RINGFENCE_SETTINGS":
+        if not name.startswith(PREFIX) or name in _NO_KEY:
             continue
         at = _key(name, data)
         if at is None:

@@ -30,8 +30,9 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole_run: list[e.RunEv
     file = tmp_path / "ringfence.db"
     store, loop = SqliteStore(f"sqlite:///{file}"), EngineLoop()
     loop.submit(store.open()).result()
+    assert store.events is not None and store.tickets is not None
     loop.submit(store.events.append(entries("R-WHOLE", whole_run))).result()
-    going = [started(agent="helper", session="s2"), requested("aa.0", "look_up", {})]
+    going: list[e.RunEvent] = [started(agent="helper", session="s2"), requested("aa.0", "look_up", {})]
     loop.submit(store.events.append(entries("R-GOING", going))).result()
     loop.submit(store.tickets.open(TICKET)).result()
     loop.submit(store.close()).result()

@@ -4,8 +4,8 @@ import pytest
 
 from ringfence.cli.drawing import duration, step_lines
 from ringfence.cli.grounds import ground_lines, policy_lines
-from ringfence.cli.timeline import CallStep, Step, timeline
 from ringfence.engine.decision import events as e
+from ringfence.engine.retrospect.timeline import CallStep, Step, timeline
 from tests.cli.conftest import POLICY, START_NS, decided, reason, requested, stamped, started
 
 
@@ -47,13 +47,18 @@ def test_a_call_without_a_decision_says_that_the_run_ended_before() -> None:
 
 
 def test_a_call_that_began_and_has_no_outcome_is_not_told_as_done() -> None:
-    events = [started(), requested("aa.0", "t", {}), decided("aa.0", "allow"), e.CallStarted("aa.0")]
+    events: list[e.RunEvent] = [
+        started(),
+        requested("aa.0", "t", {}),
+        decided("aa.0", "allow"),
+        e.CallStarted("aa.0"),
+    ]
     assert any("no outcome was recorded" in line for line in told(timeline(stamped(events))))
 
 
 def test_nothing_that_a_model_or_a_tool_wrote_can_move_the_cursor_or_forge_a_line() -> None:
     evil = "\x1b[2J\u202egnihton\u2066\n+0.000 s  ended done \x9b31m [bold]x[/bold]"
-    events = [
+    events: list[e.RunEvent] = [
         started(),
         e.PromptGiven("user", evil),
         e.ModelAnswered(evil, [{"content": evil, "tool_calls": [{"name": evil}]}], {evil: evil}, 1, None),
@@ -85,8 +90,13 @@ def test_nothing_that_a_model_or_a_tool_wrote_can_move_the_cursor_or_forge_a_lin
 
 
 def test_a_result_of_a_megabyte_is_cut_and_says_so() -> None:
-    events = [started(), requested("aa.0", "t", {}), decided("aa.0", "allow"), e.CallStarted("aa.0"),
-              e.CallFinished("aa.0", "x" * 1_000_000, None, 1)]  # fmt: skip
+    begun: list[e.RunEvent] = [
+        started(),
+        requested("aa.0", "t", {}),
+        decided("aa.0", "allow"),
+        e.CallStarted("aa.0"),
+    ]
+    events: list[e.RunEvent] = [*begun, e.CallFinished("aa.0", "x" * 1_000_000, None, 1)]
     lines = told(timeline(stamped(events)))
     assert max(map(len, lines)) < 300
     assert any("more characters]" in line for line in lines)

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from typing import TypeAlias
 
 from ringfence.cli.say import COLOURS, Piece
-from ringfence.cli.timeline import CallStep, Moment, Step
 from ringfence.dsl.plan import Json
+from ringfence.engine.retrospect.timeline import CallStep, Moment, Step
 from ringfence.engine.seams.escape import escaped, escaped_json
 
 Line: TypeAlias = tuple[Piece, ...]

@@ -5,7 +5,7 @@ from difflib import get_close_matches
 
 from ringfence.cli.desk import Desk
 from ringfence.cli.exits import CommandError
-from ringfence.cli.timeline import CallStep, Step
+from ringfence.engine.retrospect.timeline import CallStep, Step
 from ringfence.engine.seams.ports import RunRow
 
 

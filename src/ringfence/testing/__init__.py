@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ringfence.testing.approvals import Answered, ApprovalBackendContract, FakeAnswers, question
     from ringfence.testing.clock import FakeClock
+    from ringfence.testing.ledgers import LedgerContract
     from ringfence.testing.sinks import AuditSinkContract, event
     from ringfence.testing.stores import (
         ControlContract,
         EventLogContract,
-        LedgerContract,
         TicketStoreContract,
     )
 
@@ -40,7 +40,7 @@ _HOMES = {
     "EventLogContract": "stores",
     "FakeAnswers": "approvals",
     "FakeClock": "clock",
-    "LedgerContract": "stores",
+    "LedgerContract": "ledgers",
     "TicketStoreContract": "stores",
     "event": "sinks",
     "question": "approvals",

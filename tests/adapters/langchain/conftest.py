@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from ringfence.engine.enforcement.guard import Guard
+from ringfence.engine.seams.ports import Clock
 from ringfence.engine.seams.settings import Settings
 
 LoadGuard = Callable[..., Guard]
@@ -22,11 +23,11 @@ def load(tmp_path: Path) -> Iterator[LoadGuard]:
     """Return a function that makes a guard of the clauses of a policy after `HEAD`."""
     made: list[Guard] = []
 
-    def make(body: str, *, store: str = "memory:") -> Guard:
+    def make(body: str, *, store: str = "memory:", clock: Clock | None = None) -> Guard:
         file = tmp_path / f"desk{len(made)}.fence"
         file.write_text(HEAD + body, encoding="utf-8")
         settings = Settings.of({"groups": {"leads": ["dana", "erin"]}}, folder=tmp_path)
-        guard = Guard.load(file, settings=settings, store=store)
+        guard = Guard.load(file, settings=settings, store=store, clock=clock)
         made.append(guard)
         return guard
 

@@ -1,4 +1,4 @@
-"""The run's time: what hangs is cancelled where Python can, abandoned where it cannot, and nothing follows."""
+"""The run's time: what hangs is cancelled where Python can, else abandoned, and nothing follows."""
 
 import asyncio
 import threading
@@ -6,14 +6,41 @@ from typing import Any
 
 import pytest
 from langchain.agents import create_agent
+from langchain.agents.middleware import AgentMiddleware
 from langchain_core.tools import tool
 
 from ringfence import RunHaltedError
-from ringfence.adapters.langchain import GuardMiddleware, guard_tools
+from ringfence.adapters.langchain import GuardMiddleware
 from ringfence.engine.decision import events as e
+from ringfence.testing.clock import FakeClock
 from tests.adapters.langchain.agents import HELLO, Invoke, add_of, agent_of, both, events, replies
 from tests.adapters.langchain.conftest import LoadGuard
 from tests.adapters.langchain.model import asks, call, model, says
+
+
+class InOrder(AgentMiddleware):
+    """Lets the calls of a turn come to the guard one after another, in the order of their ids."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first_is_over = threading.Event()
+
+    def wrap_tool_call(self, request: Any, handler: Any) -> Any:
+        if request.tool_call["id"] != "c1":
+            assert self.first_is_over.wait(30)
+        try:
+            return handler(request)
+        finally:
+            self.first_is_over.set()
+
+    async def awrap_tool_call(self, request: Any, handler: Any) -> Any:
+        if request.tool_call["id"] != "c1":
+            assert await asyncio.to_thread(self.first_is_over.wait, 30)
+        try:
+            return await handler(request)
+        finally:
+            self.first_is_over.set()
+
 
 SHORT = """agent main { holds work  stop after 1 seconds }
 tool add { needs work  takes a: integer  allow always }
@@ -95,21 +122,20 @@ def test_a_sync_tool_that_hangs_is_abandoned_and_its_late_result_thrown_away(loa
 @both
 def test_nothing_starts_after_the_deadline(load: LoadGuard, invoke: Invoke) -> None:
     done: list[Any] = []
-    guard = load(SHORT)
-    run_id: list[str] = []
+    clock = FakeClock()
+    guard = load(SHORT, clock=clock)
 
     @tool
     def hang() -> str:
-        """Hang until the run is halted."""
-        run_id.append(guard.runs.list()[0].run)
-        threading.Event().wait(1.5)
-        return "late"
+        """Return after the run's time was up, by the engine's clock."""
+        clock.advance(2)
+        return "in time, by its own clock"
 
-    script = (asks(call("hang")), asks(call("add", "c2", a=1)), says())
-    invoke(agent_of(guard, [hang, add_of(done)], *script), HELLO)
-    assert done == []
-    (add,) = guard_tools(guard, [add_of(done)])
-    assert add is not None
+    script = model(asks(call("hang"), call("add", "c2", a=1)), asks(call("add", "c3", a=1)), says())
+    middleware: list[Any] = [InOrder(), GuardMiddleware(guard)]
+    result = invoke(create_agent(script, [hang, add_of(done)], middleware=middleware), HELLO)
+    assert (done, len(script.asked)) == ([], 1)
+    assert replies(result) == ["in time, by its own clock", "not authorized"]
     assert [row.status for row in guard.runs.list()] == ["halted"]
 
 

@@ -3,6 +3,7 @@
 
 import pytest
 
+from ringfence.dsl.diagnostic import draw
 from ringfence.dsl.load import load_text
 
 HEAD = """language 1
@@ -78,6 +79,8 @@ MISTAKES = [
     ("E110", query("allow when every c in «table» satisfies (c in tables)"), query("allow when every c in columns satisfies (c in tables)")),
     ("E110", query('allow when table in ["a", «1»]'), query('allow when table in ["a", "1"]')),
     ("E110", query("allow when every c in columns satisfies («c is present»)"), query("allow when note is present")),
+    ("E110", declared(AGENT + "set s = [«s»]"), declared(AGENT + 'set s = ["s"]')),
+    ("E110", query("allow when table in [«body»]"), query("allow when table == body")),
     ("E111", declared(AGENT + "tool t { takes a: «txt» allow always }"), declared(AGENT + "tool t { takes a: text allow always }")),
     ("E111", declared(AGENT + "tool t { takes a: integer at most «5» allow always }"), declared(AGENT + "tool t { takes a: text at most 5 allow always }")),
     ("E111", declared(AGENT + "tool t { takes a: integer at most «5 KB» allow always }"), declared(AGENT + "tool t { takes a: list of text at most 5 allow always }")),
@@ -108,6 +111,7 @@ MISTAKES = [
     ("E120", query('allow when «table == "c" and table in tables»'), query('allow when table == "users" and table in tables')),
     ("E120", query("allow when «size(columns) < 0»"), query("allow when size(columns) < 1")),
     ("E120", query("allow always\n  require «false»"), query("allow always\n  require limit > 0")),
+    ("E120", query("allow when «every c in [] satisfies (c == table)»"), query("allow when every c in columns satisfies (c == table)")),
     ("E120", query("allow when «table is missing»"), query("allow when note is missing")),
     ("E120", rule('rule r: deny query when «table == "a" unless table == "a" or table == "b"»'), rule('rule r: deny query when table == "a" unless table == "b"')),
     ("E130", query("allow when table matches «/(?=a)b/»"), query("allow when table matches /ab/")),
@@ -125,6 +129,9 @@ MISTAKES = [
     ("E190", "language «2»\npolicy p\n", "language 1\npolicy p\n"),
     ("E003", "«policy» p\n", "language 1\npolicy p\n"),
     ("E003", "«language» 1\n", "language 1\npolicy p\n"),
+    ("E003", "policy p\n«language 1»\n", "language 1\npolicy p\n"),
+    ("E115", "language 1\npolicy p\n«language 1»\n", "language 1\npolicy p\n"),
+    ("E117", query('allow when «principal.team» == "x"').replace("tier: text", "tier: text, team: text optional"), query('allow when principal.team is present and principal.team == "x"').replace("tier: text", "tier: text, team: text optional")),
     ("W201", declared(AGENT + "tool «shut» { takes a: text }"), declared(AGENT + "tool shut { takes a: text allow always }")),
     ("W201", HEAD + AGENT + "tool «query» { needs look allow always }\nrule r: deny query", declared(AGENT)),
     ("W202", declared(AGENT + "tool mail { needs send «allow always» rate 1 per hour }"), declared(AGENT + "tool mail { needs send takes a: text allow when a in tables rate 1 per hour }")),
@@ -207,3 +214,23 @@ def test_scraps_are_refused_and_never_raise(text: str) -> None:
     loaded = load_text(text)
     assert loaded.plan is None
     assert loaded.diagnostics
+
+
+@pytest.mark.parametrize("wrong", [wrong for _, wrong, _ in MISTAKES])
+def test_every_report_can_be_drawn_and_is_worded_as_the_style_asks(wrong: str) -> None:
+    loaded = load_text(wrong.replace("«", "").replace("»", ""))
+    assert draw(loaded.diagnostics)
+    for report in loaded.diagnostics:
+        assert not report.message.endswith(".")
+        assert report.message[0].islower() or not report.message[0].isalpha()
+        assert report.help or report.label
+
+
+SMALL = """language 1
+policy faq_bot
+tool search_faq { allow always  rate 30 per minute }
+"""
+
+
+def test_a_small_policy_needs_nothing_more() -> None:
+    assert load_text(SMALL).diagnostics == ()

@@ -251,3 +251,11 @@ def test_the_short_way_for_usual_urls_agrees_with_the_long_way(host: str, rest: 
     except UnfitError:
         found = None
     assert found == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["*eve@evil.example*", "to=eve@evil.example", "eve＠evil.example", "x|eve@evil.example"]
+)
+def test_an_address_that_may_begin_elsewhere_makes_the_text_undecidable(text: str) -> None:
+    with pytest.raises(UnfitError):
+        addresses.emails_in(text)

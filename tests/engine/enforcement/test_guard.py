@@ -26,6 +26,14 @@ from tests.guards import ALICE, POLICY, call, events_of, kinds_of, make_guard
 PLAIN_CALL = ["RunStarted", "CallRequested", "CallDecided", "CallStarted", "CallFinished"]
 
 
+class NotJson:
+    def __repr__(self) -> str:
+        return "not JSON"
+
+
+NOT_JSON = NotJson()
+
+
 @pytest.fixture
 def guard() -> Iterator[Guard]:
     made = make_guard()
@@ -368,7 +376,7 @@ def test_a_child_run_holds_and_lives_no_longer_than_its_parent(guard: Guard) -> 
         {"what": "x", "more": 1},
         {"what": float("nan")},
         {"what": "\ud800"},
-        {"what": object()},
+        {"what": NOT_JSON},
         {"what": b"bytes"},
         {7: "x"},
         "no json",

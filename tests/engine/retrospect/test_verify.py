@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -72,7 +73,8 @@ def test_one_changed_byte_anywhere_is_found_and_its_event_named(index: int, data
 def test_one_changed_header_field_is_found(index: int, field: str) -> None:
     entries, links = log()
     old = getattr(entries[index], field)
-    entries[index] = replace(entries[index], **{field: old + 1 if isinstance(old, int) else old + "x"})
+    new: dict[str, Any] = {field: old + 1 if isinstance(old, int) else old + "x"}
+    entries[index] = replace(entries[index], **new)
     assert verify_log(links, entries).fault is not None
 
 

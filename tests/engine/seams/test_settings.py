@@ -165,9 +165,13 @@ def test_a_variable_reaches_a_sink_whose_name_has_a_dash(tmp_path: Path) -> None
 
 
 def test_every_variable_of_the_table_has_a_test() -> None:
-    elsewhere = {"RINGFENCE_SETTINGS", "RINGFENCE_SINKS__NAME__KEY"}
+    elsewhere = {"RINGFENCE_SETTINGS", "RINGFENCE_DEBUG", "RINGFENCE_SINKS__NAME__KEY"}
     assert {variable.name for variable in VARIABLES} == set(VARIABLE_CASES) | elsewhere
     assert all(variable.meaning for variable in VARIABLES)
+
+
+def test_a_variable_that_is_no_setting_is_let_by(tmp_path: Path) -> None:
+    assert load(tmp_path, "", RINGFENCE_DEBUG="1", RINGFENCE_SETTINGS="x") == load(tmp_path, "")
 
 
 def test_a_wrong_variable_is_named_instead_of_the_file(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from ringfence.engine.seams.ports import InlineLedger, Store
 from ringfence.plugins.memory import MemoryStore
 from ringfence.plugins.sqlite import SqliteStore
-from ringfence.testing.stores import ControlContract, EventLogContract, LedgerContract, TicketStoreContract
+from ringfence.testing import ControlContract, EventLogContract, LedgerContract, TicketStoreContract
 
 
 class InMemory:

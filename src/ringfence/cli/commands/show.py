@@ -21,7 +21,7 @@ def run(asked: Namespace, say: Say) -> int:
     from ringfence.cli.find import find_run
     from ringfence.cli.history import history
     from ringfence.cli.records import run_record, step_record
-    from ringfence.cli.timeline import timeline
+    from ringfence.engine.retrospect.timeline import timeline
     from ringfence.engine.seams.escape import escaped
 
     with desk(asked) as here:

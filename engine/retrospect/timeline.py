@@ -48,6 +48,17 @@ class CallStep:
         """The last verdict; `undecided` if the run ended before there was one."""
         return str(self.decisions[-1]["verdict"]) if self.decisions else "undecided"
 
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """The names of the rules that the last verdict rests on, in the order in which they spoke."""
+        reasons = self.decisions[-1]["reasons"] if self.decisions else ()
+        return tuple(
+            str(one["name"]) for one in reasons if self.verdict == "allow" or one["effect"] != "allow"
+        )
+
+    def __str__(self) -> str:
+        return f"{self.number}, {self.tool}: {self.verdict} by {', '.join(self.rules)}; {self.outcome}"
+
 
 Step = Moment | CallStep
 

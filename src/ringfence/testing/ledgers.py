@@ -1,0 +1,189 @@
+"""What every ledger must do: subclass `LedgerContract`, as said in `ringfence.testing.stores`."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from ringfence.engine.decision.calls import Charge, Refusal
+from ringfence.engine.seams.ports import Ledger, Reservation
+from ringfence.testing.stores import MINUTE_NS, NOW_NS, StoreContract
+
+
+def charge(
+    limit: int,
+    amount: int = 1,
+    *,
+    budget: str = "mail",
+    key: str = "alice",
+    period_ns: int | None = MINUTE_NS,
+) -> Charge:
+    """Return a charge of a budget per minute."""
+    return Charge(budget, key, amount, limit, period_ns)
+
+
+@pytest.mark.asyncio
+class LedgerContract(StoreContract):
+    """A ledger: exact sliding windows, all charges of a call or none, time that never steps back."""
+
+    @asynccontextmanager
+    async def ledger(self, folder: Path) -> AsyncIterator[Ledger]:
+        """Open a store and give its ledger."""
+        async with self.opened(folder) as store:
+            assert store.ledger is not None
+            yield store.ledger
+
+    async def _spend(self, ledger: Ledger, name: str, at_ns: int, *charges: Charge) -> tuple[Refusal, ...]:
+        refused = await ledger.reserve(Reservation(name, charges), now_ns=at_ns)
+        if not refused:
+            await ledger.dispatched(name, now_ns=at_ns)
+        return refused
+
+    async def test_a_window_slides_exactly_and_is_half_open(self, folder: Path) -> None:
+        """A charge at time t leaves at t + period, not a nanosecond before."""
+        async with self.ledger(folder) as ledger:
+            for number in range(3):
+                assert await self._spend(ledger, f"r/{number}", NOW_NS + number, charge(3)) == ()
+            almost = NOW_NS + MINUTE_NS - 1
+            assert await self._spend(ledger, "r/3", almost, charge(3)) == (Refusal("mail", "alice", 1),)
+            assert await self._spend(ledger, "r/3", NOW_NS + MINUTE_NS, charge(3)) == ()
+            assert await self._spend(ledger, "r/4", NOW_NS + MINUTE_NS, charge(3)) != ()
+
+    async def test_keys_and_budgets_do_not_touch_each_other(self, folder: Path) -> None:
+        """One window per budget and key."""
+        async with self.ledger(folder) as ledger:
+            for name, each in (
+                ("r/1", charge(1)),
+                ("r/2", charge(1, key="bob")),
+                ("r/3", charge(1, budget="web")),
+                ("r/4", charge(1, key="")),
+            ):
+                assert await self._spend(ledger, name, NOW_NS, each) == ()
+            assert await self._spend(ledger, "r/5", NOW_NS, charge(1)) != ()
+
+    async def test_all_charges_are_reserved_or_none(self, folder: Path) -> None:
+        """Every budget without room is named; the others stay as they were."""
+        async with self.ledger(folder) as ledger:
+            await self._spend(ledger, "r/1", NOW_NS, charge(1))
+            both = (charge(1), charge(1, budget="web"), charge(0, budget="zero"))
+            assert [r.budget for r in await self._spend(ledger, "r/2", NOW_NS, *both)] == ["mail", "zero"]
+            assert await self._spend(ledger, "r/3", NOW_NS, charge(1, budget="web")) == ()
+
+    async def test_reserving_again_is_the_same_reservation(self, folder: Path) -> None:
+        """Held or dispatched: it answers as before and charges nothing."""
+        async with self.ledger(folder) as ledger:
+            for _ in range(3):
+                assert await ledger.reserve(Reservation("r/1", (charge(2),)), now_ns=NOW_NS) == ()
+            await ledger.dispatched("r/1", now_ns=NOW_NS)
+            assert await ledger.reserve(Reservation("r/1", (charge(2),)), now_ns=NOW_NS) == ()
+            assert await self._spend(ledger, "r/2", NOW_NS, charge(2)) == ()
+            assert await self._spend(ledger, "r/3", NOW_NS, charge(2)) != ()
+
+    async def test_a_refused_reservation_holds_nothing(self, folder: Path) -> None:
+        """It is asked anew, and its dispatch or refund means nothing."""
+        async with self.ledger(folder) as ledger:
+            await self._spend(ledger, "r/1", NOW_NS, charge(1))
+            assert await ledger.reserve(Reservation("r/2", (charge(1),)), now_ns=NOW_NS) != ()
+            await ledger.dispatched("r/2", now_ns=NOW_NS)
+            await ledger.refund("r/2")
+            assert await self._spend(ledger, "r/2", NOW_NS + MINUTE_NS, charge(1)) == ()
+
+    async def test_a_held_reservation_counts_until_it_is_stamped_at_dispatch(self, folder: Path) -> None:
+        """However long it is held; its period begins at the dispatch."""
+        async with self.ledger(folder) as ledger:
+            await ledger.reserve(Reservation("r/1", (charge(1),)), now_ns=NOW_NS)
+            later = NOW_NS + 100 * MINUTE_NS
+            assert await self._spend(ledger, "r/2", later, charge(1)) == (Refusal("mail", "alice", None),)
+            await ledger.dispatched("r/1", now_ns=later)
+            await ledger.dispatched("r/1", now_ns=later + 5)
+            refused = await self._spend(ledger, "r/2", later + 10, charge(1))
+            assert refused == (Refusal("mail", "alice", MINUTE_NS - 10),)
+            assert await self._spend(ledger, "r/2", later + MINUTE_NS, charge(1)) == ()
+
+    async def test_a_refund_gives_back_once(self, folder: Path) -> None:
+        """Held or dispatched; again, or unknown: nothing happens."""
+        async with self.ledger(folder) as ledger:
+            for dispatch in (False, True):
+                await ledger.reserve(Reservation("r/1", (charge(2, 2),)), now_ns=NOW_NS)
+                if dispatch:
+                    await ledger.dispatched("r/1", now_ns=NOW_NS)
+                for _ in range(2):
+                    await ledger.refund("r/1")
+                await ledger.refund("r/unknown")
+            assert await self._spend(ledger, "r/2", NOW_NS, charge(2, 2)) == ()
+            assert await self._spend(ledger, "r/3", NOW_NS, charge(2)) != ()
+
+    async def test_a_refund_of_what_left_its_window_gives_nothing(self, folder: Path) -> None:
+        """No window goes below what it holds."""
+        async with self.ledger(folder) as ledger:
+            await self._spend(ledger, "r/1", NOW_NS, charge(1))
+            assert await self._spend(ledger, "r/2", NOW_NS + MINUTE_NS, charge(1)) == ()
+            await ledger.refund("r/1")
+            assert await self._spend(ledger, "r/3", NOW_NS + MINUTE_NS, charge(1)) != ()
+
+    async def test_a_clock_that_steps_back_opens_no_window(self, folder: Path) -> None:
+        """The largest time seen stays, for reservations and for dispatches."""
+        async with self.ledger(folder) as ledger:
+            await self._spend(ledger, "r/1", NOW_NS, charge(1))
+            early = NOW_NS - 10 * MINUTE_NS
+            refused = await self._spend(ledger, "r/2", early, charge(1))
+            assert refused == (Refusal("mail", "alice", MINUTE_NS),)
+            await ledger.reserve(Reservation("r/3", (charge(1, key="bob"),)), now_ns=early)
+            await ledger.dispatched("r/3", now_ns=early)
+            assert await self._spend(ledger, "r/4", NOW_NS + MINUTE_NS - 1, charge(1, key="bob")) != ()
+
+    async def test_amounts_count_and_one_that_never_fits_says_so(self, folder: Path) -> None:
+        """`free_ns` is None where no waiting helps; a negative amount is refused."""
+        async with self.ledger(folder) as ledger:
+            assert await self._spend(ledger, "r/1", NOW_NS, charge(10, 4)) == ()
+            assert await self._spend(ledger, "r/2", NOW_NS + 5, charge(10, 6)) == ()
+            refused = await self._spend(ledger, "r/3", NOW_NS + 5, charge(10, 5))
+            assert refused == (Refusal("mail", "alice", MINUTE_NS),)
+            assert await self._spend(ledger, "r/4", NOW_NS + 5, charge(10, 11)) == (
+                Refusal("mail", "alice", None),
+            )
+            assert await self._spend(ledger, "r/5", NOW_NS + 5, charge(10, -1)) != ()
+            assert await self._spend(ledger, "r/6", NOW_NS + 5, charge(10, 0)) == ()
+
+    async def test_two_charges_of_one_window_add_up(self, folder: Path) -> None:
+        """A call cannot pass a limit by naming its budget twice."""
+        async with self.ledger(folder) as ledger:
+            assert await self._spend(ledger, "r/1", NOW_NS, charge(3, 2), charge(3, 2)) != ()
+            assert await self._spend(ledger, "r/2", NOW_NS, charge(3, 2), charge(3, 1)) == ()
+
+    async def test_a_budget_without_a_period_never_frees(self, folder: Path) -> None:
+        """What is taken stays taken, unless it is given back."""
+        async with self.ledger(folder) as ledger:
+            forever = charge(1, period_ns=None)
+            assert await self._spend(ledger, "r/1", NOW_NS, forever) == ()
+            assert await self._spend(ledger, "r/2", NOW_NS * 2, forever) == (Refusal("mail", "alice", None),)
+            await ledger.refund("r/1")
+            assert await self._spend(ledger, "r/3", NOW_NS * 2, forever) == ()
+
+    async def test_what_a_killed_run_holds_is_kept_and_stamped(self, folder: Path) -> None:
+        """Its fate is unknown; other runs are left alone, also those with a similar name."""
+        async with self.ledger(folder) as ledger:
+            for name, key in (("r/1", "a"), ("r/2", "b"), ("r0/1", "c"), ("r-/1", "d"), ("R/1", "e")):
+                await ledger.reserve(Reservation(name, (charge(1, key=key),)), now_ns=NOW_NS)
+            await ledger.settle("r", now_ns=NOW_NS + 7)
+            free = {}
+            for key in "abcde":
+                (refusal,) = await self._spend(ledger, "x/1", NOW_NS + 7, charge(1, key=key))
+                free[key] = refusal.free_ns
+            assert free == {"a": MINUTE_NS, "b": MINUTE_NS, "c": None, "d": None, "e": None}
+
+    async def test_many_at_once_take_exactly_the_limit(self, folder: Path) -> None:
+        """Fifty ask for ten."""
+        async with self.ledger(folder) as ledger:
+            asked = [self._spend(ledger, f"r/{number}", NOW_NS + number, charge(10)) for number in range(50)]
+            assert [not refused for refused in await asyncio.gather(*asked)].count(True) == 10
+
+    async def test_what_left_every_window_is_forgotten_without_a_trace(self, folder: Path) -> None:
+        """After hundreds of calls the answers are those of an empty ledger."""
+        async with self.ledger(folder) as ledger:
+            for number in range(700):
+                at_ns = NOW_NS + number * MINUTE_NS
+                assert await self._spend(ledger, f"r/{number}", at_ns, charge(1, key=str(number % 7))) == ()
+            assert await self._spend(ledger, "r/0", NOW_NS + 700 * MINUTE_NS, charge(1, key="0")) == ()

@@ -1,0 +1,331 @@
+"""Runs scenarios in children that kill themselves at one write point: `python -m tests.faults.crash DIR`.
+
+This process imports everything, starts no thread and forks: once per scenario to learn which write points
+it reaches, then once per point, to die before it, and once more, to die after it.  It prints what
+happened as JSON lines; the test looks at what the dead left behind.
+"""
+
+import asyncio
+import inspect
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Generator, Mapping
+from concurrent.futures import Future
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Any, cast
+
+from ringfence.engine.decision.events import PromptGiven
+from ringfence.engine.enforcement import ledger
+from ringfence.engine.enforcement.current import current_call
+from ringfence.engine.enforcement.guard import Guard
+from ringfence.engine.enforcement.runs import Run
+from ringfence.engine.journal.journal import Journal
+from ringfence.engine.seams.errors import RingfenceError
+from ringfence.engine.seams.ports import Store
+from ringfence.plugins.memory.ledger import MemoryLedger
+from ringfence.plugins.sqlite import SqliteStore
+from ringfence.testing import FakeClock
+from tests.faults.sites import Site, sites
+from tests.guards import ALICE, POLICY, call, make_guard
+
+SITES = sites()
+
+
+class Watch:
+    """Sees every write point that is reached, and kills the process at one of them."""
+
+    def __init__(self, kill: Site | None, when: str) -> None:
+        self.kill = kill
+        self.when = when
+        self.reached: set[Site] = set()
+
+    def at(self, frame: FrameType | None) -> Site | None:
+        """Return the write point that the frame stands at."""
+        if frame is None:
+            return None
+        file, line = Path(frame.f_code.co_filename).name, frame.f_lineno
+        here = [s for s in SITES if s.file == file and s.line <= line <= s.end_line]
+        site = min(here, key=lambda s: s.end_line - s.line, default=None)
+        if site is not None:
+            self.reached.add(site)
+        return site
+
+    def die(self, site: Site | None, when: str) -> None:
+        """Kill this process if it is to die here."""
+        if site is not None and site == self.kill and when == self.when:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def wrapped(self, work: Callable[..., Any]) -> Callable[..., Any]:
+        """Return `work`, watched: plain, generator, coroutine, or giving a future."""
+
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            site = self.at(sys._getframe(1))
+            self.die(site, "before")
+            result = work(*args, **kwargs)
+            if isinstance(result, Future):
+                result.add_done_callback(lambda _: self.die(site, "after"))
+                return result
+            if inspect.iscoroutine(result):
+                return self._awaited(result, site)
+            if inspect.isgenerator(result):
+                return self._driven(result, site)
+            self.die(site, "after")
+            return result
+
+        return watched
+
+    async def _awaited(self, work: Any, site: Site | None) -> Any:
+        result = await work
+        self.die(site, "after")
+        return result
+
+    def _driven(self, steps: Any, site: Site | None) -> Generator[Any, Any, Any]:
+        result = yield from steps
+        self.die(site, "after")
+        return result
+
+
+class World:
+    """One child's store, clock and effects."""
+
+    def __init__(self, folder: Path, watch: Watch) -> None:
+        self.folder = folder
+        self.watch = watch
+        self.clock = FakeClock()
+        for holder, names in ((Run, ["append"]), (Journal, ["record", "flush", "close"])):
+            for name in names:
+                setattr(holder, name, watch.wrapped(getattr(holder, name)))
+        for name in ("reserve", "dispatched"):
+            setattr(ledger, name, watch.wrapped(getattr(ledger, name)))
+
+    def guard(self, *, inline: bool = False, broken: bool = False) -> Guard:
+        world = self
+
+        class Watched(SqliteStore):
+            async def open(self) -> None:
+                await super().open()
+                if inline:
+                    self.ledger = cast(Any, MemoryLedger())
+                world.watch_parts(self)
+                if broken:
+                    cast(Any, self.ledger).dispatched = fails
+
+        async def fails(*_: Any, **__: Any) -> None:
+            raise OSError("the disk is full")
+
+        def opened() -> Store:
+            return cast(Store, Watched(f"sqlite:///{self.folder}/ringfence.db"))
+
+        return make_guard(POLICY, clock=self.clock, opened=opened)
+
+    def watch_parts(self, store: Any) -> None:
+        for part, names in (
+            (
+                store.ledger,
+                ["reserve", "dispatched", "refund", "reserve_now", "dispatched_now", "refund_now"],
+            ),
+            (store.tickets, ["open", "swap"]),
+            (store.control, ["lease", "release", "order_kill"]),
+        ):
+            for name in names:
+                if hasattr(part, name):
+                    setattr(part, name, self.watch.wrapped(getattr(part, name)))
+
+    def effect(self, arguments: Mapping[str, Any]) -> str:
+        """A body whose effect is on the disk when it returns."""
+        inside = current_call()
+        assert inside is not None
+        run, key = inside
+        with open(self.folder / "effects", "a") as effects:
+            tool = run.state.calls[key].request.tool
+            effects.write(json.dumps([run.id, key, tool, dict(arguments)]) + "\n")
+            effects.flush()
+            os.fsync(effects.fileno())
+        return "done"
+
+
+def attempt(work: Callable[[], Any]) -> list[str]:
+    """Do `work`; return the tickets if it waits for people."""
+    try:
+        work()
+    except RingfenceError as error:
+        return list(getattr(error, "tickets", ()))
+    except ZeroDivisionError:
+        pass
+    return []
+
+
+def plain(world: World, *, inline: bool = False) -> None:
+    """Calls that are allowed, denied, refused by a budget, and fail; a sub-run; a word of the user."""
+    guard = world.guard(inline=inline)
+    with guard.run(principal=ALICE, agent="main", session="s", prompt="do it") as run:
+        for number in range(11):
+            mail = call("mail", f"c{number}", to="a@b.example")
+            attempt(partial(guard.execute, run, mail, world.effect))
+        attempt(lambda: guard.execute(run, call("look", what="secret"), world.effect))
+        attempt(lambda: guard.execute(run, call("look", what="x"), lambda _: 1 // 0))
+        guard.record(run, PromptGiven("user", "more"))
+        with guard.run(principal=ALICE, agent="reader", parent=run) as child:
+            guard.execute(child, call("look", what="x"), world.effect)
+    guard.close()
+
+
+def inline(world: World) -> None:
+    """The same with a ledger in memory, and an allow that is never used."""
+    guard = world.guard(inline=True)
+    run = guard.begin_run(principal=ALICE, agent="main")
+    guard.authorize(run, call("mail", "c0", to="a@b.example"))
+    guard.end_run(run)
+    guard.close()
+    plain(world, inline=True)
+
+
+def asked(world: World) -> None:
+    """Questions that are approved, edited, refused, late, passed on and withdrawn."""
+    guard = world.guard()
+    run = guard.begin_run(principal=ALICE, agent="main")
+
+    def ask(tool: str, id: str) -> list[str]:
+        return attempt(lambda: guard.execute(run, call(tool, id, amount=5), world.effect, wait=False))
+
+    for id, edited in (("a", None), ("b", {"amount": 6})):
+        (ticket,) = ask("pay", id)
+        guard.approve(ticket, by="dana", edited=edited)
+        ask("pay", id)
+    (ticket,) = ask("pay", "c")
+    attempt(lambda: guard.approve(ticket, by="mallory"))
+    guard.deny(ticket, by="dana")
+    ask("pay", "c")
+    ask("passed", "d")
+    world.clock.advance(16 * 60)
+    (ticket,) = ask("passed", "d")
+    guard.approve(ticket, by="olga")
+    ask("passed", "d")
+    ask("pay", "e")
+    guard.record(run, PromptGiven("user", "never mind"))
+    guard.end_run(run)
+    guard.close()
+
+
+def resumed(world: World) -> None:
+    """A run that is put away and goes on; one that is killed by an operator; one whose time is up."""
+    guard = world.guard()
+    run = guard.begin_run(principal=ALICE, agent="main", session="s")
+    guard.execute(run, call("look", "a", what="x"), world.effect)
+    (ticket,) = attempt(lambda: guard.execute(run, call("pay", "b", amount=5), world.effect, wait=False))
+    guard.suspend(run)
+    guard.approve(ticket, by="dana")
+    run = guard.resume_run(run.id)
+    guard.execute(run, call("look", "a", what="x"), world.effect)
+    guard.execute(run, call("pay", "b", amount=5), world.effect)
+    guard.kill(run.id, by="olga")
+    guard.end_run(run)
+    late = guard.begin_run(principal=ALICE, agent="main")
+    world.clock.advance(301)
+    attempt(lambda: guard.execute(late, call("look", what="x"), world.effect))
+    guard.close()
+
+
+def unclean(world: World) -> None:
+    """A run whose process died is halted when somebody wants to go on with it."""
+    pid = os.fork()
+    if pid == 0:
+        guard = world.guard()
+        run = guard.begin_run(principal=ALICE, agent="main")
+        guard.execute(run, call("look", what="x"), world.effect)
+        guard.opening.ready.journal.flush().result()
+        (world.folder / "died").write_text(run.id)
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(pid, 0)
+    died = world.folder / "died"
+    if died.exists():
+        guard = world.guard()
+        attempt(lambda: guard.resume_run(died.read_text()))
+        guard.close()
+
+
+def broken(world: World) -> None:
+    """A dispatch that cannot be recorded: nothing runs."""
+    guard = world.guard(broken=True)
+    run = guard.begin_run(principal=ALICE, agent="main")
+    attempt(lambda: guard.execute(run, call("mail", to="a@b.example"), world.effect))
+    guard.close()
+
+
+def gave_up(world: World) -> None:
+    """A caller that is cancelled while it waits for people."""
+    guard = world.guard()
+
+    async def wait_and_cancel() -> None:
+        run = await guard.abegin_run(principal=ALICE, agent="main")
+        task = asyncio.create_task(guard.aexecute(run, call("pay", amount=5), world.effect))
+        while not run.waiting:  # noqa: ASYNC110 - nothing rings when a wait begins
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await guard.aend_run(run)
+
+    asyncio.run(wait_and_cancel())
+    guard.close()
+
+
+SCENARIOS: Mapping[str, Callable[[World], None]] = {
+    work.__name__: work for work in (plain, inline, asked, resumed, unclean, broken, gave_up)
+}
+
+
+def child(folder: Path, scenario: str, kill: Site | None, when: str) -> int:
+    """Fork, run the scenario there, and return its exit status; 0: it came to its end."""
+    folder.mkdir(parents=True)
+    pid = os.fork()
+    if pid == 0:
+        quiet = os.open(os.devnull, os.O_WRONLY)
+        errors = os.open(folder / "stderr", os.O_WRONLY | os.O_CREAT)
+        os.dup2(quiet, 1)
+        os.dup2(errors, 2)
+        watch = Watch(kill, when)
+        try:
+            SCENARIOS[scenario](World(folder, watch))
+            (folder / "reached").write_text(json.dumps([str(site) for site in watch.reached]))
+        except BaseException:
+            import traceback
+
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    return os.waitpid(pid, 0)[1]
+
+
+def main(root: Path) -> None:
+    """Learn, then kill; print one JSON line for each child."""
+    by_text = {str(site): site for site in SITES}
+    where: dict[Site, str] = {}
+    for scenario in SCENARIOS:
+        folder = root / f"whole-{scenario}"
+        status = child(folder, scenario, None, "")
+        print(json.dumps({"folder": str(folder), "scenario": scenario, "status": status}))
+        for text in json.loads((folder / "reached").read_text()) if status == 0 else ():
+            where.setdefault(by_text[text], scenario)
+    for number, (site, scenario) in enumerate(sorted(where.items())):
+        for when in ("before", "after"):
+            folder = root / f"{number}-{when}"
+            status = child(folder, scenario, site, when)
+            print(
+                json.dumps(
+                    {
+                        "folder": str(folder),
+                        "site": str(site),
+                        "when": when,
+                        "scenario": scenario,
+                        "status": status,
+                    }
+                )
+            )
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,54 @@
+"""`import ringfence` is cheap, and what was queued is written at the interpreter's end."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.guards import make_guard
+
+ROOT = Path(__file__).parent.parent
+
+
+def python(code: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_importing_the_package_loads_neither_pydantic_nor_a_framework() -> None:
+    out = python(
+        "import sys, ringfence; print([m for m in ('pydantic', 'langchain_core', 'lark', 'asyncio', 'pluggy')"
+        " if m in sys.modules])"
+    )
+    assert out == "[]\n"
+
+
+def test_every_public_name_is_there() -> None:
+    out = python("import ringfence; print(all(getattr(ringfence, name) for name in ringfence.__all__))")
+    assert out == "True\n"
+
+
+def test_events_that_are_queued_are_written_at_the_normal_end_of_the_process(tmp_path: Path) -> None:
+    store = f"sqlite:///{tmp_path}/ringfence.db"
+    code = """
+import sys
+from tests.guards import ALICE, call, make_guard
+guard = make_guard(store=sys.argv[1])
+run = guard.begin_run(principal=ALICE, agent="main", session="s")
+guard.execute(run, call("look", what="x"), dict)
+print(run.id)
+"""
+    run_id = python(code, store).strip()
+    guard = make_guard(store=store)
+    record = guard.runs.latest(session="s")
+    assert record.run == run_id
+    assert [stamped.event.kind for stamped in record.events][-2:] == ["CallFinished", "RunEnded"]
+    guard.close()
