@@ -105,7 +105,9 @@ def test_the_options_that_stand_everywhere_are_described() -> None:
 
 def test_the_help_of_the_program_says_the_same_exit_codes() -> None:
     text = COMMANDS.read_text(encoding="utf-8")
-    assert re.findall(r"\b[0-9]\b", parser().epilog or "") == re.findall(r"^\| ([0-9]) \|", text, re.MULTILINE)
+    assert re.findall(r"\b[0-9]\b", parser().epilog or "") == re.findall(
+        r"^\| ([0-9]) \|", text, re.MULTILINE
+    )
 
 
 # ---- plugins -------------------------------------------------------------------------------------
