@@ -145,6 +145,8 @@ def clause(part: ClauseDraft) -> dict[str, Json]:
     form: dict[str, Json] = {"reason": part.reason, "effect": part.effect, "when": part.core}
     if part.approver is not None:
         form["approver"] = part.approver.text
+    if part.principal:
+        form["principal"] = list(part.principal)
     if part.because is not None:
         form["because"] = part.because
     return form

@@ -125,19 +125,9 @@ class Compiler:
             place=self._source.place(part.span),
             because=part.because,
             approver=part.approver.text if part.approver else None,
-            principal_fields=tuple(dict.fromkeys(self._attributes(part.core))),
+            principal_fields=part.principal,
         )
         return self._clauses.setdefault(id(part), clause)
-
-    def _attributes(self, core: Json) -> Iterator[str]:
-        if core[0] == "principal":
-            slot = self._draft.principal.get(core[1])
-            if slot is None or not slot.optional:
-                yield core[1]
-        elif core[0] != "const":
-            for part in core[1:]:
-                if isinstance(part, list):
-                    yield from self._attributes(part)
 
     def _budgets(self, name: str, entry: ToolDraft) -> Iterator[Budget]:
         taken: dict[str, int] = {}

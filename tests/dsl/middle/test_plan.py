@@ -251,3 +251,21 @@ def test_an_optional_attribute_of_the_principal_is_not_demanded() -> None:
         }"""
     )
     assert [field for field, _, _ in plan.tools["t"].principal_fields] == ["tier"]
+
+
+@pytest.mark.parametrize(
+    "clauses",
+    [
+        "allow when principal.user is present",
+        "allow always  require principal.user is present",
+        "allow when principal.user not in nobody",
+        'allow when principal.user == "alice" or "a" == "a"',
+        "allow when principal.user is present and principal.user not in nobody",
+    ],
+)
+def test_an_attribute_that_is_named_is_demanded_though_its_part_folds_away(clauses: str) -> None:
+    plan = plan_of(f"set nobody = []  tool t {{ {clauses} }}  tool free {{ allow always }}")
+    assert [field for field, _, _ in plan.tools["t"].principal_fields] == ["user"]
+    assert plan.tools["free"].principal_fields == ()
+    plain = plan_of("set nobody = []  tool t { allow always }  tool free { allow always }")
+    assert plan.digest != plain.digest
