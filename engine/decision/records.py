@@ -43,7 +43,6 @@ def decided(key: str, call: ToolCall, decision: Decision, facts: Facts) -> CallD
     """Return the event for a decision; total: arguments that are no JSON have the empty digest."""
     try:
         own = call_digest(call.tool, decision.arguments)
-        own = call_digest(call.tool, decision.arguments)
         same = _unchanged(decision.arguments, call.arguments)
     except (ValueError, TypeError, RecursionError):
         own, same = "", True  # fails closed: such arguments have been denied, and no ticket fits ""
