@@ -166,9 +166,7 @@ def domain_of(value: str) -> str:
 
 _URL_IN_TEXT = re.compile(r"https?://[^\s\"<>“”«»]*", re.IGNORECASE)
 # Possessive, with the `@` optional: each character is looked at once, also in a text without any `@`.
-_EMAIL_IN_TEXT = re.compile(
-    r"[^\s<>()\[\]{},;:\"“”«»@＠﹫]++(?P<tail>[@＠﹫][^\s<>()\[\]{},;:\"“”«»/?]++)?"
-)
+_EMAIL_IN_TEXT = re.compile(r"[^\s<>()\[\]{},;:\"“”«»@＠﹫]++(?P<tail>[@＠﹫][^\s<>()\[\]{},;:\"“”«»/?]++)?")
 _PLAIN_START = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*@")
 _AFTER_SENTENCE = ".,;:!?)]}'*_"
 

@@ -7,7 +7,7 @@ from ringfence.dsl import syntax
 from ringfence.dsl.checks.fold import TRUE
 from ringfence.dsl.compile import core as core_form
 from ringfence.dsl.compile.canonicalisers import canonicaliser
-from ringfence.dsl.compile.closures import condition
+from ringfence.dsl.compile.effort import bounded
 from ringfence.dsl.compile.periods import PERIODS_NS
 from ringfence.dsl.draft import ClauseDraft, Draft, Slot, ToolDraft
 from ringfence.dsl.plan import Budget, Clause, Json, Obligations, Parameter, ToolPlan
@@ -120,7 +120,7 @@ class Compiler:
         clause = Clause(
             name=part.reason,
             effect=part.effect,
-            condition=None if part.core == TRUE else condition(part.core),
+            condition=None if part.core == TRUE else bounded(part.core),
             core=core,
             place=self._source.place(part.span),
             because=part.because,
