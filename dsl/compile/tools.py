@@ -8,7 +8,7 @@ from ringfence.dsl.checks.fold import TRUE
 from ringfence.dsl.compile import core as core_form
 from ringfence.dsl.compile.canonicalisers import canonicaliser
 from ringfence.dsl.compile.effort import bounded
-from ringfence.dsl.compile.periods import PERIODS_NS
+from ringfence.dsl.compile.periods import PERIODS_NS, SCOPES
 from ringfence.dsl.draft import ClauseDraft, Draft, Slot, ToolDraft
 from ringfence.dsl.plan import Budget, Clause, Json, Obligations, Parameter, ToolPlan
 from ringfence.dsl.source import Place, Source
@@ -135,7 +135,9 @@ class Compiler:
             if not isinstance(node, syntax.Rate):
                 continue
             scope = core_form.scope(node)
-            plain = f"{self._policy}/{name}/rate/{node.period.text}/{scope or 'policy'}"
+            # A parameter may have any name, so it is told from the scopes that every tool has.
+            counted = "policy" if scope is None else scope if scope in SCOPES else f"arg.{scope}"
+            plain = f"{self._policy}/{name}/rate/{node.period.text}/{counted}"
             taken[plain] = taken.get(plain, 0) + 1
             yield Budget(
                 id=plain if taken[plain] == 1 else f"{plain}/{taken[plain]}",
