@@ -24,6 +24,7 @@ from ringfence.adapters.langchain.capture import expecting
 from ringfence.adapters.langchain.gate import Gate, Incoming, task_of
 from ringfence.adapters.langchain.parameters import Parameters
 from ringfence.adapters.langchain.replies import error_message, told, with_id
+from ringfence.adapters.langchain.results import lens_for
 from ringfence.adapters.langchain.runs import runs_of
 from ringfence.adapters.langchain.tree import is_bubble
 from ringfence.engine.enforcement.guard import Guard
@@ -90,7 +91,14 @@ def guarded(guard: Guard, tool: BaseTool | Callable[..., Any]) -> BaseTool:
         if known.guard is guard:
             return bound
         raise ValueError(f"`{bound.name}` is guarded by another guard")
-    gate = Gate(guard, bound.name, bound, _parameters(bound), bound.response_format == "content_and_artifact")
+    gate = Gate(
+        guard,
+        bound.name,
+        bound,
+        _parameters(bound),
+        runs_of(guard),
+        lens_for(with_artifact=bound.response_format == "content_and_artifact"),
+    )
     copy = bound.model_copy(update=_functions(bound, gate))
     object.__setattr__(copy, "__class__", _class_of(type(bound)))
     copy.__dict__[_GATE] = gate
@@ -235,7 +243,7 @@ def _admit(tool: Any, tool_input: Any, kwargs: Mapping[str, Any]) -> tuple[Any, 
     gate = gate_of(tool)
     assert gate is not None, "a guarded copy has a gate"
     config = ensure_config(kwargs.get("config"))
-    run = runs_of(gate.guard).of_tool(gate.name, config)
+    run = gate.runs.of_tool(gate.name, config)
     parameters = gate.parameters
     clean: Any = tool_input
     if isinstance(tool_input, str):
