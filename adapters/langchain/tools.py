@@ -13,6 +13,7 @@ from inspect import signature
 from typing import Any, get_type_hints
 from weakref import WeakKeyDictionary
 
+from langchain_core.callbacks import AsyncCallbackManagerForToolRun, CallbackManagerForToolRun
 from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config
@@ -321,7 +322,35 @@ def _derive(kind: type[BaseTool]) -> type[BaseTool]:
             members["_arun"] = _async_method(kind._arun)
         if not hasattr(kind, "func"):
             members["func"] = _hinting(kind._run)
+    elif kind._arun in (StructuredTool._arun, Tool._arun) and kind._run in (StructuredTool._run, Tool._run):
+        members["_run"], members["_arun"] = _plainly_annotated(kind._run, kind._arun)
     return type(kind.__name__, (GuardedTool, kind), members)
+
+
+def _plainly_annotated(
+    run: Callable[..., Any], arun: Callable[..., Any]
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Return the methods with annotations that are no text: LangChain compiles those at every call."""
+
+    def _run(
+        self: Any,
+        *args: Any,
+        config: RunnableConfig,
+        run_manager: CallbackManagerForToolRun | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        return run(self, *args, config=config, run_manager=run_manager, **kwargs)
+
+    async def _arun(
+        self: Any,
+        *args: Any,
+        config: RunnableConfig,
+        run_manager: AsyncCallbackManagerForToolRun | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        return await arun(self, *args, config=config, run_manager=run_manager, **kwargs)
+
+    return _run, _arun
 
 
 def _method(method: Callable[..., Any]) -> Callable[..., Any]:
