@@ -63,7 +63,7 @@ class AsyncFlight:
 
     async def fly(self, work: Callable[[], Any], within_s: float | None) -> Landed:
         """Run `work`, awaiting what it returns, for at most `within_s` seconds."""
-        task = self._loop.create_task(_settle(work))
+        task = self._loop.create_task(self._settle(work))
         task.add_done_callback(self._wake)
         timer = None if within_s is None else self._loop.call_later(within_s, self._wake)
         cancelled: asyncio.CancelledError | None = None
@@ -79,6 +79,13 @@ class AsyncFlight:
         how: How = "cancelled" if cancelled else "halted" if self.halted else "timeout"
         gone = await self._cancel(task)
         return Landed(how, error=cancelled, gone=gone)
+
+    async def _settle(self, work: Callable[[], Any]) -> Any:
+        try:
+            result = work()
+            return await result if isawaitable(result) else result
+        finally:
+            self._wake()  # at once: the task's own callbacks would come one turn of the loop later
 
     async def _cancel(self, task: "asyncio.Task[Any]") -> bool:
         """Cancel the task and wait a little; return whether it is gone."""
@@ -124,11 +131,6 @@ def run_inline(work: Callable[[], Any]) -> Landed:
         return Landed("returned", value=_plain(work))
     except BaseException as error:  # recorded and raised again by the caller
         return Landed("raised", error=error)
-
-
-async def _settle(work: Callable[[], Any]) -> Any:
-    result = work()
-    return await result if isawaitable(result) else result
 
 
 def _plain(work: Callable[[], Any]) -> Any:

@@ -1,5 +1,7 @@
 """A run is told in order, one step a call, and nothing that a model wrote reaches a terminal raw."""
 
+from pathlib import Path
+
 import pytest
 
 from ringfence.cli.drawing import duration, step_lines
@@ -39,6 +41,18 @@ def test_a_timeline_says_decision_rule_place_latency_and_error(whole_run: list[e
         "main.stop: 5 minutes are over",
     ):
         assert words in text, words
+
+
+def test_a_place_under_the_current_folder_is_said_from_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    events: list[e.RunEvent] = [
+        started(),
+        requested("aa.0", "t", {}),
+        decided("aa.0", "deny", reason("t.allow", "deny", f"{tmp_path}/rules/a.fence:5:3")),
+    ]
+    assert any(line.endswith("t.allow at rules/a.fence:5:3") for line in told(timeline(stamped(events))))
 
 
 def test_a_call_without_a_decision_says_that_the_run_ended_before() -> None:
