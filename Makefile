@@ -44,7 +44,7 @@ help:
 
 demo:
 	$(call install,demo)
-	@$(BIN)/python examples/support_desk/demo.py
+	@$(BIN)/python -m examples.support_desk
 
 test:
 	$(call install,dev)

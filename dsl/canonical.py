@@ -18,16 +18,22 @@ LARGEST_INTEGER = 2**53 - 1
 MOST_DEPTH = 100
 """`loads_strict` refuses what is nested deeper."""
 
-_encode = json.JSONEncoder(
+_encoder = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, check_circular=False, sort_keys=True, separators=(",", ":")
-).encode
+)
+_make: Any = getattr(json.encoder, "c_make_encoder", None)
+_parts: Any = (
+    _encoder.iterencode  # no C encoder here: slower, and the same text
+    if _make is None
+    else _make(None, _encoder.default, json.encoder.encode_basestring, None, ":", ",", True, False, False)
+)
 
 
 def canonical(value: Json) -> bytes:
     """Return the RFC 8785 form, UTF-8; raise ValueError for what JSON cannot say (NaN, lone surrogates)."""
     try:
         if _is_plain(value):
-            return _encode(value).encode("utf-8")
+            return "".join(_parts(value, 0)).encode("utf-8")
         return rfc8785.dumps(value)
     except (rfc8785.CanonicalizationError, UnicodeEncodeError) as error:
         raise ValueError(str(error)) from error
@@ -47,20 +53,25 @@ def _is_plain(value: Json) -> bool:
     exactly: a subclass may write itself otherwise.
     """
     kind = type(value)
-    if kind is str or value is None or kind is bool:
-        return True
-    if kind is int:
-        return bool(-LARGEST_INTEGER <= value <= LARGEST_INTEGER)
-    if kind is list or kind is tuple:
-        return all(type(element) is str or _is_plain(element) for element in value)
     if kind is dict:
-        for name, element in value.items():
+        for name in value:
             if type(name) is not str or not name.isascii():
                 return False
-            if type(element) is not str and not _is_plain(element):
+        parts = value.values()
+    elif kind is list or kind is tuple:
+        parts = value
+    else:
+        parts = (value,)
+    for part in parts:
+        kind = type(part)
+        if kind is str or part is None or kind is bool:
+            continue
+        if kind is int:
+            if not -LARGEST_INTEGER <= part <= LARGEST_INTEGER:
                 return False
-        return True
-    return False
+        elif not (kind is dict or kind is list or kind is tuple) or not _is_plain(part):
+            return False
+    return True
 
 
 def digest(value: Json) -> str:

@@ -82,6 +82,8 @@ class Draft:
     """Tool -> its own clauses in source order; rules across tools are not among them."""
     covering: dict[str, list[tuple[str, int]]] = field(default_factory=dict)
     """Tool -> the rules that cover it, each with the index of its variant."""
+    set_values: dict[str, tuple[Json, Type]] = field(default_factory=dict)
+    """Set -> the core form and type of its list, once it was needed."""
     _seen: set[tuple[str, Span]] = field(default_factory=set)
     _unread: tuple[Span, ...] = ()
 

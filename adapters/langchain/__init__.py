@@ -9,18 +9,28 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ringfence.adapters.langchain.middleware import GuardMiddleware
-    from ringfence.adapters.langchain.nodes import begin_node
+    from ringfence.adapters.langchain.nodes import begin_node, end_node
     from ringfence.adapters.langchain.runs import NoRunError
     from ringfence.adapters.langchain.suspension import Question, questions
     from ringfence.adapters.langchain.tools import guard_tools, injected
 
-__all__ = ["GuardMiddleware", "NoRunError", "Question", "begin_node", "guard_tools", "injected", "questions"]
+__all__ = [
+    "GuardMiddleware",
+    "NoRunError",
+    "Question",
+    "begin_node",
+    "end_node",
+    "guard_tools",
+    "injected",
+    "questions",
+]
 
 _HOMES = {
     "GuardMiddleware": "middleware",
     "NoRunError": "runs",
     "Question": "suspension",
     "begin_node": "nodes",
+    "end_node": "nodes",
     "guard_tools": "tools",
     "injected": "tools",
     "questions": "suspension",

@@ -5,9 +5,11 @@ the middleware records no model call itself, so none is recorded twice.  Outside
 If the record cannot be written, the error is raised and the model call fails.
 """
 
+import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -43,6 +45,19 @@ class Asked:
     began_ns: int
 
 
+_EXPECTED: ContextVar[list[str] | None] = ContextVar("ringfence_expected", default=None)
+
+
+@contextmanager
+def expecting(tool: str) -> Iterator[None]:
+    """Tell the witness that the next tool to begin here is a guarded one."""
+    token = _EXPECTED.set([tool])
+    try:
+        yield
+    finally:
+        _EXPECTED.reset(token)
+
+
 class Witness(BaseCallbackHandler):
     """Keeps the tree of invocations and records model calls under the run around them."""
 
@@ -52,6 +67,7 @@ class Witness(BaseCallbackHandler):
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._asked: dict[UUID, Asked] = {}
+        self._said: set[str] = set()
 
     # ---- the tree --------------------------------------------------------------------------------
 
@@ -75,21 +91,26 @@ class Witness(BaseCallbackHandler):
 
     def on_chain_error(self, error: BaseException, *, run_id: UUID, **_: Any) -> None:
         """A graph, a node or a chain raised, an interrupt perhaps."""
-        TREE.leave(run_id, error, interrupted=is_bubble(error))
+        TREE.leave(run_id, error)
 
     def on_tool_start(
         self, serialized: Any, input_str: str, *, run_id: UUID, parent_run_id: UUID | None = None, **_: Any
     ) -> None:
         """A tool begins."""
         TREE.enter(run_id, parent_run_id)
+        expected = _EXPECTED.get()
+        if expected:
+            expected.clear()
+        elif run_around(parent_run_id) is not None:
+            self._unguarded(str((serialized or {}).get("name")))
 
     def on_tool_end(self, output: Any, *, run_id: UUID, **_: Any) -> None:
         """A tool is over."""
         TREE.leave(run_id)
 
     def on_tool_error(self, error: BaseException, *, run_id: UUID, **_: Any) -> None:
-        """A tool raised; an interrupt is no failure."""
-        TREE.leave(run_id, error, interrupted=is_bubble(error))
+        """A tool raised, or a graph inside it was interrupted."""
+        TREE.leave(run_id, error)
 
     def on_retriever_start(
         self, serialized: Any, query: str, *, run_id: UUID, parent_run_id: UUID | None = None, **_: Any
@@ -104,6 +125,16 @@ class Witness(BaseCallbackHandler):
     def on_retriever_error(self, error: BaseException, *, run_id: UUID, **_: Any) -> None:
         """A retriever raised."""
         TREE.leave(run_id, error)
+
+    def _unguarded(self, name: str) -> None:
+        with self._lock:
+            if name in self._said:
+                return
+            self._said.add(name)
+        print(
+            f"ringfence: `{name}` ran unguarded inside a guarded run; hand out `guard_tools(guard, [...])`",
+            file=sys.stderr,
+        )
 
     # ---- model calls -----------------------------------------------------------------------------
 
@@ -181,11 +212,6 @@ class Witness(BaseCallbackHandler):
         if asked is not None and not asked.run.ended:
             taken_ns = time.monotonic_ns() - asked.began_ns
             asked.run.append(ModelAnswered(str(request), messages, usage, taken_ns, error))
-
-
-def is_bubble(error: BaseException) -> bool:
-    """Say whether LangGraph raised this to steer a graph (an interrupt), by name: it may not be installed."""
-    return any(kind.__name__ == "GraphBubbleUp" for kind in type(error).__mro__)
 
 
 def run_around(invocation: UUID | None) -> Run | None:

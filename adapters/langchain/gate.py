@@ -120,8 +120,15 @@ class Gate:
                 self._suspend(arrival, pending)
 
     def refuse(self, incoming: Incoming, why: str) -> NoReturn:
-        """Record and raise the refusal of a call that never reached the function."""
-        refuse(self.guard, incoming.run, self.name, incoming.given, why, incoming.call_id, incoming.config)
+        """Have a call that never reached the function refused and recorded; raises the refusal."""
+        refuse(self.guard, incoming.run, self._refused(incoming, why))
+
+    async def arefuse(self, incoming: Incoming, why: str) -> NoReturn:
+        """Like `refuse`."""
+        await arefuse(self.guard, incoming.run, self._refused(incoming, why))
+
+    def _refused(self, incoming: Incoming, why: str) -> ToolCall:
+        return refused_call(self.name, incoming.given, why, incoming.call_id, incoming.config)
 
     # ---- inside ------------------------------------------------------------------------------------
 
@@ -224,20 +231,24 @@ def _execution(config: Mapping[str, Any] | None) -> Any:
     return getattr(runtime, "execution_info", None)
 
 
-def refuse(
-    guard: Guard,
-    run: Run,
-    name: str,
-    arguments: Mapping[str, Any],
-    why: str,
-    call_id: str | None,
-    config: Mapping[str, Any] | None,
-) -> NoReturn:
-    """Have the guard refuse and record a call that must not run, whatever the policy says of its tool."""
+def refused_call(
+    name: str, arguments: Mapping[str, Any], why: str, call_id: str | None, config: Mapping[str, Any] | None
+) -> ToolCall:
+    """Return a call that the engine denies whatever the policy says: its arguments fit nothing."""
     marked = {**{n: json_of(v) for n, v in arguments.items()}, REFUSED: why}
-    call = tool_call(name, marked, call_id=call_id, config=config, schema_names=frozenset())
+    return tool_call(name, marked, call_id=call_id, config=config, schema_names=frozenset())
+
+
+def refuse(guard: Guard, run: Run, call: ToolCall) -> NoReturn:
+    """Have a call refused and recorded; raises the refusal."""
     guard.execute(run, call, _never)
-    raise EngineError(f"`{name}` was not refused: {why}", run=run.id)
+    raise EngineError(f"`{call.tool}` was not refused", run=run.id)
+
+
+async def arefuse(guard: Guard, run: Run, call: ToolCall) -> NoReturn:
+    """Like `refuse`."""
+    await guard.aexecute(run, call, _never)
+    raise EngineError(f"`{call.tool}` was not refused", run=run.id)
 
 
 def _never(_: Mapping[str, Json]) -> NoReturn:

@@ -24,7 +24,7 @@ from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 
-from ringfence.adapters.langchain.gate import Gate, refuse, task_of
+from ringfence.adapters.langchain.gate import Gate, refuse, refused_call, task_of
 from ringfence.adapters.langchain.offered import Offered
 from ringfence.adapters.langchain.principals import dangling, new_prompts, principal_of
 from ringfence.adapters.langchain.replies import error_message, told, with_id
@@ -136,13 +136,17 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
 
     def after_agent(self, state: GuardState, runtime: Runtime[Any]) -> Messages | None:
         """End the run."""
-        self._runs.close(state["ringfence_run"])
+        self._end(state)
         return None
 
     async def aafter_agent(self, state: GuardState, runtime: Runtime[Any]) -> Messages | None:
         """See `after_agent`."""
-        await asyncio.to_thread(self._runs.close, state["ringfence_run"])
+        await asyncio.to_thread(self._end, state)
         return None
+
+    def _end(self, state: GuardState) -> None:
+        if run_id := state.get("ringfence_run"):  # none, if other middleware ended the agent before ours
+            self._runs.close(run_id)
 
     def _run(self, state: Any, context: object, config: Mapping[str, Any]) -> Run:
         run_id = state.get("ringfence_run") if isinstance(state, Mapping) else None
@@ -251,7 +255,7 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
         return SealedRequest(tool_call=call, tool=tool, state=request.state, runtime=request.runtime), gate  # type: ignore[arg-type]
 
     def _bound(self, run: Run, request: ToolCallRequest, call: dict[str, Any]) -> tuple[BaseTool, Gate]:
-        """Return the guarded tool for a call; refuse a name without a tool, and another tool than the bound."""
+        """Return the guarded tool for a call; refuse a name without one, and any but the bound."""
         name: str = call["name"]
         tool: BaseTool | None = request.tool
         if tool is None:
@@ -275,9 +279,8 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
         return copy, found
 
     def _refuse(self, run: Run, request: ToolCallRequest, call: dict[str, Any], why: str) -> NoReturn:
-        refuse(
-            self.guard, run, call["name"], call["args"], why, request.tool_call["id"], request.runtime.config
-        )
+        given_id, config = request.tool_call["id"], request.runtime.config
+        refuse(self.guard, run, refused_call(call["name"], call["args"], why, given_id, config))
 
     def _refused(self, error: DeniedError | RunHaltedError, call: Mapping[str, Any]) -> ToolMessage:
         """Return the model's answer to a refusal of the engine's; raise what the host must hear."""

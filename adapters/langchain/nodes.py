@@ -15,8 +15,8 @@ def begin_node(
 ) -> Callable[..., dict[str, Any]]:
     """Return a node that begins a run: `graph.add_node("begin", begin_node(guard))`.
 
-    The run belongs to this invocation of the graph, and with a checkpointer to its thread: it ends with
-    the invocation, or goes on with it after people were asked.  The principal is the graph's context.
+    The run ends with this invocation of the graph.  With a checkpointer it belongs to the thread and may
+    go on: it ends at `end_node`, or when the next one begins.  The principal is the graph's context.
     """
 
     def begin(state: Any, config: RunnableConfig) -> dict[str, Any]:
@@ -35,6 +35,17 @@ def begin_node(
         return {}
 
     return begin
+
+
+def end_node(guard: Guard) -> Callable[..., dict[str, Any]]:
+    """Return a node that ends the run: put it last in a graph with a checkpointer."""
+
+    def end(state: Any, config: RunnableConfig) -> dict[str, Any]:
+        runs = runs_of(guard)
+        runs.close(runs.of_tool("end_node", config).id)
+        return {}
+
+    return end
 
 
 def _messages(state: Any, key: str) -> list[Any]:

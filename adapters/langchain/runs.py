@@ -11,7 +11,8 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from ringfence.adapters.langchain.principals import principal_of
-from ringfence.adapters.langchain.tree import TREE, Binding, around
+from ringfence.adapters.langchain.suspension import can_suspend
+from ringfence.adapters.langchain.tree import TREE, Binding, around, is_bubble
 from ringfence.engine.decision.calls import Principal
 from ringfence.engine.decision.events import PromptGiven, RunStarted
 from ringfence.engine.enforcement.current import current_run
@@ -41,7 +42,8 @@ class Live:
     """A run of this process that has not ended."""
 
     run: Run
-    thread: str | None
+    can_go_on: bool
+    """True if a checkpointer keeps its graph."""
     asked: bool = False
     """True if a call waits for people and its graph is being put away."""
 
@@ -208,7 +210,7 @@ class Runs:
     def _bind(self, run: Run, config: Mapping[str, Any] | None) -> None:
         thread = thread_of(config)
         with self._lock:
-            self._live[run.id] = Live(run, thread)
+            self._live[run.id] = Live(run, can_suspend(config))
             if thread is not None:
                 self._threads[thread] = run.id
                 self._threads.move_to_end(thread)
@@ -216,17 +218,20 @@ class Runs:
                     self._threads.popitem(last=False)
         TREE.bind(around(config), Binding(self.guard, run, self._invocation_ended))
 
-    def _invocation_ended(self, run: Run, error: BaseException | None, interrupted: bool) -> None:
+    def _invocation_ended(self, run: Run, error: BaseException | None) -> None:
+        """End the run, or put it away where its graph can go on: its counters must not begin anew."""
         with self._lock:
             live = self._live.get(run.id)
             if run.ended or live is None:
                 self._live.pop(run.id, None)
-            elif live.asked:
+                return
+            lost = error is not None and run.parent is not None and not is_bubble(error)
+            if live.can_go_on and not lost and run.state.halted is None:
                 self._put_away(live)
-            elif not interrupted:
-                del self._live[run.id]
-                told = None if error is None else f"{type(error).__name__}: {error}"
-                self.guard.end_run(run, "done" if error is None else "failed", told)
+                return
+            del self._live[run.id]
+            told = None if error is None else f"{type(error).__name__}: {error}"
+            self.guard.end_run(run, "done" if error is None else "failed", told)
 
     def _put_away(self, live: Live) -> None:
         live.asked = False

@@ -13,19 +13,21 @@ from inspect import signature
 from typing import Any, get_type_hints
 from weakref import WeakKeyDictionary
 
+from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config
 from langchain_core.tools import BaseTool, StructuredTool, Tool, ToolException
 from langchain_core.tools import tool as make_tool
 from pydantic import ValidationError
 
-from ringfence.adapters.langchain.capture import is_bubble
+from ringfence.adapters.langchain.capture import expecting
 from ringfence.adapters.langchain.gate import Gate, Incoming, task_of
 from ringfence.adapters.langchain.parameters import Parameters
 from ringfence.adapters.langchain.replies import error_message, told, with_id
 from ringfence.adapters.langchain.runs import runs_of
+from ringfence.adapters.langchain.tree import is_bubble
 from ringfence.engine.enforcement.guard import Guard
-from ringfence.engine.seams.errors import DeniedError, EngineError, RunHaltedError
+from ringfence.engine.seams.errors import EngineError, RunHaltedError
 
 try:
     from langgraph.prebuilt.tool_node import ToolRuntime
@@ -35,6 +37,7 @@ except ImportError:  # langchain-core alone: no ToolNode, so nothing is injected
 HIDDEN = "ringfence_runtime"
 """A parameter that only `ToolNode` fills: its value proves who injected the others."""
 _GATE = "ringfence_gate"
+_UNFIT = "the arguments do not fit the tool's schema"
 
 _INJECTED: ContextVar[Mapping[str, Any] | None] = ContextVar("ringfence_injected", default=None)
 _TRUSTED: ContextVar[Gate | None] = ContextVar("ringfence_trusted", default=None)
@@ -178,25 +181,37 @@ class GuardedTool:
         """See `BaseTool.run`."""
         clean, incoming = _admit(self, tool_input, kwargs)
         try:
-            with incoming.gate.incoming(incoming), _untrusted():
+            with _underway(incoming):
                 output = super().run(clean, *args, **kwargs)  # type: ignore[misc]
-            if not incoming.reached:
-                incoming.gate.refuse(incoming, "the arguments do not fit the tool's schema")
-            return output
+            why = None if incoming.reached else _UNFIT
         except Exception as error:
-            return _answer(self, incoming, error, kwargs.get("tool_call_id"))
+            why = _unfit(incoming, error)
+            if why is None:
+                return _answer(incoming, error)
+        if why is None:
+            return output
+        try:
+            incoming.gate.refuse(incoming, why)
+        except Exception as refusal:
+            return _answer(incoming, refusal)
 
     async def arun(self, tool_input: Any, *args: Any, **kwargs: Any) -> Any:
         """See `BaseTool.arun`."""
         clean, incoming = _admit(self, tool_input, kwargs)
         try:
-            with incoming.gate.incoming(incoming), _untrusted():
+            with _underway(incoming):
                 output = await super().arun(clean, *args, **kwargs)  # type: ignore[misc]
-            if not incoming.reached:
-                incoming.gate.refuse(incoming, "the arguments do not fit the tool's schema")
-            return output
+            why = None if incoming.reached else _UNFIT
         except Exception as error:
-            return _answer(self, incoming, error, kwargs.get("tool_call_id"))
+            why = _unfit(incoming, error)
+            if why is None:
+                return _answer(incoming, error)
+        if why is None:
+            return output
+        try:
+            await incoming.gate.arefuse(incoming, why)
+        except Exception as refusal:
+            return _answer(incoming, refusal)
 
 
 def _identified(input: Any, config: RunnableConfig | None) -> Any:
@@ -205,13 +220,14 @@ def _identified(input: Any, config: RunnableConfig | None) -> Any:
 
 
 @contextmanager
-def _untrusted() -> Iterator[None]:
-    """Trust is for one call: what its body invokes is not the framework's."""
-    token = _TRUSTED.set(None)
+def _underway(incoming: Incoming) -> Iterator[None]:
+    """Carry a call to its function; trust is for this call, not for what its body invokes."""
+    trusted = _TRUSTED.set(None)
     try:
-        yield
+        with incoming.gate.incoming(incoming), expecting(incoming.gate.name):
+            yield
     finally:
-        _TRUSTED.reset(token)
+        _TRUSTED.reset(trusted)
 
 
 def _admit(tool: Any, tool_input: Any, kwargs: Mapping[str, Any]) -> tuple[Any, Incoming]:
@@ -249,20 +265,22 @@ def _proves(given: Mapping[str, Any], parameters: Parameters) -> bool:
     return any(isinstance(given.get(name), ToolRuntime) for name in names)
 
 
-def _answer(tool: Any, incoming: Incoming, error: Exception, call_id: str | None) -> Any:
+def _unfit(incoming: Incoming, error: Exception) -> str | None:
+    """Say why a call never reached its function, where that is the fault of its arguments."""
+    if incoming.reached or is_bubble(error) or isinstance(error, NotImplementedError):
+        return None
+    if isinstance(error, ValidationError | ToolException | ValueError | TypeError):
+        return f"{_UNFIT}: {_short(error)}"
+    return None
+
+
+def _answer(incoming: Incoming, error: Exception) -> ToolMessage:
     """Return the model's answer for an error, or raise what is the host's."""
-    if is_bubble(error) or isinstance(error, NotImplementedError):
-        raise error
-    if not incoming.reached and isinstance(error, ValidationError | ToolException | ValueError | TypeError):
-        try:
-            incoming.gate.refuse(incoming, f"the arguments do not fit the tool's schema: {_short(error)}")
-        except (DeniedError, RunHaltedError) as refusal:
-            refusal.__cause__ = error
-            error = refusal
-    if call_id is None or isinstance(error, RunHaltedError | EngineError):
+    host = is_bubble(error) or isinstance(error, NotImplementedError | RunHaltedError | EngineError)
+    if host or incoming.call_id is None:
         raise error
     text = told(error, incoming.run.plan)
-    return error_message(text, name=tool.name, call_id=call_id)
+    return error_message(text, name=incoming.gate.name, call_id=incoming.call_id)
 
 
 def _short(error: Exception) -> str:

@@ -25,7 +25,6 @@ class Invocation:
 
     parent: UUID | None
     is_node: bool
-    interrupted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +33,8 @@ class Binding:
 
     guard: Guard
     run: Run
-    ended: Callable[[Run, BaseException | None, bool], None]
-    """Called when the invocation is over: with its error, and whether it was interrupted."""
+    ended: Callable[[Run, BaseException | None], None]
+    """Called when the invocation is over, with its error."""
 
 
 class Tree:
@@ -53,17 +52,13 @@ class Tree:
             if len(self._invocations) > MOST:
                 self._bound.pop(self._invocations.popitem(last=False)[0], None)
 
-    def leave(self, id: UUID, error: BaseException | None = None, *, interrupted: bool = False) -> None:
+    def leave(self, id: UUID, error: BaseException | None = None) -> None:
         """Forget an invocation; whoever bound a run to it is told."""
         with self._lock:
-            gone = self._invocations.pop(id, None)
+            self._invocations.pop(id, None)
             bindings = self._bound.pop(id, [])
-            was = interrupted or (gone is not None and gone.interrupted)
-            around = self._invocations.get(gone.parent) if gone is not None and gone.parent else None
-            if was and around is not None:
-                around.interrupted = True
         for binding in bindings:
-            binding.ended(binding.run, error, was)
+            binding.ended(binding.run, error)
 
     def bind(self, id: UUID | None, binding: Binding) -> None:
         """Bind a run to the graph around the invocation `id`."""
@@ -107,3 +102,8 @@ TREE = Tree()
 def around(config: Mapping[str, Any] | None) -> UUID | None:
     """Return the invocation that a config was made in, or None outside of any."""
     return getattr((config or {}).get("callbacks"), "parent_run_id", None)
+
+
+def is_bubble(error: BaseException) -> bool:
+    """Say whether LangGraph raised this to steer a graph (an interrupt), by name: it may not be installed."""
+    return any(kind.__name__ == "GraphBubbleUp" for kind in type(error).__mro__)

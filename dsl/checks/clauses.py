@@ -29,7 +29,7 @@ def patterns_and_sets(draft: Draft) -> None:
                 "no look-around and no back-references",
             )
     for values in draft.sets.values():
-        Lowering(draft, "", {}).value(values.items)
+        Lowering(draft, "", {}).value(syntax.Path((values.name,), values.name.span))
 
 
 def tool_clauses(draft: Draft) -> None:

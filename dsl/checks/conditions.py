@@ -212,7 +212,7 @@ class Lowering(Operands):
                 f"{a(subject.type)} has no capital letters there",
                 node.operator,
                 "this is never true",
-                f'write "{part.core[1].lower()}"',
+                "hosts and domains are written in lower case",
             )
             return FALSE
         return [node.kind, subject.core, part.core]

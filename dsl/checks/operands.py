@@ -89,25 +89,35 @@ class Operands:
         )
 
     def _list(self, node: syntax.ListOf) -> Typed:
+        for item in node.items:
+            # Literals only, before anything is looked up: a set that names itself must not be followed.
+            if isinstance(item, syntax.Later):
+                self.draft.later(item)
+                return _POISON
+            if not isinstance(item, syntax.Constant | syntax.Size):
+                self.clash(
+                    "a list holds texts, numbers, sizes or true and false",
+                    item.span,
+                    "this is none of them",
+                    "texts stand in double quotes",
+                )
+                return _POISON
         items = [self.value(item) for item in node.items]
-        if not all(item.type.known for item in items):
+        if not all(value.type.known for value in items):
             return _POISON
         if not items:
             return Typed(["const", []], Type("empty", True))
         first = items[0].type
-        for item, written in zip(items, node.items, strict=True):
-            if not item.constant or item.type.is_list or item.type.kind == "duration":
-                self.clash("a list holds texts, numbers, sizes or true and false", written.span)
-                return _POISON
-            if family(item.type) != family(first):
+        for value, written in zip(items, node.items, strict=True):
+            if family(value.type) != family(first):
                 self.clash(
                     "the elements of a list are of one type",
                     written.span,
-                    f"{a(item.type)}, the first is {a(first)}",
+                    f"{a(value.type)}, the first is {a(first)}",
                 )
                 return _POISON
-        kind = "number" if any(item.type.kind == "number" for item in items) else first.kind
-        return Typed(["const", [item.core[1] for item in items]], Type(kind, True))
+        kind = "number" if any(value.type.kind == "number" for value in items) else first.kind
+        return Typed(["const", [value.core[1] for value in items]], Type(kind, True))
 
     def _path(self, node: syntax.Path) -> Typed:
         first = node.parts[0].text
@@ -124,7 +134,10 @@ class Operands:
                         f"write `arg.{first}` for the parameter, or rename the set",
                     )
                     return _POISON
-                return self._list(self.draft.sets[first].items)
+                if first not in self.draft.set_values:
+                    lowered = self._list(self.draft.sets[first].items)
+                    self.draft.set_values[first] = (lowered.core, lowered.type)
+                return Typed(*self.draft.set_values[first])
         slot, core = self.slot(node)
         if slot is None or not slot.type.known:
             return _POISON

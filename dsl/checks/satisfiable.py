@@ -77,7 +77,7 @@ def _never(core: Json) -> bool:
         case "and":
             return any(_never(part) for part in core[1:]) or _contradictory(core[1:])
         case "every" | "some":
-            return bool(core[3] == FALSE) or never_true(core[3])
+            return bool(core[3] == FALSE or core[2] == ["const", []]) or never_true(core[3])
     return _contradictory([core])
 
 

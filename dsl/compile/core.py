@@ -6,9 +6,13 @@ integer stays within what canonical JSON carries.
 """
 
 from ringfence.dsl import syntax
+from ringfence.dsl.checks.fold import TRUE
 from ringfence.dsl.compile.periods import PERIODS_NS
 from ringfence.dsl.draft import ClauseDraft, Draft, RuleDraft, Slot, ToolDraft
 from ringfence.dsl.plan import Json
+
+ALWAYS: Json = ["always"]
+"""The core form of a clause without a condition."""
 
 
 def core_of(draft: Draft) -> Json:
@@ -142,7 +146,11 @@ def obligations(node: syntax.Tool) -> dict[str, Json]:
 
 def clause(part: ClauseDraft) -> dict[str, Json]:
     """Return the core form of one clause."""
-    form: dict[str, Json] = {"reason": part.reason, "effect": part.effect, "when": part.core}
+    form: dict[str, Json] = {
+        "reason": part.reason,
+        "effect": part.effect,
+        "when": ALWAYS if part.core == TRUE else part.core,
+    }
     if part.approver is not None:
         form["approver"] = part.approver.text
     if part.principal:

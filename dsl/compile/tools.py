@@ -116,7 +116,7 @@ class Compiler:
         ready = self._clauses.get(id(part))
         if ready is not None:
             return ready
-        core: Json = ["always"] if part.core == TRUE else part.core
+        core: Json = core_form.ALWAYS if part.core == TRUE else part.core
         clause = Clause(
             name=part.reason,
             effect=part.effect,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Literal, NamedTuple
 
-from ringfence.dsl.canonical import canonical, digest
+from ringfence.dsl.canonical import canonical
 from ringfence.dsl.plan import Json, Obligations, Reason, Verdict
 
 
@@ -67,17 +67,25 @@ def call_digest(tool: str, arguments: Mapping[str, Json]) -> str:
     Raises:
         ValueError: the arguments are no JSON values.
     """
-    return digest([tool, dict(arguments)])
+    return digest_of(tool, canonical(dict(arguments)))
 
 
-def key_base(call: ToolCall) -> str:
+def digest_of(tool: str, said: bytes) -> str:
+    """Return the same digest from the arguments' canonical form: that of the list `[tool, arguments]`."""
+    return "sha256:" + sha256(b"[" + canonical(tool) + b"," + said + b"]").hexdigest()
+
+
+def key_base(call: ToolCall, said: bytes | None = None) -> str:
     """Return the part of the call key that is the same whenever the framework makes this call again.
+
+    Args:
+        said: The canonical form of the arguments, where the caller has it already.
 
     The key is `BASE.ORDINAL`; `State.next_ordinal` counts.  Arguments that are no JSON values are left
     out of it: such calls are denied, so all that a shared base costs is a higher ordinal.
     """
     try:
-        said = canonical(dict(call.arguments))
+        said = canonical(dict(call.arguments)) if said is None else said
     except (ValueError, TypeError, RecursionError):
         said = b"unfit"  # fails closed: the call is decided (and denied) under a key of its own ordinal
     parts = (call.task or call.call_id or "", call.tool)

@@ -16,7 +16,6 @@ What counts, and when:
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from ringfence.dsl.plan import AgentPlan, Budget, Json, Plan, Reason, Verdict
@@ -40,85 +39,10 @@ from ringfence.engine.decision.events import (
     RunSuspended,
     Stamped,
 )
+from ringfence.engine.decision.known import KnownCall, OpenTicket, Outcome
 from ringfence.engine.decision.records import call_of
 
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a call ended: what its body gave, as it is in the record."""
-
-    finished: bool
-    """True: it returned `result`; False: it failed, as `failure` and `error` say."""
-    result: Json
-    failure: str | None
-    error: str | None
-    epoch: int
-    """The epoch in which it ended."""
-
-
-@dataclass(slots=True)
-class OpenTicket:
-    """One ticket as the run's events tell it."""
-
-    id: str
-    call: str
-    approver: str
-    expires_ns: int | None
-    answer: str | None = None
-    """None while it is open; then approve, reject, expire or withdraw."""
-    approved_by: tuple[str, ...] = ()
-
-
-class KnownCall:
-    """All that the run's events say of one call key."""
-
-    __slots__ = (
-        "approvers_asked",
-        "asks",
-        "charges",
-        "decided_ns",
-        "digest",
-        "epoch",
-        "holds",
-        "key",
-        "outcome",
-        "request",
-        "started_epoch",
-        "started_ns",
-        "takes_place",
-        "tickets",
-        "verdict",
-        "withheld",
-    )
-
-    def __init__(self, key: str, request: ToolCall, epoch: int, withheld: str | None) -> None:
-        self.key = key
-        self.request = request
-        """As it was asked for; after an approval with edits, with the edited arguments."""
-        self.epoch = epoch
-        """The epoch of its latest request."""
-        self.withheld = withheld
-        self.verdict: Verdict | None = None
-        """Of its latest decision; None: not decided."""
-        self.digest = ""
-        self.decided_ns: int | None = None
-        self.asks: tuple[str, ...] = ()
-        self.approvers_asked: set[str] = set()
-        self.tickets: list[OpenTicket] = []
-        self.charges: list[tuple[str, str, int, int | None]] = []
-        """Run-wide charges that are held: budget, key, amount, period."""
-        self.holds = False
-        """True from a decision that charged until the refund: it is not charged again."""
-        self.takes_place = False
-        """True while it counts against `at most … calls`."""
-        self.started_ns: int | None = None
-        self.started_epoch = 0
-        self.outcome: Outcome | None = None
-
-    @property
-    def in_flight(self) -> bool:
-        """True while its body runs."""
-        return self.started_ns is not None and self.outcome is None
+__all__ = ["KnownCall", "OpenTicket", "Outcome", "State", "apply", "run_wide", "start"]
 
 
 class State:

@@ -6,6 +6,7 @@ at the bound: Python cannot stop it.  An abandoned body's late result is thrown 
 """
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
@@ -53,10 +54,8 @@ class AsyncFlight:
     def halt(self) -> None:
         """See `Flight`."""
         self.halted = True
-        try:
+        with contextlib.suppress(RuntimeError):  # that loop is closed: nothing flies there any more
             self._loop.call_soon_threadsafe(self._wake)
-        except RuntimeError:  # that loop is closed: nothing flies there any more
-            pass
 
     def _wake(self, _: object = None) -> None:
         if not self._woken.done():
@@ -64,7 +63,7 @@ class AsyncFlight:
 
     async def fly(self, work: Callable[[], Any], within_s: float | None) -> Landed:
         """Run `work`, awaiting what it returns, for at most `within_s` seconds."""
-        task = self._loop.create_task(_settle(work))
+        task = self._loop.create_task(self._settle(work))
         task.add_done_callback(self._wake)
         timer = None if within_s is None else self._loop.call_later(within_s, self._wake)
         cancelled: asyncio.CancelledError | None = None
@@ -81,15 +80,21 @@ class AsyncFlight:
         gone = await self._cancel(task)
         return Landed(how, error=cancelled, gone=gone)
 
+    async def _settle(self, work: Callable[[], Any]) -> Any:
+        try:
+            result = work()
+            return await result if isawaitable(result) else result
+        finally:
+            self._wake()  # at once: the task's own callbacks would come one turn of the loop later
+
     async def _cancel(self, task: "asyncio.Task[Any]") -> bool:
         """Cancel the task and wait a little; return whether it is gone."""
         task.add_done_callback(_throw_away)
         if not task.done():
             task.cancel()
-            try:
+            # Cancelled twice: no more grace; the first cancellation is raised by the caller.
+            with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.wait({task}, timeout=GRACE_S)
-            except asyncio.CancelledError:
-                pass  # cancelled twice: no more grace; the first cancellation is raised by the caller
         return task.done()
 
 
@@ -126,11 +131,6 @@ def run_inline(work: Callable[[], Any]) -> Landed:
         return Landed("returned", value=_plain(work))
     except BaseException as error:  # recorded and raised again by the caller
         return Landed("raised", error=error)
-
-
-async def _settle(work: Callable[[], Any]) -> Any:
-    result = work()
-    return await result if isawaitable(result) else result
 
 
 def _plain(work: Callable[[], Any]) -> Any:

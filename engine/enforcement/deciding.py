@@ -53,7 +53,7 @@ def request(run: Run, given: Given) -> Steps[Held | Ended]:
                 return Ended(held, outcome)
             if outcome is None and any(ticket.answer != "withdraw" for ticket in known.tickets):
                 return _asked_before(run, key, call)
-    return (yield from judge(run, key, call, approved_by={}))
+    return (yield from judge(run, key, call, approved_by={}, said=given.said))
 
 
 def _asked_before(run: Run, key: str, call: ToolCall) -> Held:
@@ -77,11 +77,13 @@ def judge(
     approved_by: Mapping[str, tuple[str, ...]],
     held: Held | None = None,
     anew: str = "",
+    said: bytes | None = None,
 ) -> Steps[Held]:
     """Decide and record; the caller has the turn.
 
     Args:
         held: The call as it was decided before people answered; what it holds, it keeps.
+        said: The canonical form of the call's arguments, if it is there already.
         anew: Makes the reservation another one than that of the call before it was edited.
 
     Raises:
@@ -108,7 +110,7 @@ def judge(
             now_ns = run.now_ns()
             assessed = _assess(run, key, call, facts, now_ns)
         decision = conclude(assessed, facts)
-        event: CallDecided = decision_record(run, call, decided(key, call, decision, facts))
+        event: CallDecided = decision_record(run, call, decided(key, call, decision, facts, said=said))
         run.append(event, at_ns=now_ns)
         if held is None:
             held = Held(key, call, decision, reservation)

@@ -10,7 +10,7 @@ from ringfence.engine.enforcement import ledger, replies
 from ringfence.engine.enforcement.bodies import Flight, Landed
 from ringfence.engine.enforcement.deciding import Ended
 from ringfence.engine.enforcement.drive import Steps
-from ringfence.engine.enforcement.opening import Opening, store_error
+from ringfence.engine.enforcement.opening import store_error
 from ringfence.engine.enforcement.requests import keeps_digests_only, keyed
 from ringfence.engine.enforcement.runs import Held, Run
 from ringfence.engine.enforcement.tool_results import RefusedResultError, ResultLens, bound_result

@@ -8,6 +8,7 @@ stopped half-way leaves a fate unknown.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Generator
 from concurrent.futures import Future
 from typing import Any, TypeVar
@@ -72,10 +73,8 @@ async def arrival(waited: "Future[T]") -> T:
                 arrived.set_result(None)
 
         def tell(_: "Future[T]") -> None:
-            try:
+            with contextlib.suppress(RuntimeError):  # the caller's loop is closed: nobody waits any more
                 loop.call_soon_threadsafe(wake)
-            except RuntimeError:  # the caller's loop is closed: nobody waits any more
-                pass
 
         waited.add_done_callback(tell)
         await arrived

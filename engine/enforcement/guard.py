@@ -5,7 +5,6 @@ same steps (`deciding`, `tickets`, `dispatch`, `lifecycle`); only the body itsel
 """
 
 import atexit
-import weakref
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -61,7 +60,6 @@ class Guard:
         self._lifecycle = Lifecycle(plan, opening, replan)
         self.runs: Any = runs(self) if runs is not None else None
         """The record of runs: `latest(session=…)`, `get(id)`, `list(…)`."""
-        _GUARDS.add(self)
 
     @classmethod
     def load(
@@ -99,19 +97,19 @@ class Guard:
             about: `principal`, `agent` (None: the policy's only one), `session`, `prompt`, `capabilities`
                 (fewer than the agent holds), `framework`, `external_id`, `resume_of`, `parent`.
         """
-        return self._sync(self._lifecycle.begin(**about))
+        return self._sync(self._begin(**about))
 
     async def abegin_run(self, **about: Any) -> Run:
         """Like `begin_run`."""
-        return await run_async(self._lifecycle.begin(**about))
+        return await run_async(self._begin(**about))
 
     def resume_run(self, run_id: str, *, principal: Principal | None = None) -> Run:
         """Go on with a suspended run, or find the live one; another principal is refused."""
-        return self._sync(self._lifecycle.resume(run_id, principal=principal))
+        return self._sync(self._resume(run_id, principal))
 
     async def aresume_run(self, run_id: str, *, principal: Principal | None = None) -> Run:
         """Like `resume_run`."""
-        return await run_async(self._lifecycle.resume(run_id, principal=principal))
+        return await run_async(self._resume(run_id, principal))
 
     def suspend(self, run: Run) -> None:
         """Put a run away whose calls wait for people; durable when it returns."""
@@ -264,7 +262,7 @@ class Guard:
         return await run_async(self._answering.answer(ticket_id, "reject", by=by, because=because))
 
     def withdraw(self, run: Run, call: str, *, because: str) -> None:
-        """Take back the open questions of a call (its key), as the one who waits for it may; it never runs."""
+        """Take back the open questions of a call (its key), as whoever waits for it may; it never runs."""
         with run.lock:
             waiting = [slot for slot, one in run.held.items() if one.key == call]
             held = [run.held.pop(slot) for slot in waiting]
@@ -298,6 +296,14 @@ class Guard:
 
     def _sync(self, steps: Steps[T]) -> T:
         return run_sync(steps, self._loop)
+
+    def _begin(self, **about: Any) -> Steps[Run]:
+        _GUARDS.add(self)
+        return (yield from self._lifecycle.begin(**about))
+
+    def _resume(self, run_id: str, principal: Principal | None) -> Steps[Run]:
+        _GUARDS.add(self)
+        return (yield from self._lifecycle.resume(run_id, principal=principal))
 
     def _authorize(self, run: Run, call: ToolCall) -> Steps[Decision]:
         found = given(run, call)
@@ -379,8 +385,8 @@ class Guard:
         try:
             yield from self._lifecycle.end_all(self._asking)
         finally:
-            yield from self.opening.close()
             _GUARDS.discard(self)
+            yield from self.opening.close()
 
 
 class RunBlock:
@@ -441,7 +447,8 @@ class BackendAnswers:
         await run_async(self._answering.answer(ticket, verdict, by=by, because=because, edited=edited))
 
 
-_GUARDS: "weakref.WeakSet[Guard]" = weakref.WeakSet()
+_GUARDS: "set[Guard]" = set()
+"""Those in use: kept until they are closed, so that what they queued is written."""
 
 
 @atexit.register

@@ -32,10 +32,18 @@ class Kills:
         try:
             order: KillOrder = yield self._opening.submit(work)
         except Exception as error:  # what runs here is stopped all the same
-            self._obey(KillOrder(0, run, agent, by, at_ns))
+            self.obey(KillOrder(0, run, agent, by, at_ns))
             raise store_error("could not keep the order to stop", error) from error
-        self._obey(order)
+        self.obey(order)
         return order
+
+    def given(self) -> Steps[list[KillOrder]]:
+        """Return all orders, for a run that was put away when they were given."""
+        try:
+            orders: list[KillOrder] = yield self._opening.submit(self._opening.ready.control.kills())
+        except Exception as error:  # fails closed: the run does not go on
+            raise store_error("could not say which runs are to stop", error) from error
+        return orders
 
     def watch(self) -> None:
         """Look for orders as long as runs are live."""
@@ -57,10 +65,11 @@ class Kills:
                 work = self._opening.ready.control.kills(after=self._after)
                 for order in await asyncio.wait_for(work, self._opening.patience_s):
                     self._after = max(self._after, order.id)
-                    self._obey(order)
+                    self.obey(order)
             await asyncio.sleep(LOOK_EVERY_S)
 
-    def _obey(self, order: KillOrder) -> None:
+    def obey(self, order: KillOrder) -> None:
+        """Halt the live runs that the order names, if they had begun when it was given."""
         for run in tuple(self._live()):
             if run.state.started_ns > order.at_ns or run.ended:
                 continue  # an order stops what was running when it was given

@@ -231,10 +231,13 @@ class Lifecycle:
                 if row.status == "running":
                     yield from self._unclean(run, row)
                 raise run.over()
+            orders = yield from self.kills.given()
             opened.journal.open_run(run_id, seq=row.events, head=row.head)
             with self._lock:
                 self._live[run_id] = run
             run.append(RunResumed(self.holder))
+            for order in orders:
+                self.kills.obey(order)
         except BaseException as error:  # fails closed: it does not go on here
             if run_id not in {one.id for one in self.live()}:
                 self._let_go(row.session)
@@ -314,8 +317,14 @@ class Lifecycle:
 
     def end_all(self, asking: Asking) -> Steps[None]:
         """End the runs that are still live when the guard is closed."""
-        for run in tuple(self.live()):
-            yield from self.end(run, asking, "failed", "the guard was closed")
+        first: Exception | None = None
+        for run in tuple(self.live()) if self._opening.is_open else ():
+            try:
+                yield from self.end(run, asking, "failed", "the guard was closed")
+            except Exception as error:  # the others are ended all the same; raised below
+                first = first or error
+        if first is not None:
+            raise first
 
 
 def _same(began: Principal, goes_on: Principal | None, run_id: str) -> None:

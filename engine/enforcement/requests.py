@@ -24,6 +24,8 @@ class Given:
     base: str
     withheld: str | None
     shown: Json
+    said: bytes | None = None
+    """The canonical form of the arguments; None if they have none, or are not those."""
 
     def event(self, key: str, parent: str | None) -> CallRequested:
         """Return the event that records it under `key`."""
@@ -48,29 +50,40 @@ def given(run: Run, call: ToolCall) -> Given:
         # SECURITY: a stand-in is decided, not the megabytes; a lone text fits no tool at all.
         call = replace(call, arguments="too large")  # type: ignore[arg-type]
         return Given(call, key_base(replace(call, arguments=shown)), "too large", shown)
-    if not isinstance(arguments, Mapping) or not sayable(arguments):
+    said = said_of(arguments)
+    if said is None:
         shown = jsonable(arguments)
         if isinstance(arguments, Mapping):
             call = replace(call, arguments=dict(arguments))
         return Given(call, key_base(replace(call, arguments={"given": shown})), "not JSON", shown)
     if keeps_digests_only(run, call.tool):
         return Given(call, key_base(replace(call, arguments={})), "keyed", keyed(run, arguments))
-    return Given(call, key_base(call), None, None)
+    return Given(call, key_base(call, said), None, None, said)
 
 
-def sayable(arguments: Mapping[str, Json]) -> bool:
-    """Say whether JSON can say these arguments."""
+def said_of(arguments: Any) -> bytes | None:
+    """Return the canonical form; None if JSON cannot say these arguments."""
+    if not isinstance(arguments, Mapping):
+        return None
     try:
-        canonical(dict(arguments))
+        return canonical(dict(arguments))
     except (ValueError, TypeError, RecursionError):  # recorded by description, and denied
-        return False
-    return True
+        return None
 
 
 def too_large(value: Any, most_bytes: int) -> bool:
     """Say whether the texts in `value` alone are more than `most_bytes`; what is less is measured exactly."""
     left = most_bytes
     heap = [value]
+    if type(value) is dict:
+        heap = []
+        for name, part in value.items():
+            kind = type(part)
+            if kind is str:
+                left -= len(part)
+            elif kind is not int and kind is not bool and part is not None:
+                heap.append(part)
+            left -= len(name) if type(name) is str else 1
     while heap and left >= 0:
         part = heap.pop()
         left -= 1
@@ -103,7 +116,7 @@ def keeps_digests_only(run: Run, tool: str) -> bool:
 
 
 def keyed(run: Run, value: Json) -> Json:
-    """Return the keyed digest that stands for a value: equal values are seen to be equal, in this run only."""
+    """Return the keyed digest that stands for a value: equal values look equal, in this run only."""
     said = canonical(jsonable(value))
     return {"$keyed": "hmac-sha256:" + hmac.new(run.secret, said, "sha256").hexdigest()}
 

@@ -1,5 +1,6 @@
 """Asking people about one call: open questions durably, wait or put away, decide again with the answers."""
 
+import contextlib
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -175,14 +176,13 @@ class Asking:
         known = run.state.calls.get(key)
         for ticket in known.tickets if known is not None else ():
             if ticket.answer is None:
-                try:
+                # A broken log starts nothing; the ticket is closed anyway.
+                with contextlib.suppress(EngineError):
                     run.append(ApprovalAnswered(key, ticket.id, "withdraw", None, None, because))
-                except EngineError:  # the log is broken: nothing can start, the tickets are closed anyway
-                    pass
                 self._opening.loop.submit(self._withdrawn(ticket.id, because))
 
     def withdraw_all(self, run: Run, because: str) -> None:
-        """Take back every open question of the run that nobody waits for in place, and what its call holds."""
+        """Take back every open question that nobody waits for in place, and what its call holds."""
         with run.lock:
             held = {one.key: one for one in run.held.values()}
             run.held = {

@@ -23,7 +23,7 @@ class Waits:
         self._looking = False
 
     def enter(self, run: Run, seen: Sequence[Ticket]) -> "Future[None]":
-        """Return a future that comes when one of the tickets differs from `seen`, expires, or the run ends."""
+        """Return a future that comes when a ticket differs from `seen`, expires, or the run ends."""
         news: Future[None] = Future()
         with self._lock:
             self._waiting[news] = tuple(seen)

@@ -7,6 +7,7 @@ on its way to the disk at once and many callers share one commit.
 
 import asyncio
 import concurrent.futures
+import contextlib
 import os
 import threading
 from collections import deque
@@ -28,6 +29,9 @@ Feed = Callable[[Sequence[Entry]], Awaitable[None]]
 
 BATCH: Final = 512
 """The most events of one commit: larger ones buy no speed, and make the first in line wait."""
+
+LINGER_S: Final = 0.003
+"""How long the writer lets events come together that nobody waits for."""
 
 _LARGEST_BODY: Final = 8 * 1024 * 1024
 """Of a larger event each field that is too large is kept by digest and size."""
@@ -100,6 +104,9 @@ class Journal:
         self._broken: BaseException | None = None
         self._sink_failure: BaseException | None = None
         self._task: asyncio.Task[None] | None = None
+        self._lingers = False
+        """True while the writer lets events come together."""
+        self._hurry = asyncio.Event()
 
     # ---- called from any thread --------------------------------------------------------------------
 
@@ -167,6 +174,7 @@ class Journal:
                 return done
             self._waiting.append((self._recorded, done))
             self._wake()
+            self._hurry_up()
             return done
 
     def head(self, run: str) -> bytes:
@@ -210,6 +218,7 @@ class Journal:
 
     def _wait_for_room(self, run: str, kind: str, size: int) -> None:
         self._wake()
+        self._hurry_up()
         inside = self._loop.inside()  # there, waiting would keep the writer from making room
         if inside or not self._room.wait_for(
             lambda: self._has_room(size) or self._broken is not None or self._closed, self._patience_s
@@ -243,6 +252,7 @@ class Journal:
     async def _write(self) -> None:
         try:
             while True:
+                await self._linger()
                 with self._lock:
                     batch = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH))]
                 if batch:
@@ -258,6 +268,26 @@ class Journal:
             self._break(error)
             if not isinstance(error, Exception):
                 raise
+
+    async def _linger(self) -> None:
+        """Let a few milliseconds of events come together, unless somebody waits for them.
+
+        Each turn of the writer takes the interpreter from the callers: many small ones cost them more than
+        the writing itself.
+        """
+        with self._lock:
+            self._lingers = not (self._waiting or self._closed or 2 * len(self._queue) >= self._limit)
+        if self._lingers:
+            self._hurry.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._hurry.wait(), LINGER_S)
+            self._lingers = False
+
+    def _hurry_up(self) -> None:
+        """End the lingering; under the lock."""
+        if self._lingers:
+            self._lingers = False
+            self._loop.call_soon(self._hurry.set)
 
     async def _feed_sinks(self) -> None:
         """Hand on what is durable, settle it, and answer the flushes that waited for it.

@@ -50,11 +50,14 @@ class CallStep:
 
     @property
     def rules(self) -> tuple[str, ...]:
-        """The names of the rules that spoke in the last decision."""
-        return tuple(str(reason["name"]) for reason in self.decisions[-1]["reasons"]) if self.decisions else ()
+        """The names of the rules that the last verdict rests on, in the order in which they spoke."""
+        reasons = self.decisions[-1]["reasons"] if self.decisions else ()
+        return tuple(
+            str(one["name"]) for one in reasons if self.verdict == "allow" or one["effect"] != "allow"
+        )
 
     def __str__(self) -> str:
-        return f"{self.number}. {self.tool}: {self.verdict} by {', '.join(self.rules)}; {self.outcome}"
+        return f"{self.number}, {self.tool}: {self.verdict} by {', '.join(self.rules)}; {self.outcome}"
 
 
 Step = Moment | CallStep

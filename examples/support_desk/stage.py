@@ -18,6 +18,8 @@ class Stage:
 
     screen: Console = field(default_factory=console)
     lines: list[str] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+    """What should have held and did not."""
 
     def _print(self, text: str, style: str) -> None:
         self.lines.append(text)
@@ -40,6 +42,14 @@ class Stage:
     def held(self, text: str) -> None:
         """Say what was kept from going wrong."""
         self._print(f"  ✓ {text}", "green")
+
+    def judge(self, text: str, *, holds: bool) -> None:
+        """Say what was read back, in the colour of whether it holds."""
+        if holds:
+            self.held(text)
+        else:
+            self.broken.append(text)
+            self.harm(text)
 
     def note(self, text: str) -> None:
         """Say something neither good nor bad."""

@@ -8,8 +8,8 @@ from ringfence.cli.desk import Desk
 from ringfence.cli.exits import CommandError
 from ringfence.cli.find import find_call, find_run
 from ringfence.cli.history import history
-from ringfence.engine.retrospect.timeline import timeline
 from ringfence.engine.decision import events as e
+from ringfence.engine.retrospect.timeline import timeline
 from ringfence.engine.seams.loop import EngineLoop
 from ringfence.engine.seams.settings import Settings
 from ringfence.plugins.memory import MemoryStore

@@ -1,11 +1,13 @@
 """A run is told in order, one step a call, and nothing that a model wrote reaches a terminal raw."""
 
+from pathlib import Path
+
 import pytest
 
 from ringfence.cli.drawing import duration, step_lines
 from ringfence.cli.grounds import ground_lines, policy_lines
-from ringfence.engine.retrospect.timeline import CallStep, Step, timeline
 from ringfence.engine.decision import events as e
+from ringfence.engine.retrospect.timeline import CallStep, Step, timeline
 from tests.cli.conftest import POLICY, START_NS, decided, reason, requested, stamped, started
 
 
@@ -39,6 +41,18 @@ def test_a_timeline_says_decision_rule_place_latency_and_error(whole_run: list[e
         "main.stop: 5 minutes are over",
     ):
         assert words in text, words
+
+
+def test_a_place_under_the_current_folder_is_said_from_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    events: list[e.RunEvent] = [
+        started(),
+        requested("aa.0", "t", {}),
+        decided("aa.0", "deny", reason("t.allow", "deny", f"{tmp_path}/rules/a.fence:5:3")),
+    ]
+    assert any(line.endswith("t.allow at rules/a.fence:5:3") for line in told(timeline(stamped(events))))
 
 
 def test_a_call_without_a_decision_says_that_the_run_ended_before() -> None:
@@ -90,8 +104,13 @@ def test_nothing_that_a_model_or_a_tool_wrote_can_move_the_cursor_or_forge_a_lin
 
 
 def test_a_result_of_a_megabyte_is_cut_and_says_so() -> None:
-    events: list[e.RunEvent] = [started(), requested("aa.0", "t", {}), decided("aa.0", "allow"), e.CallStarted("aa.0"),
-              e.CallFinished("aa.0", "x" * 1_000_000, None, 1)]  # fmt: skip
+    begun: list[e.RunEvent] = [
+        started(),
+        requested("aa.0", "t", {}),
+        decided("aa.0", "allow"),
+        e.CallStarted("aa.0"),
+    ]
+    events: list[e.RunEvent] = [*begun, e.CallFinished("aa.0", "x" * 1_000_000, None, 1)]
     lines = told(timeline(stamped(events)))
     assert max(map(len, lines)) < 300
     assert any("more characters]" in line for line in lines)

@@ -4,8 +4,13 @@
   page's Python; `code=E105` says that it must give exactly that report.  A block that does not begin with
   `language` is a fragment: the page's hidden `<!-- fence-prelude … -->` comment stands before it.
 - A `python` block runs; those of one page share their names, after its `<!-- python-prelude … -->`.
+  One with `title=NAME` is a file instead, which the page's Python may import.
 - A `sh` block is read: each `make TARGET` must be a target and each `ringfence COMMAND` a command.
-- A `toml` block must be settings.  `text` blocks are output and are not run.
+  With `exit=N` its lines also run, between the page's Python, and the last one must end with N;
+  `$NAME` in it is the page's Python variable `name`.
+- A `toml` block must be settings.  `title=NAME` saves it for the page's Python.
+- A `text` block is output and is not run.  With `of=above` it must be what the block above it printed,
+  line by line, but for ids, times and the place of the files; `...` stands for lines left out.
 """
 
 import re
@@ -33,6 +38,13 @@ class Block:
     def name(self) -> str:
         """Return `docs/page.md:12`, the block's name in test reports."""
         return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+    @property
+    def runs(self) -> bool:
+        """Say whether the block is run, in its place on the page."""
+        if self.kind == "python":
+            return "title" not in self.info
+        return self.kind == "sh" and "exit" in self.info
 
 
 def pages() -> list[Path]:
@@ -68,3 +80,75 @@ def policy_text(block: Block) -> str:
     if block.code.lstrip().startswith("language"):
         return block.code
     return prelude(block.page, "fence") + block.code
+
+
+def table(page: Path, heading: str) -> list[list[str]]:
+    """Return the rows of the first table under a heading, without its head, each cell without backticks."""
+    section = page.read_text(encoding="utf-8").split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
+    rows = [line for line in section.splitlines() if line.startswith("|")]
+    return [[cell.strip().replace("`", "") for cell in row.strip("|").split("|")] for row in rows[2:]]
+
+
+# ---- a page as one program -----------------------------------------------------------------------
+
+_MARK = "\x1e"
+"""Stands before the name of each block in what a page prints."""
+
+_RUN_COMMANDS = f'''
+import re as _re, shlex as _shlex, subprocess as _subprocess, sys as _sys
+
+def _begin(block):
+    print("{_MARK}" + block, flush=True)
+
+def _shell(code, last):
+    lines = [line for line in code.splitlines() if line.strip()]
+    for number, line in enumerate(lines):
+        words = [
+            _re.sub(r"\\$([A-Z_]+)", lambda found: str(globals()[found[1].lower()]), word)
+            for word in _shlex.split(line, comments=True)
+        ]
+        assert words[0] in ("ringfence", "python"), "no other command runs here: " + line
+        words = words[1:] if words[0] == "python" else ["-m", *words]
+        done = _subprocess.run(
+            [_sys.executable, *words], stdout=_subprocess.PIPE, stderr=_subprocess.PIPE, text=True
+        )
+        print(done.stdout + done.stderr, end="", flush=True)
+        wanted = last if number == len(lines) - 1 else 0
+        assert done.returncode == wanted, f"{{line}}: {{done.returncode}}\\n{{done.stdout}}{{done.stderr}}"
+'''
+
+
+def program(page: Path) -> str:
+    """Return the page as one Python program: preludes, then its blocks in order."""
+    parts = [_RUN_COMMANDS, prelude(page, "python")]
+    for block in blocks(page):
+        if block.kind == "python" and block.runs:
+            parts.append(f"\n_begin({block.name!r})\n{block.code}")
+        elif block.runs:
+            parts.append(f"\n_begin({block.name!r})\n_shell({block.code!r}, {int(block.info['exit'])})\n")
+    return "".join(parts)
+
+
+def printed(output: str) -> dict[str, str]:
+    """Return what each block of a page printed, by the block's name."""
+    sections = [section.split("\n", 1) for section in output.split(_MARK)[1:]]
+    return {name: text for name, text in sections}
+
+
+_PASSING = (
+    (re.compile(r"run-[0-9a-f]{4,16}"), "RUN"),
+    (re.compile(r"T-[0-9A-Z]{8}"), "TICKET"),
+    (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\dZ"), "MOMENT"),
+    (re.compile(r"\b[0-9a-f]{16,64}(-[0-9a-f]+)?(\.\d+)?\b"), "HEX"),
+    (re.compile(r"\+?\b\d+(\.\d+)? (us|ms|s|min)\b( \d+ s)?"), "TIME"),
+    (re.compile(r"\b\d+ events\b|\bhead \d+:"), "EVENTS"),
+    (re.compile(r"(/[\w.-]+)+/(?=[\w.-]+)"), ""),
+    (re.compile(r"\s+"), " "),
+)
+
+
+def lasting(line: str) -> str:
+    """Return a line of output without what differs from one run to the next."""
+    for pattern, instead in _PASSING:
+        line = pattern.sub(instead, line)
+    return line.strip()

@@ -1,15 +1,18 @@
 """Every code block in the documentation runs."""
 
+import os
 import subprocess
 import sys
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from ringfence.dsl.diagnostic import draw
 from ringfence.dsl.load import load_text
-from tests.docs.pages import KNOWN, ROOT, Block, blocks, pages, policy_text, prelude
+from ringfence.engine.seams.settings import Settings
+from tests.docs.pages import KNOWN, ROOT, Block, blocks, lasting, pages, policy_text, printed, program
 
 ALL = [block for page in pages() for block in blocks(page)]
 
@@ -31,22 +34,51 @@ def test_a_policy_block_gives_exactly_the_reports_it_announces(block: Block) -> 
     assert codes == wanted, draw(loaded.diagnostics)
 
 
-PYTHON_PAGES = sorted({block.page for block in of_kind("python")})
+RUNNING_PAGES = sorted({block.page for block in ALL if block.runs})
 
 
-@pytest.mark.parametrize("page", PYTHON_PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_the_python_of_a_page_runs_from_top_to_bottom(page: Path, tmp_path: Path) -> None:
-    script = [prelude(page, "python")]
+@pytest.mark.parametrize("page", RUNNING_PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_page_runs_from_top_to_bottom_and_prints_what_it_shows(page: Path, tmp_path: Path) -> None:
     for block in blocks(page):
         if "title" in block.info:
             (tmp_path / block.info["title"]).write_text(block.code, encoding="utf-8")
-        if block.kind == "python":
-            script.append(f"\n# {block.name}\n{block.code}")
-    (tmp_path / "page.py").write_text("".join(script), encoding="utf-8")
+    (tmp_path / "page.py").write_text(program(page), encoding="utf-8")
     ran = subprocess.run(
-        [sys.executable, "-W", "error", "page.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120
+        [sys.executable, "-W", "error", "page.py"],
+        cwd=tmp_path,
+        env=_environment(),
+        capture_output=True,
+        text=True,
+        timeout=240,
     )
-    assert ran.returncode == 0, ran.stderr
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    said = printed(ran.stdout)
+    for above, block in pairwise(blocks(page)):
+        if block.info.get("of") == "above":
+            assert above.runs, f"{block.name} shows the output of a block that does not run"
+            _compare(block, said[above.name])
+
+
+def _environment() -> dict[str, str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("RINGFENCE_")}
+    path = os.pathsep.join(filter(None, (str(ROOT / "src"), os.environ.get("PYTHONPATH"))))
+    return {**clean, "PYTHONPATH": path, "NO_COLOR": "1"}
+
+
+def _compare(block: Block, output: str) -> None:
+    """Check shown against printed lines; `...` may stand for any number of them."""
+    left = [line for line in map(lasting, output.splitlines()) if line]
+    skipping = False
+    for line in filter(None, map(lasting, block.code.splitlines())):
+        if line == "...":
+            skipping = True
+            continue
+        while skipping and left and left[0] != line:
+            left.pop(0)
+        assert left and left[0] == line, f"{block.name}: {line!r} was not printed; it was:\n{output}"
+        left.pop(0)
+        skipping = False
+    assert skipping or not left, f"{block.name}: this was printed too: {left}"
 
 
 def _commands(first: str) -> list[tuple[str, str]]:
@@ -62,7 +94,11 @@ def test_every_make_target_in_the_documentation_exists() -> None:
 
 def test_every_command_in_the_documentation_exists() -> None:
     shown = subprocess.run(
-        [sys.executable, "-m", "ringfence", "--help"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "ringfence", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=_environment(),
     ).stdout
     missing = [(name, command) for name, command in _commands("ringfence") if command not in shown.split()]
     assert not missing
@@ -70,9 +106,7 @@ def test_every_command_in_the_documentation_exists() -> None:
 
 @pytest.mark.parametrize("block", of_kind("toml"), ids=lambda block: block.name)
 def test_a_settings_block_is_accepted(block: Block, tmp_path: Path) -> None:
-    from ringfence.engine.seams.settings import Settings
-
     path = tmp_path / "ringfence.toml"
     path.write_text(block.code, encoding="utf-8")
     tomllib.loads(block.code)
-    Settings.load(path, {})
+    Settings.load(path, env={})

@@ -13,6 +13,7 @@ import signal
 import sys
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, cast
@@ -108,7 +109,7 @@ class World:
             async def open(self) -> None:
                 await super().open()
                 if inline:
-                    self.ledger = MemoryLedger()
+                    self.ledger = cast(Any, MemoryLedger())
                 world.watch_parts(self)
                 if broken:
                     cast(Any, self.ledger).dispatched = fails
@@ -163,9 +164,8 @@ def plain(world: World, *, inline: bool = False) -> None:
     guard = world.guard(inline=inline)
     with guard.run(principal=ALICE, agent="main", session="s", prompt="do it") as run:
         for number in range(11):
-            attempt(
-                lambda n=number: guard.execute(run, call("mail", f"c{n}", to="a@b.example"), world.effect)
-            )
+            mail = call("mail", f"c{number}", to="a@b.example")
+            attempt(partial(guard.execute, run, mail, world.effect))
         attempt(lambda: guard.execute(run, call("look", what="secret"), world.effect))
         attempt(lambda: guard.execute(run, call("look", what="x"), lambda _: 1 // 0))
         guard.record(run, PromptGiven("user", "more"))
@@ -263,7 +263,7 @@ def gave_up(world: World) -> None:
     async def wait_and_cancel() -> None:
         run = await guard.abegin_run(principal=ALICE, agent="main")
         task = asyncio.create_task(guard.aexecute(run, call("pay", amount=5), world.effect))
-        while not run.waiting:
+        while not run.waiting:  # noqa: ASYNC110 - nothing rings when a wait begins
             await asyncio.sleep(0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""Every place in the guard that writes to the log, the ledger, the tickets or the leases, from its own code."""
+"""Every place in the guard that writes to the log, the ledger, the tickets or the leases."""
 
 import ast
 from collections.abc import Iterator

@@ -66,11 +66,12 @@ def test_what_the_dead_left_behind_verifies_and_nothing_ran_without_its_decision
 
 def look(folder: Path) -> None:
     rows, entries, links = asyncio.run(read(folder))
+    guard = make_guard(POLICY, store=f"sqlite:///{folder}/ringfence.db")
     assert verify_log(links, [entry for run in entries.values() for entry in run]).intact
     decided: dict[tuple[str, str], set[str]] = {}
     for run, its in entries.items():
         record = RunRecord.read(its)
-        assert record.replay().divergence is None
+        assert record.replay(guard.plan).divergence is None
         for stamped in record.events:
             if isinstance(stamped.event, CallDecided):
                 decided.setdefault((run, stamped.event.call), set()).add(stamped.event.verdict)
@@ -79,7 +80,6 @@ def look(folder: Path) -> None:
         run, key, tool, _ = json.loads(line)
         if tool in FULL:
             assert "allow" in decided.get((run, key), set()), f"{tool} ran without its decision"
-    guard = make_guard(POLICY, store=f"sqlite:///{folder}/ringfence.db")
     for row in rows:
         if row.status == "running":  # its process is dead: it is over, and says so
             with pytest.raises(RunHaltedError):

@@ -1,12 +1,13 @@
 """Steps of a run as lines for people.  What a model or a tool wrote is escaped and cut, never markup."""
 
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TypeAlias
 
 from ringfence.cli.say import COLOURS, Piece
-from ringfence.engine.retrospect.timeline import CallStep, Moment, Step
 from ringfence.dsl.plan import Json
+from ringfence.engine.retrospect.timeline import CallStep, Moment, Step
 from ringfence.engine.seams.escape import escaped, escaped_json
 
 Line: TypeAlias = tuple[Piece, ...]
@@ -48,12 +49,17 @@ def reason_line(reason: dict[str, Json]) -> Line:
         (escaped(str(reason.get("name"))), "bold"),
     ]
     if reason.get("place"):
-        line.append((f" at {escaped(str(reason['place']))}", "dim"))
+        line.append((f" at {_place(str(reason['place']))}", "dim"))
     if reason.get("because"):
         line.append(f": {short(reason['because'])}")
     if reason.get("detail"):
         line.append((f" ({short(reason['detail'])})", "dim"))
     return tuple(line)
+
+
+def _place(said: str) -> str:
+    """Return a place as short as it is from here: without the current folder."""
+    return escaped(said.removeprefix(os.path.join(os.getcwd(), "")))
 
 
 def arguments(given: Json, *, limit: int = 60) -> str:

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from ringfence.cli.drawing import Line, duration, reason_line, short, step_lines
-from ringfence.engine.retrospect.timeline import CallStep
 from ringfence.dsl.plan import Json
+from ringfence.engine.retrospect.timeline import CallStep
 from ringfence.engine.seams.escape import escaped, escaped_json
 
 

@@ -2,8 +2,8 @@
 
 from dataclasses import asdict
 
-from ringfence.engine.retrospect.timeline import CallStep, Moment, Step
 from ringfence.dsl.plan import Json
+from ringfence.engine.retrospect.timeline import CallStep, Moment, Step
 from ringfence.engine.seams.ports import RunRow, Ticket
 
 

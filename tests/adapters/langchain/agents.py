@@ -8,11 +8,11 @@ import pytest
 from langchain.agents import create_agent
 from langchain_core.messages import ToolMessage
 from langchain_core.tools import BaseTool, tool
-from tests.adapters.langchain.model import model
 
 from ringfence import Guard, Principal
 from ringfence.adapters.langchain import GuardMiddleware
 from ringfence.engine.decision.events import RunEvent
+from tests.adapters.langchain.model import model
 
 ALICE = Principal(user="alice", workspace="w1")
 HELLO: dict[str, Any] = {"messages": [("user", "hello")]}

@@ -1,25 +1,28 @@
 """One step of an agent in a process of its own: `python restarted.py FOLDER STEP`."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
+from langchain_core.tools import tool
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
-from tests.adapters.langchain.agents import ALICE, HELLO, THREAD, add_of, agent_of, replies, send_of
-from tests.adapters.langchain.model import asks, call, says
 
 from ringfence import Guard, Principal, RingfenceError
-from ringfence.adapters.langchain import begin_node, guard_tools, questions
+from ringfence.adapters.langchain import begin_node, end_node, guard_tools, questions
 from ringfence.engine.seams.settings import Settings
+from tests.adapters.langchain.agents import ALICE, HELLO, THREAD, add_of, agent_of, replies, send_of
+from tests.adapters.langchain.model import asks, call, says
 
 POLICY = """language 1
 policy desk
 capability work is read
 approver lead { group "leads"  never the requester  answer within 15 minutes otherwise deny }
 tool add { needs work  takes a: integer  allow always }
+tool die { needs work  allow always  audit full }
 tool send { needs work  takes to: text  allow always  ask lead  rate 1 per run }
 """
 TURN = asks(call("add", "c1", a=1), call("send", "c2", to="bob"))
@@ -38,10 +41,16 @@ class Lines(list[Any]):
             lines.write(f"{item}\n")
 
 
+@tool
+def die() -> str:
+    """End the process as a crash would."""
+    os._exit(9)
+
+
 def agent(guard: Guard, done: Lines, saver: Any, step: str) -> Any:
     """Return the agent; its model goes on where the step finds it."""
-    script = [TURN] if step == "ask" else [AGAIN, says()]
-    return agent_of(guard, [add_of(done), send_of(done)], *script, checkpointer=saver)
+    script = {"ask": [TURN], "die": [asks(call("die", "c0"))]}.get(step, [AGAIN, says()])
+    return agent_of(guard, [add_of(done), send_of(done), die], *script, checkpointer=saver)
 
 
 def graph(guard: Guard, done: Lines, saver: Any) -> Any:
@@ -50,7 +59,9 @@ def graph(guard: Guard, done: Lines, saver: Any) -> Any:
     made.add_node("begin", begin_node(guard))
     made.add_node("tools", ToolNode(guard_tools(guard, [add_of(done), send_of(done)])))
     made.add_edge(START, "begin")
+    made.add_node("end", end_node(guard))
     made.add_edge("begin", "tools")
+    made.add_edge("tools", "end")
     return made.compile(checkpointer=saver)
 
 
@@ -64,14 +75,15 @@ def main(folder: Path, kind: str, step: str, who: str) -> None:
     with SqliteSaver.from_conn_string(str(folder / "graph.db")) as saver:
         app = agent(guard, done, saver, step) if kind == "agent" else graph(guard, done, saver)
         given: Any = None
-        if step == "ask":
+        if step in ("ask", "die"):
             given = HELLO if kind == "agent" else {"messages": [TURN]}
         if step == "approve":
             for question in questions(app.get_state(THREAD)):
                 guard.approve(question.ticket, by="dana")
         try:
-            context = ALICE if step == "ask" else Principal(user=who) if who else None
-            result = app.invoke(given, THREAD, context=context)
+            context = ALICE if step in ("ask", "die") else Principal(user=who) if who else None
+            # A checkpoint that is still on its way would be lost with a process that dies.
+            result = app.invoke(given, THREAD, context=context, durability="sync")
             out = {"asked": [q.ticket for q in questions(result)], "replies": replies(result)}
         except RingfenceError as error:
             out = {"error": type(error).__name__, "code": error.code}

@@ -8,6 +8,10 @@ from langchain.agents import create_agent
 from langchain.agents.middleware import AgentMiddleware
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.tools import ToolException, tool
+
+from ringfence import EngineError, Principal, RunHaltedError
+from ringfence.adapters.langchain import GuardMiddleware, guard_tools
+from ringfence.engine.decision import events as e
 from tests.adapters.langchain.agents import (
     ADD,
     ALICE,
@@ -25,10 +29,6 @@ from tests.adapters.langchain.agents import (
 )
 from tests.adapters.langchain.conftest import LoadGuard
 from tests.adapters.langchain.model import asks, call, model, says
-
-from ringfence import EngineError, Principal, RunHaltedError
-from ringfence.adapters.langchain import GuardMiddleware, guard_tools
-from ringfence.engine.decision import events as e
 
 
 @both

@@ -10,6 +10,8 @@ from langchain_core.tools import BaseTool, InjectedToolCallId, tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command, Send
 from pydantic import BaseModel, ConfigDict, Field
+
+from ringfence.adapters.langchain import GuardMiddleware, guard_tools, questions
 from tests.adapters.langchain.agents import (
     ADD,
     ALICE,
@@ -26,8 +28,6 @@ from tests.adapters.langchain.agents import (
 )
 from tests.adapters.langchain.conftest import LoadGuard
 from tests.adapters.langchain.model import asks, call, model, says
-
-from ringfence.adapters.langchain import GuardMiddleware, guard_tools, questions
 
 # ---- what is decided is what is executed -----------------------------------------------------------
 

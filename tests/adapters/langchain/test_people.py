@@ -4,7 +4,9 @@ import threading
 from typing import Any
 
 import pytest
+from langchain.agents import create_agent
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 from tests.adapters.langchain.agents import (
@@ -28,7 +30,7 @@ from tests.adapters.langchain.conftest import LoadGuard
 from tests.adapters.langchain.model import asks, call, model, says
 
 from ringfence import DeniedError, Guard, Principal, RingfenceError
-from ringfence.adapters.langchain import questions
+from ringfence.adapters.langchain import guard_tools, questions
 from ringfence.engine.decision import events as e
 
 BOB = asks(call("send", to="bob"))
@@ -184,11 +186,6 @@ def test_a_new_word_of_the_user_withdraws_the_question_and_answers_the_call(
 
 @both
 def test_a_question_inside_a_sub_agent_puts_the_whole_graph_away(load: LoadGuard, invoke: Invoke) -> None:
-    from langchain.agents import create_agent
-    from langchain_core.tools import tool
-
-    from ringfence.adapters.langchain import guard_tools
-
     sent: list[str] = []
     guard = load(SEND + "\ntool delegate { needs work  allow always }")
     inner: Any = create_agent(model(BOB, says("inside")), guard_tools(guard, [send_of(sent)]))
@@ -206,6 +203,51 @@ def test_a_question_inside_a_sub_agent_puts_the_whole_graph_away(load: LoadGuard
     result = invoke(agent, None, THREAD)
     assert (sent, replies(result)) == (["bob"], ["inside"])
     assert kinds(guard).count("ApprovalAsked") == 1
+
+
+@both
+def test_a_question_in_a_sub_agent_with_a_run_of_its_own_puts_both_runs_away(
+    load: LoadGuard, invoke: Invoke
+) -> None:
+    sent: list[str] = []
+    guard = load(SEND + "\ntool delegate { needs work  allow always }")
+    inner = agent_of(guard, [send_of(sent)], BOB, says("inside"))
+
+    @tool
+    def delegate(task: str) -> str:
+        """Hand a task to a sub-agent."""
+        return str(inner.invoke({"messages": [("user", task)]})["messages"][-1].content)
+
+    script = (asks(call("delegate", task="x")), says())
+    agent = agent_of(guard, [delegate], *script, checkpointer=InMemorySaver())
+    (question,) = questions(invoke(agent, HELLO, THREAD, context=ALICE))
+    assert [row.status for row in guard.runs.list()] == ["suspended", "suspended"]
+    guard.approve(question.ticket, by="dana")
+    result = invoke(agent, None, THREAD)
+    assert (sent, replies(result)) == (["bob"], ["inside"])
+    assert [row.status for row in guard.runs.list()] == ["done", "done"]
+
+
+@both
+def test_a_retry_after_an_error_of_the_model_is_the_same_run(load: LoadGuard, invoke: Invoke) -> None:
+    done: list[int] = []
+    guard = load("tool add { needs work  takes a: integer  allow always  rate 1 per run }")
+    broken = [True]
+
+    def flaky(_: Any) -> AIMessage:
+        if broken.pop():
+            broken.append(False)
+            raise ValueError("overloaded")
+        return asks(call("add", "c2", a=2))
+
+    # The model's first answer, then one that fails, then (asked again) the same call once more.
+    script = (asks(call("add", "c1", a=1)), flaky, flaky, says())
+    agent = agent_of(guard, [add_of(done)], *script, checkpointer=InMemorySaver())
+    with pytest.raises(ValueError, match="overloaded"):
+        invoke(agent, HELLO, THREAD, context=ALICE)
+    result = invoke(agent, None, THREAD)
+    assert (done, replies(result)) == ([1], ["2", "not authorized"])
+    assert [row.status for row in guard.runs.list()] == ["done"]
 
 
 def test_a_stream_that_is_let_go_of_at_the_question_goes_on_later(load: LoadGuard) -> None:

@@ -1,11 +1,14 @@
 """Raw LangGraph: `begin_node`, `ToolNode(guard_tools(...))`, and tools outside of any graph."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
+from langgraph.types import Command, interrupt
 from tests.adapters.langchain.agents import (
     ADD,
     ALICE,
@@ -25,11 +28,11 @@ from tests.adapters.langchain.conftest import LoadGuard
 from tests.adapters.langchain.model import asks, call, model, says
 
 from ringfence import DeniedError, Guard, Principal, RunHaltedError
-from ringfence.adapters.langchain import NoRunError, begin_node, guard_tools, questions
+from ringfence.adapters.langchain import NoRunError, begin_node, end_node, guard_tools, questions
 from ringfence.engine.decision import events as e
 
 
-def graph_of(guard: Guard, tools: list[Any], *, begin: bool = True, saver: Any = None) -> Any:
+def graph_of(guard: Guard, tools: list[Any], *, begin: bool = True, saver: Any = None, **more: Any) -> Any:
     """Return a graph with one step of tools; the messages that come in hold the calls."""
     graph: Any = StateGraph(MessagesState, context_schema=Principal)
     graph.add_node("tools", ToolNode(guard_tools(guard, tools)))
@@ -39,8 +42,10 @@ def graph_of(guard: Guard, tools: list[Any], *, begin: bool = True, saver: Any =
         graph.add_edge("begin", "tools")
     else:
         graph.add_edge(START, "tools")
-    graph.add_edge("tools", END)
-    return graph.compile(checkpointer=saver)
+    graph.add_node("end", end_node(guard))
+    graph.add_edge("tools", "end")
+    graph.add_edge("end", END)
+    return graph.compile(checkpointer=saver, **more)
 
 
 def turn(*calls: Any) -> dict[str, Any]:
@@ -70,8 +75,6 @@ def test_the_tools_of_a_tool_node_are_guarded(load: LoadGuard, invoke: Invoke) -
 def test_a_sibling_that_already_ran_does_not_run_again_after_a_resume(
     load: LoadGuard, invoke: Invoke
 ) -> None:
-    from langgraph.types import Command, interrupt
-
     done: list[Any] = []
     sent: list[str] = []
     given = turn(call("add", "c1", a=1), call("send", "c2", to="bob"))
@@ -175,3 +178,74 @@ def test_a_halt_is_raised_from_a_raw_graph(load: LoadGuard, invoke: Invoke) -> N
     with pytest.raises(RunHaltedError):
         invoke(graph, turn(call("add", "c1", a=1), call("add", "c2", a=2)))
     assert guard.runs.list()[0].status == "halted"
+
+
+@both
+def test_a_breakpoint_of_the_host_does_not_begin_the_counters_anew(load: LoadGuard, invoke: Invoke) -> None:
+    done: list[Any] = []
+    guard = load("tool add { needs work  takes a: integer  allow always  rate 1 per run }")
+    graph: Any = StateGraph(MessagesState)
+    graph.add_node("begin", begin_node(guard))
+    graph.add_node("first", ToolNode(guard_tools(guard, [add_of(done)])))
+    graph.add_node("second", ToolNode(guard_tools(guard, [add_of(done)])))
+    graph.add_edge(START, "begin")
+    graph.add_edge("begin", "first")
+    graph.add_edge("first", "second")
+    app = graph.compile(checkpointer=InMemorySaver(), interrupt_before=["first", "second"])
+    invoke(app, turn(call("add", a=1)), THREAD)
+    invoke(app, None, THREAD)
+    result = invoke(app, None, THREAD)
+    assert (done, replies(result)) == ([1], ["2", "not authorized"])
+    assert len(guard.runs.list()) == 1
+
+
+@both
+def test_a_tool_may_interrupt_the_graph_itself(load: LoadGuard, invoke: Invoke) -> None:
+    heard: list[Any] = []
+
+    def add(a: int) -> str:
+        """Ask the host for a word."""
+        heard.append(interrupt({"a": a}))
+        return str(heard[-1])
+
+    guard = load(ADD)
+    graph = graph_of(guard, [add], saver=InMemorySaver())
+    paused = invoke(graph, turn(call("add", a=1)), THREAD)
+    assert (paused["__interrupt__"][0].value, questions(paused)) == ({"a": 1}, [])
+    result = invoke(graph, Command(resume="a word"), THREAD)
+    assert (heard, replies(result)) == (["a word"], ["a word"])
+    failed = [event for event in events(guard) if isinstance(event, e.CallFailed)]
+    assert [one.outcome for one in failed] == ["interrupted"], "a pause is not a failure"
+    assert guard.runs.list()[0].status == "done"
+
+
+def test_a_tool_that_runs_unguarded_inside_a_run_is_named_once(
+    load: LoadGuard, capsys: pytest.CaptureFixture[str]
+) -> None:
+    guard = load(ADD)
+    graph: Any = StateGraph(MessagesState)
+    graph.add_node("begin", begin_node(guard))
+    graph.add_node("tools", ToolNode([danger_of([]), *guard_tools(guard, [add_of([])])]))
+    graph.add_edge(START, "begin")
+    graph.add_edge("begin", "tools")
+    graph.compile().invoke(turn(call("danger", "c1"), call("add", "c2", a=1), call("danger", "c3")))
+    assert capsys.readouterr().err.count("`danger` ran unguarded") == 1
+
+
+async def test_refusals_and_decisions_of_parallel_tasks_never_wait_for_each_other(
+    load: LoadGuard, tmp_path: Path
+) -> None:
+    done: list[Any] = []
+
+    @tool
+    async def add(a: int) -> str:
+        """Add one."""
+        done.append(a)
+        return str(a + 1)
+
+    policy = "tool add { needs work  takes a: integer  allow always  rate 5 per day }"
+    guard = load(policy, store=f"sqlite:///{tmp_path}/guard.db")
+    calls = [call("add", f"c{n}", a=n if n % 2 else "x") for n in range(30)]
+    result = await graph_of(guard, [add]).ainvoke(turn(*calls))
+    assert len(done) == 5
+    assert replies(result).count("not authorized") == 25

@@ -12,13 +12,13 @@ ROOT = Path(__file__).parents[3]
 PROGRAM = "tests.adapters.langchain.restarted"
 
 
-def step(folder: Path, *words: str) -> dict[str, Any]:
+def step(folder: Path, *words: str, ends_with: int = 0) -> dict[str, Any]:
     """Take one step in a new process and return what it printed."""
     done = subprocess.run(
         [sys.executable, "-m", PROGRAM, str(folder), *words], capture_output=True, text=True
     )
-    assert done.returncode == 0, done.stderr
-    result: dict[str, Any] = json.loads(done.stdout)
+    assert done.returncode == ends_with, done.stderr
+    result: dict[str, Any] = json.loads(done.stdout or "{}")
     return result
 
 
@@ -50,3 +50,11 @@ def test_another_principal_may_not_go_on_in_another_process(tmp_path: Path, kind
     assert ran(tmp_path) == ["1"]
     assert step(tmp_path, kind, "look")["asked"] == []
     assert ran(tmp_path) == ["1", "bob"]
+
+
+def test_a_run_whose_process_died_is_halted_and_its_agent_ends(tmp_path: Path) -> None:
+    step(tmp_path, "agent", "die", ends_with=9)
+    after = step(tmp_path, "agent", "look")
+    assert after["replies"] == ["not authorized"]
+    assert after["runs"] == ["halted"]
+    assert ran(tmp_path) == []

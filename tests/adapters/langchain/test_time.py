@@ -8,14 +8,14 @@ import pytest
 from langchain.agents import create_agent
 from langchain.agents.middleware import AgentMiddleware
 from langchain_core.tools import tool
-from tests.adapters.langchain.agents import HELLO, Invoke, add_of, agent_of, both, events, replies
-from tests.adapters.langchain.conftest import LoadGuard
-from tests.adapters.langchain.model import asks, call, model, says
 
 from ringfence import RunHaltedError
 from ringfence.adapters.langchain import GuardMiddleware
 from ringfence.engine.decision import events as e
 from ringfence.testing.clock import FakeClock
+from tests.adapters.langchain.agents import HELLO, Invoke, add_of, agent_of, both, events, replies
+from tests.adapters.langchain.conftest import LoadGuard
+from tests.adapters.langchain.model import asks, call, model, says
 
 
 class InOrder(AgentMiddleware):

@@ -380,6 +380,7 @@ def test_a_rejection_stays_a_rejection_after_a_resume(two: Callable[[], Guard]) 
 def test_one_process_at_a_time_holds_a_session(two: Callable[[], Guard]) -> None:
     here, there = two(), two()
     run = here.begin_run(principal=ALICE, agent="main", session="t1")
+    here.opening.ready.journal.flush().result()
     with pytest.raises(EngineError, match="another living process"):
         there.begin_run(principal=ALICE, agent="main", session="t1")
     with pytest.raises(EngineError, match="another living process"):
@@ -413,3 +414,30 @@ def test_a_run_started_under_another_policy_keeps_its_own(
     with pytest.raises(DeniedError):
         other.execute(again, call("look", what="secret"), never)
     other.close()
+
+
+async def test_an_order_to_stop_reaches_runs_of_other_processes(two: Callable[[], Guard]) -> None:
+    here, there = two(), two()
+    run = await here.abegin_run(principal=ALICE, agent="main")
+    begun = asyncio.Event()
+
+    async def body(_: Mapping[str, Any]) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(here.aexecute(run, call("look", what="x"), body))
+    await begun.wait()
+    await there.akill(agent="main", by="olga")
+    with pytest.raises(RunHaltedError):
+        await task
+
+
+def test_a_run_killed_while_it_was_put_away_does_not_go_on(two: Callable[[], Guard]) -> None:
+    here = two()
+    run = here.begin_run(principal=ALICE, agent="main")
+    pending(here, run)
+    here.suspend(run)
+    two().kill(run.id, by="olga")
+    again = here.resume_run(run.id)
+    with pytest.raises(RunHaltedError):
+        here.execute(again, call("look", what="x"), never)

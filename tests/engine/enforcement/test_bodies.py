@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from contextvars import ContextVar
+from functools import partial
 
 import pytest
 
@@ -120,7 +121,7 @@ def test_halting_leaves_a_function_behind() -> None:
 
 def test_many_short_bodies_share_few_threads() -> None:
     for number in range(50):
-        assert SyncFlight().fly(lambda number=number: number, 60).value == number
+        assert SyncFlight().fly(partial(int, number), 60).value == number
     assert sum(thread.name == "ringfence-body" for thread in threading.enumerate()) < 20
 
 

@@ -25,14 +25,17 @@ def failed() -> "Future[int]":
 
 
 def add() -> Steps[int]:
-    return (yield done(1)) + (yield done(2))
+    one: int = yield done(1)
+    two: int = yield done(2)
+    return one + two
 
 
 def mend() -> Steps[int]:
     try:
         yield failed()
     except OSError:
-        return (yield done(5))
+        mended: int = yield done(5)
+        return mended
     return 0
 
 
@@ -52,7 +55,8 @@ async def test_a_cancelled_caller_is_felt_in_the_steps_and_spares_the_work_behin
 
     def wait() -> Steps[int]:
         try:
-            return (yield never)
+            value: int = yield never
+            return value
         except BaseException as error:
             felt.append(error)
             raise
@@ -70,7 +74,8 @@ def test_waiting_on_the_engines_own_thread_is_refused_with_help() -> None:
     never: Future[int] = Future()
 
     def wait() -> Steps[int]:
-        return (yield never)
+        value: int = yield never
+        return value
 
     async def on_the_loop() -> int:
         return run_sync(wait(), LOOP)

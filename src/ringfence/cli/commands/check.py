@@ -33,5 +33,8 @@ def run(asked: Namespace, say: Say) -> int:
         if found:
             say.lines(draw(found))
         if plan is not None:
-            say.line(f"{plan.policy}: ", ("fine", "green"), f" ({len(plan.tools)} tools, {plan.digest})")
+            tools = "" if len(plan.tools) == 1 else "s"
+            say.line(
+                f"{plan.policy}: ", ("fine", "green"), f" ({len(plan.tools)} tool{tools}, {plan.digest})"
+            )
     return POLICY_INVALID if plan is None else FINE

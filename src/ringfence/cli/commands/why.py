@@ -23,8 +23,8 @@ def run(asked: Namespace, say: Say) -> int:
     from ringfence.cli.grounds import ground_lines, policy_lines
     from ringfence.cli.history import history
     from ringfence.cli.records import call_record
-    from ringfence.engine.retrospect.timeline import timeline
     from ringfence.engine.decision.events import RunStarted
+    from ringfence.engine.retrospect.timeline import timeline
 
     with desk(asked) as here:
         row = find_run(here, asked.run)

@@ -1,0 +1,125 @@
+"""`check` and `explain` over policy files, `replay` over a run that a real guard made."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ringfence import DeniedError, Guard, Principal, ToolCall
+from ringfence.__main__ import main
+
+POLICY = """language 1
+policy rows
+tool query {
+  takes table: text, limit: integer
+  allow when table in ["users", "orders"]
+  require row_cap: limit >= 1 and limit <= 1000 because "at most 1000 rows a query"
+  rate 60 per minute for each workspace
+}
+"""
+WRONG = (
+    POLICY.replace("allow when", "alow when") + "tool other { takes limit: integer allow when limt == 1 }\n"
+)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rows.fence").write_text(POLICY, "utf-8")
+    (tmp_path / "wrong.fence").write_text(WRONG, "utf-8")
+    return tmp_path
+
+
+def data(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> Any:
+    assert main([*words, "--json"]) == code
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_policy_without_mistakes_is_fine(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "rows.fence"]) == 0
+    assert "rows: fine (1 tool, sha256:" in capsys.readouterr().out
+    document = data(capsys, "check", "rows.fence")
+    assert (document["valid"], document["policy"], document["diagnostics"]) == (True, "rows", [])
+
+
+def test_every_mistake_is_drawn_and_the_policy_is_invalid(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "wrong.fence"]) == 3
+    text = capsys.readouterr().out
+    assert "did you mean `allow`?" in text and "`limt`" in text and "wrong.fence:5:3" in text
+    document = data(capsys, "check", "wrong.fence", code=3)
+    assert not document["valid"] and document["policy"] is None
+    assert {(found["line"], found["error"]) for found in document["diagnostics"]} == {(5, True), (9, True)}
+
+
+def test_a_policy_that_does_not_load_is_not_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "wrong.fence"]) == 3
+    said = capsys.readouterr()
+    assert said.out == "" and "E003" in said.err
+
+
+def test_explain_prints_the_plan_and_its_data_is_the_core(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "rows.fence"]) == 0
+    assert "deny when not" in capsys.readouterr().out
+    document = data(capsys, "explain", "rows.fence")
+    assert document["digest"].startswith("sha256:") and document["core"]
+
+
+@pytest.mark.parametrize("name", ["none.fence", ".", "bytes.fence"])
+def test_a_file_that_cannot_be_read_is_one_sentence(
+    folder: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "bytes.fence").write_bytes(b"language 1\npolicy \xff\n")
+    code = main(["check", name])
+    said = capsys.readouterr()
+    assert code in (1, 3) and name in said.out + said.err and "Traceback" not in said.err
+
+
+def test_doctor_looks_at_the_policy_that_the_settings_name(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "ringfence.toml").write_text('policy = "rows.fence"\n')
+    assert data(capsys, "doctor")["fine"]
+    (folder / "ringfence.toml").write_text('policy = "wrong.fence"\n')
+    (broken,) = [one for one in data(capsys, "doctor", code=1)["findings"] if one["state"] == "broken"]
+    assert broken["what"] == "policy" and "ringfence check" in broken["help"]
+
+
+@pytest.fixture
+def recorded(folder: Path) -> Path:
+    """The log of a run of two calls, one allowed and one denied."""
+    guard = Guard.load("rows.fence", store="sqlite:///ringfence.db")
+    with guard.run(principal=Principal(user="alice", workspace="w1"), prompt="look") as run:
+        guard.execute(run, ToolCall("query", {"table": "users", "limit": 5}, "c1"), lambda arguments: [])
+        with pytest.raises(DeniedError):
+            guard.execute(
+                run, ToolCall("query", {"table": "users", "limit": 5000}, "c2"), lambda arguments: []
+            )
+    guard.close()
+    return folder / "ringfence.db"
+
+
+def test_a_run_replays_to_what_was_decided(recorded: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["replay", "last"]) == 0
+    assert "identical" in capsys.readouterr().out
+    document = data(capsys, "replay", "last")
+    assert (document["identical"], document["decisions"], document["divergence"]) == (True, 2, None)
+
+
+def test_a_changed_argument_diverges_and_the_log_is_found_to_be_changed(
+    recorded: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = recorded.read_bytes()
+    assert log.count(b'"limit":5,') == 1
+    recorded.write_bytes(log.replace(b'"limit":5,', b'"limit":0,'))
+    assert main(["replay", "last"]) == 2
+    assert "diverges" in capsys.readouterr().out
+    assert data(capsys, "verify", code=2)["fault"]["event"].endswith(":3")
+
+
+def test_a_whole_run_can_be_shown_and_asked_about(recorded: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "last"]) == 0
+    text = capsys.readouterr().out
+    assert "user: look" in text and "denied by query.row_cap at rows.fence:6:3" in text
+    assert main(["why", "last", "c2"]) == 0
+    assert "require row_cap: limit >= 1" in capsys.readouterr().out
