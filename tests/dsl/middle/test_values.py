@@ -43,6 +43,7 @@ FITS: list[tuple[str, Json, Json]] = [
     ("url", "http://[0:0:0:0:0:0:0:1]/", "http://[::1]/"),
     ("url", "https://a.example/user@host", "https://a.example/user@host"),
     ("url", "https://a.example?x", "https://a.example/?x"),
+    ("url", "https://a.example/100%25/..x/%25c3%25a9", "https://a.example/100%25/..x/%25c3%25a9"),
 ]
 
 UNFIT: list[tuple[str, Json]] = [
@@ -132,6 +133,12 @@ UNFIT: list[tuple[str, Json]] = [
     ("url", "https://a.example/public/..%2fprivate"),
     ("url", "https://a.example/public/..%5cprivate"),
     ("url", "https://a.example/public/..;x/private"),
+    ("url", "https://a.example/public/%252e%252E/private"),
+    ("url", "https://a.example/public/..%252fprivate"),
+    ("url", "https://a.example/public/%25252e%25252e%25252fprivate"),
+    ("url", "https://a.example/public/..%3bx/private"),
+    ("url", "https://a.example/%250d%250aHost:x"),
+    ("url", "https://a.example/#a#b"),
     ("url", "https://a.example/%"),
     ("url", "https://a.example/%zz"),
     ("url", "https://a.example/%0d%0aHost:x"),
