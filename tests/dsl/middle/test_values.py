@@ -2,6 +2,7 @@
 
 import ipaddress
 import string
+from email.message import EmailMessage
 from urllib.parse import urlsplit
 
 import pytest
@@ -84,6 +85,8 @@ UNFIT: list[tuple[str, Json]] = [
     ("email", "bob(comment)@a.example"),
     ("email", "bob%evil.example@a.example"),
     ("email", "evil.example!bob@a.example"),
+    ("email", "=?utf-8?q?eve=40evil.example?=@a.example"),
+    ("email", "=?x?b?ZXZlQGV2aWw=?=@a.example"),
     ("email", "bob..b@a.example"),
     ("email", ".bob@a.example"),
     ("email", "bob@a.example."),
@@ -278,3 +281,14 @@ def test_a_megabyte_of_text_is_searched_in_one_pass(mark: str) -> None:
         except UnfitError:
             continue
         assert len(found) <= 1
+
+
+@given(st.text(st.sampled_from("ab.-+=?_@!%$&'*/#^{}`|~QxZ04"), min_size=1, max_size=30))
+def test_a_mail_header_reads_the_address_that_was_decided(local: str) -> None:
+    try:
+        found = addresses.email(local + "@a.example")
+    except UnfitError:
+        return
+    message = EmailMessage()
+    message["To"] = found
+    assert [one.addr_spec for one in message["To"].addresses] == [found]
