@@ -39,8 +39,8 @@ def email(value: Json) -> str:
     if len(value) > 254 or not value.isascii():
         raise UnfitError("an e-mail address is at most 254 ASCII characters; write other domains as xn--…")
     found = _EMAIL.fullmatch(value)
-    # SECURITY: `=?…?=` is an encoded word (RFC 2047): Python's own header parser decodes it inside an address,
-    # and what it says may hold another `@`.
+    # SECURITY: `=?…?=` is an encoded word (RFC 2047): Python's own header parser decodes it inside an
+    # address, and what it says may hold another `@`.
     if found is None or found.end(1) > 64 or _ends_in_number(found[2]) or "=?" in found[1]:
         raise UnfitError("expected one plain e-mail address, without name, quotes or comments")
     return f"{found[1]}@{found[2].lower()}"
