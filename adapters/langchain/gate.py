@@ -210,7 +210,8 @@ def tool_call(
     task = task_of(config)
     return ToolCall(
         tool=name,
-        arguments=arguments,
+        # In the order in which the log will have them: a replay finds the same argument wrong first.
+        arguments={key: arguments[key] for key in sorted(arguments)},
         call_id=call_id,
         # All calls of a raw ToolNode share one task, and models reuse ids over turns: both together.
         task=None if task is None else f"{task}/{call_id}",
