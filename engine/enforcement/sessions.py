@@ -1,4 +1,4 @@
-"""Sessions held by this process: leased before a run decides in them, given back when the last run is gone."""
+"""Sessions held by this process: leased before a run decides in them, given back after its last run."""
 
 import os
 import secrets
