@@ -82,11 +82,12 @@ def test_a_denial_is_an_error_message_with_the_policy_text(load: LoadGuard, invo
 @both
 def test_arguments_of_the_wrong_type_are_refused_and_recorded(load: LoadGuard, invoke: Invoke) -> None:
     done: list[int] = []
-    guard = load("tool add { needs work  allow always }")
+    guard = load("tool add { needs work  takes a: integer  allow always }")
     result = invoke(agent_of(guard, [add_of(done)], asks(call("add", a="x")), says()), HELLO)
     assert (done, replies(result)) == ([], ["not authorized"])
     decided = [event for event in events(guard) if isinstance(event, e.CallDecided)]
     assert [(one.verdict, one.reasons[0]["name"]) for one in decided] == [("deny", "add.arguments")]
+    assert guard.runs.latest().replay().divergence is None
 
 
 @both
