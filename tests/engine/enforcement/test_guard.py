@@ -434,7 +434,7 @@ def test_principals_are_equal_by_what_was_said() -> None:
 
 def test_an_attribute_of_the_wrong_type_is_not_said_and_the_reason_tells() -> None:
     guard = make_guard(
-        'language 1\npolicy p\nprincipal has tier: text\nagent main { stop after 5 minutes }\n'
+        "language 1\npolicy p\nprincipal has tier: text\nagent main { stop after 5 minutes }\n"
         'tool look { takes what: text allow when principal.tier == "gold" rate 9 per run }\n'
     )
     run = guard.begin_run(principal=Principal(user="alice", tier=7), agent="main")
