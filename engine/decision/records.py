@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from ringfence.dsl.canonical import canonical
 from ringfence.dsl.plan import Json, Reason
-from ringfence.engine.decision.calls import Charge, Decision, Facts, Refusal, ToolCall, call_digest
+from ringfence.engine.decision.calls import Charge, Decision, Facts, Refusal, ToolCall, digest_of
 from ringfence.engine.decision.events import CallDecided, CallRequested
 
 
@@ -39,11 +39,20 @@ def call_of(event: CallRequested) -> ToolCall:
     return ToolCall(event.tool, arguments, event.call_id, event.task, event.attempt, names)
 
 
-def decided(key: str, call: ToolCall, decision: Decision, facts: Facts) -> CallDecided:
-    """Return the event for a decision; total: arguments that are no JSON have the empty digest."""
+def decided(
+    key: str, call: ToolCall, decision: Decision, facts: Facts, *, said: bytes | None = None
+) -> CallDecided:
+    """Return the event for a decision; total: arguments that are no JSON have the empty digest.
+
+    Args:
+        said: The canonical form of the call's arguments, where the caller has it already.
+    """
     try:
-        own = call_digest(call.tool, decision.arguments)
-        same = _unchanged(decision.arguments, call.arguments)
+        decided_on = canonical(dict(decision.arguments))
+        own = digest_of(call.tool, decided_on)
+        same = _untouched(decision.arguments, call.arguments) or decided_on == (
+            canonical(dict(call.arguments)) if said is None else said
+        )
     except (ValueError, TypeError, RecursionError):
         own, same = "", True  # fails closed: such arguments have been denied, and no ticket fits ""
     return CallDecided(
@@ -59,16 +68,11 @@ def decided(key: str, call: ToolCall, decision: Decision, facts: Facts) -> CallD
     )
 
 
-def _unchanged(canonical_arguments: Mapping[str, Json], given: Mapping[str, Json]) -> bool:
-    """Say whether both are the same JSON; True and 1 are not, 1.0 and 1 are."""
-    if canonical_arguments is given:
-        return True
+def _untouched(canonical_arguments: Mapping[str, Json], given: Mapping[str, Json]) -> bool:
+    """Say whether every value is the very object that was given: the usual case, and the cheap one."""
     if len(canonical_arguments) != len(given):
         return False
-    # What was canonical already is the very object that was given: the usual case, and the cheap one.
-    if all(given.get(name, _unchanged) is value for name, value in canonical_arguments.items()):
-        return True
-    return canonical(dict(canonical_arguments)) == canonical(dict(given))
+    return all(given.get(name, _untouched) is value for name, value in canonical_arguments.items())
 
 
 def reason_record(reason: Reason) -> dict[str, Json]:
