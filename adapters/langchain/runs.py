@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 
 from ringfence.adapters.langchain.principals import principal_of
 from ringfence.adapters.langchain.suspension import can_suspend
-from ringfence.adapters.langchain.tree import TREE, Binding, around, is_bubble
+from ringfence.adapters.langchain.tree import TREE, Binding, around, innermost, is_bubble
 from ringfence.engine.decision.calls import Principal
 from ringfence.engine.decision.events import PromptGiven, RunStarted
 from ringfence.engine.enforcement.current import current_run
@@ -112,11 +112,10 @@ class Runs:
             NoRunError: There is none.
         """
         current = current_run()
-        if current is not None and not current.ended:
-            return current
-        binding = TREE.bound(around(config), self.guard)
-        if binding is not None:
-            return binding.run
+        live = None if current is None or current.ended else current
+        run = innermost(around(config), live, self.guard)
+        if run is not None:
+            return run
         thread = thread_of(config)
         run_id = self.open_run_of(thread) if thread is not None else None
         if run_id is None:
