@@ -47,6 +47,8 @@ class ClauseDraft:
     span: Span
     because: str | None = None
     approver: syntax.Name | None = None
+    principal: tuple[str, ...] = ()
+    """The attributes of the principal that it names and that are not optional, folded parts included."""
 
 
 @dataclass(slots=True)

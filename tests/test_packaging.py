@@ -1,5 +1,6 @@
 """The distribution ships one import package, all of it, and nothing else; imports stay light."""
 
+import os
 import subprocess
 import sys
 import tomllib
@@ -110,3 +111,17 @@ def test_every_entry_point_of_the_distribution_names_something_that_exists() -> 
     for target in [target for group in groups for target in group.values()]:
         module, _, name = target.partition(":")
         assert run("-c", f"import {module} as m; m.{name or '__name__'}").returncode == 0, target
+
+
+def test_ci_runs_every_check_and_stops_at_the_first_that_fails() -> None:
+    assert os.access(ROOT / ".ci/run", os.X_OK)
+    script = (ROOT / ".ci/run").read_text("utf-8")
+    assert "set -euo pipefail" in script and script.rstrip().endswith("make check")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    planned = subprocess.run(
+        ["make", "--dry-run", "check"], cwd=ROOT, env=clean, capture_output=True, text=True, check=True
+    ).stdout
+    steps = ["ruff format --check", "ruff check", "/mypy", "/lint-imports", "-m pytest"]
+    places = [planned.index(step) for step in steps]
+    assert places == sorted(places)
+    assert "|| true" not in planned

@@ -45,24 +45,23 @@ def _clauses_of(draft: Draft, name: str, tool: ToolDraft) -> Iterator[ClauseDraf
             case syntax.Allow(condition=None):
                 yield ClauseDraft(f"{name}.allow", "allow", TRUE, node.span)
             case syntax.Allow():
-                yield ClauseDraft(
-                    f"{name}.allow", "allow", _lower(draft, name, tool, node.condition), node.span
-                )
+                core, said = _lower(draft, name, tool, node.condition)
+                yield ClauseDraft(f"{name}.allow", "allow", core, node.span, principal=said)
             case syntax.Require() | syntax.Deny():
                 word = "require" if isinstance(node, syntax.Require) else "deny"
-                core = _lower(draft, name, tool, node.condition)
+                core, said = _lower(draft, name, tool, node.condition)
                 if core is not None and word == "require":
                     core = negate(core)
                 if node.label is not None:
                     _label(draft, node.label, labels)
                     word = node.label.text
                 because = node.because.value if node.because else None
-                yield ClauseDraft(f"{name}.{word}", "deny", core, node.span, because)
+                yield ClauseDraft(f"{name}.{word}", "deny", core, node.span, because, principal=said)
             case syntax.Ask():
                 approver_known(draft, node.approver)
-                core = _lower(draft, name, tool, node.condition)
+                core, said = _lower(draft, name, tool, node.condition)
                 because = node.because.value if node.because else None
-                yield ClauseDraft(f"{name}.ask", "ask", core, node.span, because, node.approver)
+                yield ClauseDraft(f"{name}.ask", "ask", core, node.span, because, node.approver, said)
             case syntax.Later():
                 draft.later(node)
 
@@ -81,13 +80,16 @@ def _label(draft: Draft, label: syntax.Name, labels: set[str]) -> None:
     labels.add(label.text)
 
 
-def _lower(draft: Draft, name: str, tool: ToolDraft, node: syntax.Expression | None) -> Json | None:
+def _lower(
+    draft: Draft, name: str, tool: ToolDraft, node: syntax.Expression | None
+) -> tuple[Json | None, tuple[str, ...]]:
+    """Return the core form, None after a mistake, and the attributes of the principal that it names."""
     if node is None:
-        return TRUE
+        return TRUE, ()
     lowering = Lowering(draft, name, tool.slots, lenient=draft.unread(tool.node.span))
     core = lowering.condition(node)
     _possible(draft, core, node)
-    return core
+    return core, tuple(lowering.named)
 
 
 def _possible(draft: Draft, core: Json | None, node: syntax.Expression) -> None:
@@ -106,7 +108,7 @@ def rule_clauses(draft: Draft) -> None:
     for rule in draft.rules.values():
         condition = _condition_of(rule.node)
         if condition is None:
-            rule.variants = [_rule_clause(rule, TRUE)]
+            rule.variants = [_rule_clause(rule, TRUE, ())]
             for name in rule.covers:
                 draft.covering.setdefault(name, []).append((rule.node.name.text, 0))
         elif rule.covers:
@@ -140,14 +142,14 @@ def _lower_rule(draft: Draft, rule: RuleDraft, condition: syntax.Expression) -> 
             core = lowering.condition(condition)
             _possible(draft, core, condition)
             index = alike[key] = len(rule.variants)
-            rule.variants.append(_rule_clause(rule, core))
+            rule.variants.append(_rule_clause(rule, core, tuple(lowering.named)))
         draft.covering.setdefault(name, []).append((rule.node.name.text, index))
 
 
-def _rule_clause(rule: RuleDraft, core: Json | None) -> ClauseDraft:
+def _rule_clause(rule: RuleDraft, core: Json | None, said: tuple[str, ...]) -> ClauseDraft:
     node = rule.node
     because = node.because.value if node.because else None
-    return ClauseDraft(node.name.text, node.effect, core, node.span, because, node.approver)
+    return ClauseDraft(node.name.text, node.effect, core, node.span, because, node.approver, said)
 
 
 def _parameters_named(node: object) -> Iterator[str]:

@@ -13,6 +13,7 @@ from ringfence.dsl.checks.guards import known_present
 from ringfence.dsl.checks.operands import BOOLEAN, Operands
 from ringfence.dsl.checks.pairs import Clash, Typed, a, agree, fold, never_part
 from ringfence.dsl.checks.regex import pattern_mistake
+from ringfence.dsl.names import PRINCIPAL
 from ringfence.dsl.plan import Json
 from ringfence.dsl.source import Span
 from ringfence.dsl.types import TEXTUAL, UNKNOWN
@@ -228,6 +229,16 @@ class Lowering(Operands):
         slot, core = self.slot(subject)
         if slot is None:
             return FALSE
+        if core[0] == "principal" and node.missing and not slot.optional:
+            self.report(
+                "E120",
+                f"`{subject}` is never missing where this is asked",
+                node.span,
+                "without it the call is denied before",
+                "write `require … is present`"
+                if slot.name in PRINCIPAL
+                else f"declare it `{slot.name}: {slot.written} optional` if the host need not say it",
+            )
         truth: Json = ["present", core] if slot.optional else TRUE
         return negate(truth) if node.missing else truth
 

@@ -31,6 +31,8 @@ class Operands:
     variables: dict[str, Type] = field(default_factory=dict)
     present: frozenset[str] = frozenset()
     """Optionals known to be given at this point."""
+    named: dict[str, None] = field(default_factory=dict)
+    """The attributes of the principal that were named and are not optional, in order."""
     failed: bool = False
     """Some mistake was met, reported here or earlier."""
     depth: int = 0
@@ -162,6 +164,10 @@ class Operands:
             if slot is None:
                 self.failed = True
                 self.draft.unknown("E102", "attribute", name, (*PRINCIPAL, *self.draft.principal))
+            elif not slot.optional:
+                # SECURITY: here, not in the core form: `principal.user not in blocked` with an empty set
+                # folds to true, and would let a call through whose principal the host has not said.
+                self.named[name.text] = None
             return self._whole(slot, ["principal", name.text], rest[1:])
         if first.text == "arg" and rest:
             first, rest = rest[0], rest[1:]

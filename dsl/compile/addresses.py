@@ -165,7 +165,8 @@ def domain_of(value: str) -> str:
 
 
 _URL_IN_TEXT = re.compile(r"https?://[^\s\"<>“”«»]*", re.IGNORECASE)
-_EMAIL_IN_TEXT = re.compile(r"[^\s<>()\[\]{},;:\"“”«»@＠﹫]+[@＠﹫][^\s<>()\[\]{},;:\"“”«»/?]+")
+# Possessive, with the `@` optional: each character is looked at once, also in a text without any `@`.
+_EMAIL_IN_TEXT = re.compile(r"[^\s<>()\[\]{},;:\"“”«»@＠﹫]++(?P<tail>[@＠﹫][^\s<>()\[\]{},;:\"“”«»/?]++)?")
 _PLAIN_START = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*@")
 _AFTER_SENTENCE = ".,;:!?)]}'*_"
 
@@ -177,7 +178,9 @@ def urls_in(text: str) -> list[str]:
 
 def emails_in(text: str) -> list[str]:
     """Return the canonical addresses in a text; raise `UnfitError` if one cannot be read surely."""
-    return [_surely(found.rstrip(_AFTER_SENTENCE)) for found in _EMAIL_IN_TEXT.findall(text)]
+    return [
+        _surely(found[0].rstrip(_AFTER_SENTENCE)) for found in _EMAIL_IN_TEXT.finditer(text) if found["tail"]
+    ]
 
 
 def _surely(found: str) -> str:

@@ -153,6 +153,8 @@ def clause(part: ClauseDraft) -> dict[str, Json]:
     }
     if part.approver is not None:
         form["approver"] = part.approver.text
+    if part.principal:
+        form["principal"] = list(part.principal)
     if part.because is not None:
         form["because"] = part.because
     return form

@@ -7,8 +7,8 @@ from ringfence.dsl import syntax
 from ringfence.dsl.checks.fold import TRUE
 from ringfence.dsl.compile import core as core_form
 from ringfence.dsl.compile.canonicalisers import canonicaliser
-from ringfence.dsl.compile.closures import condition
-from ringfence.dsl.compile.periods import PERIODS_NS
+from ringfence.dsl.compile.effort import bounded
+from ringfence.dsl.compile.periods import PERIODS_NS, SCOPES
 from ringfence.dsl.draft import ClauseDraft, Draft, Slot, ToolDraft
 from ringfence.dsl.plan import Budget, Clause, Json, Obligations, Parameter, ToolPlan
 from ringfence.dsl.source import Place, Source
@@ -120,24 +120,14 @@ class Compiler:
         clause = Clause(
             name=part.reason,
             effect=part.effect,
-            condition=None if part.core == TRUE else condition(part.core),
+            condition=None if part.core == TRUE else bounded(part.core),
             core=core,
             place=self._source.place(part.span),
             because=part.because,
             approver=part.approver.text if part.approver else None,
-            principal_fields=tuple(dict.fromkeys(self._attributes(part.core))),
+            principal_fields=part.principal,
         )
         return self._clauses.setdefault(id(part), clause)
-
-    def _attributes(self, core: Json) -> Iterator[str]:
-        if core[0] == "principal":
-            slot = self._draft.principal.get(core[1])
-            if slot is None or not slot.optional:
-                yield core[1]
-        elif core[0] != "const":
-            for part in core[1:]:
-                if isinstance(part, list):
-                    yield from self._attributes(part)
 
     def _budgets(self, name: str, entry: ToolDraft) -> Iterator[Budget]:
         taken: dict[str, int] = {}
@@ -145,7 +135,9 @@ class Compiler:
             if not isinstance(node, syntax.Rate):
                 continue
             scope = core_form.scope(node)
-            plain = f"{self._policy}/{name}/rate/{node.period.text}/{scope or 'policy'}"
+            # A parameter may have any name, so it is told from the scopes that every tool has.
+            counted = "policy" if scope is None else scope if scope in SCOPES else f"arg.{scope}"
+            plain = f"{self._policy}/{name}/rate/{node.period.text}/{counted}"
             taken[plain] = taken.get(plain, 0) + 1
             yield Budget(
                 id=plain if taken[plain] == 1 else f"{plain}/{taken[plain]}",

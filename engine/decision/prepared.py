@@ -86,6 +86,9 @@ class Prepared:
         if lacking:
             detail = f"the run does not hold {', '.join(lacking)}"
             self.unheld = Reason(f"{tool.name}.needs", "unknown", tool.place, None, detail)
+        elif state.agent is None:
+            # SECURITY: without an agent there are no bounds on the run either, so nothing is held by it.
+            self.unheld = Reason(f"{tool.name}.needs", "unknown", tool.place, None, "no agent acts here")
         place = tool.allows[0].place if tool.allows else tool.place
         why = "no allow clause fits" if tool.allows else "no clause allows it"
         because = tool.allows[0].because if len(tool.allows) == 1 else None
@@ -150,7 +153,7 @@ def charge_of(prepared: PreparedBudget, arguments: Mapping[str, Json]) -> Charge
 
 def bounded(key: str) -> str:
     """Return the key, or its digest where it is long: keys stand in every ledger row and record."""
-    if len(key) <= 200:
+    if len(key) <= 200 and not key.startswith("sha256:"):  # a short key may not pass for a long one
         return key
     return "sha256:" + sha256(key.encode("utf-8")).hexdigest()
 

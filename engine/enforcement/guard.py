@@ -385,8 +385,8 @@ class Guard:
         try:
             yield from self._lifecycle.end_all(self._asking)
         finally:
-            yield from self.opening.close()
             _GUARDS.discard(self)
+            yield from self.opening.close()
 
 
 class RunBlock:

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from concurrent.futures import Future
+from functools import lru_cache
+from typing import cast
 
 from ringfence.engine.decision.calls import Charge, Refusal
 from ringfence.engine.enforcement.drive import Steps
 from ringfence.engine.enforcement.opening import Opening
-from ringfence.engine.seams.ports import InlineLedger, Reservation
+from ringfence.engine.seams.ports import InlineLedger, Ledger, Reservation
 
 
 def reserve(
@@ -14,9 +16,10 @@ def reserve(
 ) -> Steps[tuple[Refusal, ...]]:
     """Reserve all charges or none; empty: reserved.  Interrupted or failed, it is given back."""
     ledger = opening.ready.ledger
+    inline = _inline(ledger)
     reservation = Reservation(reservation_id, tuple(charges))
-    if isinstance(ledger, InlineLedger):
-        return ledger.reserve_now(reservation, now_ns=now_ns)
+    if inline is not None:
+        return inline.reserve_now(reservation, now_ns=now_ns)
     asked: Future[tuple[Refusal, ...]] = opening.submit(ledger.reserve(reservation, now_ns=now_ns))
     try:
         refusals: tuple[Refusal, ...] = yield asked
@@ -29,8 +32,9 @@ def reserve(
 def dispatched(opening: Opening, reservation_id: str, *, now_ns: int) -> Steps[None]:
     """Stamp the reservation with the moment of dispatch: from now on it is kept."""
     ledger = opening.ready.ledger
-    if isinstance(ledger, InlineLedger):
-        ledger.dispatched_now(reservation_id, now_ns=now_ns)
+    inline = _inline(ledger)
+    if inline is not None:
+        inline.dispatched_now(reservation_id, now_ns=now_ns)
     else:
         yield opening.submit(ledger.dispatched(reservation_id, now_ns=now_ns))
 
@@ -38,7 +42,18 @@ def dispatched(opening: Opening, reservation_id: str, *, now_ns: int) -> Steps[N
 def refund_later(opening: Opening, reservation_id: str) -> None:
     """Give the reservation back, soon; if that fails it stays taken, which only refuses more."""
     ledger = opening.ready.ledger
-    if isinstance(ledger, InlineLedger):
-        ledger.refund_now(reservation_id)
+    inline = _inline(ledger)
+    if inline is not None:
+        inline.refund_now(reservation_id)
     else:
         opening.submit(ledger.refund(reservation_id))
+
+
+def _inline(ledger: Ledger) -> InlineLedger | None:
+    return cast(InlineLedger, ledger) if _answers_at_once(type(ledger)) else None
+
+
+@lru_cache(maxsize=64)
+def _answers_at_once(kind: type) -> bool:
+    # Remembered, because asking a protocol costs more than the reservation itself.
+    return issubclass(kind, InlineLedger)

@@ -317,8 +317,14 @@ class Lifecycle:
 
     def end_all(self, asking: Asking) -> Steps[None]:
         """End the runs that are still live when the guard is closed."""
-        for run in tuple(self.live()):
-            yield from self.end(run, asking, "failed", "the guard was closed")
+        first: Exception | None = None
+        for run in tuple(self.live()) if self._opening.is_open else ():
+            try:
+                yield from self.end(run, asking, "failed", "the guard was closed")
+            except Exception as error:  # the others are ended all the same; raised below
+                first = first or error
+        if first is not None:
+            raise first
 
 
 def _same(began: Principal, goes_on: Principal | None, run_id: str) -> None:

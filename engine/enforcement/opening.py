@@ -80,6 +80,11 @@ class Opening:
             raise store_error(what, error, run=run) from error
 
     @property
+    def is_open(self) -> bool:
+        """True between the first use and the close."""
+        return self._opened is not None
+
+    @property
     def ready(self) -> Opened:
         """What has been opened; a run exists only after that."""
         opened = self._opened
@@ -164,7 +169,9 @@ class Opening:
 
 
 async def _wrapped(future: "Future[Any]") -> Any:
-    return await asyncio.shield(asyncio.wrap_future(future))
+    inner = asyncio.wrap_future(future)
+    inner.add_done_callback(lambda done: done.cancelled() or done.exception())  # looked at, even if too late
+    return await asyncio.shield(inner)
 
 
 def store_error(what: str, error: BaseException, *, run: str | None = None) -> EngineError:

@@ -48,6 +48,18 @@ def test_a_long_line_is_not_broken_on_a_terminal() -> None:
     assert written("x " * 500, out=Terminal()).count("\n") == 1
 
 
+def test_whatever_a_command_forgets_to_escape_is_escaped_on_its_way_out() -> None:
+    out, err = io.StringIO(), io.StringIO()
+    say = Say(json=False, out=out, err=err)
+    evil = "\x1b[2J\u202e\r"
+    say.line(evil, (evil, "bold"))
+    say.table([(evil, evil)])
+    say.note(f"one{evil}\ntwo")
+    for line in (out.getvalue() + err.getvalue()).split("\n"):
+        assert line.isprintable(), ascii(line)
+    assert err.getvalue().count("\n") == 2
+
+
 def test_a_document_is_plain_ascii_whatever_is_in_it() -> None:
     out = io.StringIO()
     evil = "\x1b[2J\x7f\x9b\u202e\ud800é"
@@ -68,6 +80,10 @@ def test_progress_is_shown_to_people_where_the_work_is_worth_it() -> None:
     with Say(json=False, err=err).progress("verify", 5_000) as advance:
         advance(5_000)
     assert "verify" in err.getvalue()
+    err = Terminal()
+    with Say(json=False, err=err).progress("replay", 5_000, counted=False):
+        pass
+    assert "replay" in err.getvalue()
     for stream, total in ((io.StringIO(), 5_000), (Terminal(), 3)):
         with Say(json=False, err=stream).progress("verify", total) as advance:
             advance()

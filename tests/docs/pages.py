@@ -4,6 +4,7 @@
   page's Python; `code=E105` says that it must give exactly that report.  A block that does not begin with
   `language` is a fragment: the page's hidden `<!-- fence-prelude … -->` comment stands before it.
 - A `python` block runs; those of one page share their names, after its `<!-- python-prelude … -->`.
+  One with `title=NAME` is a file instead, which the page's Python may import.
 - A `sh` block is read: each `make TARGET` must be a target and each `ringfence COMMAND` a command.
   With `exit=N` its lines also run, between the page's Python, and the last one must end with N;
   `$NAME` in it is the page's Python variable `name`.
@@ -41,7 +42,9 @@ class Block:
     @property
     def runs(self) -> bool:
         """Say whether the block is run, in its place on the page."""
-        return self.kind == "python" or (self.kind == "sh" and "exit" in self.info)
+        if self.kind == "python":
+            return "title" not in self.info
+        return self.kind == "sh" and "exit" in self.info
 
 
 def pages() -> list[Path]:
@@ -104,9 +107,10 @@ def _shell(code, last):
             _re.sub(r"\\$([A-Z_]+)", lambda found: str(globals()[found[1].lower()]), word)
             for word in _shlex.split(line, comments=True)
         ]
-        assert words[0] == "ringfence", "only our own command runs here: " + line
+        assert words[0] in ("ringfence", "python"), "no other command runs here: " + line
+        words = words[1:] if words[0] == "python" else ["-m", *words]
         done = _subprocess.run(
-            [_sys.executable, "-m", *words], stdout=_subprocess.PIPE, stderr=_subprocess.PIPE, text=True
+            [_sys.executable, *words], stdout=_subprocess.PIPE, stderr=_subprocess.PIPE, text=True
         )
         print(done.stdout + done.stderr, end="", flush=True)
         wanted = last if number == len(lines) - 1 else 0
@@ -118,7 +122,7 @@ def program(page: Path) -> str:
     """Return the page as one Python program: preludes, then its blocks in order."""
     parts = [_RUN_COMMANDS, prelude(page, "python")]
     for block in blocks(page):
-        if block.kind == "python":
+        if block.kind == "python" and block.runs:
             parts.append(f"\n_begin({block.name!r})\n{block.code}")
         elif block.runs:
             parts.append(f"\n_begin({block.name!r})\n_shell({block.code!r}, {int(block.info['exit'])})\n")

@@ -2,12 +2,15 @@
 
 import re
 from argparse import ArgumentParser, _SubParsersAction
+from dataclasses import fields
 
 import pytest
 
 from ringfence.cli.words import GROUPS, parser
+from ringfence.engine.decision.events import KINDS
 from ringfence.engine.seams.environment import VARIABLES
 from ringfence.engine.seams.settings import Limits, Settings, SinkSettings
+from ringfence.plugin import Event, Hooks
 from tests.docs.pages import ROOT, table
 
 SETTINGS = ROOT / "docs" / "settings.md"
@@ -102,4 +105,24 @@ def test_the_options_that_stand_everywhere_are_described() -> None:
 
 def test_the_help_of_the_program_says_the_same_exit_codes() -> None:
     text = COMMANDS.read_text(encoding="utf-8")
-    assert re.findall(r"\b[0-9]\b", parser().epilog or "") == re.findall(r"^\| ([0-9]) \|", text, re.MULTILINE)
+    assert re.findall(r"\b[0-9]\b", parser().epilog or "") == re.findall(
+        r"^\| ([0-9]) \|", text, re.MULTILINE
+    )
+
+
+# ---- plugins -------------------------------------------------------------------------------------
+
+
+def test_every_hook_and_every_field_of_an_event_is_described() -> None:
+    page = ROOT / "docs" / "plugins.md"
+    assert sorted(hook for hook, _ in table(page, "The hooks")) == sorted(
+        name for name in vars(Hooks) if name.startswith("ringfence_")
+    )
+    rows = page.read_text(encoding="utf-8").split("What an `Event` holds:")[1].split("\n## ")[0]
+    named = [name for row in re.findall(r"^\| (`.*?`) \|", rows, re.MULTILINE) for name in row.split(", ")]
+    assert [name.strip("`") for name in named] == [field.name for field in fields(Event)]
+
+
+def test_every_kind_of_event_is_described() -> None:
+    rows = table(ROOT / "docs" / "how_it_works.md", "What is recorded")
+    assert sorted(kind for cell, _ in rows for kind in cell.split(", ")) == sorted(KINDS)

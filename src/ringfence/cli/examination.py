@@ -171,7 +171,7 @@ def _extras() -> Iterator[Finding]:
             yield Finding(extra, "ok", found)
     if (old := _version("py-mini-racer")) is not None:
         yield Finding(
-            "isolate", "broken", f"py-mini-racer {old} is installed: V8 of 2021, and it hides mini-racer",
+            "isolate", "note", f"py-mini-racer {old} is installed: V8 of 2021, and it hides mini-racer",
             "pip uninstall py-mini-racer && pip install --force-reinstall mini-racer",
         )  # fmt: skip
 

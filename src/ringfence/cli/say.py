@@ -47,18 +47,20 @@ class Say:
         self._out.write(text + "\n")
 
     def line(self, *pieces: Piece) -> None:
-        """Write a line to stdout."""
+        """Write a line to stdout; what could steer a terminal is written out as escapes."""
+        # SECURITY: the last gate to the terminal; whatever came out of a log passes here.
+        shown = [escaped(p) if isinstance(p, str) else (escaped(p[0]), p[1]) for p in pieces]
         if self._console is None:
-            self._out.write("".join(text if isinstance(text, str) else text[0] for text in pieces) + "\n")
+            self._out.write("".join(map(_plain, shown)) + "\n")
             return
         from rich.text import Text
 
-        self._console.print(Text.assemble(*pieces), soft_wrap=True)
+        self._console.print(Text.assemble(*shown), soft_wrap=True)
 
     def lines(self, text: str) -> None:
-        """Write text of several lines to stdout, each escaped."""
+        """Write text of several lines to stdout."""
         for line in text.rstrip("\n").split("\n"):
-            self.line(escaped(line))
+            self.line(line)
 
     def table(self, rows: Sequence[Sequence[Piece]], *, head: Sequence[str] = ()) -> None:
         """Write rows with their columns aligned; the last column is free."""
@@ -69,12 +71,19 @@ class Say:
             self.line(*_padded(aligned), last[0])
 
     def note(self, text: str) -> None:
-        """Write a line for people to stderr."""
-        self._err.write(text + "\n")
+        """Write lines for people to stderr, fit for a terminal as well."""
+        for line in text.rstrip("\n").split("\n"):
+            self._err.write(escaped(line) + "\n")
 
     @contextmanager
-    def progress(self, what: str, total: int, *, worth: int = 2_000) -> Iterator[Advance]:
-        """Show a progress bar on stderr if a person looks and there is `worth` of work."""
+    def progress(
+        self, what: str, total: int, *, worth: int = 2_000, counted: bool = True
+    ) -> Iterator[Advance]:
+        """Show a progress bar on stderr if a person looks and there is `worth` of work.
+
+        Args:
+            counted: False: nobody says how far the work is; the bar only moves.
+        """
         console = _console(self._err)
         if console is None or total < worth:
             yield lambda steps=1: None
@@ -82,7 +91,7 @@ class Say:
         from rich.progress import Progress
 
         with Progress(console=console, transient=True) as bar:
-            task = bar.add_task(what, total=total)
+            task = bar.add_task(what, total=total if counted else None)
             yield lambda steps=1: bar.advance(task, steps)
 
 

@@ -82,7 +82,8 @@ def main(folder: Path, kind: str, step: str, who: str) -> None:
                 guard.approve(question.ticket, by="dana")
         try:
             context = ALICE if step in ("ask", "die") else Principal(user=who) if who else None
-            result = app.invoke(given, THREAD, context=context)
+            # A checkpoint that is still on its way would be lost with a process that dies.
+            result = app.invoke(given, THREAD, context=context, durability="sync")
             out = {"asked": [q.ticket for q in questions(result)], "replies": replies(result)}
         except RingfenceError as error:
             out = {"error": type(error).__name__, "code": error.code}

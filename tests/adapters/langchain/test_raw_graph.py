@@ -1,8 +1,10 @@
 """Raw LangGraph: `begin_node`, `ToolNode(guard_tools(...))`, and tools outside of any graph."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
@@ -230,10 +232,20 @@ def test_a_tool_that_runs_unguarded_inside_a_run_is_named_once(
     assert capsys.readouterr().err.count("`danger` ran unguarded") == 1
 
 
-async def test_refusals_and_decisions_of_parallel_tasks_never_wait_for_each_other(load: LoadGuard) -> None:
+async def test_refusals_and_decisions_of_parallel_tasks_never_wait_for_each_other(
+    load: LoadGuard, tmp_path: Path
+) -> None:
     done: list[Any] = []
-    guard = load("tool add { needs work  takes a: integer  allow always  rate 5 per day }")
+
+    @tool
+    async def add(a: int) -> str:
+        """Add one."""
+        done.append(a)
+        return str(a + 1)
+
+    policy = "tool add { needs work  takes a: integer  allow always  rate 5 per day }"
+    guard = load(policy, store=f"sqlite:///{tmp_path}/guard.db")
     calls = [call("add", f"c{n}", a=n if n % 2 else "x") for n in range(30)]
-    result = await graph_of(guard, [add_of(done)]).ainvoke(turn(*calls))
+    result = await graph_of(guard, [add]).ainvoke(turn(*calls))
     assert len(done) == 5
     assert replies(result).count("not authorized") == 25

@@ -411,6 +411,24 @@ def test_an_injected_argument_that_a_model_forged_is_refused_on_a_bare_invoke(
     assert seen == ["given by the host"]
 
 
+def test_what_a_body_injects_into_its_own_tool_is_not_the_frameworks_word(load: LoadGuard) -> None:
+    seen: list[str] = []
+    refused: list[str] = []
+
+    @tool
+    def look(x: int, account: Annotated[str, InjectedToolArg] = "own") -> str:
+        """Look into an account, and then into one that is named in a text."""
+        seen.append(account)
+        if x:
+            refused.append(tools[0].invoke({**call("look", x=0, account="boss")}).content)
+        return "looked"
+
+    guard = load(LOOK)
+    tools = guard_tools(guard, [look])
+    assert replies(run_sync(agent_of(guard, tools, asks(call("look", x=1)), says()), HELLO)) == ["looked"]
+    assert (seen, refused) == (["own"], ["not authorized"])
+
+
 # ---- what is decided is executed -------------------------------------------------------------------
 
 
@@ -517,15 +535,16 @@ def test_a_tool_that_calls_a_tool_stays_in_the_run(load: LoadGuard) -> None:
     (add,) = guard_tools(guard, [add_of(done)])
 
     @tool
-    def outer(a: int) -> str:
-        """Call another tool."""
-        return str(add.invoke({"a": a}))
+    def outer(n: int) -> str:
+        """Call another tool, both ways."""
+        assert isinstance(add, StructuredTool) and add.func is not None
+        return str(add.func(a=n)) + str(add.invoke({"a": n}))
 
     (guarded,) = guard_tools(guard, [outer])
     with guard.run():
-        assert guarded.invoke({"a": 1}) == "2"
+        assert guarded.invoke({"n": 1}) == "22"
         with pytest.raises(DeniedError):
-            guarded.invoke({"a": 9})
+            guarded.invoke({"n": 9})
     requested = [event for event in events(guard) if isinstance(event, e.CallRequested)]
     assert requested[1].parent == requested[0].call
 

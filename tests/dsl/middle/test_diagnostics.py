@@ -113,6 +113,8 @@ MISTAKES = [
     ("E120", query("allow always\n  require «false»"), query("allow always\n  require limit > 0")),
     ("E120", query("allow when «every c in [] satisfies (c == table)»"), query("allow when every c in columns satisfies (c == table)")),
     ("E120", query("allow when «table is missing»"), query("allow when note is missing")),
+    ("E120", query('allow when «principal.tier is missing» or principal.tier == "x"'), query('allow when principal.tier == "x"')),
+    ("E120", query("allow always\n  deny when «principal.user is missing»"), query("allow always\n  require principal.user is present")),
     ("E120", rule('rule r: deny query when «table == "a" unless table == "a" or table == "b"»'), rule('rule r: deny query when table == "a" unless table == "b"')),
     ("E130", query("allow when table matches «/(?=a)b/»"), query("allow when table matches /ab/")),
     ("E130", declared(AGENT + "pattern back = «/(a)\\1/»"), declared(AGENT + "pattern back = /aa/")),

@@ -254,3 +254,43 @@ def test_an_optional_attribute_of_the_principal_is_not_demanded() -> None:
         }"""
     )
     assert [field for field, _, _ in plan.tools["t"].principal_fields] == ["tier"]
+
+
+@pytest.mark.parametrize(
+    "clauses",
+    [
+        "allow when principal.user is present",
+        "allow always  require principal.user is present",
+        "allow when principal.user not in nobody",
+        'allow when principal.user == "alice" or "a" == "a"',
+        "allow when principal.user is present and principal.user not in nobody",
+    ],
+)
+def test_an_attribute_that_is_named_is_demanded_though_its_part_folds_away(clauses: str) -> None:
+    plan = plan_of(f"set nobody = []  tool t {{ {clauses} }}  tool free {{ allow always }}")
+    assert [field for field, _, _ in plan.tools["t"].principal_fields] == ["user"]
+    assert plan.tools["free"].principal_fields == ()
+    plain = plan_of("set nobody = []  tool t { allow always }  tool free { allow always }")
+    assert plan.digest != plain.digest
+
+
+def test_no_two_budgets_share_an_id_whatever_parameters_are_called() -> None:
+    words = ["policy", "run_", "arg", "hour", "each"]
+    scopes = ["", *(f" for each {one}" for one in ["user", "session", "workspace", "agent", "tool", *words])]
+    rates = "".join(
+        f"  rate {limit} per {period}{scope}\n"
+        for limit in (1, 2)
+        for period in ("minute", "hour")
+        for scope in scopes
+    )
+    takes = ", ".join(f"{word}: text" for word in words)
+    plan = plan_of("".join(f"tool {name} {{ takes {takes} allow always\n{rates} }}\n" for name in ("a", "b")))
+    ids = [budget.id for tool in plan.tools.values() for budget in tool.budgets]
+    assert len(ids) == len(set(ids)) == 2 * 2 * 2 * len(scopes)
+    (old,) = plan_of("tool a { takes policy: text allow always rate 1 per hour }").tools["a"].budgets
+    (new,) = (
+        plan_of("tool a { takes policy: text allow always rate 1 per hour for each policy }")
+        .tools["a"]
+        .budgets
+    )
+    assert old.id != new.id

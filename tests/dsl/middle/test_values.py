@@ -259,3 +259,15 @@ def test_the_short_way_for_usual_urls_agrees_with_the_long_way(host: str, rest: 
 def test_an_address_that_may_begin_elsewhere_makes_the_text_undecidable(text: str) -> None:
     with pytest.raises(UnfitError):
         addresses.emails_in(text)
+
+
+@pytest.mark.parametrize("mark", ["a", "@", "a@", "http", "http://", "＠a", ". "])
+def test_a_megabyte_of_text_is_searched_in_one_pass(mark: str) -> None:
+    """Looked through once from each character on, it would keep a core busy for hours."""
+    text = (mark * 1_000_000)[:1_000_000]
+    for search in (addresses.emails_in, addresses.urls_in):
+        try:
+            found = search(text)
+        except UnfitError:
+            continue
+        assert len(found) <= 1

@@ -114,6 +114,10 @@ def test_a_host_cannot_hand_a_run_more_than_its_agent_holds() -> None:
 def test_an_agent_that_the_plan_does_not_know_holds_nothing() -> None:
     of = plan(tool("t", needs=["mail"]), holds=["mail"])
     assert decision(of, state=began(of, agent="other")).verdict is Verdict.UNKNOWN
+    of = plan(tool("t"), calls=1)
+    assert decision(of).allowed
+    made = decision(of, state=began(of, agent="other"))
+    assert made.verdict is Verdict.UNKNOWN and names(made) == ["t.needs"]
 
 
 # ---- 3. the arguments and the principal ----------------------------------------------------------
@@ -387,6 +391,8 @@ def test_keys_say_what_they_are_of_and_stay_short() -> None:
         assert decision(of, {"account": value}, facts=RESERVED).charges[0].key == key
     long = decision(of, {"account": "x" * 1000}, facts=RESERVED).charges[0].key
     assert long.startswith("sha256:") and len(long) == 71
+    posing = decision(of, {"account": long}, facts=RESERVED).charges[0].key
+    assert posing != long  # a value cannot be chosen to fill another value's budget
 
 
 def test_charges_to_reserve_are_in_the_fixed_order_and_a_denied_call_is_charged_nothing() -> None:

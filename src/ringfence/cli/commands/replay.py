@@ -28,7 +28,8 @@ def run(asked: Namespace, say: Say) -> int:
         row = find_run(here, asked.run)
         record = history(here, row.run)
     try:
-        replay = record.replay()
+        with say.progress("replay", len(record.events), counted=False):
+            replay = record.replay()
     except RecordError as error:
         raise unreadable(row.run, error) from error
     if say.json:

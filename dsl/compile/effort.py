@@ -1,0 +1,111 @@
+"""How much work a condition is, known before it is begun.
+
+Every atom is linear in the values of the call, and a call is bounded by a megabyte; but a quantifier
+inside a quantifier, or a search of a whole text or list for each element, multiplies two lengths that the
+model chooses.  A clause that would take more than `MOST_STEPS` is undecided instead: the sum over all its
+parts counts, so their order does not matter, and no clause takes from another.
+"""
+
+from collections.abc import Mapping
+
+from ringfence.dsl.compile.closures import condition
+from ringfence.dsl.plan import Condition, Json, Scope, Truth
+
+MOST_STEPS = 2_000_000
+"""About half a second.  A step is one look at an element, or 64 characters of a text."""
+
+_LOOPS = ("every", "some")
+_JOINED = ("and", "or", "not")
+_TEXT_SEARCHED = ("matches", "contains")
+_TEXT_READ = ("bytes", "lower", "host", "domain", "urls", "emails")
+_PARSED = ("urls", "emails")
+_CHARACTERS = 64
+_PARSED_CHARACTERS = 4
+"""The shortest address or URL is hardly shorter; reading one takes about as long as a step."""
+
+
+def bounded(core: Json) -> Condition:
+    """Return the closure of a core condition; undecided where it would be too much work."""
+    inner = condition(core)
+    if not _multiplies(core, in_loop=False):
+        return inner
+
+    def within_bounds(scope: Scope) -> Truth:
+        try:
+            too_much = _steps(core, scope, {}) > MOST_STEPS
+        except Exception:  # fails closed: a value of an odd shape is undecided
+            return None
+        return None if too_much else inner(scope)
+
+    return within_bounds
+
+
+def _multiplies(core: Json, *, in_loop: bool) -> bool:
+    """Say whether two lengths of the call's values may be multiplied here."""
+    kind = core[0]
+    if kind in _JOINED:
+        return any(_multiplies(part, in_loop=in_loop) for part in core[1:])
+    if kind in _LOOPS:
+        return in_loop or _multiplies(core[3], in_loop=True)
+    if not in_loop:
+        return False
+    if kind in _TEXT_SEARCHED or (kind == "in" and core[2][0] != "const"):
+        return True
+    return any(isinstance(part, list) and part[0] in _TEXT_READ for part in core[1:])
+
+
+def _steps(core: Json, scope: Scope, longest: Mapping[str, int]) -> int:
+    """Return the most steps the condition can take; `longest` is the longest element of each variable."""
+    kind = core[0]
+    if kind in _JOINED:
+        return sum(_steps(part, scope, longest) for part in core[1:])
+    if kind in _LOOPS:
+        _, variable, domain, body = core
+        count, length = _elements(domain, scope, longest)
+        each = _steps(body, scope, {**longest, variable: length})
+        return _reading(domain, scope, longest) + count * (1 + each)
+    return 1 + sum(_reading(part, scope, longest) for part in core[1:] if isinstance(part, list))
+
+
+def _elements(domain: Json, scope: Scope, longest: Mapping[str, int]) -> tuple[int, int]:
+    """Return how many elements a list has at most, and how long the longest is."""
+    if domain[0] in _PARSED:
+        length = _length(domain[1], scope, longest)
+        return length // _PARSED_CHARACTERS, length
+    values = domain[1] if domain[0] == "const" else _value(domain, scope)
+    if not isinstance(values, list):
+        return 0, 0
+    return len(values), max((len(value) for value in values if isinstance(value, str)), default=0)
+
+
+def _reading(operand: Json, scope: Scope, longest: Mapping[str, int]) -> int:
+    """Return the steps that reading an operand to its end takes."""
+    kind = operand[0]
+    if kind in _PARSED:
+        inner = operand[1]
+        return _reading(inner, scope, longest) + _length(inner, scope, longest) // _PARSED_CHARACTERS
+    if kind == "const":
+        return 0
+    if kind in ("arg", "principal"):
+        value = _value(operand, scope)
+        if isinstance(value, list):
+            return len(value)
+    return _length(operand, scope, longest) // _CHARACTERS
+
+
+def _length(operand: Json, scope: Scope, longest: Mapping[str, int]) -> int:
+    """Return how long the text is that an operand reads, at most."""
+    kind = operand[0]
+    if kind == "const":
+        return len(operand[1]) if isinstance(operand[1], str) else 0
+    if kind == "var":
+        return longest[operand[1]]
+    if kind in ("arg", "principal"):
+        value = _value(operand, scope)
+        return len(value) if isinstance(value, str) else 0
+    return _length(operand[1], scope, longest)
+
+
+def _value(operand: Json, scope: Scope) -> Json:
+    kind, name = operand
+    return (scope.arguments if kind == "arg" else scope.principal).get(name)
