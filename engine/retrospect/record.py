@@ -84,6 +84,8 @@ class RunRecord:
 
 
 def _stamped(entry: Entry, body: bytes) -> Stamped:
+    if not (isinstance(body, bytes) and type(entry.schema) is type(entry.at_ns) is int):
+        raise RecordError(f"event {entry.id} holds other types than were recorded")
     if entry.schema > SCHEMA:
         raise RecordError(
             f"event {entry.id} was written by a newer version (schema {entry.schema}, this reads {SCHEMA}): "

@@ -14,6 +14,7 @@ from ringfence.engine.decision.events import CallDecided, CallStarted, Stamped, 
 from ringfence.engine.decision.records import decided, facts_of
 from ringfence.engine.decision.state import State, apply, start
 from ringfence.engine.retrospect.record import RecordError, RunRecord
+from ringfence.engine.seams.escape import escaped
 
 _UNDECIDING = frozenset({"PromptGiven", "SubrunStarted"})
 """Kinds of events that a fold passes over: a purged one is no obstacle."""
@@ -32,7 +33,7 @@ class Divergence:
     recomputed: Mapping[str, Json]
 
     def __str__(self) -> str:
-        what = f"call {self.call}" if self.call else "the policy"
+        what = f"call {escaped(self.call)}" if self.call else "the policy"
         lines = [f"event {self.seq}, {what}: " + ", ".join(self.differs) + " differ"]
         for name in self.differs:
             lines.append(f"  {name} recorded:   {_shown(self.recorded.get(name))}")

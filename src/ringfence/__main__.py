@@ -3,12 +3,16 @@
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; the caller's `sys.exit` ends the process."""
     from ringfence.cli.exits import CANNOT_RUN
 
+    # A stream that was closed before the start (`>&-`) is None; what would go there is not wanted.
+    sys.stdout = sys.stdout or Path(os.devnull).open("w")
+    sys.stderr = sys.stderr or Path(os.devnull).open("w")
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

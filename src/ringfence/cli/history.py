@@ -3,6 +3,7 @@
 from ringfence.cli.desk import Desk
 from ringfence.cli.exits import CommandError
 from ringfence.engine.retrospect.record import RecordError, RunRecord
+from ringfence.engine.seams.escape import escaped
 
 
 def history(desk: Desk, run: str) -> RunRecord:
@@ -16,4 +17,6 @@ def history(desk: Desk, run: str) -> RunRecord:
 
 def unreadable(run: str, error: RecordError) -> CommandError:
     """Return what to say of a run whose record is not one."""
-    return CommandError(str(error), help=f"`ringfence verify {run}` says whether the log was changed")
+    return CommandError(
+        escaped(str(error)), help=f"`ringfence verify {escaped(run)}` says whether the log was changed"
+    )
