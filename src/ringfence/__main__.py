@@ -1,9 +1,9 @@
 """`ringfence` on the command line: read the words, run one command, end with its exit code."""
 
+import io
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -11,8 +11,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from ringfence.cli.exits import CANNOT_RUN
 
     # A stream that was closed before the start (`>&-`) is None; what would go there is not wanted.
-    sys.stdout = sys.stdout or Path(os.devnull).open("w")
-    sys.stderr = sys.stderr or Path(os.devnull).open("w")
+    sys.stdout = sys.stdout or io.StringIO()
+    sys.stderr = sys.stderr or io.StringIO()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
