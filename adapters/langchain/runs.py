@@ -125,6 +125,13 @@ class Runs:
         principal = principal_of(getattr(runtime, "context", None), self.guard.plan)
         return self.go_on(run_id, config, principal=principal)
 
+    def at_hand(self, run_id: str, config: Mapping[str, Any] | None) -> Run | None:
+        """Return the run if it is already bound around `config`; nothing is asked and nobody waited for."""
+        binding = TREE.bound(around(config), self.guard)
+        if binding is None or binding.run.ended or binding.run.id != self._latest(run_id):
+            return None
+        return binding.run
+
     def go_on(
         self,
         run_id: str,
@@ -142,14 +149,11 @@ class Runs:
             DeniedError: The principal is not the one of the run.
             RunHaltedError: The run was halted.
         """
-        binding = TREE.bound(around(config), self.guard)
-        if binding is not None and binding.run.id == self._latest(run_id) and not binding.run.ended:
-            return binding.run
         with self._lock:
-            binding = TREE.bound(around(config), self.guard)
+            found = self.at_hand(run_id, config)
+            if found is not None:
+                return found
             latest = self._latest(run_id)
-            if binding is not None and binding.run.id == latest and not binding.run.ended:
-                return binding.run
             live = self._live.get(latest)
             if live is not None and live.asked and not live.run.ended:
                 self._put_away(live)  # the host let go of its stream before the graph had ended
