@@ -296,6 +296,25 @@ async def test_a_file_that_was_deleted_or_replaced_under_a_living_process_is_an_
             await work
 
 
+@pytest.mark.parametrize(
+    "planted",
+    [
+        "CREATE TRIGGER planted AFTER INSERT ON unit BEGIN DELETE FROM unit; END",
+        "DROP TRIGGER unit_taken",
+        "CREATE VIEW planted AS SELECT * FROM event",
+    ],
+)
+async def test_a_trigger_or_view_that_was_planted_or_removed_is_refused(path: Path, planted: str) -> None:
+    store = at(path)
+    await store.open()
+    await store.close()
+    with sqlite3.connect(path) as db:
+        db.execute(planted)
+    db.close()
+    with pytest.raises(RuntimeError, match="other triggers or views"):
+        await at(path).open()
+
+
 async def test_two_names_of_one_file_are_one_store_with_one_set_of_leases(tmp_path: Path, path: Path) -> None:
     (tmp_path / "linked").symlink_to(tmp_path)
     (tmp_path / "other.db").symlink_to(path)
