@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -122,3 +123,22 @@ def test_a_stream_that_is_closed_or_full_gives_no_traceback(hostile: Path, close
     assert "Traceback" not in done.stderr + done.stdout
     assert "Exception ignored" not in done.stderr
     assert done.returncode == (1 if "full" in closed else 0)
+
+
+@pytest.mark.parametrize("odd", ["[1]", '"x"', "{}", "7", "null", '[{"effect":[]}]', '{"a":[[]]}'])
+@pytest.mark.parametrize("field", ["reasons", "charges", "facts", "shadow", "verdict"])
+def test_a_body_of_another_form_is_a_sentence_that_points_to_verify(
+    hostile: Path, tmp_path: Path, field: str, odd: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = Path(shutil.copy(hostile, tmp_path / "r.db"))
+    with sqlite3.connect(path) as db:
+        (body,) = db.execute("SELECT body FROM event WHERE kind = 'CallDecided'").fetchone()
+        changed = {**json.loads(body), field: json.loads(odd)}
+        db.execute("UPDATE event SET body = ? WHERE kind = 'CallDecided'", (json.dumps(changed).encode(),))
+    db.close()
+    for words in (["show", "last"], ["why", "last", "1"]):
+        for as_json in ([], ["--json"]):
+            code = main([*words, *as_json, "--store", str(path)])
+            said = capsys.readouterr()
+            assert code == 0 or "ringfence verify" in said.err
+            assert "RINGFENCE_DEBUG" not in said.err

@@ -1,5 +1,8 @@
 """A run read from the log for display, and what to say where it cannot be read."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from ringfence.cli.desk import Desk
 from ringfence.cli.exits import CommandError
 from ringfence.engine.retrospect.record import RecordError, RunRecord
@@ -13,6 +16,16 @@ def history(desk: Desk, run: str) -> RunRecord:
         return RunRecord.read(entries)
     except RecordError as error:
         raise unreadable(run, error) from error
+
+
+@contextmanager
+def readable(run: str) -> Iterator[None]:
+    """Say of a run whose bodies have not the form that a guard writes that it was changed."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
+        found = RecordError(f"run `{run}` holds what no guard writes: {error}")
+        raise unreadable(run, found) from error
 
 
 def unreadable(run: str, error: RecordError) -> CommandError:
