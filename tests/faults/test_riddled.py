@@ -1,4 +1,4 @@
-"""Fifty writers are killed at random points: the log verifies, every run is told, sessions can be taken over."""
+"""Fifty writers are killed at random points: the log verifies, runs are told, sessions can be taken over."""
 
 import json
 import os
