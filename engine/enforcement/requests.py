@@ -50,25 +50,32 @@ def given(run: Run, call: ToolCall) -> Given:
         # SECURITY: a stand-in is decided, not the megabytes; a lone text fits no tool at all.
         call = replace(call, arguments="too large")  # type: ignore[arg-type]
         return Given(call, key_base(replace(call, arguments=shown)), "too large", shown)
-    said = said_of(arguments)
-    if said is None:
+    own: dict[str, Json] | None
+    try:
+        # SECURITY: from here on the caller cannot change what is recorded, decided and run.
+        own = {name: _owned(part) for name, part in arguments.items()}
+        said = canonical(own)
+    except Exception:  # recorded by description, and denied
+        own = None
+    if own is None or not isinstance(arguments, Mapping):
         shown = jsonable(arguments)
         if isinstance(arguments, Mapping):
             call = replace(call, arguments=dict(arguments))
         return Given(call, key_base(replace(call, arguments={"given": shown})), "not JSON", shown)
+    call = ToolCall(call.tool, own, call.call_id, call.task, call.attempt, call.schema_names)
     if keeps_digests_only(run, call.tool):
-        return Given(call, key_base(replace(call, arguments={})), "keyed", keyed(run, arguments))
+        return Given(call, key_base(replace(call, arguments={})), "keyed", keyed(run, own))
     return Given(call, key_base(call, said), None, None, said)
 
 
-def said_of(arguments: Any) -> bytes | None:
-    """Return the canonical form; None if JSON cannot say these arguments."""
-    if not isinstance(arguments, Mapping):
-        return None
-    try:
-        return canonical(dict(arguments))
-    except (ValueError, TypeError, RecursionError):  # recorded by description, and denied
-        return None
+def _owned(value: Json) -> Json:
+    """Return the value; of a list or a record, a copy all the way down."""
+    kind = type(value)
+    if kind is list:
+        return [part if type(part) is str else _owned(part) for part in value]
+    if kind is dict:
+        return {name: _owned(part) for name, part in value.items()}
+    return tuple([_owned(part) for part in value]) if kind is tuple else value
 
 
 def too_large(value: Any, most_bytes: int) -> bool:

@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 
 from ringfence.dsl.canonical import canonical
 from ringfence.engine.decision.events import SCHEMA, RunEvent, Stamped, body_of
+from ringfence.engine.decision.written import WRITERS
 from ringfence.engine.journal.chain import SALT_BYTES, ZERO, chained
 from ringfence.engine.journal.failures import log_error, sink_error
 from ringfence.engine.journal.jsonable import jsonable
@@ -122,16 +123,20 @@ class Journal:
         with self._lock:
             self._runs.pop(run, None)
 
-    def record(self, run: str, event: RunEvent, *, at_ns: int | None = None) -> Stamped:
+    def record(
+        self, run: str, event: RunEvent, *, at_ns: int | None = None, body: bytes | None = None
+    ) -> Stamped:
         """Queue an event of an open run; it is encoded before this returns.
 
         Args:
             at_ns: The moment to stamp; None: now, and never before the run's previous event.
+            body: The event's canonical body, where the caller has it already.
 
         Raises:
             EngineError: Broken, closed, the run is not open, a required sink fails, or no room in time.
         """
-        body = _encoded(event)
+        if body is None or len(body) > _LARGEST_BODY:
+            body = _encoded(event)
         size = len(body)
         with self._lock:
             if self._pid != os.getpid():
@@ -334,6 +339,11 @@ class Journal:
 
 
 def _encoded(event: RunEvent) -> bytes:
+    write = WRITERS.get(type(event))
+    if write is not None:
+        written = write(event)
+        if written is not None and len(written) <= _LARGEST_BODY:
+            return written
     body = body_of(event)
     try:
         encoded = canonical(body)
