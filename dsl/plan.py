@@ -83,7 +83,7 @@ class Parameter:
     optional: bool
     canonical: Canonicaliser
     place: Place
-    as_is: "builtins.type | None" = None
+    as_is: "builtins.type | None" = field(default=None, repr=False)
     """An ASCII text (`str`) or an integer within 2^53-1 (`int`) is its own canonical value, so that
     `canonical` need not be asked; None: ask it always."""
 

@@ -8,7 +8,7 @@ from ringfence.engine.decision.events import CallRequested
 from ringfence.engine.decision.records import call_of
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Outcome:
     """How a call ended: what its body gave, as it is in the record."""
 

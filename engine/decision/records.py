@@ -7,7 +7,7 @@ from a record can be compared with the recorded one, field by field.
 from collections.abc import Mapping, Sequence
 
 from ringfence.dsl.canonical import canonical
-from ringfence.dsl.plan import Json
+from ringfence.dsl.plan import Json, Verdict
 from ringfence.engine.decision.calls import Charge, Decision, Facts, Refusal, ToolCall, digest_of
 from ringfence.engine.decision.events import CallDecided, CallRequested
 from ringfence.engine.decision.written import reason_record
@@ -60,7 +60,7 @@ def decided(
         own, same = "", True  # fails closed: such arguments have been denied, and no ticket fits ""
     return CallDecided(
         call=key,
-        verdict=str(decision.verdict),
+        verdict=_VERDICTS[decision.verdict],
         reasons=[reason_record(reason) for reason in decision.reasons],
         shadow=[reason_record(reason) for reason in decision.shadow] if decision.shadow else [],
         arguments=None if same else dict(decision.arguments),
@@ -69,6 +69,9 @@ def decided(
         asks=decision.asks,
         facts=facts_record(facts),
     )
+
+
+_VERDICTS = {verdict: str(verdict) for verdict in Verdict}
 
 
 def _untouched(canonical_arguments: Mapping[str, Json], given: Mapping[str, Json]) -> bool:

@@ -160,6 +160,8 @@ class State:
         """Return nanoseconds until the deadline, 0 or less once it has passed; None: there is none."""
         if self.deadline_ns is None:
             return None
+        if self.paused_since_ns is None:
+            return self.deadline_ns - now_ns
         return self.deadline_ns + self._paused_ns(now_ns) - now_ns
 
     def _paused_ns(self, now_ns: int) -> int:

@@ -16,7 +16,7 @@ from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.journal.jsonable import jsonable
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Given:
     """A call with the form in which it is recorded."""
 
@@ -53,11 +53,11 @@ def given(run: Run, call: ToolCall) -> Given:
     own: dict[str, Json] | None
     try:
         # SECURITY: from here on the caller cannot change what is recorded, decided and run.
-        own = {name: _owned(part) for name, part in arguments.items()}
+        own = {name: _owned(part) if type(part) in _COMPOUND else part for name, part in arguments.items()}
         said = canonical(own)
     except Exception:  # recorded by description, and denied
         own = None
-    if own is None or not isinstance(arguments, Mapping):
+    if own is None or not (type(arguments) is dict or isinstance(arguments, Mapping)):
         shown = jsonable(arguments)
         if isinstance(arguments, Mapping):
             call = replace(call, arguments=dict(arguments))
@@ -66,6 +66,9 @@ def given(run: Run, call: ToolCall) -> Given:
     if keeps_digests_only(run, call.tool):
         return Given(call, key_base(replace(call, arguments={})), "keyed", keyed(run, own))
     return Given(call, key_base(call, said), None, None, said)
+
+
+_COMPOUND = frozenset({list, dict, tuple})
 
 
 def _owned(value: Json) -> Json:
@@ -88,18 +91,24 @@ def too_large(value: Any, most_bytes: int) -> bool:
             kind = type(part)
             if kind is str:
                 left -= len(part)
+            elif kind is list:
+                for element in part:
+                    if type(element) is str:
+                        left -= len(element) + 1
+                    else:
+                        heap.append(element)
             elif kind is not int and kind is not bool and part is not None:
                 heap.append(part)
             left -= len(name) if type(name) is str else 1
     while heap and left >= 0:
         part = heap.pop()
         left -= 1
-        if isinstance(part, str | bytes):
+        if isinstance(part, (str, bytes)):
             left -= len(part)
         elif isinstance(part, Mapping):
             heap.extend(part.keys())
             heap.extend(part.values())
-        elif isinstance(part, list | tuple):
+        elif isinstance(part, (list, tuple)):
             heap.extend(part)
     return left < 0
 

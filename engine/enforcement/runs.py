@@ -72,7 +72,8 @@ class Run:
 
     def now_ns(self) -> int:
         """Return the engine's time, never before the latest that the run has seen."""
-        return max(self.opening.clock.now_ns(), self.state.latest_ns)
+        now_ns, latest_ns = self.opening.clock.now_ns(), self.state.latest_ns
+        return now_ns if now_ns > latest_ns else latest_ns
 
     def begin(self, event: RunStarted) -> None:
         """Record the first event and start the fold."""

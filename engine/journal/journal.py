@@ -143,7 +143,10 @@ class Journal:
                 self._same_process()
             if self._closed or self._broken is not None or self._sink_failure is not None:
                 self._refuse(run, event.kind)
-            if not self._has_room(size):
+            pending = self._recorded - self._settled
+            if (pending >= self._limit or self._bytes + size > self._limit_bytes) and not self._has_room(
+                size
+            ):
                 self._wait_for_room(run, event.kind, size)
             place = self._runs.get(run)
             if place is None:
