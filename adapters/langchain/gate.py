@@ -17,13 +17,13 @@ from langchain_core.tools import BaseTool
 
 from ringfence.adapters.langchain import suspension
 from ringfence.adapters.langchain.parameters import Parameters
-from ringfence.adapters.langchain.results import lens_for
-from ringfence.adapters.langchain.runs import attempt_of, runs_of
+from ringfence.adapters.langchain.runs import Runs, attempt_of
 from ringfence.adapters.langchain.values import json_of
 from ringfence.dsl.plan import Json, Verdict
 from ringfence.engine.decision.calls import ToolCall
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
+from ringfence.engine.enforcement.tool_results import ResultLens
 from ringfence.engine.seams.errors import DeniedError, EngineError, PendingError
 
 try:
@@ -75,7 +75,8 @@ class Gate:
     tool: BaseTool
     """The original, unguarded."""
     parameters: Parameters
-    with_artifact: bool
+    runs: Runs
+    lens: ResultLens
     _said: set[str] = field(default_factory=set)
 
     # ---- from outside ------------------------------------------------------------------------------
@@ -93,12 +94,11 @@ class Gate:
         """Execute the function through the guard."""
         arrival = self._arrive(function, args, values)
         body = self._body(function, arrival)
-        lens = lens_for(with_artifact=self.with_artifact)
         wait = self._waits(arrival)
         while True:
             try:
                 return self.guard.execute(
-                    arrival.run, arrival.call, body, wait=wait, lens=lens, passthrough=BUBBLES
+                    arrival.run, arrival.call, body, wait=wait, lens=self.lens, passthrough=BUBBLES
                 )
             except PendingError as pending:
                 self._suspend(arrival, pending)
@@ -109,12 +109,11 @@ class Gate:
         """Execute the coroutine function through the guard."""
         arrival = self._arrive(function, args, values)
         body = self._body(function, arrival)
-        lens = lens_for(with_artifact=self.with_artifact)
         wait = self._waits(arrival)
         while True:
             try:
                 return await self.guard.aexecute(
-                    arrival.run, arrival.call, body, wait=wait, lens=lens, passthrough=BUBBLES
+                    arrival.run, arrival.call, body, wait=wait, lens=self.lens, passthrough=BUBBLES
                 )
             except PendingError as pending:
                 self._suspend(arrival, pending)
@@ -136,7 +135,7 @@ class Gate:
         incoming = _INCOMING.get()
         if incoming is None or incoming.gate is not self or incoming.reached:
             config = ensure_config()
-            incoming = Incoming(self, runs_of(self.guard).of_tool(self.name, config), {}, None, config)
+            incoming = Incoming(self, self.runs.of_tool(self.name, config), {}, None, config)
             direct = True
         else:
             incoming.reached = True
@@ -185,7 +184,7 @@ class Gate:
         """Put the graph away; on a resume, either reject or let the guard look again."""
         from langgraph.types import interrupt  # only where a graph runs: the tools need langchain-core alone
 
-        runs_of(self.guard).asked(arrival.run)
+        self.runs.asked(arrival.run)
         answer = interrupt(suspension.payload(pending, self.name, arrival.call.call_id))
         because = suspension.rejection(answer)
         if because is not None:
@@ -211,7 +210,8 @@ def tool_call(
     task = task_of(config)
     return ToolCall(
         tool=name,
-        arguments=arguments,
+        # In the order in which the log will have them: a replay finds the same argument wrong first.
+        arguments={key: arguments[key] for key in sorted(arguments)},
         call_id=call_id,
         # All calls of a raw ToolNode share one task, and models reuse ids over turns: both together.
         task=None if task is None else f"{task}/{call_id}",

@@ -13,6 +13,7 @@ from inspect import signature
 from typing import Any, get_type_hints
 from weakref import WeakKeyDictionary
 
+from langchain_core.callbacks import AsyncCallbackManagerForToolRun, CallbackManagerForToolRun
 from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config
@@ -24,6 +25,7 @@ from ringfence.adapters.langchain.capture import expecting
 from ringfence.adapters.langchain.gate import Gate, Incoming, task_of
 from ringfence.adapters.langchain.parameters import Parameters
 from ringfence.adapters.langchain.replies import error_message, told, with_id
+from ringfence.adapters.langchain.results import lens_for
 from ringfence.adapters.langchain.runs import runs_of
 from ringfence.adapters.langchain.tree import is_bubble
 from ringfence.engine.enforcement.guard import Guard
@@ -90,7 +92,14 @@ def guarded(guard: Guard, tool: BaseTool | Callable[..., Any]) -> BaseTool:
         if known.guard is guard:
             return bound
         raise ValueError(f"`{bound.name}` is guarded by another guard")
-    gate = Gate(guard, bound.name, bound, _parameters(bound), bound.response_format == "content_and_artifact")
+    gate = Gate(
+        guard,
+        bound.name,
+        bound,
+        _parameters(bound),
+        runs_of(guard),
+        lens_for(with_artifact=bound.response_format == "content_and_artifact"),
+    )
     copy = bound.model_copy(update=_functions(bound, gate))
     object.__setattr__(copy, "__class__", _class_of(type(bound)))
     copy.__dict__[_GATE] = gate
@@ -235,7 +244,7 @@ def _admit(tool: Any, tool_input: Any, kwargs: Mapping[str, Any]) -> tuple[Any, 
     gate = gate_of(tool)
     assert gate is not None, "a guarded copy has a gate"
     config = ensure_config(kwargs.get("config"))
-    run = runs_of(gate.guard).of_tool(gate.name, config)
+    run = gate.runs.of_tool(gate.name, config)
     parameters = gate.parameters
     clean: Any = tool_input
     if isinstance(tool_input, str):
@@ -313,7 +322,35 @@ def _derive(kind: type[BaseTool]) -> type[BaseTool]:
             members["_arun"] = _async_method(kind._arun)
         if not hasattr(kind, "func"):
             members["func"] = _hinting(kind._run)
+    elif kind._arun in (StructuredTool._arun, Tool._arun) and kind._run in (StructuredTool._run, Tool._run):
+        members["_run"], members["_arun"] = _plainly_annotated(kind._run, kind._arun)
     return type(kind.__name__, (GuardedTool, kind), members)
+
+
+def _plainly_annotated(
+    run: Callable[..., Any], arun: Callable[..., Any]
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Return the methods with annotations that are no text: LangChain compiles those at every call."""
+
+    def _run(
+        self: Any,
+        *args: Any,
+        config: RunnableConfig,
+        run_manager: CallbackManagerForToolRun | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        return run(self, *args, config=config, run_manager=run_manager, **kwargs)
+
+    async def _arun(
+        self: Any,
+        *args: Any,
+        config: RunnableConfig,
+        run_manager: AsyncCallbackManagerForToolRun | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        return await arun(self, *args, config=config, run_manager=run_manager, **kwargs)
+
+    return _run, _arun
 
 
 def _method(method: Callable[..., Any]) -> Callable[..., Any]:

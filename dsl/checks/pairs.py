@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from ringfence.dsl.compile.addresses import any_url
 from ringfence.dsl.compile.canonicalisers import KINDS
 from ringfence.dsl.plan import Json, UnfitError
 from ringfence.dsl.types import NUMERIC, TEXTUAL, Type
@@ -111,6 +112,22 @@ def never_part(part: str, word: str, kind: str) -> bool:
     else:
         certain = ""
     return certain != certain.lower()
+
+
+def url_beginning(part: str) -> str | None:
+    """Return how URLs begin that begin with this literal; None if no URL does.
+
+    `https://a.example:443/` begins none, since the usual port is dropped; what stands before the path can be
+    judged once the path has begun.
+    """
+    scheme, mark, rest = part.partition("://")
+    authority, slash, path = rest.partition("/")
+    if not mark or not slash:
+        return part
+    try:
+        return any_url(f"{scheme}://{authority}/") + path
+    except UnfitError:
+        return None
 
 
 def fold(operator: str, left: Json, right: Json) -> bool:

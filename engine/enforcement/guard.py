@@ -5,6 +5,7 @@ same steps (`deciding`, `tickets`, `dispatch`, `lifecycle`); only the body itsel
 """
 
 import atexit
+import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -284,13 +285,17 @@ class Guard:
 
     def close(self) -> None:
         """End what is live, write what is queued, close the store; safe to call twice."""
-        self._sync(self._close())
-        self._loop.close()
+        try:
+            self._sync(self._close())
+        finally:  # what cannot be written now never will be
+            self._loop.close()
 
     async def aclose(self) -> None:
         """Like `close`."""
-        await run_async(self._close())
-        self._loop.close()
+        try:
+            await run_async(self._close())
+        finally:
+            self._loop.close()
 
     # ---- steps -------------------------------------------------------------------------------------
 
@@ -449,6 +454,10 @@ class BackendAnswers:
 
 _GUARDS: "set[Guard]" = set()
 """Those in use: kept until they are closed, so that what they queued is written."""
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_GUARDS.clear)  # the parent's runs are the parent's to end
 
 
 @atexit.register

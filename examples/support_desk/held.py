@@ -18,6 +18,7 @@ from examples.support_desk.world import ATTACKER, World
 from ringfence import Guard, Principal
 from ringfence.adapters.langchain import questions
 from ringfence.engine.retrospect.record import RunRecord
+from ringfence.engine.retrospect.timeline import Moment
 
 HERE = Path(__file__).parent
 SETTINGS = HERE / "ringfence.toml"
@@ -50,15 +51,15 @@ class Play:
         principal = Principal(user=scene.user, workspace=scene.workspace)
         answer = agent.invoke({"messages": [("user", scene.prompt)]}, config, context=principal)
         for question in questions(answer):
-            self.stage.note(
-                f"the run waits: {question.tool}({_brief(question.arguments)}) asks {question.approver}"
-            )
+            asked = f"{question.tool}({_brief(question.arguments)})"
+            self.stage.note(f"the run waits: {question.approver} is asked about {asked}")
             said = command("approve", question.ticket, "--by", "dana", store=self.store)
             self.stage.note(
                 f"second process: ringfence approve {question.ticket} --by dana -> {said.strip()}"
             )
             agent.invoke(None, config)
-        return self.guard.runs.latest(session=scene.name)
+        run: RunRecord = self.guard.runs.latest(session=scene.name)
+        return run
 
     def _report(self, scene: Scene, run: RunRecord) -> None:
         """Read back what the scene did to the world and what the log says of it."""
@@ -69,9 +70,10 @@ class Play:
                 self.stage.note(f"log: … {len(calls) - len(shown)} more calls like these …")
             said = self.stage.held if call.verdict != "allow" else self.stage.note
             said(f"log: call {call}")
-        for halted in (step.said for step in run.steps if step.step == "halted"):
+        for halted in (step.said for step in run.steps if isinstance(step, Moment) and step.step == "halted"):
             self.stage.held(f"log: the run was halted by {halted['reason']}")
-        READ_BACK.get(scene.name, lambda world, stage: None)(self.world, self.stage)
+        if scene.name in READ_BACK:
+            READ_BACK[scene.name](self.world, self.stage)
 
 
 def _mail_arrived(world: World, stage: Stage) -> None:

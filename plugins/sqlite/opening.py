@@ -4,6 +4,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -58,6 +59,8 @@ def connect_writer(path: Path, *, busy_s: float) -> sqlite3.Connection:
 def connect_reader(path: Path, *, busy_s: float) -> sqlite3.Connection:
     """Open the file for reading alone; it never waits for the writer."""
     db = connect(path, busy_s=busy_s)
+    # A text that is no UTF-8 is somebody's edit: it is read as it stands, so that verifying can name it.
+    db.text_factory = partial(str, encoding="utf-8", errors="surrogateescape")
     try:
         db.execute("PRAGMA query_only = ON")
         db.execute("PRAGMA trusted_schema = OFF")

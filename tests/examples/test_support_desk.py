@@ -21,6 +21,7 @@ from examples.support_desk.world import ATTACKER, world
 from rich.console import Console
 
 from ringfence import Guard
+from ringfence.engine.retrospect.timeline import Moment
 
 
 @pytest.fixture(autouse=True)
@@ -138,6 +139,8 @@ def test_with_a_key_a_real_model_client_is_used_and_held(
             ("query_database", "deny"),
             ("send_email", "deny"),
         ]
-        answers = [step.said["usage"] for step in run.steps if step.step == "model"]
+        answers = [
+            step.said["usage"] for step in run.steps if isinstance(step, Moment) and step.step == "model"
+        ]
         assert answers and all(usage["input_tokens"] == 7 for usage in answers)
         assert there.mailbox.messages == []

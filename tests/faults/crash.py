@@ -263,7 +263,7 @@ def gave_up(world: World) -> None:
     async def wait_and_cancel() -> None:
         run = await guard.abegin_run(principal=ALICE, agent="main")
         task = asyncio.create_task(guard.aexecute(run, call("pay", amount=5), world.effect))
-        while not run.waiting:  # noqa: ASYNC110 - nothing rings when a wait begins
+        while not run.waiting:
             await asyncio.sleep(0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

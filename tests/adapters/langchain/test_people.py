@@ -9,6 +9,10 @@ from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
+
+from ringfence import DeniedError, Guard, Principal, RingfenceError
+from ringfence.adapters.langchain import guard_tools, questions
+from ringfence.engine.decision import events as e
 from tests.adapters.langchain.agents import (
     ADD,
     ALICE,
@@ -28,10 +32,6 @@ from tests.adapters.langchain.agents import (
 )
 from tests.adapters.langchain.conftest import LoadGuard
 from tests.adapters.langchain.model import asks, call, model, says
-
-from ringfence import DeniedError, Guard, Principal, RingfenceError
-from ringfence.adapters.langchain import guard_tools, questions
-from ringfence.engine.decision import events as e
 
 BOB = asks(call("send", to="bob"))
 

@@ -9,6 +9,10 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
 from langgraph.types import Command, interrupt
+
+from ringfence import DeniedError, Guard, Principal, RunHaltedError
+from ringfence.adapters.langchain import NoRunError, begin_node, end_node, guard_tools, questions
+from ringfence.engine.decision import events as e
 from tests.adapters.langchain.agents import (
     ADD,
     ALICE,
@@ -26,10 +30,6 @@ from tests.adapters.langchain.agents import (
 )
 from tests.adapters.langchain.conftest import LoadGuard
 from tests.adapters.langchain.model import asks, call, model, says
-
-from ringfence import DeniedError, Guard, Principal, RunHaltedError
-from ringfence.adapters.langchain import NoRunError, begin_node, end_node, guard_tools, questions
-from ringfence.engine.decision import events as e
 
 
 def graph_of(guard: Guard, tools: list[Any], *, begin: bool = True, saver: Any = None, **more: Any) -> Any:

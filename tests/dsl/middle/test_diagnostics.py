@@ -72,6 +72,8 @@ MISTAKES = [
     ("E110", query('allow when lower(table) «==» "Users"'), query('allow when lower(table) == "users"')),
     ("E110", query('allow always\n  deny when to «ends with» "@Evil.example"'), query('allow always\n  deny when to ends with "@evil.example"')),
     ("E110", query('allow when url «starts with» "https://Docs.acme.example/X"'), query('allow when url starts with "https://docs.acme.example/X"')),
+    ("E110", query('allow always\n  deny when url «starts with» "https://evil.example:443/"'), query('allow always\n  deny when url starts with "https://evil.example/"')),
+    ("E110", query('allow when url «starts with» "https://bob@docs.acme.example/"'), query('allow when url starts with "https://docs.acme.example:8443/"')),
     ("E110", query("allow when day «<» table"), query("allow when day < day")),
     ("E110", query("allow when table «==» []"), query("allow when columns == []")),
     ("E110", query("allow when «host»(body) in hosts"), query("allow when host(url) in hosts")),
