@@ -39,6 +39,8 @@ except ImportError:  # langchain-core alone: no ToolNode, so nothing is injected
 HIDDEN = "ringfence_runtime"
 """A parameter that only `ToolNode` fills: its value proves who injected the others."""
 _GATE = "ringfence_gate"
+_DOORS = ("invoke", "ainvoke", "run", "arun", "__call__", "batch", "abatch", "stream", "astream")
+"""Through these a tool is run from outside; the guard stands behind LangChain's own."""
 _UNFIT = "the arguments do not fit the tool's schema"
 
 _INJECTED: ContextVar[Mapping[str, Any] | None] = ContextVar("ringfence_injected", default=None)
@@ -92,6 +94,7 @@ def guarded(guard: Guard, tool: BaseTool | Callable[..., Any]) -> BaseTool:
         if known.guard is guard:
             return bound
         raise ValueError(f"`{bound.name}` is guarded by another guard")
+    _refuse_own_doors(bound)
     gate = Gate(
         guard,
         bound.name,
@@ -110,6 +113,22 @@ def gate_of(tool: object) -> Gate | None:
     """Return the gate of a guarded tool, or None."""
     gate = getattr(tool, "__dict__", {}).get(_GATE)
     return gate if isinstance(gate, Gate) else None
+
+
+def _refuse_own_doors(tool: BaseTool) -> None:
+    """Refuse a tool that could run a body before the guard is met.
+
+    SECURITY: whether an `invoke` of its own ever comes to `_run` cannot be known beforehand.
+    """
+    for name in _DOORS:
+        home = next((kind for kind in type(tool).__mro__ if name in kind.__dict__), BaseTool)
+        if name in tool.__dict__ or home.__module__.partition(".")[0] != "langchain_core":
+            raise TypeError(
+                f"`{tool.name}` cannot be guarded: it has a `{name}` of its own; do its work in `_run`"
+            )
+    for name in ("_run", "_arun"):
+        if name in tool.__dict__:
+            raise TypeError(f"`{tool.name}` cannot be guarded: its `{name}` was exchanged on the object")
 
 
 # ---- the function ----------------------------------------------------------------------------------

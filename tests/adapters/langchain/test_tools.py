@@ -559,3 +559,38 @@ print(guard_tools.__name__, questions([]))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "guard_tools []\n"
+
+
+def _own_door(name: str) -> BaseTool:
+    def door(self: Any, *args: Any, **kwargs: Any) -> str:
+        return "undecided"
+
+    fields = {"name": (str, "pay"), "description": (str, "Pay.")}
+    kind = type(
+        "Own",
+        (BaseTool,),
+        {
+            "__annotations__": {field: of for field, (of, _) in fields.items()},
+            **{field: value for field, (_, value) in fields.items()},
+            "_run": lambda self, amount: "paid",
+            name: door,
+        },
+    )
+    made: BaseTool = kind()
+    return made
+
+
+@pytest.mark.parametrize("name", ["invoke", "ainvoke", "run", "arun", "batch", "stream"])
+def test_a_tool_class_with_a_door_of_its_own_cannot_be_guarded(load: LoadGuard, name: str) -> None:
+    with pytest.raises(TypeError, match=f"`{name}` of its own"):
+        guard_tools(load("tool pay { needs work  takes amount: integer  allow always }"), [_own_door(name)])
+
+
+@pytest.mark.parametrize("name", ["invoke", "_run"])
+def test_a_tool_whose_method_was_exchanged_on_the_object_cannot_be_guarded(
+    load: LoadGuard, name: str
+) -> None:
+    tool_of_core = StructuredTool.from_function(lambda amount: "paid", name="pay", description="Pay.")
+    tool_of_core.__dict__[name] = lambda *args, **kwargs: "undecided"
+    with pytest.raises(TypeError, match="cannot be guarded"):
+        guard_tools(load("tool pay { needs work  takes amount: integer  allow always }"), [tool_of_core])
