@@ -135,9 +135,9 @@ def _refuse_own_doors(tool: BaseTool) -> None:
 
 
 def _parameters(tool: BaseTool) -> Parameters:
-    function = _function_of(tool)
-    hints = _hints(function)
-    return Parameters(tool, [name for name, hint in hints.items() if hint is RunnableConfig])
+    functions = [_function_of(tool), tool._run, tool._arun]
+    named = [name for one in functions for name, hint in _hints(one).items() if hint is RunnableConfig]
+    return Parameters(tool, named)
 
 
 def _function_of(tool: BaseTool) -> Callable[..., Any]:
@@ -318,6 +318,8 @@ def _short(error: Exception) -> str:
     return type(error).__name__
 
 
+_PLAIN = (BaseTool._arun, StructuredTool._run, StructuredTool._arun, Tool._run, Tool._arun)
+"""LangChain's own, which only lead to each other, to `func` and to `coroutine`."""
 _CLASSES: "WeakKeyDictionary[type[BaseTool], type[BaseTool]]" = WeakKeyDictionary()
 
 
@@ -335,13 +337,16 @@ def _derive(kind: type[BaseTool]) -> type[BaseTool]:
         "__doc__": kind.__doc__,
         "__qualname__": kind.__qualname__,
     }
-    if not issubclass(kind, StructuredTool | Tool):
+    own_run, own_arun = kind._run not in _PLAIN, kind._arun not in _PLAIN
+    if own_run:
+        # SECURITY: also where the class has a guarded `func`: its own `_run` need not come to it.
         members["_run"] = _method(kind._run)
-        if kind._arun is not BaseTool._arun:
-            members["_arun"] = _async_method(kind._arun)
+    if own_arun:
+        members["_arun"] = _async_method(kind._arun)
+    if not issubclass(kind, StructuredTool | Tool):
         if not hasattr(kind, "func"):
             members["func"] = _hinting(kind._run)
-    elif kind._arun in (StructuredTool._arun, Tool._arun) and kind._run in (StructuredTool._run, Tool._run):
+    elif not own_run and not own_arun:
         members["_run"], members["_arun"] = _plainly_annotated(kind._run, kind._arun)
     return type(kind.__name__, (GuardedTool, kind), members)
 

@@ -594,3 +594,98 @@ def test_a_tool_whose_method_was_exchanged_on_the_object_cannot_be_guarded(
     tool_of_core.__dict__[name] = lambda *args, **kwargs: "undecided"
     with pytest.raises(TypeError, match="cannot be guarded"):
         guard_tools(load("tool pay { needs work  takes amount: integer  allow always }"), [tool_of_core])
+
+
+# ---- methods that lead to each other ---------------------------------------------------------------
+
+
+class OwnRun(StructuredTool):
+    """Does its work in a `_run` of its own and never calls `func`."""
+
+    def _run(self, *args: Any, config: RunnableConfig, **kwargs: Any) -> str:
+        PAID.append(kwargs)
+        return "done"
+
+
+class LeadsOn(Adds):
+    """Its `_arun` hands the call on to its `_run`, as many do."""
+
+    async def _arun(self, a: int) -> str:
+        return self._run(a)
+
+
+class GoesFurther(Adds):
+    """Its `_run` goes on with a larger number."""
+
+    def _run(self, a: int) -> str:
+        self.done.append(a)
+        return "end" if a >= 9 else str(self._run(a=a + 3))
+
+
+PAID: list[Any] = []
+
+
+def own_run() -> BaseTool:
+    PAID.clear()
+    return OwnRun.from_function(lambda a: "never", name="add", description="Add.", args_schema=OnlyA)
+
+
+class OnlyA(BaseModel):
+    a: int
+
+
+def test_a_run_method_of_a_structured_tools_subclass_is_decided_first(load: LoadGuard) -> None:
+    guard = load(SMALL)
+    [add] = guard_tools(guard, [own_run()])
+    with guard.run():
+        with pytest.raises(DeniedError):
+            add.invoke({"a": 7})
+        assert PAID == []
+        assert add.invoke({"a": 1}) == "done"
+    assert PAID == [{"a": 1}]
+
+
+async def test_a_coroutine_that_hands_its_call_on_to_the_function_is_one_call(load: LoadGuard) -> None:
+    guard = load("tool add { needs work  takes a: integer  allow always  rate 1 per run }")
+    adds = LeadsOn()
+    [add] = guard_tools(guard, [adds])
+    async with guard.run():
+        assert await add.ainvoke({"a": 1}) == "2"
+        with pytest.raises(DeniedError):
+            await add.ainvoke({"a": 1})
+    assert kinds(guard).count("CallStarted") == 1
+
+
+def test_a_body_that_goes_on_with_other_arguments_is_decided_again(load: LoadGuard) -> None:
+    guard = load(SMALL)
+    further = GoesFurther()
+    [add] = guard_tools(guard, [further])
+    with guard.run(), pytest.raises(DeniedError):
+        add.invoke({"a": 1})
+    assert further.done == [1, 4]
+
+
+def test_a_body_that_invokes_its_own_tool_again_is_decided_again(load: LoadGuard) -> None:
+    guard = load("tool add { needs work  takes a: integer  allow always  rate 2 per run }")
+    made: list[BaseTool] = []
+
+    @tool
+    def add(a: int) -> str:
+        """Add one, for ever."""
+        return str(made[0].invoke({"a": a}))
+
+    made.extend(guard_tools(guard, [add]))
+    with guard.run(), pytest.raises(DeniedError):
+        made[0].invoke({"a": 1})
+    assert kinds(guard).count("CallStarted") == 2
+
+
+def test_the_same_function_called_twice_in_a_row_is_two_calls(load: LoadGuard) -> None:
+    done: list[Any] = []
+    guard = load("tool add { needs work  takes a: integer  allow always  rate 1 per run }")
+    [add] = guard_tools(guard, [add_of(done)])
+    with guard.run():
+        assert add.func(a=1) == "2"  # type: ignore[attr-defined]
+        with pytest.raises(DeniedError):
+            add.func(a=1)  # type: ignore[attr-defined]
+    assert done == [1]
