@@ -158,8 +158,7 @@ class Gate:
             return False
         if incoming is not None and incoming.gate is self and not incoming.reached:
             return False
-        chosen = self.parameters.decided(values)
-        return same({name: json_of(value) for name, value in chosen.items()}, dict(within[1]))
+        return same(self.parameters.shown(values), dict(within[1]))
 
     def _arrive(self, values: dict[str, Any]) -> Arrival:
         incoming = _INCOMING.get()
@@ -170,6 +169,7 @@ class Gate:
         else:
             incoming.reached = True
             direct = False
+        values = self.parameters.settled(values)
         chosen = self.parameters.decided(values)
         if direct:
             incoming.given = chosen

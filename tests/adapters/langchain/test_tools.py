@@ -3,6 +3,9 @@
 import asyncio
 import subprocess
 import sys
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Annotated, Any
 
 import pytest
@@ -21,11 +24,12 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import InjectedState, InjectedStore, ToolNode, ToolRuntime
 from langgraph.store.base import BaseStore
 from langgraph.store.memory import InMemoryStore
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field, SecretStr, field_validator
 
-from ringfence import DeniedError, Guard, RunHaltedError
+from ringfence import DeniedError, Guard, Principal, RunHaltedError
 from ringfence.adapters.langchain import NoRunError, begin_node, guard_tools, injected
 from ringfence.engine.decision import events as e
+from ringfence.engine.seams.errors import RingfenceError
 from tests.adapters.langchain.agents import ADD, HELLO, add_of, agent_of, events, kinds, replies, run_sync
 from tests.adapters.langchain.conftest import LoadGuard
 from tests.adapters.langchain.model import asks, call, says
@@ -689,3 +693,69 @@ def test_the_same_function_called_twice_in_a_row_is_two_calls(load: LoadGuard) -
         with pytest.raises(DeniedError):
             add.func(a=1)  # type: ignore[attr-defined]
     assert done == [1]
+
+
+# ---- values that are not what they show ------------------------------------------------------------
+
+
+def test_what_a_secret_hides_is_decided(load: LoadGuard) -> None:
+    used: list[str] = []
+
+    @tool
+    def add(a: SecretStr) -> str:
+        """Use a secret."""
+        used.append(a.get_secret_value())
+        return "used"
+
+    guard = load('tool add { needs work  takes a: text  allow when not (a in ["root"]) }')
+    [add_copy] = guard_tools(guard, [add])
+    with guard.run():
+        with pytest.raises(DeniedError):
+            add_copy.invoke({"a": "root"})
+        assert add_copy.invoke({"a": "guest"}) == "used"
+    assert used == ["guest"]
+
+
+def test_what_can_be_read_once_reaches_the_function_as_it_was_decided(load: LoadGuard) -> None:
+    read: list[list[int]] = []
+
+    @tool
+    def add(a: Iterable[int]) -> str:
+        """Read numbers."""
+        read.append(list(a))
+        return "read"
+
+    guard = load("tool add { needs work  takes a: list of integer  allow always }")
+    [add_copy] = guard_tools(guard, [add])
+    with guard.run():
+        assert add_copy.invoke({"a": [1, 2]}) == "read"
+    assert read == [[1, 2]]
+    requested = next(one for one in events(guard) if isinstance(one, e.CallRequested))
+    assert requested.arguments == {"a": [1, 2]}
+
+
+class Names(BaseModel):
+    a: Any
+
+
+def test_arguments_that_other_code_changes_while_people_think_are_not_used(load: LoadGuard) -> None:
+    done: list[Any] = []
+    guard = load("tool add { needs work  takes a: list of text  allow always  ask lead }")
+    add = StructuredTool.from_function(
+        lambda a: done.append(a), name="add", description="Add.", args_schema=Names
+    )
+    [copy] = guard_tools(guard, [add])
+    names = ["bob"]
+    with guard.run(principal=Principal(user="alice")) as run, ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(copy_context().run, copy.invoke, {"a": names})
+        answered = False
+        while not answered and not waiting.done():
+            for ticket in tuple(run.state.open_tickets):
+                names[:] = ["bob", "eve"]
+                try:
+                    answered = guard.approve(ticket, by="dana") is not None
+                except RingfenceError:  # recorded, and not yet in the store: look again
+                    continue
+        with pytest.raises(ValueError, match="changed after they were decided"):
+            waiting.result()
+    assert done == []
