@@ -474,7 +474,7 @@ def test_nobody_answers_a_ticket_without_a_group(guard: Guard, run: Run) -> None
 @pytest.mark.parametrize("principal", [None, Principal(workspace="w1")])
 def test_never_the_requester_needs_a_requester(guard: Guard, principal: Principal | None) -> None:
     run = guard.begin_run(principal=principal, agent="main")
-    with pytest.raises(DeniedError, match="never the requester.*Principal"):
+    with pytest.raises(DeniedError, match=r"never the requester.*Principal"):
         guard.execute(run, PAY, never, wait=False)
     assert [e.kind for e in events_of(guard, run)][-3:] == [
         "ApprovalAsked",
