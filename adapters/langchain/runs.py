@@ -112,8 +112,9 @@ class Runs:
             NoRunError: There is none.
         """
         current = current_run()
-        live = None if current is None or current.ended else current
-        run = innermost(around(config), live, self.guard)
+        if current is not None and (current.ended or current.opening is not self.guard.opening):
+            current = None  # over, or another guard's: it decides nothing here
+        run = innermost(around(config), current, self.guard)
         if run is not None:
             return run
         thread = thread_of(config)

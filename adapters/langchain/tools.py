@@ -39,6 +39,8 @@ except ImportError:  # langchain-core alone: no ToolNode, so nothing is injected
 HIDDEN = "ringfence_runtime"
 """A parameter that only `ToolNode` fills: its value proves who injected the others."""
 _GATE = "ringfence_gate"
+_DOORS = ("invoke", "ainvoke", "run", "arun", "__call__", "batch", "abatch", "stream", "astream")
+"""Through these a tool is run from outside; the guard stands behind LangChain's own."""
 _UNFIT = "the arguments do not fit the tool's schema"
 
 _INJECTED: ContextVar[Mapping[str, Any] | None] = ContextVar("ringfence_injected", default=None)
@@ -92,6 +94,7 @@ def guarded(guard: Guard, tool: BaseTool | Callable[..., Any]) -> BaseTool:
         if known.guard is guard:
             return bound
         raise ValueError(f"`{bound.name}` is guarded by another guard")
+    _refuse_own_doors(bound)
     gate = Gate(
         guard,
         bound.name,
@@ -112,13 +115,29 @@ def gate_of(tool: object) -> Gate | None:
     return gate if isinstance(gate, Gate) else None
 
 
+def _refuse_own_doors(tool: BaseTool) -> None:
+    """Refuse a tool that could run a body before the guard is met.
+
+    SECURITY: whether an `invoke` of its own ever comes to `_run` cannot be known beforehand.
+    """
+    for name in _DOORS:
+        home = next((kind for kind in type(tool).__mro__ if name in kind.__dict__), BaseTool)
+        if name in tool.__dict__ or home.__module__.partition(".")[0] != "langchain_core":
+            raise TypeError(
+                f"`{tool.name}` cannot be guarded: it has a `{name}` of its own; do its work in `_run`"
+            )
+    for name in ("_run", "_arun"):
+        if name in tool.__dict__:
+            raise TypeError(f"`{tool.name}` cannot be guarded: its `{name}` was exchanged on the object")
+
+
 # ---- the function ----------------------------------------------------------------------------------
 
 
 def _parameters(tool: BaseTool) -> Parameters:
-    function = _function_of(tool)
-    hints = _hints(function)
-    return Parameters(tool, [name for name, hint in hints.items() if hint is RunnableConfig])
+    functions = [_function_of(tool), tool._run, tool._arun]
+    named = [name for one in functions for name, hint in _hints(one).items() if hint is RunnableConfig]
+    return Parameters(tool, named)
 
 
 def _function_of(tool: BaseTool) -> Callable[..., Any]:
@@ -299,6 +318,8 @@ def _short(error: Exception) -> str:
     return type(error).__name__
 
 
+_PLAIN = (BaseTool._arun, StructuredTool._run, StructuredTool._arun, Tool._run, Tool._arun)
+"""LangChain's own, which only lead to each other, to `func` and to `coroutine`."""
 _CLASSES: "WeakKeyDictionary[type[BaseTool], type[BaseTool]]" = WeakKeyDictionary()
 
 
@@ -316,13 +337,16 @@ def _derive(kind: type[BaseTool]) -> type[BaseTool]:
         "__doc__": kind.__doc__,
         "__qualname__": kind.__qualname__,
     }
-    if not issubclass(kind, StructuredTool | Tool):
+    own_run, own_arun = kind._run not in _PLAIN, kind._arun not in _PLAIN
+    if own_run:
+        # SECURITY: also where the class has a guarded `func`: its own `_run` need not come to it.
         members["_run"] = _method(kind._run)
-        if kind._arun is not BaseTool._arun:
-            members["_arun"] = _async_method(kind._arun)
+    if own_arun:
+        members["_arun"] = _async_method(kind._arun)
+    if not issubclass(kind, StructuredTool | Tool):
         if not hasattr(kind, "func"):
             members["func"] = _hinting(kind._run)
-    elif kind._arun in (StructuredTool._arun, Tool._arun) and kind._run in (StructuredTool._run, Tool._run):
+    elif not own_run and not own_arun:
         members["_run"], members["_arun"] = _plainly_annotated(kind._run, kind._arun)
     return type(kind.__name__, (GuardedTool, kind), members)
 

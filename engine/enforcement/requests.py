@@ -50,25 +50,30 @@ def given(run: Run, call: ToolCall) -> Given:
         # SECURITY: a stand-in is decided, not the megabytes; a lone text fits no tool at all.
         call = replace(call, arguments="too large")  # type: ignore[arg-type]
         return Given(call, key_base(replace(call, arguments=shown)), "too large", shown)
-    own: dict[str, Json] | None
+    kept: dict[str, Json] | None
     try:
         # SECURITY: from here on the caller cannot change what is recorded, decided and run.
-        own = {name: _owned(part) if type(part) in _COMPOUND else part for name, part in arguments.items()}
-        said = canonical(own)
+        kept = own(arguments)
+        said = canonical(kept)
     except Exception:  # recorded by description, and denied
-        own = None
-    if own is None or not (type(arguments) is dict or isinstance(arguments, Mapping)):
+        kept = None
+    if kept is None or not (type(arguments) is dict or isinstance(arguments, Mapping)):
         shown = jsonable(arguments)
         if isinstance(arguments, Mapping):
             call = replace(call, arguments=dict(arguments))
         return Given(call, key_base(replace(call, arguments={"given": shown})), "not JSON", shown)
-    call = ToolCall(call.tool, own, call.call_id, call.task, call.attempt, call.schema_names)
+    call = ToolCall(call.tool, kept, call.call_id, call.task, call.attempt, call.schema_names)
     if keeps_digests_only(run, call.tool):
-        return Given(call, key_base(replace(call, arguments={})), "keyed", keyed(run, own))
+        return Given(call, key_base(replace(call, arguments={})), "keyed", keyed(run, kept))
     return Given(call, key_base(call, said), None, None, said)
 
 
 _COMPOUND = frozenset({list, dict, tuple})
+
+
+def own(arguments: Mapping[str, Json]) -> dict[str, Json]:
+    """Return a copy of JSON arguments that shares nothing that could be changed."""
+    return {name: _owned(part) if type(part) in _COMPOUND else part for name, part in arguments.items()}
 
 
 def _owned(value: Json) -> Json:

@@ -352,7 +352,7 @@ def _encoded(event: RunEvent) -> bytes:
         encoded = canonical(body)
         if len(encoded) <= _LARGEST_BODY:
             return encoded
-    except (ValueError, TypeError, RecursionError):  # fails safe: what JSON cannot say is described instead
+    except Exception:  # fails safe: what JSON cannot say, or what changes meanwhile, is described instead
         pass
     return canonical({name: jsonable(value) for name, value in body.items()})
 

@@ -55,5 +55,8 @@ def test_a_sub_agents_calls_are_decided_by_what_its_own_run_holds(load: LoadGuar
     invoke(outer, {"messages": [("user", "go")]}, context=Principal(user="alice"))
     by_agent = {row.agent: guard.runs.get(row.run).calls for row in guard.runs.list()}
     assert [(one.tool, one.verdict) for one in by_agent["clerk"]] == [("research", "allow"), ("pay", "allow")]
-    assert [(one.tool, one.verdict) for one in by_agent["researcher"]] == [("look", "allow"), ("pay", "unknown")]
+    assert [(one.tool, one.verdict) for one in by_agent["researcher"]] == [
+        ("look", "allow"),
+        ("pay", "unknown"),
+    ]
     assert paid == [7]

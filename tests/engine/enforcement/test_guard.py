@@ -434,7 +434,7 @@ def test_principals_are_equal_by_what_was_said() -> None:
 
 def test_an_attribute_of_the_wrong_type_is_not_said_and_the_reason_tells() -> None:
     guard = make_guard(
-        'language 1\npolicy p\nprincipal has tier: text\nagent main { stop after 5 minutes }\n'
+        "language 1\npolicy p\nprincipal has tier: text\nagent main { stop after 5 minutes }\n"
         'tool look { takes what: text allow when principal.tier == "gold" rate 9 per run }\n'
     )
     run = guard.begin_run(principal=Principal(user="alice", tier=7), agent="main")
@@ -459,3 +459,14 @@ def test_a_guard_whose_log_is_broken_still_stops_its_loop() -> None:
         guard.close()
     assert not thread.is_alive()
     guard.close()
+
+
+def test_a_child_run_that_is_taken_up_again_is_halted_with_its_parent(guard: Guard, run: Run) -> None:
+    inner = guard.begin_run(principal=ALICE, agent="main", parent=run)
+    guard.suspend(inner)
+    assert run.children == []
+    again = guard.resume_run(inner.id)
+    assert again.parent is run and run.children == [again]
+    guard.kill(run.id, by="operator")
+    with pytest.raises(RunHaltedError):
+        guard.execute(again, call("look", what="x"), never)

@@ -204,6 +204,7 @@ def test_a_session_is_not_lost_by_a_run_that_ends_while_the_next_begins(made: Ca
     with pytest.raises(EngineError, match="another living process"):
         there.begin_run(principal=ALICE, agent="main", session="s")
     steps.close()
+    here.kill("run-none")  # written after the release
     there.begin_run(principal=ALICE, agent="main", session="s")
 
 
