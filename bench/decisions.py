@@ -6,7 +6,7 @@ from itertools import count
 from bench.harness import Row, spread
 from bench.policies import calls_for, plan_of
 from ringfence.dsl.plan import Plan, Verdict
-from ringfence.engine.decision.calls import Decision, Facts, ToolCall
+from ringfence.engine.decision.calls import RESERVED, Decision, Facts, ToolCall
 from ringfence.engine.decision.decide import assess, conclude
 from ringfence.engine.decision.events import RunStarted, Stamped
 from ringfence.engine.decision.state import State, start
@@ -47,7 +47,8 @@ def decider(plan: Plan) -> Callable[[ToolCall], Decision]:
         if not assessment.wider or assessment.verdict < Verdict.ASK:
             return conclude(assessment, _NOTHING)
         reservation = Reservation(f"run/{number}", assessment.wider)
-        return conclude(assessment, Facts(ledger.reserve_now(reservation, now_ns=now_ns)))
+        refusals = ledger.reserve_now(reservation, now_ns=now_ns)
+        return conclude(assessment, Facts(refusals) if refusals else RESERVED)
 
     return decide
 

@@ -128,7 +128,6 @@ async def _body(_: Mapping[str, Json]) -> Json:
 
 
 async def _work_of_guarded_calls(path: Path, tools: int, earlier: int) -> list[int]:
-    path.write_text(policy(tools), "utf-8")
     guard = make_guard(path)
     try:
         async with guard.run(principal=Principal(user="alice", workspace="w1")) as run:
@@ -150,7 +149,9 @@ def work_of_a_guarded_call(path: Path, *, tools: int = 10, earlier: int = 10) ->
 
     The writer's thread is not counted; but whether it must be woken is chance, and so is which timer is due.
     """
-    return min(asyncio.run(_work_of_guarded_calls(path / "work.fence", tools, earlier)))
+    path = path / "work.fence"
+    path.write_text(policy(tools), "utf-8")
+    return min(asyncio.run(_work_of_guarded_calls(path, tools, earlier)))
 
 
 def test_a_guarded_call_calls_few_functions(tmp_path: Path) -> None:

@@ -55,6 +55,15 @@ class _Window:
 _Key = tuple[str, str, int | None]
 
 
+def _any_counts(units: tuple[tuple[_Key, _Unit], ...], now_ns: int) -> bool:
+    """Say whether any of a reservation's units is still in its window."""
+    for _, unit in units:  # a plain loop: a sweep asks this of every reservation
+        leaves_ns = unit.leaves_ns
+        if leaves_ns is None or leaves_ns > now_ns:
+            return True
+    return False
+
+
 class MemoryLedger:
     """A `Ledger` and an `InlineLedger`; time never steps back in it."""
 
@@ -70,11 +79,22 @@ class MemoryLedger:
         """Reserve all charges, or none and say which had no room."""
         with self._lock:
             now_ns = self._at(now_ns)
-            kept = self._kept.get(reservation.id)
-            if kept is not None and any(unit.counts(now_ns) for _, unit in kept):
+            reservation_id, charges = reservation.id, reservation.charges
+            kept = self._kept.get(reservation_id)
+            if kept is not None and _any_counts(kept, now_ns):
                 return ()
-            if len(reservation.charges) == 1 and self._reserve_one(reservation, now_ns):
-                return ()
+            if len(charges) == 1:  # what most calls ask for: the only window is known and has room
+                charge = charges[0]
+                amount = charge.amount
+                key = (charge.budget, charge.key, charge.period_ns)
+                window = self._windows.get(key)
+                if window is not None and amount >= 0:
+                    if window.stamped:
+                        window.slide(now_ns)
+                    if window.taken + amount <= charge.limit:
+                        window.taken += amount
+                        self._kept[reservation_id] = ((key, _Unit(amount)),)
+                        return ()
             wanted: list[tuple[_Key, Charge, _Window]] = []
             refused: list[Refusal] = []
             asked: dict[_Key, int] = {}
@@ -100,22 +120,6 @@ class MemoryLedger:
             if units:
                 self._kept[reservation.id] = tuple(units)
             return ()
-
-    def _reserve_one(self, reservation: Reservation, now_ns: int) -> bool:
-        """Take the only charge if its window is known and has room: what most calls ask for."""
-        (charge,) = reservation.charges
-        amount = charge.amount
-        key = (charge.budget, charge.key, charge.period_ns)
-        window = self._windows.get(key)
-        if window is None or amount < 0:
-            return False
-        if window.stamped:
-            window.slide(now_ns)
-        if window.taken + amount > charge.limit:
-            return False
-        window.taken += amount
-        self._kept[reservation.id] = ((key, _Unit(amount)),)
-        return True
 
     def dispatched_now(self, reservation_id: str, *, now_ns: int) -> None:
         """Stamp a held reservation with the moment of its dispatch."""
@@ -177,7 +181,7 @@ class MemoryLedger:
         self._kept = {
             reservation_id: units
             for reservation_id, units in self._kept.items()
-            if any(unit.counts(now_ns) for _, unit in units)
+            if _any_counts(units, now_ns)
         }
         needed = {key for units in self._kept.values() for key, _ in units}
         self._windows = {key: window for key, window in self._windows.items() if key in needed}
