@@ -137,7 +137,7 @@ class ApprovalAsked:
 
 @dataclass(frozen=True, slots=True)
 class ApprovalAnswered:
-    """A ticket was answered; `verdict` is approve, reject, expire or withdraw."""
+    """A ticket was answered; `verdict` is approve, reject, expire, withdraw, or ignored."""
 
     kind: ClassVar[str] = "ApprovalAnswered"
     call: str

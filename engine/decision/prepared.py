@@ -76,7 +76,7 @@ class Prepared:
             None if taken is None else {one.name: (one.canonical, one.optional) for one in taken}
         )
         self.missing = tuple(
-            Reason(f"{name}!key", "deny", place, None, f"the host did not say principal.{attribute}")
+            Reason(f"{name}!key", "deny", place, None, _unsaid(attribute, state))
             for attribute, name, place in tool.principal_fields
             if attribute not in state.principal
         )
@@ -94,6 +94,13 @@ class Prepared:
         because = tool.allows[0].because if len(tool.allows) == 1 else None
         self.closed = Reason(f"{tool.name}.allow", "deny", place, because, why)
         self.bad = f"{tool.name}.arguments"
+
+
+def _unsaid(attribute: str, state: State) -> str:
+    why = state.unfit.get(attribute)
+    if why is None:
+        return f"the host did not say principal.{attribute}"
+    return f"what the host said as principal.{attribute} does not fit: {why}"
 
 
 def _clause(clause: Clause) -> PreparedClause:

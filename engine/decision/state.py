@@ -18,7 +18,7 @@ What counts, and when:
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, cast
 
-from ringfence.dsl.plan import AgentPlan, Budget, Json, Plan, Reason, Verdict
+from ringfence.dsl.plan import AgentPlan, Budget, Json, Plan, Reason, UnfitError, Verdict
 from ringfence.engine.decision.budgets import Window
 from ringfence.engine.decision.calls import Status, ToolCall
 from ringfence.engine.decision.events import (
@@ -73,6 +73,7 @@ class State:
         "started_ns",
         "status",
         "suspended",
+        "unfit",
         "windows",
     )
 
@@ -82,7 +83,9 @@ class State:
         self.agent: AgentPlan | None = agent
         """None: the plan has no such agent; such a run holds nothing."""
         self.holds = frozenset(event.capabilities) & (agent.holds if agent else frozenset())
-        self.principal: Mapping[str, Json] = _said(plan, event)
+        self.unfit: dict[str, str] = {}
+        """Attributes of the principal that do not fit their declared type, and why."""
+        self.principal: Mapping[str, Json] = _said(plan, event, self.unfit)
         """As conditions see it: only values that fit their declared type."""
         self.session = event.session
         self.scope_keys = {
@@ -174,7 +177,7 @@ class State:
         return max(until - since, 0)
 
 
-def _said(plan: Plan, event: RunStarted) -> dict[str, Json]:
+def _said(plan: Plan, event: RunStarted, unfit: dict[str, str]) -> dict[str, Json]:
     """Return the principal's values; one that is undeclared or does not fit its type was not said."""
     values: dict[str, Json] = {"agent": event.agent}
     for name, value in event.principal.items():
@@ -184,8 +187,8 @@ def _said(plan: Plan, event: RunStarted) -> dict[str, Json]:
         elif (parameter := plan.principal.get(name)) is not None:
             try:
                 values[name] = parameter.canonical(value)
-            except Exception:  # fails closed: a value that was not said denies what needs it
-                continue
+            except Exception as error:  # fails closed: a value that was not said denies what needs it
+                unfit[name] = str(error) if isinstance(error, UnfitError) else type(error).__name__
     return values
 
 
@@ -331,8 +334,8 @@ def _asked(state: State, event: ApprovalAsked, _now_ns: int) -> None:
 def _answered(state: State, event: ApprovalAnswered, _now_ns: int) -> None:
     known = _known(state, event.call)
     ticket = next((ticket for ticket in known.tickets if ticket.id == event.ticket), None)
-    if ticket is None or ticket.answer is not None:
-        return
+    if ticket is None or ticket.answer is not None or event.verdict == "ignored":
+        return  # an answer without effect leaves the question open
     if event.verdict == "approve":
         if event.by is not None and event.by not in ticket.approved_by:
             ticket.approved_by += (event.by,)

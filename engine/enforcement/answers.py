@@ -90,7 +90,7 @@ class Answering:
         if ticket.expires_ns is not None and self._opening.clock.now_ns() >= ticket.expires_ns:
             return "its time is over"
         if not self._belongs(by, ticket.group):
-            return f"not in the group `{ticket.group}`" if ticket.group else "in no group of approvers"
+            return f"not in the group `{ticket.group}`" if ticket.group else no_group(ticket.approver)
         if ticket.never is not None and by == ticket.never:
             return "the requester may not answer"
         if any(who == by and said != "ignored" for who, said, _ in ticket.answers):
@@ -102,9 +102,23 @@ class Answering:
         return None
 
     def _belongs(self, by: str, group: str | None) -> bool:
-        if group is not None:
-            return by in self._settings.people(group)
-        return any(by in people for people in self._settings.groups.values())
+        return group is not None and by in self._settings.people(group)
+
+
+def no_group(approver: str) -> str:
+    """Say why nobody may answer, and what to write."""
+    return (
+        f'the approver `{approver}` names no group, so nobody may answer: write `group "NAME"` in its block, '
+        "and the people of that group into the settings"
+    )
+
+
+def no_requester(approver: str) -> str:
+    """Say why nobody can be shown to be another than the requester."""
+    return (
+        f"the approver `{approver}` is `never the requester`, and the host did not say on whose behalf the "
+        "run acts: begin it with `Principal(user=...)`"
+    )
 
 
 def _answered(

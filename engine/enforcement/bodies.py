@@ -63,6 +63,8 @@ class AsyncFlight:
 
     async def fly(self, work: Callable[[], Any], within_s: float | None) -> Landed:
         """Run `work`, awaiting what it returns, for at most `within_s` seconds."""
+        if self.halted:  # SECURITY: the halt came before the body could start
+            return Landed("halted")
         task = self._loop.create_task(self._settle(work))
         task.add_done_callback(self._wake)
         timer = None if within_s is None else self._loop.call_later(within_s, self._wake)
@@ -83,7 +85,9 @@ class AsyncFlight:
     async def _settle(self, work: Callable[[], Any]) -> Any:
         try:
             result = work()
-            return await result if isawaitable(result) else result
+            return _whole(await result if isawaitable(result) else result)
+        except (SystemExit, KeyboardInterrupt) as error:  # out of a task they would stop the host's loop
+            return _Exit(error)
         finally:
             self._wake()  # at once: the task's own callbacks would come one turn of the loop later
 
@@ -114,6 +118,8 @@ class SyncFlight:
 
     def fly(self, work: Callable[[], Any], within_s: float | None) -> Landed:
         """Run `work` in a thread of its own, with the caller's context, for at most `within_s` seconds."""
+        if self.halted:  # SECURITY: the halt came before the body could start
+            return Landed("halted")
         answer: Future[Any] = run_in_worker(copy_context(), lambda: _plain(work))
         answer.add_done_callback(lambda _: self._woken.set())
         try:
@@ -138,14 +144,38 @@ def _plain(work: Callable[[], Any]) -> Any:
     if iscoroutine(result):
         result.close()
         raise TypeError("the body is a coroutine function: use the asynchronous calls of the guard")
-    return result
+    return _whole(result)
+
+
+_WHOLE = frozenset({str, dict, list, tuple, int, float, bool, bytes, type(None)})
+
+
+def _whole(result: Any) -> Any:
+    """Return a result that is there; raise TypeError for one whose work is still to be done.
+
+    SECURITY: a generator would run when the caller reads it: outside of its bounds, after a halt even.
+    """
+    kind = type(result)
+    if kind in _WHOLE or not any(hasattr(kind, name) for name in ("__next__", "__anext__", "__await__")):
+        return result
+    raise TypeError(f"the body returned a {kind.__name__}, which would run after the call: return a list")
+
+
+@dataclass(frozen=True, slots=True)
+class _Exit:
+    """The body wants the process to end; its caller is told, as the caller of a plain function would be."""
+
+    error: BaseException
 
 
 def _landed(ended: "asyncio.Task[Any] | Future[Any]") -> Landed:
     if ended.cancelled():
         return Landed("raised", error=asyncio.CancelledError())
     error = ended.exception()
-    return Landed("returned", value=ended.result()) if error is None else Landed("raised", error=error)
+    if error is not None:
+        return Landed("raised", error=error)
+    value = ended.result()
+    return Landed("raised", error=value.error) if type(value) is _Exit else Landed("returned", value=value)
 
 
 def _throw_away(task: "asyncio.Task[Any]") -> None:

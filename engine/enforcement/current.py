@@ -27,6 +27,17 @@ def inside(run: "Run") -> Iterator["Run"]:
         _RUN.reset(token)
 
 
+@contextmanager
+def inside_call(run: "Run", call: str) -> Iterator[None]:
+    """Make `run` and its `call` the current ones for the block: a body that runs in its caller's context."""
+    tokens = _RUN.set(run), _CALL.set((run, call))
+    try:
+        yield
+    finally:
+        _CALL.reset(tokens[1])
+        _RUN.reset(tokens[0])
+
+
 def set_current(run: "Run", call: str) -> None:
     """Make `run` and its `call` the current ones for the rest of this context (a body's own)."""
     _RUN.set(run)

@@ -11,7 +11,7 @@ from ringfence.engine.enforcement.bodies import Flight, Landed
 from ringfence.engine.enforcement.deciding import Ended
 from ringfence.engine.enforcement.drive import Steps
 from ringfence.engine.enforcement.opening import store_error
-from ringfence.engine.enforcement.requests import keeps_digests_only, keyed
+from ringfence.engine.enforcement.requests import keeps_digests_only, keyed, own
 from ringfence.engine.enforcement.runs import Held, Run
 from ringfence.engine.enforcement.tool_results import RefusedResultError, ResultLens, bound_result
 from ringfence.engine.journal.jsonable import jsonable
@@ -36,8 +36,8 @@ class Started:
 
     @property
     def arguments(self) -> Mapping[str, Json]:
-        """The canonical arguments: exactly these were decided."""
-        return self.held.decision.arguments
+        """The canonical arguments: exactly these were decided.  The body may change its own copy."""
+        return own(self.held.decision.arguments)
 
 
 def dispatch(run: Run, held: Held, flight: Flight | None) -> Steps[Started]:
@@ -78,6 +78,12 @@ def dispatch(run: Run, held: Held, flight: Flight | None) -> Steps[Started]:
             if not isinstance(error, Exception):
                 raise
             raise store_error("could not record the dispatch", error, run=run.id) from error
+        try:
+            run.check_live()  # SECURITY: a halt may have come while the ledger was asked
+        except BaseException:
+            fail(run, held, flight, "cancelled", "the run was over before the body could start", mono_ns)
+            raise
+        left_ns = run.remaining_ns(run.now_ns())
     stop_ns = obligations.stop_ns
     bounds = [bound for bound in (stop_ns, left_ns) if bound is not None]
     within_s = max(min(bounds), 0) / 1e9 if bounds else None
@@ -124,14 +130,18 @@ def _finish(started: Started, result: Any, lens: ResultLens) -> Any:
         bounded = bound_result(lens.get(result), held.decision.obligations)
         if bounded.truncated is not None:
             result = lens.set(result, bounded.value)
-    except Exception as error:  # fails closed: a result that cannot be bounded is not handed over
+        keep = (
+            keyed(run, bounded.value) if keeps_digests_only(run, held.call.tool) else jsonable(bounded.value)
+        )
+    except BaseException as error:  # fails closed: a result that cannot be bounded is not handed over
         why = str(error) if isinstance(error, RefusedResultError) else f"unreadable ({type(error).__name__})"
         _fail(started, "refused result", why)
+        if not isinstance(error, Exception):
+            raise
         raise replies.refused_result(run, held, why) from error
-    keep = keyed(run, bounded.value) if keeps_digests_only(run, held.call.tool) else jsonable(bounded.value)
     with run.lock:
-        run.append(CallFinished(held.key, keep, bounded.truncated, _since(run, started.mono_ns)))
         _down(run, started.flight)
+        run.append(CallFinished(held.key, keep, bounded.truncated, _since(run, started.mono_ns)))
     return result
 
 
@@ -171,10 +181,10 @@ def _since(run: Run, mono_ns: int) -> int:
 
 
 def _said(error: BaseException) -> str:
+    name = str.__str__(type.__dict__["__name__"].__get__(type(error)))
     try:
-        text = str(error)
-    except Exception:  # an exception that cannot even be shown: its type says enough
+        text = str.__str__(str(error))
+    except BaseException:  # an exception that cannot even be shown: its type says enough
         text = "(cannot be shown)"
-    name = type(error).__name__
-    said = name if not text else f"{name}: {text}"
+    said = name if not text else f"{name}: {text[:_TEXT_AT_MOST]}"
     return said[:_TEXT_AT_MOST].encode("utf-8", "backslashreplace").decode()

@@ -5,6 +5,7 @@ same steps (`deciding`, `tickets`, `dispatch`, `lifecycle`); only the body itsel
 """
 
 import atexit
+import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -17,7 +18,7 @@ from ringfence.engine.decision.events import ModelAnswered, ModelAsked, PromptGi
 from ringfence.engine.enforcement import dispatch, replies
 from ringfence.engine.enforcement.answers import Answering
 from ringfence.engine.enforcement.bodies import AsyncFlight, Flight, Landed, SyncFlight, run_inline
-from ringfence.engine.enforcement.current import inside, set_current
+from ringfence.engine.enforcement.current import inside, inside_call, set_current
 from ringfence.engine.enforcement.deciding import Ended, release, request
 from ringfence.engine.enforcement.drive import Steps, run_async, run_sync
 from ringfence.engine.enforcement.lifecycle import EndStatus, Lifecycle
@@ -27,7 +28,7 @@ from ringfence.engine.enforcement.runs import Held, Run
 from ringfence.engine.enforcement.tickets import Asking
 from ringfence.engine.enforcement.tool_results import PLAIN, ResultLens
 from ringfence.engine.enforcement.waits import Waits
-from ringfence.engine.seams.errors import PendingError
+from ringfence.engine.seams.errors import EngineError, PendingError
 from ringfence.engine.seams.ports import Clock, KillOrder, Ticket
 from ringfence.engine.seams.settings import Settings
 
@@ -113,18 +114,22 @@ class Guard:
 
     def suspend(self, run: Run) -> None:
         """Put a run away whose calls wait for people; durable when it returns."""
+        self._own(run)
         self._sync(self._lifecycle.suspend(run))
 
     async def asuspend(self, run: Run) -> None:
         """Like `suspend`."""
+        self._own(run)
         await run_async(self._lifecycle.suspend(run))
 
     def end_run(self, run: Run, status: EndStatus = "done", error: str | None = None) -> None:
         """End a run: its open questions are withdrawn and what it holds is given back."""
+        self._own(run)
         self._sync(self._lifecycle.end(run, self._asking, status, error))
 
     async def aend_run(self, run: Run, status: EndStatus = "done", error: str | None = None) -> None:
         """Like `end_run`."""
+        self._own(run)
         await run_async(self._lifecycle.end(run, self._asking, status, error))
 
     def run(self, **about: Any) -> "RunBlock":
@@ -142,6 +147,7 @@ class Guard:
 
     def record(self, run: Run, event: PromptGiven | ModelAsked | ModelAnswered) -> None:
         """Record what the model was given or said.  A new word of the user withdraws open questions."""
+        self._own(run)
         if isinstance(event, PromptGiven) and event.source == "user" and run.state.open_tickets:
             self._asking.withdraw_all(run, "the user said something new")
         run.append(event)
@@ -191,7 +197,8 @@ class Guard:
         if isinstance(started.flight, SyncFlight):
             landed = started.flight.fly(work, started.within_s)
         else:
-            landed = run_inline(work)
+            with inside_call(run, started.held.key):
+                landed = run_inline(lambda: body(started.arguments))
         return dispatch.land(started, landed, lens or PLAIN, passthrough)
 
     async def aexecute(
@@ -263,6 +270,7 @@ class Guard:
 
     def withdraw(self, run: Run, call: str, *, because: str) -> None:
         """Take back the open questions of a call (its key), as whoever waits for it may; it never runs."""
+        self._own(run)
         with run.lock:
             waiting = [slot for slot, one in run.held.items() if one.key == call]
             held = [run.held.pop(slot) for slot in waiting]
@@ -284,13 +292,17 @@ class Guard:
 
     def close(self) -> None:
         """End what is live, write what is queued, close the store; safe to call twice."""
-        self._sync(self._close())
-        self._loop.close()
+        try:
+            self._sync(self._close())
+        finally:  # what cannot be written now never will be
+            self._loop.close()
 
     async def aclose(self) -> None:
         """Like `close`."""
-        await run_async(self._close())
-        self._loop.close()
+        try:
+            await run_async(self._close())
+        finally:
+            self._loop.close()
 
     # ---- steps -------------------------------------------------------------------------------------
 
@@ -305,7 +317,16 @@ class Guard:
         _GUARDS.add(self)
         return (yield from self._lifecycle.resume(run_id, principal=principal))
 
+    def _own(self, run: Run) -> None:
+        if run.opening is not self.opening:  # SECURITY: it would be decided by the other guard's policy
+            raise EngineError(
+                f"the run `{run.id}` belongs to another guard",
+                run=run.id,
+                help="begin a run with the guard of this tool: `with guard.run(...)`",
+            )
+
     def _authorize(self, run: Run, call: ToolCall) -> Steps[Decision]:
+        self._own(run)
         found = given(run, call)
         slot = (found.base, call.attempt)
         held = run.held.get(slot)
@@ -327,6 +348,7 @@ class Guard:
     def _admit(
         self, run: Run, call: ToolCall, *, wait: bool, flight: Callable[[], Flight]
     ) -> Steps[dispatch.Started | Ended]:
+        self._own(run)
         found = given(run, call)
         slot = (found.base, call.attempt)
         held = run.held.pop(slot, None)
@@ -363,6 +385,7 @@ class Guard:
             run.check_live()
 
     def _depart(self, run: Run, flight: Flight) -> float | None:
+        self._own(run)
         with run.lock:
             run.check_live()
             run.flights.add(flight)
@@ -449,6 +472,10 @@ class BackendAnswers:
 
 _GUARDS: "set[Guard]" = set()
 """Those in use: kept until they are closed, so that what they queued is written."""
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_GUARDS.clear)  # the parent's runs are the parent's to end
 
 
 @atexit.register

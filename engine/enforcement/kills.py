@@ -3,15 +3,20 @@
 import asyncio
 import contextlib
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final
 
 from ringfence.engine.enforcement.drive import Steps
 from ringfence.engine.enforcement.opening import Opening, store_error
 from ringfence.engine.enforcement.runs import Run
+from ringfence.engine.seams.errors import EngineError
 from ringfence.engine.seams.ports import KillOrder
 
 LOOK_EVERY_S: Final = 0.25
+
+_REMEMBERED: Final = 32
+"""How many of the latest orders are held against runs that were just beginning."""
 
 
 class Kills:
@@ -23,6 +28,7 @@ class Kills:
         self._lock = threading.Lock()
         self._looking = False
         self._after = 0
+        self._obeyed: deque[KillOrder] = deque(maxlen=_REMEMBERED)
 
     def order(self, *, run: str | None, agent: str | None, by: str | None) -> Steps[KillOrder]:
         """Store the order, durably, and halt what it names here; other processes see it soon."""
@@ -65,14 +71,35 @@ class Kills:
                 work = self._opening.ready.control.kills(after=self._after)
                 for order in await asyncio.wait_for(work, self._opening.patience_s):
                     self._after = max(self._after, order.id)
-                    self.obey(order)
+                    with contextlib.suppress(EngineError):  # stopped, and nothing of it starts again
+                        self.obey(order)
             await asyncio.sleep(LOOK_EVERY_S)
 
     def obey(self, order: KillOrder) -> None:
-        """Halt the live runs that the order names, if they had begun when it was given."""
+        """Halt the live runs that the order names, if they had begun when it was given.
+
+        Raises:
+            EngineError: A halt could not be recorded; whatever the order names is stopped all the same.
+        """
+        self._obeyed.append(order)
+        self._stop(order)
+
+    def _stop(self, order: KillOrder) -> None:
+        first: Exception | None = None
         for run in tuple(self._live()):
-            if run.state.started_ns > order.at_ns or run.ended:
-                continue  # an order stops what was running when it was given
+            # An order stops what was running when it was given; one for a run was given after it began.
+            if run.ended or (order.run is None and run.state.started_ns > order.at_ns):
+                continue
             if order.run not in (None, run.id) or order.agent not in (None, run.agent):
                 continue
-            run.halt("killed", by=order.by, detail="an operator gave the order")
+            try:
+                run.halt("killed", by=order.by, detail="an operator gave the order")
+            except Exception as error:  # the run is stopped; the others must be too
+                first = first or error
+        if first is not None:
+            raise first
+
+    def obey_again(self) -> None:
+        """Halt a run that began while an order came, before it could be found among the live ones."""
+        for order in tuple(self._obeyed):
+            self._stop(order)

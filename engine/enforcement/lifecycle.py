@@ -1,5 +1,6 @@
 """Runs begin, are put away, go on and end; one living process holds a session at a time."""
 
+import contextlib
 import json
 import secrets
 import threading
@@ -12,7 +13,6 @@ from ringfence.engine.decision.calls import Principal
 from ringfence.engine.decision.events import (
     PromptGiven,
     RunEnded,
-    RunHalted,
     RunResumed,
     RunStarted,
     Stamped,
@@ -23,15 +23,16 @@ from ringfence.engine.enforcement.current import current_call
 from ringfence.engine.enforcement.deciding import release
 from ringfence.engine.enforcement.drive import Steps
 from ringfence.engine.enforcement.kills import Kills
-from ringfence.engine.enforcement.opening import Opening, store_error
+from ringfence.engine.enforcement.opening import Opened, Opening, store_error
 from ringfence.engine.enforcement.runs import Run
+from ringfence.engine.enforcement.sessions import Sessions
 from ringfence.engine.enforcement.tickets import Asking
+from ringfence.engine.enforcement.unclean import Unclean
 from ringfence.engine.journal.jsonable import jsonable
-from ringfence.engine.seams.errors import DeniedError, EngineError, RunHaltedError
+from ringfence.engine.seams.errors import DeniedError, EngineError, RingfenceError
 from ringfence.engine.seams.ports import Entry, RunRow
 
 EndStatus = Literal["done", "failed", "halted"]
-_HOLDER: Final = secrets.token_hex(8)
 _TEXT_AT_MOST: Final = 500
 
 
@@ -44,13 +45,31 @@ class Lifecycle:
         self._replan = replan
         self._lock = threading.Lock()
         self._live: dict[str, Run] = {}
-        self.holder = f"{_HOLDER}-{secrets.token_hex(4)}"
+        self._sessions = Sessions(opening)
+        self._unclean = Unclean(opening)
+        self._swept: tuple[Opened, Future[None]] | None = None
         self.kills = Kills(opening, self.live)
 
     def live(self) -> Iterable[Run]:
         """Return the runs that this process lives, suspended ones left out."""
         with self._lock:
             return tuple(self._live.values())
+
+    def _opened(self) -> Steps[Opened]:
+        """Open the store, and end, once, the runs in it that died with their process."""
+        opened = yield from self._opening.opened()
+        with self._lock:
+            if self._swept is None or self._swept[0] is not opened:
+                sweep = self._opening.submit(self._unclean.sweep(self._sessions.holder))
+                self._swept = (opened, sweep)
+            swept = self._swept
+        try:
+            yield swept[1]
+        except Exception as error:  # fails closed: nothing begins over a store that could not be looked at
+            with self._lock:
+                self._swept = None if self._swept is swept else self._swept
+            raise store_error("could not end the runs whose process died", error) from error
+        return opened
 
     # ---- begin -------------------------------------------------------------------------------------
 
@@ -67,18 +86,17 @@ class Lifecycle:
         resume_of: str | None = None,
         parent: "Run | str | None" = None,
     ) -> Steps[Run]:
-        """Begin a run; its first event is on its way to the log when this returns."""
-        opened = yield from self._opening.opened()
+        """Begin a run; it is in the log when this returns, so that other processes see it."""
+        opened = yield from self._opened()
         name = self._agent(agent)
         around = self._around(parent)
         holds = self._holds(name, capabilities, around)
-        principal = principal if principal is not None else Principal()
-        run = Run(f"run-{secrets.token_hex(8)}", self._plan, principal, self._opening)
+        run = Run(f"run-{secrets.token_hex(8)}", self._plan, _principal(principal), self._opening)
         run.secret = secrets.token_bytes(32)
         session_id = session if session is not None else run.id
-        yield from self._lease(session_id)
-        head: str | None = None
+        yield from self._sessions.lease(session_id)
         try:
+            head: str | None = None
             if session is not None:
                 found: list[RunRow] = yield self._opening.submit(opened.log.runs(session=session, limit=1))
                 head = found[0].head.hex() if found else None
@@ -88,7 +106,7 @@ class Lifecycle:
                     session=session_id,
                     session_head=head,
                     agent=name,
-                    principal=jsonable(dict(principal.values)),
+                    principal=dict(run.principal.values),
                     capabilities=holds,
                     policy=self._plan.policy,
                     policy_digest=self._plan.digest,
@@ -101,19 +119,35 @@ class Lifecycle:
                     policy_file=self._plan.file,
                 )
             )
+            with self._lock:
+                self._live[run.id] = run
+            self.kills.obey_again()  # an order that came while the run began
+            if around is not None:
+                self._attach(run, around)
+            if prompt is not None:
+                run.append(PromptGiven("user", jsonable(prompt)))
+            # The host keeps the run's id, in a checkpoint perhaps: an id that is not in the log is none.
+            yield from self._opening.durable(run=run.id)
         except BaseException as error:  # fails closed: there is no run
-            self._let_go(session_id)
-            if isinstance(error, EngineError) or not isinstance(error, Exception):
+            self._undo(run, session_id)
+            if isinstance(error, RingfenceError) or not isinstance(error, Exception):
                 raise
             raise store_error("could not begin the run", error) from error
-        with self._lock:
-            self._live[run.id] = run
-        if around is not None:
-            self._attach(run, around)
-        if prompt is not None:
-            run.append(PromptGiven("user", jsonable(prompt)))
         self.kills.watch()
         return run
+
+    def _undo(self, run: Run, session: str) -> None:
+        """Forget a run that did not begin."""
+        with self._lock:
+            self._live.pop(run.id, None)
+        with contextlib.suppress(RingfenceError):  # what the log has of it is ended by the next sweep
+            if hasattr(run, "state"):
+                run.append(RunEnded("failed", "it did not begin"))
+        if run.parent is not None and run in run.parent.children:
+            run.parent.children.remove(run)
+        with contextlib.suppress(RingfenceError):  # closed meanwhile: nothing is leased any more
+            self._opening.ready.journal.close_run(run.id)
+            self._sessions.let_go(session)
 
     def _agent(self, agent: str | None) -> str:
         agents = self._plan.agents
@@ -147,30 +181,10 @@ class Lifecycle:
     def _attach(self, run: Run, around: Run) -> None:
         inside = current_call()
         with around.lock:
+            around.check_live()  # SECURITY: nothing begins inside of a run that is over
             run.parent = around
             around.children.append(run)
             around.append(SubrunStarted(run.id, inside[1] if inside and inside[0] is around else None))
-
-    # ---- the session's lease -----------------------------------------------------------------------
-
-    def _lease(self, session: str) -> Steps[None]:
-        try:
-            other: str | None = yield self._opening.submit(
-                self._opening.ready.control.lease(session, self.holder)
-            )
-        except Exception as error:  # fails closed: two processes must never decide for one session
-            raise store_error("could not lease the session", error) from error
-        if other is not None:
-            raise EngineError(
-                f"another living process holds the session `{session}`",
-                help="one process decides for a session at a time: end or suspend its run there",
-            )
-
-    def _let_go(self, session: str) -> "Future[None] | None":
-        with self._lock:
-            if any(run.session == session for run in self._live.values()):
-                return None
-        return self._opening.submit(self._opening.ready.control.release(session, self.holder))
 
     # ---- suspend and resume ------------------------------------------------------------------------
 
@@ -201,7 +215,7 @@ class Lifecycle:
             with self._lock:
                 self._live.pop(run.id, None)
             journal.close_run(run.id)
-            released = self._let_go(run.session)
+            released = self._sessions.let_go(run.session)
         if released is not None:
             yield from self._opening.within_patience(released, "did not release the session", run=run.id)
 
@@ -213,7 +227,7 @@ class Lifecycle:
             RunHaltedError: It is over, or it ended uncleanly and is over from now on.
             EngineError: It is unknown, or another living process holds its session.
         """
-        opened = yield from self._opening.opened()
+        opened = yield from self._opened()
         with self._lock:
             live = self._live.get(run_id)
         if live is not None:
@@ -221,33 +235,48 @@ class Lifecycle:
             return live
         yield from self._opening.durable(run=run_id)
         row: RunRow = yield from self._row(run_id)
-        yield from self._lease(row.session)
+        yield from self._sessions.lease(row.session)
+        mine = False
         try:
             row = yield from self._row(run_id)
             entries: list[Entry] = yield self._opening.submit(opened.log.read(run_id))
             run = self._rebuilt(run_id, entries)
             _same(run.principal, principal, run_id)
             if row.status != "suspended":
-                if row.status == "running":
-                    yield from self._unclean(run, row)
+                yield from self._bury(run)
                 raise run.over()
             orders = yield from self.kills.given()
             opened.journal.open_run(run_id, seq=row.events, head=row.head)
+            mine = True
             with self._lock:
                 self._live[run_id] = run
-            run.append(RunResumed(self.holder))
+            run.append(RunResumed(self._sessions.holder))
+            # What runs from now on must not be taken for a run that is still put away.
+            yield from self._opening.durable(run=run_id)
             for order in orders:
                 self.kills.obey(order)
         except BaseException as error:  # fails closed: it does not go on here
-            if run_id not in {one.id for one in self.live()}:
-                self._let_go(row.session)
-            if not isinstance(error, Exception) or isinstance(
-                error, DeniedError | RunHaltedError | EngineError
-            ):
+            if mine:
+                with self._lock:
+                    self._live.pop(run_id, None)
+                opened.journal.close_run(run_id)
+            self._sessions.let_go(row.session)
+            if isinstance(error, RingfenceError) or not isinstance(error, Exception):
                 raise
             raise store_error("could not read the run", error, run=run_id) from error
         self.kills.watch()
         return run
+
+    def _bury(self, run: Run) -> Steps[None]:
+        """End a run whose process died, and take its end in."""
+        yield from self._opening.within_patience(
+            self._opening.submit(self._unclean.bury([run.id])), "could not end the run", run=run.id
+        )
+        late: list[Entry] = yield self._opening.submit(
+            self._opening.ready.log.read(run.id, after_seq=run.state.seq)
+        )
+        for entry in late:
+            run.fold(_stamped(entry))
 
     def _row(self, run_id: str) -> Steps[RunRow]:
         try:
@@ -255,7 +284,11 @@ class Lifecycle:
         except Exception as error:  # fails closed
             raise store_error("could not find the run", error, run=run_id) from error
         if row is None:
-            raise EngineError(f"there is no run `{run_id}`", run=run_id, help="see `ringfence runs`")
+            raise EngineError(
+                f"there is no run `{run_id}` in the log",
+                run=run_id,
+                help="the log it stood in was lost, or is another store's: begin a new run, in a new session",
+            )
         return row
 
     def _rebuilt(self, run_id: str, entries: list[Entry]) -> Run:
@@ -281,16 +314,6 @@ class Lifecycle:
         for one in stamped[1:]:
             run.fold(one)
         return run
-
-    def _unclean(self, run: Run, row: RunRow) -> Steps[None]:
-        """Halt a run whose process died: what it did last is not known."""
-        journal = self._opening.ready.journal
-        journal.open_run(run.id, seq=row.events, head=row.head)
-        try:
-            run.append(RunHalted("unclean end", None, "the process that ran it is gone"))
-            yield from self._opening.durable(run=run.id)
-        finally:
-            journal.close_run(run.id)
 
     # ---- end ---------------------------------------------------------------------------------------
 
@@ -327,8 +350,25 @@ class Lifecycle:
             raise first
 
 
+def _principal(said: Principal | None) -> Principal:
+    """Return the principal as the log will say it, so that it is the same after a restart."""
+    if said is None:
+        return Principal()
+    if not isinstance(said, Principal):
+        raise EngineError(
+            "the principal of a run is a `Principal`", help='write `Principal(user="alice", workspace="w1")`'
+        )
+    for name in ("user", "workspace"):
+        value = said.values.get(name)
+        if value is not None and (not isinstance(value, str) or not value):
+            raise EngineError(
+                f"`principal.{name}` is a text that is not empty", help="leave it out if it is not known"
+            )
+    return Principal(**jsonable(dict(said.values)))
+
+
 def _same(began: Principal, goes_on: Principal | None, run_id: str) -> None:
-    if goes_on is not None and goes_on != began:
+    if goes_on is not None and _principal(goes_on) != began:
         raise DeniedError(
             "another principal may not go on with this run", run=run_id, help="start a run of its own for it"
         )

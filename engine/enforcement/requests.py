@@ -56,9 +56,22 @@ def given(run: Run, call: ToolCall) -> Given:
         if isinstance(arguments, Mapping):
             call = replace(call, arguments=dict(arguments))
         return Given(call, key_base(replace(call, arguments={"given": shown})), "not JSON", shown)
+    # SECURITY: what is decided now runs later; until then the caller may change what it has handed in.
+    call = replace(call, arguments=own(arguments))
     if keeps_digests_only(run, call.tool):
         return Given(call, key_base(replace(call, arguments={})), "keyed", keyed(run, arguments))
     return Given(call, key_base(call, said), None, None, said)
+
+
+def own(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of JSON arguments that shares nothing that could be changed."""
+    return {
+        name: value if type(value) in _FIXED else json.loads(json.dumps(value))
+        for name, value in arguments.items()
+    }
+
+
+_FIXED = frozenset({str, int, float, bool, type(None)})
 
 
 def said_of(arguments: Any) -> bytes | None:

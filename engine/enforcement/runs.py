@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ringfence.dsl.plan import Plan
+from ringfence.dsl.plan import Plan, Reason
 from ringfence.engine.decision.calls import Decision, Principal, ToolCall
 from ringfence.engine.decision.events import (
     ApprovalAnswered,
@@ -65,6 +65,8 @@ class Run:
     secret: bytes = field(default=b"", repr=False)
     """Keys the digests that stand for values under `audit minimal`."""
     ended: bool = False
+    stopped: Reason | None = None
+    """Why nothing starts any more, even if the log could not take the halt."""
     session: str = ""
     agent: str = ""
 
@@ -110,6 +112,8 @@ class Run:
         """Raise RunHaltedError unless a call could start now; a deadline that has passed halts the run."""
         with self.lock:
             state = self.state
+            if self.stopped is not None:
+                raise self.over()
             if state.halted is None and not self.ended:
                 left = self.remaining_ns(self.now_ns())
                 if left is not None and left <= 0:
@@ -123,7 +127,7 @@ class Run:
 
     def over(self) -> RunHaltedError:
         """Return the error that says why nothing runs any more."""
-        reason = self.state.halted
+        reason = self.state.halted or self.stopped
         why = f"by {reason.name}" if reason else "it has ended"
         deny = self.plan.responses.deny
         return RunHaltedError(
@@ -154,16 +158,25 @@ class Run:
     def halt(self, reason: str, *, by: str | None, detail: str | None) -> None:
         """Record the halt, once, and stop everything in flight, here and in the runs started from here.
 
-        What is in flight is stopped even if the log cannot take the event: that never fails open.
+        What is in flight is stopped even if the log cannot take the event, and nothing starts after it:
+        that never fails open.
         """
-        try:
-            with self.lock:
-                if self.state.status not in ("halted", "done", "failed") and not self.ended:
+        first: Exception | None = None
+        with self.lock:
+            if self.state.status not in ("halted", "done", "failed") and not self.ended:
+                self.stopped = self.stopped or Reason(reason, "halt", None, None, detail)
+                try:
                     self.append(RunHalted(reason, by, detail))
-        finally:
-            self.stop_flights()
-            for child in tuple(self.children):
+                except Exception as error:  # the log is broken; stopped below all the same
+                    first = error
+        self.stop_flights()
+        for child in tuple(self.children):
+            try:
                 child.halt(reason, by=by, detail=detail)
+            except Exception as error:  # its siblings must stop too
+                first = first or error
+        if first is not None:
+            raise first
 
     def stop_flights(self) -> None:
         """Stop every body in flight and wake everyone who waits for people."""

@@ -10,6 +10,7 @@ from ringfence.dsl.plan import Plan, Verdict
 from ringfence.engine.decision.calls import ToolCall, call_digest
 from ringfence.engine.decision.events import ApprovalAnswered, ApprovalAsked
 from ringfence.engine.enforcement import replies
+from ringfence.engine.enforcement.answers import no_group, no_requester
 from ringfence.engine.enforcement.deciding import judge, release
 from ringfence.engine.enforcement.drive import Steps
 from ringfence.engine.enforcement.opening import Opening, store_error
@@ -122,6 +123,7 @@ class Asking:
         """Record the question, make it durable, and only then show it."""
         plan, decision = run.plan, held.decision
         asked = plan.approvers[approver]
+        requester = run.state.principal.get("user")
         because = next((r.because for r in decision.reasons if r.effect == "ask" and r.because), None)
         with run.lock:
             self._cap(run, held, approver)
@@ -137,12 +139,19 @@ class Asking:
                 approver=approver,
                 group=asked.group,
                 quorum=asked.quorum,
-                never=run.principal.user if asked.never_requester else None,
+                never=requester if asked.never_requester else None,
                 because=because,
                 asked_ns=now_ns,
                 expires_ns=None if asked.within_ns is None else now_ns + asked.within_ns,
             )
             run.append(ApprovalAsked(held.key, ticket.id, approver, ticket.expires_ns), at_ns=now_ns)
+            # SECURITY: a question that nobody may answer is not shown to anybody: the call is refused.
+            nobody = no_group(approver) if asked.group is None else None
+            if asked.never_requester and requester is None:
+                nobody = no_requester(approver)
+            if nobody is not None:
+                run.append(ApprovalAnswered(held.key, ticket.id, "withdraw", None, None, nobody))
+                raise replies.rejected(run, held, nobody)
         yield from self._opening.durable(run=run.id)
         try:
             yield self._opening.submit(self._opening.ready.tickets.open(ticket))

@@ -67,8 +67,11 @@ def bound_result(value: Json, obligations: Obligations) -> Bounded:
 
 
 def _rows(value: Json) -> list[Json] | None:
-    if isinstance(value, list | tuple):
-        return list(value)
+    # By the built-in type's own methods: a subclass is measured as what it holds, whatever it says.
+    if isinstance(value, list):
+        return list.copy(value)
+    if isinstance(value, tuple):
+        return list(tuple.__iter__(value))
     if isinstance(value, str) and value.lstrip()[:1] == "[":
         try:
             parsed = json.loads(value)
@@ -80,7 +83,7 @@ def _rows(value: Json) -> list[Json] | None:
 
 def _size(value: Json) -> int:
     try:
-        return len(value.encode()) if isinstance(value, str) else len(canonical(value))
+        return len(str.encode(value)) if isinstance(value, str) else len(canonical(value))
     except (ValueError, TypeError, RecursionError) as error:  # unmeasurable is too large
         raise RefusedResultError("the size of the result cannot be told") from error
 
@@ -101,5 +104,5 @@ def _fewer_bytes(value: Json, rows: list[Json] | None, max_bytes: int) -> Json:
             raise RefusedResultError("the result is too large")
         return shown(low)
     if isinstance(value, str):
-        return value.encode()[:max_bytes].decode(errors="ignore")
+        return str.encode(value)[:max_bytes].decode(errors="ignore")
     raise RefusedResultError("the result is too large and has no end that could be cut")

@@ -101,8 +101,10 @@ class EventLog(Protocol):
         """Return the run's entries in order; empty for an unknown run."""
         ...
 
-    async def runs(self, *, session: str | None = None, limit: int | None = None) -> list[RunRow]:
-        """Return runs, newest first."""
+    async def runs(
+        self, *, session: str | None = None, status: str | None = None, limit: int | None = None
+    ) -> list[RunRow]:
+        """Return runs, newest first: of one session, of one status, or of all."""
         ...
 
     async def run(self, run: str) -> RunRow | None:

@@ -40,10 +40,16 @@ class MemoryLog:
             found = [entry for entry in self._entries.get(run, ()) if entry.seq > after_seq]
         return sorted(found, key=lambda entry: entry.seq)
 
-    async def runs(self, *, session: str | None = None, limit: int | None = None) -> list[RunRow]:
+    async def runs(
+        self, *, session: str | None = None, status: str | None = None, limit: int | None = None
+    ) -> list[RunRow]:
         """Return runs, newest first."""
         with self._lock:
-            rows = [row for row in self._rows.values() if session is None or row.session == session]
+            rows = [
+                row
+                for row in self._rows.values()
+                if session in (None, row.session) and status in (None, row.status)
+            ]
         rows.reverse()  # sorting is stable: of two with one start, the later stored comes first
         rows.sort(key=lambda row: row.started_ns, reverse=True)
         return rows if limit is None else rows[: max(limit, 0)]

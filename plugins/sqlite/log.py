@@ -49,9 +49,14 @@ class SqliteLog:
         )
         return [Entry(run, *row) for row in found]
 
-    async def runs(self, *, session: str | None = None, limit: int | None = None) -> list[RunRow]:
+    async def runs(
+        self, *, session: str | None = None, status: str | None = None, limit: int | None = None
+    ) -> list[RunRow]:
         """Return runs, newest first."""
-        where, values = ("WHERE session = ?", [session]) if session is not None else ("", [])
+        wanted = {"session": session, "status": status}
+        said = {name: value for name, value in wanted.items() if value is not None}
+        where = "WHERE " + " AND ".join(f"{name} = ?" for name in said) if said else ""
+        values = list(said.values())
         found = await self._door.read(
             lambda db: db.execute(
                 f"SELECT {_ROW} FROM run {where} ORDER BY started_ns DESC, id DESC LIMIT ?",

@@ -29,6 +29,7 @@ CREATE TABLE run (
 );
 CREATE INDEX run_by_start ON run (started_ns);
 CREATE INDEX run_by_session ON run (session, started_ns);
+CREATE INDEX run_by_status ON run (status, started_ns);
 
 CREATE TABLE event (
     position INTEGER PRIMARY KEY,

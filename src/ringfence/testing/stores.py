@@ -265,6 +265,9 @@ class EventLogContract(StoreContract):
             assert [row.run for row in await log.runs(session="s1")] == ["run-3", "run-1"]
             assert [row.run for row in await log.runs(limit=2)] == ["run-3", "run-2"]
             assert await log.runs(session="none") == []
+            assert len(await log.runs(status="running")) == 4
+            assert len(await log.runs(status="running", session="s1", limit=1)) == 1
+            assert await log.runs(status="done") == []
 
     async def test_the_chain_of_a_long_run_verifies(self, folder: Path) -> None:
         """What is read is what was chained."""

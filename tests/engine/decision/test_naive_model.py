@@ -153,7 +153,8 @@ class Run:
             key,
             call.tool,
             call.arguments,
-            approved=frozenset(approved),
+            # `lead` is never the requester: of an unnamed one nobody can be told apart.
+            approved=frozenset(approved if "user" in self.state.principal else ()),
             full=full,
             now_ns=self.now_ns,
         )

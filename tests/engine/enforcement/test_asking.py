@@ -3,11 +3,13 @@
 import asyncio
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ringfence.engine.decision.calls import Principal
 from ringfence.engine.decision.events import ApprovalAnswered, CallDecided, PromptGiven
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
@@ -441,3 +443,57 @@ def test_a_run_killed_while_it_was_put_away_does_not_go_on(two: Callable[[], Gua
     again = here.resume_run(run.id)
     with pytest.raises(RunHaltedError):
         here.execute(again, call("look", what="x"), never)
+
+
+# ---- questions that nobody may answer --------------------------------------------------------------
+
+NOBODY = POLICY.replace('approver owner { group "owners" ', "approver owner { ")
+
+
+def test_an_approver_without_a_group_refuses_and_says_what_to_write() -> None:
+    guard = make_guard(NOBODY)
+    run = guard.begin_run(principal=ALICE, agent="main")
+    with pytest.raises(DeniedError, match='write `group "NAME"`'):
+        guard.execute(run, call("both", amount=5), never, wait=False)
+    withdrawn = [str(e.because) for e in events_of(guard, run) if isinstance(e, ApprovalAnswered)]
+    assert any("names no group" in because for because in withdrawn)
+    assert guard.opening.submit(pending_now(guard)).result() == []
+    assert guard.runs.get(run.id).replay().divergence is None
+    guard.close()
+
+
+def test_nobody_answers_a_ticket_without_a_group(guard: Guard, run: Run) -> None:
+    (id,) = pending(guard, run, "passed")
+    old = ticket(guard, id)
+    tickets = guard.opening.ready.tickets
+    assert guard.opening.submit(tickets.swap(old, replace(old, group=None))).result()
+    with pytest.raises(DeniedError, match="names no group"):
+        guard.approve(id, by="dana")
+
+
+@pytest.mark.parametrize("principal", [None, Principal(workspace="w1")])
+def test_never_the_requester_needs_a_requester(guard: Guard, principal: Principal | None) -> None:
+    run = guard.begin_run(principal=principal, agent="main")
+    with pytest.raises(DeniedError, match="never the requester.*Principal"):
+        guard.execute(run, PAY, never, wait=False)
+    assert [e.kind for e in events_of(guard, run)][-3:] == [
+        "ApprovalAsked",
+        "ApprovalAnswered",
+        "BudgetRefunded",
+    ]
+    assert guard.opening.submit(pending_now(guard)).result() == []
+
+
+def test_an_answer_without_effect_leaves_the_question_and_the_clock_alone(
+    guard: Guard, run: Run, clock: FakeClock
+) -> None:
+    (id,) = pending(guard, run)
+    clock.advance(200)
+    with pytest.raises(DeniedError):
+        guard.approve(id, by="mallory")
+    assert pending(guard, run) == (id,)
+    clock.advance(200)  # the run may take five minutes, and waits for most of these
+    assert ("ignored", "mallory") in answers(guard, run)
+    assert id in run.state.open_tickets
+    guard.approve(id, by="dana")
+    assert guard.execute(run, PAY, echo, wait=False) == {"amount": 5}

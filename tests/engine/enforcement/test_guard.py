@@ -430,3 +430,32 @@ def test_what_the_model_hears_is_recorded(guard: Guard, run: Run) -> None:
 
 def test_principals_are_equal_by_what_was_said() -> None:
     assert Principal(user="a") == Principal(user="a", workspace=None) != Principal(user="b")
+
+
+def test_an_attribute_of_the_wrong_type_is_not_said_and_the_reason_tells() -> None:
+    guard = make_guard(
+        "language 1\npolicy p\nprincipal has tier: text\nagent main { stop after 5 minutes }\n"
+        'tool look { takes what: text allow when principal.tier == "gold" rate 9 per run }\n'
+    )
+    run = guard.begin_run(principal=Principal(user="alice", tier=7), agent="main")
+    decision = guard.authorize(run, call("look", what="x"))
+    (reason,) = [reason for reason in decision.reasons if reason.name.endswith("!key")]
+    assert "principal.tier does not fit" in str(reason.detail)
+    assert guard.runs.get(run.id).replay().divergence is None
+    guard.close()
+
+
+def test_a_guard_whose_log_is_broken_still_stops_its_loop() -> None:
+    guard = make_guard()
+    guard.begin_run(principal=ALICE, agent="main")
+
+    async def fails(_: Any) -> None:
+        raise OSError("the disk is full")
+
+    guard.opening.ready.log.append = fails  # type: ignore[method-assign]
+    thread = guard.opening.loop._thread
+    assert thread is not None
+    with pytest.raises(EngineError):
+        guard.close()
+    assert not thread.is_alive()
+    guard.close()
