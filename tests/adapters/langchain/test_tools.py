@@ -759,3 +759,17 @@ def test_arguments_that_other_code_changes_while_people_think_are_not_used(load:
         with pytest.raises(ValueError, match="changed after they were decided"):
             waiting.result()
     assert done == []
+
+
+def test_a_run_under_another_guard_does_not_open_the_tools_of_this_one(load: LoadGuard) -> None:
+    done: list[Any] = []
+    open_to_all, strict = load(ADD), load(SMALL)
+    [add] = guard_tools(strict, [add_of(done)])
+    with open_to_all.run():
+        with pytest.raises(NoRunError):
+            add.invoke({"a": 7})
+        with strict.run():
+            with pytest.raises(DeniedError):
+                add.invoke({"a": 7})
+            assert add.invoke({"a": 1}) == "2"
+    assert done == [1]
