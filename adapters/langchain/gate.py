@@ -79,6 +79,8 @@ class Gate:
     parameters: Parameters
     runs: Runs
     lens: ResultLens
+    functions: tuple[Any, ...] = ()
+    """What the guarded copy calls, as it was made."""
     _said: set[str] = field(default_factory=set)
 
     # ---- from outside ------------------------------------------------------------------------------

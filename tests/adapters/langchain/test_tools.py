@@ -29,7 +29,7 @@ from pydantic import BaseModel, Field, SecretStr, field_validator
 from ringfence import DeniedError, Guard, Principal, RunHaltedError
 from ringfence.adapters.langchain import NoRunError, begin_node, guard_tools, injected
 from ringfence.engine.decision import events as e
-from ringfence.engine.seams.errors import RingfenceError
+from ringfence.engine.seams.errors import EngineError, RingfenceError
 from tests.adapters.langchain.agents import ADD, HELLO, add_of, agent_of, events, kinds, replies, run_sync
 from tests.adapters.langchain.conftest import LoadGuard
 from tests.adapters.langchain.model import asks, call, says
@@ -773,3 +773,17 @@ def test_a_run_under_another_guard_does_not_open_the_tools_of_this_one(load: Loa
                 add.invoke({"a": 7})
             assert add.invoke({"a": 1}) == "2"
     assert done == [1]
+
+
+@pytest.mark.parametrize("name", ["func", "_run"])
+def test_a_copy_whose_function_was_exchanged_runs_nothing(load: LoadGuard, name: str) -> None:
+    done: list[Any] = []
+    guard = load(SMALL)
+    [add] = guard_tools(guard, [add_of([])])
+    changed = add.model_copy()
+    changed.__dict__[name] = lambda *args, **kwargs: done.append(kwargs)
+    with guard.run():
+        assert add.model_copy().invoke({"a": 1}) == "2"
+        with pytest.raises(EngineError, match="exchanged after it was guarded"):
+            changed.invoke({"a": 7})
+    assert done == []
