@@ -101,13 +101,23 @@ def guarded(guard: Guard, tool: BaseTool | Callable[..., Any]) -> BaseTool:
         bound,
         _parameters(bound),
         runs_of(guard),
-        lens_for(with_artifact=bound.response_format == "content_and_artifact"),
+        lens_for(
+            with_artifact=bound.response_format == "content_and_artifact",
+            is_limited=_is_limited(guard, bound.name),
+        ),
     )
     copy = bound.model_copy(update=_functions(bound, gate))
     object.__setattr__(copy, "__class__", _class_of(type(bound)))
     copy.__dict__[_GATE] = gate
     gate.functions = _functions_of(copy)
     return copy
+
+
+def _is_limited(guard: Guard, name: str) -> bool:
+    tool = guard.plan.by_bound_name.get(name)
+    return tool is not None and (
+        tool.obligations.max_rows is not None or tool.obligations.max_bytes is not None
+    )
 
 
 def gate_of(tool: object) -> Gate | None:

@@ -9,7 +9,7 @@ from contextvars import copy_context
 from typing import Annotated, Any
 
 import pytest
-from langchain_core.messages import ToolMessage
+from langchain_core.messages import HumanMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import (
     BaseTool,
@@ -24,6 +24,7 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import InjectedState, InjectedStore, ToolNode, ToolRuntime
 from langgraph.store.base import BaseStore
 from langgraph.store.memory import InMemoryStore
+from langgraph.types import Command
 from pydantic import BaseModel, Field, SecretStr, field_validator
 
 from ringfence import DeniedError, Guard, Principal, RunHaltedError
@@ -787,3 +788,17 @@ def test_a_copy_whose_function_was_exchanged_runs_nothing(load: LoadGuard, name:
         with pytest.raises(EngineError, match="exchanged after it was guarded"):
             changed.invoke({"a": 7})
     assert done == []
+
+
+@pytest.mark.parametrize("limit", ["", "result at most 10 bytes"])
+def test_a_command_cannot_say_beside_its_message_what_the_limit_cuts(load: LoadGuard, limit: str) -> None:
+    @tool
+    def add(a: int, id: Annotated[str, InjectedToolCallId]) -> Any:
+        """Say it twice."""
+        said = [ToolMessage("x" * 20, tool_call_id=id), HumanMessage("y" * 20)]
+        return Command(update={"messages": said})
+
+    guard = load(f"tool add {{ needs work  takes a: integer  allow always  {limit} }}")
+    result = run_sync(agent_of(guard, [add], asks(call("add", a=1)), says()), HELLO)
+    texts = [str(message.content) for message in result["messages"]]
+    assert ("y" * 20 in texts, "x" * 20 in texts) == (not limit, not limit)
