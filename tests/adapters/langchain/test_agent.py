@@ -27,6 +27,7 @@ from tests.adapters.langchain.agents import (
     kinds,
     replies,
     run_sync,
+    send_of,
     statuses,
 )
 from tests.adapters.langchain.conftest import LoadGuard
@@ -413,3 +414,17 @@ def test_tokens_and_what_a_tool_writes_are_streamed_as_before(load: LoadGuard, i
     assert ("custom", "adding 1") in chunks
     said = [chunk[1][0].content for chunk in chunks if chunk[0] == "messages"]
     assert said == ["", "2", "the end"]
+
+
+def test_tools_that_the_policy_does_not_declare_are_named_once_all_together(
+    load: LoadGuard, capsys: pytest.CaptureFixture[str]
+) -> None:
+    guard = load(ADD)
+    script = (says(), says())
+    agent = agent_of(guard, [add_of([]), danger_of([]), send_of([])], *script)
+    run_sync(agent, HELLO)
+    run_sync(agent, HELLO)
+    lines = [line for line in capsys.readouterr().err.splitlines() if "declares no tool" in line]
+    assert lines == [
+        "ringfence: the policy `desk` declares no tool `danger`, `send`: not offered to the model, and never run"
+    ]
