@@ -428,3 +428,25 @@ def test_tools_that_the_policy_does_not_declare_are_named_once_all_together(
     assert lines == [
         "ringfence: the policy `desk` declares no tool `danger`, `send`: not offered to the model, and never run"
     ]
+
+
+class Bystander(AgentMiddleware[Any, Any, Any]):
+    """Wraps model calls and changes nothing."""
+
+    def wrap_model_call(self, request: Any, handler: Any) -> Any:
+        return handler(request)
+
+    async def awrap_model_call(self, request: Any, handler: Any) -> Any:
+        return await handler(request)
+
+
+@both
+@pytest.mark.parametrize("is_last", [True, False])
+def test_a_guard_that_is_not_the_last_middleware_says_so_once(
+    load: LoadGuard, invoke: Invoke, capsys: pytest.CaptureFixture[str], is_last: bool
+) -> None:
+    guard = GuardMiddleware(load(ADD))
+    order = [Bystander(), guard] if is_last else [guard, Bystander()]
+    agent = create_agent(model(asks(call("add", a=1)), says()), [add_of([])], middleware=order)
+    invoke(agent, HELLO)
+    assert capsys.readouterr().err.count("is not the last one") == (0 if is_last else 1)
