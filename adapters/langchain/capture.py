@@ -194,8 +194,6 @@ class Witness(BaseCallbackHandler):
         parameters = dict(rest.get("invocation_params") or {})
         named = parameters.get("model") or parameters.get("model_name")
         model = (metadata or {}).get("ls_model_name") or named or rest.get("name")
-        with self._lock:
-            self._asked[request] = Asked(run, time.monotonic_ns())
         asked = ModelAsked(
             request=str(request),
             model=str(model) if model else None,
@@ -204,14 +202,16 @@ class Witness(BaseCallbackHandler):
             parameters=shown({n: v for n, v in parameters.items() if n not in _NOT_PARAMETERS}),
             parent=str(parent) if parent else None,
         )
-        run.append(asked)
+        if run.note(asked):
+            with self._lock:
+                self._asked[request] = Asked(run, time.monotonic_ns())
 
     def _answer(self, request: UUID, messages: Json, usage: Json, error: str | None) -> None:
         with self._lock:
             asked = self._asked.pop(request, None)
-        if asked is not None and not asked.run.ended:
+        if asked is not None:
             taken_ns = time.monotonic_ns() - asked.began_ns
-            asked.run.append(ModelAnswered(str(request), messages, usage, taken_ns, error))
+            asked.run.note(ModelAnswered(str(request), messages, usage, taken_ns, error))
 
 
 def run_around(invocation: UUID | None) -> Run | None:

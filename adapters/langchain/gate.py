@@ -79,6 +79,8 @@ class Gate:
     parameters: Parameters
     runs: Runs
     lens: ResultLens
+    functions: tuple[Any, ...] = ()
+    """What the guarded copy calls, as it was made."""
     _said: set[str] = field(default_factory=set)
 
     # ---- from outside ------------------------------------------------------------------------------
@@ -284,7 +286,7 @@ def refused_call(
     name: str, arguments: Mapping[str, Any], why: str, call_id: str | None, config: Mapping[str, Any] | None
 ) -> ToolCall:
     """Return a call that the engine denies whatever the policy says: its arguments fit nothing."""
-    marked = {**{n: json_of(v) for n, v in arguments.items()}, REFUSED: why}
+    marked = {**{str(n): json_of(v) for n, v in arguments.items()}, REFUSED: why}
     return tool_call(name, marked, call_id=call_id, config=config, schema_names=frozenset())
 
 

@@ -5,6 +5,7 @@ the tool (`gate`), which every call reaches through a guarded copy that this mid
 """
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any, Literal, NotRequired
 
@@ -90,6 +91,7 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
         self.tools = []
         self._runs = runs_of(guard)
         self._offered = Offered(guard)
+        self._said_not_last = False
         self._copies: dict[int, tuple[BaseTool, BaseTool]] = {}
 
     # ---- begin and end -----------------------------------------------------------------------------
@@ -185,6 +187,7 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
     ) -> ModelResponse[Any]:
         """Hide what the run may not use, and bound the model call by the run's deadline."""
+        self._see_whether_last(handler)
         try:
             run = self._run(request.state, request.runtime.context, get_config())
             offered = self._offer(run, request)
@@ -198,12 +201,24 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
         handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
     ) -> ModelResponse[Any]:
         """See `wrap_model_call`."""
+        self._see_whether_last(handler)
         try:
             run = await self._arun(request.state, request.runtime.context, get_config())
             offered = self._offer(run, request)
             return await self.guard.abound(run, lambda: handler(offered))
         except RunHaltedError as error:
             return ModelResponse(result=[self._halted(error)])
+
+    def _see_whether_last(self, handler: Callable[..., Any]) -> None:
+        """Say once to the host that other middleware stands behind: it could offer more to the model."""
+        home = (getattr(handler, "__module__", None), getattr(handler, "__name__", None))
+        if home == ("langchain.agents.factory", "inner_handler") and not self._said_not_last:
+            self._said_not_last = True
+            print(
+                "ringfence: GuardMiddleware is not the last one in its list of middleware: what stands behind"
+                " it can offer the model tools that run at the provider, where no call can be intercepted",
+                file=sys.stderr,
+            )
 
     def _offer(self, run: Run, request: ModelRequest[Any]) -> ModelRequest[Any]:
         return request.override(

@@ -15,7 +15,7 @@ _ELSEWHERE = ("tools", "functions")
 
 
 class Offered:
-    """Filters what models are offered; says once of each refused provider-side tool that it was."""
+    """Filters what models are offered; says once of each tool that no policy declares that it is hidden."""
 
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
@@ -24,6 +24,7 @@ class Offered:
 
     def shown(self, run: Run, tools: Sequence[Any]) -> list[Any]:
         """Return the tools that the policy declares and the run holds."""
+        self._say_undeclared([tool.name for tool in tools if isinstance(tool, BaseTool)])
         return [tool for tool in tools if self._is_shown(run, tool)]
 
     def settings(self, run: Run, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,6 +43,18 @@ class Offered:
             return True
         self._say(names[0] if names else repr(type(tool)))
         return False
+
+    def _say_undeclared(self, names: Sequence[str]) -> None:
+        declared = self._guard.plan.by_bound_name
+        with self._lock:
+            new = [name for name in names if name not in declared and name not in self._said]
+            self._said.update(new)
+        if new:
+            print(
+                f"ringfence: the policy `{self._guard.plan.policy}` declares no tool"
+                f" {', '.join(f'`{name}`' for name in new)}: not offered to the model, and never run",
+                file=sys.stderr,
+            )
 
     def _say(self, name: str) -> None:
         with self._lock:

@@ -10,10 +10,18 @@ from ringfence.dsl.plan import Json
 from ringfence.engine.enforcement.tool_results import ResultLens
 
 
-def lens_for(*, with_artifact: bool) -> ResultLens:
-    """Return the lens for a tool; `with_artifact` if its function returns (content, artifact)."""
+def lens_for(*, with_artifact: bool, is_limited: bool = False) -> ResultLens:
+    """Return the lens for a tool.
+
+    Args:
+        with_artifact: Its function returns (content, artifact).
+        is_limited: The policy limits its results; then they are one message at most.
+    """
 
     def get(result: Any) -> Json:
+        if is_limited and _says_more(result):
+            # SECURITY: only one message is cut; the model would read the others whole.
+            raise ValueError("a command with several messages cannot be cut")
         return json_of(_content(result[0] if _is_pair(result) else result))
 
     def put(result: Any, value: Json) -> Any:
@@ -51,6 +59,12 @@ def _replaced(result: Any, value: Json) -> Any:
     messages = [shown if one is message else one for one in result.update["messages"]]
     object.__setattr__(command, "update", {**result.update, "messages": messages})
     return command
+
+
+def _says_more(result: Any) -> bool:
+    update = getattr(result, "update", None)
+    messages = update.get("messages") if isinstance(update, dict) else None
+    return isinstance(messages, list) and len(messages) > 1
 
 
 def _message_of(result: Any) -> ToolMessage | None:

@@ -73,6 +73,11 @@ class Runs:
         """Begin a run at the invocation of `config`; inside a tool body it is a run of the current one."""
         thread = thread_of(config)
         parent = current_run()
+        if parent is not None and (parent.ended or not self.guard.owns(parent)):
+            parent = None
+        if principal is None and parent is not None:
+            # SECURITY: who asked for the run around it is the requester here too, and may not approve.
+            principal = parent.principal
         run = self.guard.begin_run(
             principal=principal,
             agent=agent,
@@ -112,8 +117,9 @@ class Runs:
             NoRunError: There is none.
         """
         current = current_run()
-        if current is not None and (current.ended or current.opening is not self.guard.opening):
-            current = None  # over, or another guard's: it decides nothing here
+        if current is not None and (current.ended or not self.guard.owns(current)):
+            # SECURITY: a run under another guard would have its policy decide, not the one of this tool.
+            current = None
         run = innermost(around(config), current, self.guard)
         if run is not None:
             return run

@@ -101,12 +101,23 @@ def guarded(guard: Guard, tool: BaseTool | Callable[..., Any]) -> BaseTool:
         bound,
         _parameters(bound),
         runs_of(guard),
-        lens_for(with_artifact=bound.response_format == "content_and_artifact"),
+        lens_for(
+            with_artifact=bound.response_format == "content_and_artifact",
+            is_limited=_is_limited(guard, bound.name),
+        ),
     )
     copy = bound.model_copy(update=_functions(bound, gate))
     object.__setattr__(copy, "__class__", _class_of(type(bound)))
     copy.__dict__[_GATE] = gate
+    gate.functions = _functions_of(copy)
     return copy
+
+
+def _is_limited(guard: Guard, name: str) -> bool:
+    tool = guard.plan.by_bound_name.get(name)
+    return tool is not None and (
+        tool.obligations.max_rows is not None or tool.obligations.max_bytes is not None
+    )
 
 
 def gate_of(tool: object) -> Gate | None:
@@ -149,6 +160,10 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
         return get_type_hints(function, include_extras=True)
     except (NameError, TypeError, AttributeError):  # LangChain cannot resolve these either
         return {}
+
+
+def _functions_of(tool: BaseTool) -> tuple[Any, ...]:
+    return tuple(tool.__dict__.get(name) for name in ("func", "coroutine", "_run", "_arun"))
 
 
 def _functions(tool: BaseTool, gate: Gate) -> dict[str, Any]:
@@ -262,6 +277,9 @@ def _admit(tool: Any, tool_input: Any, kwargs: Mapping[str, Any]) -> tuple[Any, 
     """Find the run, and take from the input what only the framework may set."""
     gate = gate_of(tool)
     assert gate is not None, "a guarded copy has a gate"
+    if _functions_of(tool) != gate.functions:
+        # SECURITY: copied or changed after it was guarded; what would run does not meet the guard.
+        raise EngineError(f"the function of `{tool.name}` was exchanged after it was guarded")
     config = ensure_config(kwargs.get("config"))
     run = gate.runs.of_tool(gate.name, config)
     parameters = gate.parameters

@@ -141,6 +141,10 @@ class Guard:
         tools, holds = run.plan.by_bound_name, run.state.holds
         return [name for name in names if (tool := tools.get(name)) is not None and tool.needs <= holds]
 
+    def owns(self, run: Run) -> bool:
+        """Say whether the run was begun under this guard: another one's policy is not this one's."""
+        return run.opening is self.opening
+
     def check_live(self, run: Run) -> None:
         """Raise RunHaltedError unless the run may go on."""
         run.check_live()
@@ -317,7 +321,7 @@ class Guard:
         return (yield from self._lifecycle.resume(run_id, principal=principal))
 
     def _own(self, run: Run) -> None:
-        if run.opening is not self.opening:  # SECURITY: it would be decided by the other guard's policy
+        if not self.owns(run):  # SECURITY: it would be decided by the other guard's policy
             raise EngineError(
                 f"the run `{run.id}` belongs to another guard",
                 run=run.id,

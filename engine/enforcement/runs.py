@@ -9,6 +9,8 @@ from ringfence.dsl.plan import Plan, Reason
 from ringfence.engine.decision.calls import Decision, Principal, ToolCall
 from ringfence.engine.decision.events import (
     ApprovalAnswered,
+    ModelAnswered,
+    ModelAsked,
     RunEnded,
     RunEvent,
     RunHalted,
@@ -129,6 +131,14 @@ class Run:
             stamped = self.opening.ready.journal.record(self.id, event, at_ns=moment, body=body)
             self.fold(stamped)
             return stamped
+
+    def note(self, event: ModelAsked | ModelAnswered) -> bool:
+        """Record what a model was asked or answered; say whether it was: an ended run takes nothing more."""
+        with self.lock:
+            if self.ended:
+                return False
+            self.append(event)
+            return True
 
     def fold(self, stamped: Stamped) -> None:
         """Take a recorded event in, live or from the log."""

@@ -27,6 +27,7 @@ from tests.adapters.langchain.agents import (
     kinds,
     replies,
     run_sync,
+    send_of,
     statuses,
 )
 from tests.adapters.langchain.conftest import LoadGuard
@@ -413,3 +414,39 @@ def test_tokens_and_what_a_tool_writes_are_streamed_as_before(load: LoadGuard, i
     assert ("custom", "adding 1") in chunks
     said = [chunk[1][0].content for chunk in chunks if chunk[0] == "messages"]
     assert said == ["", "2", "the end"]
+
+
+def test_tools_that_the_policy_does_not_declare_are_named_once_all_together(
+    load: LoadGuard, capsys: pytest.CaptureFixture[str]
+) -> None:
+    guard = load(ADD)
+    script = (says(), says())
+    agent = agent_of(guard, [add_of([]), danger_of([]), send_of([])], *script)
+    run_sync(agent, HELLO)
+    run_sync(agent, HELLO)
+    lines = [line for line in capsys.readouterr().err.splitlines() if "declares no tool" in line]
+    assert lines == [
+        "ringfence: the policy `desk` declares no tool `danger`, `send`: not offered to the model, and never run"
+    ]
+
+
+class Bystander(AgentMiddleware[Any, Any, Any]):
+    """Wraps model calls and changes nothing."""
+
+    def wrap_model_call(self, request: Any, handler: Any) -> Any:
+        return handler(request)
+
+    async def awrap_model_call(self, request: Any, handler: Any) -> Any:
+        return await handler(request)
+
+
+@both
+@pytest.mark.parametrize("is_last", [True, False])
+def test_a_guard_that_is_not_the_last_middleware_says_so_once(
+    load: LoadGuard, invoke: Invoke, capsys: pytest.CaptureFixture[str], is_last: bool
+) -> None:
+    guard = GuardMiddleware(load(ADD))
+    order = [Bystander(), guard] if is_last else [guard, Bystander()]
+    agent = create_agent(model(asks(call("add", a=1)), says()), [add_of([])], middleware=order)
+    invoke(agent, HELLO)
+    assert capsys.readouterr().err.count("is not the last one") == (0 if is_last else 1)

@@ -297,3 +297,27 @@ def test_without_a_checkpointer_people_are_waited_for_in_place_and_it_is_said(
         person.join()
     assert (sent, replies(result)) == (["bob"], ["sent to bob"])
     assert "without a checkpointer it waits" in capsys.readouterr().err
+
+
+@both
+def test_a_sub_agent_asks_for_the_principal_around_it_who_may_not_approve(
+    load: LoadGuard, invoke: Invoke
+) -> None:
+    sent: list[str] = []
+    guard = load(f"tool help {{ needs work  takes text: text  allow always }}\n{SEND}")
+    inner = agent_of(guard, [send_of(sent)], BOB, says())
+
+    @tool
+    def help(text: str) -> str:
+        """Ask a sub-agent, and say nothing of whom it is for."""
+        return str(inner.invoke(HELLO)["messages"][-1].content)
+
+    outer = agent_of(guard, [help], asks(call("help", text="x")), says(), checkpointer=InMemorySaver())
+    paused = invoke(outer, HELLO, THREAD, context=Principal(user="dana"))
+    begun = [event.principal for event in recorded(guard) if isinstance(event, e.RunStarted)]
+    assert begun == [{"user": "dana"}] * 2
+    with pytest.raises(DeniedError):
+        guard.approve(questions(paused)[0].ticket, by="dana")
+    guard.approve(questions(paused)[0].ticket, by="erin")
+    invoke(outer, None, THREAD)
+    assert sent == ["bob"]

@@ -9,7 +9,7 @@ from contextvars import copy_context
 from typing import Annotated, Any
 
 import pytest
-from langchain_core.messages import ToolMessage
+from langchain_core.messages import HumanMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import (
     BaseTool,
@@ -24,12 +24,13 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import InjectedState, InjectedStore, ToolNode, ToolRuntime
 from langgraph.store.base import BaseStore
 from langgraph.store.memory import InMemoryStore
+from langgraph.types import Command
 from pydantic import BaseModel, Field, SecretStr, field_validator
 
 from ringfence import DeniedError, Guard, Principal, RunHaltedError
 from ringfence.adapters.langchain import NoRunError, begin_node, guard_tools, injected
 from ringfence.engine.decision import events as e
-from ringfence.engine.seams.errors import RingfenceError
+from ringfence.engine.seams.errors import EngineError, RingfenceError
 from tests.adapters.langchain.agents import ADD, HELLO, add_of, agent_of, events, kinds, replies, run_sync
 from tests.adapters.langchain.conftest import LoadGuard
 from tests.adapters.langchain.model import asks, call, says
@@ -759,3 +760,45 @@ def test_arguments_that_other_code_changes_while_people_think_are_not_used(load:
         with pytest.raises(ValueError, match="changed after they were decided"):
             waiting.result()
     assert done == []
+
+
+def test_a_run_under_another_guard_does_not_open_the_tools_of_this_one(load: LoadGuard) -> None:
+    done: list[Any] = []
+    open_to_all, strict = load(ADD), load(SMALL)
+    [add] = guard_tools(strict, [add_of(done)])
+    with open_to_all.run():
+        with pytest.raises(NoRunError):
+            add.invoke({"a": 7})
+        with strict.run():
+            with pytest.raises(DeniedError):
+                add.invoke({"a": 7})
+            assert add.invoke({"a": 1}) == "2"
+    assert done == [1]
+
+
+@pytest.mark.parametrize("name", ["func", "_run"])
+def test_a_copy_whose_function_was_exchanged_runs_nothing(load: LoadGuard, name: str) -> None:
+    done: list[Any] = []
+    guard = load(SMALL)
+    [add] = guard_tools(guard, [add_of([])])
+    changed = add.model_copy()
+    changed.__dict__[name] = lambda *args, **kwargs: done.append(kwargs)
+    with guard.run():
+        assert add.model_copy().invoke({"a": 1}) == "2"
+        with pytest.raises(EngineError, match="exchanged after it was guarded"):
+            changed.invoke({"a": 7})
+    assert done == []
+
+
+@pytest.mark.parametrize("limit", ["", "result at most 10 bytes"])
+def test_a_command_cannot_say_beside_its_message_what_the_limit_cuts(load: LoadGuard, limit: str) -> None:
+    @tool
+    def add(a: int, id: Annotated[str, InjectedToolCallId]) -> Any:
+        """Say it twice."""
+        said = [ToolMessage("x" * 20, tool_call_id=id), HumanMessage("y" * 20)]
+        return Command(update={"messages": said})
+
+    guard = load(f"tool add {{ needs work  takes a: integer  allow always  {limit} }}")
+    result = run_sync(agent_of(guard, [add], asks(call("add", a=1)), says()), HELLO)
+    texts = [str(message.content) for message in result["messages"]]
+    assert ("y" * 20 in texts, "x" * 20 in texts) == (not limit, not limit)
