@@ -141,6 +141,8 @@ def _finish(started: Started, result: Any, lens: ResultLens) -> Any:
         raise replies.refused_result(run, held, why) from error
     with run.lock:
         _down(run, started.flight)
+        if run.ended:  # its end says already that this call was abandoned
+            raise run.over()
         run.append(CallFinished(held.key, keep, bounded.truncated, _since(run, started.mono_ns)))
     return result
 

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 from ringfence.dsl.plan import Plan
 from ringfence.engine.decision.calls import Principal
 from ringfence.engine.decision.events import (
+    CallFailed,
     PromptGiven,
     RunEnded,
     RunResumed,
@@ -20,7 +21,7 @@ from ringfence.engine.decision.events import (
     event_of,
 )
 from ringfence.engine.enforcement.current import current_call
-from ringfence.engine.enforcement.deciding import release
+from ringfence.engine.enforcement.deciding import release, release_all
 from ringfence.engine.enforcement.drive import Steps
 from ringfence.engine.enforcement.kills import Kills
 from ringfence.engine.enforcement.opening import Opened, Opening, store_error
@@ -190,7 +191,7 @@ class Lifecycle:
     def suspend(self, run: Run) -> Steps[None]:
         """Put the run away: what was allowed and never dispatched is given back, the rest is durable."""
         with run.lock:
-            if run.flights:
+            if run.flights or run.waiting or run.turnstile.busy or _in_flight(run):
                 raise EngineError(
                     f"calls of the run `{run.id}` are in flight",
                     run=run.id,
@@ -198,7 +199,7 @@ class Lifecycle:
                 )
             if run.suspended or run.ended or run.state.status != "running":
                 return
-            held, run.held = list(run.held.values()), {}
+            held = run.take_those(lambda _: True)
             for one in held:
                 if not run.state.calls[one.key].tickets:
                     release(run, one, "not dispatched")
@@ -328,18 +329,23 @@ class Lifecycle:
     ) -> Steps[None]:
         """End the run: nothing of it stays in flight, open or reserved."""
         run.stop_flights()
+        for child in tuple(run.children):
+            yield from self.end(child, asking, "failed", "the run around it is over")
         with run.lock:
             if run.ended or run.suspended:
                 return
-            asking.withdraw_all(run, "the run is over")
-            held, run.held = list(run.held.values()), {}
-            for one in held:
+            asking.withdraw_all(run, "the run is over", waiting_too=True)
+            for one in run.take_those(lambda _: True):
                 release(run, one, "not dispatched")
+            release_all(run, "not dispatched")
+            for key in _in_flight(run):
+                run.append(CallFailed(key, "abandoned", "the run was ended", 0))
             halted = run.state.halted is not None
             said = (
                 None if error is None else error[:_TEXT_AT_MOST].encode("utf-8", "backslashreplace").decode()
             )
             run.append(RunEnded("halted" if halted else status, said))
+        run.stop_flights()  # whoever began to wait meanwhile
         _detach(run)
         yield from self._put_away(run)
 
@@ -353,6 +359,11 @@ class Lifecycle:
                 first = first or error
         if first is not None:
             raise first
+
+
+def _in_flight(run: Run) -> list[str]:
+    """Return the calls whose bodies have started and not ended."""
+    return [key for key in sorted(run.state.in_flight) if run.state.calls[key].in_flight]
 
 
 def _principal(said: Principal | None) -> Principal:

@@ -27,6 +27,13 @@ class Given:
     said: bytes | None = None
     """The canonical form of the arguments; None if they have none, or are not those."""
 
+    @property
+    def slot(self) -> tuple[str, str | None]:
+        """Return what the call is held under: base and attempt, and what the base leaves out."""
+        if self.withheld != "keyed" or self.said is None:
+            return self.base, self.call.attempt
+        return f"{self.base}/{sha256(self.said).hexdigest()}", self.call.attempt
+
     def event(self, key: str, parent: str | None) -> CallRequested:
         """Return the event that records it under `key`."""
         return requested(key, self.call, parent=parent, withheld=self.withheld, arguments=self.shown)
@@ -64,7 +71,7 @@ def given(run: Run, call: ToolCall) -> Given:
         return Given(call, key_base(replace(call, arguments={"given": shown})), "not JSON", shown)
     call = ToolCall(call.tool, kept, call.call_id, call.task, call.attempt, call.schema_names)
     if keeps_digests_only(run, call.tool):
-        return Given(call, key_base(replace(call, arguments={})), "keyed", keyed(run, kept))
+        return Given(call, key_base(replace(call, arguments={})), "keyed", keyed(run, kept), said)
     return Given(call, key_base(call, said), None, None, said)
 
 

@@ -126,7 +126,7 @@ class World:
         for part, names in (
             (
                 store.ledger,
-                ["reserve", "dispatched", "refund", "reserve_now", "dispatched_now", "refund_now"],
+                ["reserve", "dispatched", "refund", "reserve_now", "dispatched_now", "refund_now", "settle"],
             ),
             (store.tickets, ["open", "swap"]),
             (store.control, ["lease", "release", "order_kill"]),

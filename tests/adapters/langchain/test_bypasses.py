@@ -367,7 +367,7 @@ def test_a_sub_agent_that_holds_less_does_not_act_as_the_agent_around_it(
         "capability harm is read\nagent main { holds work, harm }\nagent small { holds work }\n"
         "tool delegate { needs work  allow always }\ntool danger { needs harm  allow always }"
     )
-    inner = create_agent(
+    inner: Any = create_agent(
         model(asks(call("danger")), says("inside")),
         [danger_of(done)],
         middleware=[GuardMiddleware(guard, agent="small")],

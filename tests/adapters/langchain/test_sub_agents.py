@@ -1,5 +1,7 @@
 """A sub-agent with a run of its own acts with what that run holds."""
 
+from typing import Any
+
 from langchain.agents import create_agent
 from langchain_core.tools import BaseTool, tool
 
@@ -35,7 +37,7 @@ def test_a_sub_agents_calls_are_decided_by_what_its_own_run_holds(load: LoadGuar
         return "paid"
 
     tools: list[BaseTool] = [look, pay]
-    inner = create_agent(
+    inner: Any = create_agent(
         model(asks(call("look", what="x")), asks(call("pay", amount=5)), says("done")),
         tools,
         middleware=[GuardMiddleware(guard, agent="researcher")],
