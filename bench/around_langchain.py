@@ -1,4 +1,4 @@
-"""What the guard adds around LangChain's own `ainvoke` and `invoke`: allowed calls, taking turns."""
+"""What the guard adds around LangChain's `tool.ainvoke` and `tool.invoke`: allowed calls, taking turns."""
 
 import asyncio
 import tempfile

@@ -24,7 +24,7 @@ from ringfence.engine.seams.ports import Reservation
 from ringfence.plugins.memory.ledger import MemoryLedger
 from tests.guards import make_guard
 
-MOST_OF_A_DECISION = 38
+MOST_OF_A_DECISION = 33
 MOST_OF_A_GUARDED_CALL = 262
 START_NS = 1_800_000_000_000_000_000
 TOOL = """
