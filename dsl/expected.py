@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from ringfence.dsl.automaton import Machine
 from ringfence.dsl.scan import UNITS, Lexeme
 from ringfence.dsl.suggest import did_you_mean
+from ringfence.dsl.syntax import Name
 
 _STATEMENTS = {
     "policy": "a declaration starts here",
@@ -27,7 +28,32 @@ _KINDS = {
     "NUMBER": "a number",
 }
 _SHOWN = 4
-_HABITS = {"=": "==", "<>": "!=", "&": "and", "|": "or"}  # what other languages write
+_HABITS = {  # what other languages write, and what is meant
+    "=": "==",
+    "<>": "!=",
+    "&": "and",
+    "|": "or",
+    "if": "when",
+    "equals": "==",
+    "like": "matches",
+    "startswith": "starts",
+    "endswith": "ends",
+    "includes": "contains",
+}
+_MENDED: Mapping[tuple[str | None, str | None], tuple[str, str]] = {
+    # the word before the mistake and the word, None: any -> what must be legal there, and how to mend it
+    ("is", "not"): ("PRESENT", "write `is missing`, or `!=` before a value"),
+    ("is", None): ("PRESENT", "did you mean `==`?"),
+    ("not", None): ("IN", 'write `!=`, or `not in ["…"]`'),
+    ("all", "tools"): ("WHEN", "write `any tool`"),
+    ("all", None): ("EQUAL_TO", "did you mean `every`?"),
+    ("any", None): ("EQUAL_TO", "did you mean `some`?"),
+    (None, "between"): ("EQUAL_TO", "write `x >= 1 and x <= 5`"),
+    (None, "unless"): ("", "write `and not (…)` in the condition; only a `rule` has `unless`"),
+    (None, "per"): ("FOR", "write `for each …`"),
+    (None, "each"): ("FOR", "write `for each …`"),
+    ("always", "when"): ("ALLOW", "write `allow when …` or `allow always`"),
+}
 
 
 def unit_misspelt(machine: Machine, lexemes: list[Lexeme], at: int) -> bool:
@@ -48,7 +74,10 @@ def explain(
     spelt = {spellings[symbol] for symbol in accepts if symbol in spellings}
     units = UNITS if before is not None and before.kind == "INT" else ()
     habit = _HABITS.get(word, "")
-    if habit in spelt:
+    mended = _mended(machine, "" if before is None else before.text, word, height, kind)
+    if mended:
+        help = mended
+    elif habit in spelt:
         help = did_you_mean(habit, [habit])
     else:
         help = did_you_mean(
@@ -71,6 +100,18 @@ def explain(
         return "the statement has ended before this", help
     shown = ", ".join(wanted[:_SHOWN]) + (", …" if len(wanted) > _SHOWN else "")
     return f"expected {' or '.join(shown.rsplit(', ', 1)) if len(wanted) <= _SHOWN else shown}", help
+
+
+def _mended(machine: Machine, before: str, word: str, height: int, kind: str) -> str:
+    """Return how to write what another language, or English, says so; empty: nothing is known."""
+    opening = machine.values[height] if kind == "tool" and len(machine.values) == height + 2 else None
+    if isinstance(opening, Name) and opening.text == "deny":
+        return "write `deny when …`; what nothing allows is denied anyway"
+    for pair in ((before, word), (before, None), (None, word)):
+        needed, help = _MENDED.get(pair, ("", ""))
+        if help and (not needed or needed in machine.actions):
+            return help
+    return ""
 
 
 def _all(spelt: set[str]) -> str:

@@ -53,6 +53,7 @@ _INSTEAD = {
     "'": "texts stand in double quotes",
     "`": "texts stand in double quotes",
     ";": "clauses need nothing between them",
+    "-": 'names are of `a` to `z`, digits and `_`; another name is bound: `tool my_tool is "my-tool"`',
     "/": "comments begin with `#`; a pattern ends on the line it begins on",
     "“": "texts stand in straight double quotes",
     "”": "texts stand in straight double quotes",

@@ -17,13 +17,13 @@ from langchain_core.tools import BaseTool
 
 from ringfence.adapters.langchain import suspension
 from ringfence.adapters.langchain.parameters import Parameters
-from ringfence.adapters.langchain.results import lens_for
-from ringfence.adapters.langchain.runs import attempt_of, runs_of
-from ringfence.adapters.langchain.values import json_of
+from ringfence.adapters.langchain.runs import Runs, attempt_of
+from ringfence.adapters.langchain.values import json_of, same
 from ringfence.dsl.plan import Json, Verdict
 from ringfence.engine.decision.calls import ToolCall
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
+from ringfence.engine.enforcement.tool_results import ResultLens
 from ringfence.engine.seams.errors import DeniedError, EngineError, PendingError
 
 try:
@@ -51,6 +51,8 @@ class Incoming:
 
 
 _INCOMING: ContextVar[Incoming | None] = ContextVar("ringfence_incoming", default=None)
+_WITHIN: ContextVar["tuple[Gate, Mapping[str, Json]] | None"] = ContextVar("ringfence_within", default=None)
+"""The gate whose body the code at hand is, and the arguments that were decided for it."""
 
 
 @dataclass(slots=True)
@@ -75,7 +77,8 @@ class Gate:
     tool: BaseTool
     """The original, unguarded."""
     parameters: Parameters
-    with_artifact: bool
+    runs: Runs
+    lens: ResultLens
     _said: set[str] = field(default_factory=set)
 
     # ---- from outside ------------------------------------------------------------------------------
@@ -91,14 +94,16 @@ class Gate:
 
     def run(self, function: Callable[..., Any], args: tuple[Any, ...], values: dict[str, Any]) -> Any:
         """Execute the function through the guard."""
-        arrival = self._arrive(function, args, values)
+        named = self._named(function, args, values)
+        if self._is_same_call(named):
+            return function(*args, **values)
+        arrival = self._arrive(named)
         body = self._body(function, arrival)
-        lens = lens_for(with_artifact=self.with_artifact)
         wait = self._waits(arrival)
         while True:
             try:
                 return self.guard.execute(
-                    arrival.run, arrival.call, body, wait=wait, lens=lens, passthrough=BUBBLES
+                    arrival.run, arrival.call, body, wait=wait, lens=self.lens, passthrough=BUBBLES
                 )
             except PendingError as pending:
                 self._suspend(arrival, pending)
@@ -107,14 +112,16 @@ class Gate:
         self, function: Callable[..., Awaitable[Any]], args: tuple[Any, ...], values: dict[str, Any]
     ) -> Any:
         """Execute the coroutine function through the guard."""
-        arrival = self._arrive(function, args, values)
-        body = self._body(function, arrival)
-        lens = lens_for(with_artifact=self.with_artifact)
+        named = self._named(function, args, values)
+        if self._is_same_call(named):
+            return await function(*args, **values)
+        arrival = self._arrive(named)
+        body = self._abody(function, arrival)
         wait = self._waits(arrival)
         while True:
             try:
                 return await self.guard.aexecute(
-                    arrival.run, arrival.call, body, wait=wait, lens=lens, passthrough=BUBBLES
+                    arrival.run, arrival.call, body, wait=wait, lens=self.lens, passthrough=BUBBLES
                 )
             except PendingError as pending:
                 self._suspend(arrival, pending)
@@ -132,19 +139,37 @@ class Gate:
 
     # ---- inside ------------------------------------------------------------------------------------
 
-    def _arrive(self, function: Callable[..., Any], args: tuple[Any, ...], values: dict[str, Any]) -> Arrival:
+    def _named(
+        self, function: Callable[..., Any], args: tuple[Any, ...], values: dict[str, Any]
+    ) -> dict[str, Any]:
+        if not args:
+            return values
+        if self.parameters.single is not None:
+            return {**values, self.parameters.single: args[0]}
+        return _by_name(function, args, values)
+
+    def _is_same_call(self, values: Mapping[str, Any]) -> bool:
+        """Say whether a body hands its own decided call on, as `_arun` does to `_run`: it is not another.
+
+        SECURITY: what came in through `invoke`, or with other arguments, is always decided.
+        """
+        within, incoming = _WITHIN.get(), _INCOMING.get()
+        if within is None or within[0] is not self:
+            return False
+        if incoming is not None and incoming.gate is self and not incoming.reached:
+            return False
+        return same(self.parameters.shown(values), dict(within[1]))
+
+    def _arrive(self, values: dict[str, Any]) -> Arrival:
         incoming = _INCOMING.get()
         if incoming is None or incoming.gate is not self or incoming.reached:
             config = ensure_config()
-            incoming = Incoming(self, runs_of(self.guard).of_tool(self.name, config), {}, None, config)
+            incoming = Incoming(self, self.runs.of_tool(self.name, config), {}, None, config)
             direct = True
         else:
             incoming.reached = True
             direct = False
-        if self.parameters.single is not None and args:
-            values = {**values, self.parameters.single: args[0]}
-        elif args:
-            values = _by_name(function, args, values)
+        values = self.parameters.settled(values)
         chosen = self.parameters.decided(values)
         if direct:
             incoming.given = chosen
@@ -161,12 +186,35 @@ class Gate:
 
     def _body(self, function: Callable[..., Any], arrival: Arrival) -> Callable[[Mapping[str, Json]], Any]:
         def body(arguments: Mapping[str, Json]) -> Any:
-            values = self.parameters.execute_with(arrival.values, arrival.seen, arguments)
-            if self.parameters.single is not None:
-                return function(values.pop(self.parameters.single), **values)
-            return function(**values)
+            args, values = self._passed(arrival, arguments)
+            token = _WITHIN.set((self, arguments))
+            try:
+                return function(*args, **values)
+            finally:
+                _WITHIN.reset(token)
 
         return body
+
+    def _abody(
+        self, function: Callable[..., Awaitable[Any]], arrival: Arrival
+    ) -> Callable[[Mapping[str, Json]], Any]:
+        async def body(arguments: Mapping[str, Json]) -> Any:
+            args, values = self._passed(arrival, arguments)
+            token = _WITHIN.set((self, arguments))
+            try:
+                return await function(*args, **values)
+            finally:
+                _WITHIN.reset(token)
+
+        return body
+
+    def _passed(
+        self, arrival: Arrival, arguments: Mapping[str, Json]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        values = self.parameters.execute_with(arrival.values, arrival.seen, arguments)
+        if self.parameters.single is None:
+            return (), values
+        return (values.pop(self.parameters.single),), values
 
     def _waits(self, arrival: Arrival) -> bool:
         """Say whether people are waited for in place; where a call may ask, say so to the host once."""
@@ -185,7 +233,7 @@ class Gate:
         """Put the graph away; on a resume, either reject or let the guard look again."""
         from langgraph.types import interrupt  # only where a graph runs: the tools need langchain-core alone
 
-        runs_of(self.guard).asked(arrival.run)
+        self.runs.asked(arrival.run)
         answer = interrupt(suspension.payload(pending, self.name, arrival.call.call_id))
         because = suspension.rejection(answer)
         if because is not None:
@@ -211,7 +259,8 @@ def tool_call(
     task = task_of(config)
     return ToolCall(
         tool=name,
-        arguments=arguments,
+        # In the order in which the log will have them: a replay finds the same argument wrong first.
+        arguments={key: arguments[key] for key in sorted(arguments)},
         call_id=call_id,
         # All calls of a raw ToolNode share one task, and models reuse ids over turns: both together.
         task=None if task is None else f"{task}/{call_id}",

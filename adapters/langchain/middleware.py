@@ -6,7 +6,7 @@ the tool (`gate`), which every call reaches through a guarded copy that this mid
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Annotated, Any, Literal, NoReturn, NotRequired
+from typing import Annotated, Any, Literal, NotRequired
 
 from langchain.agents.middleware.types import (
     AgentMiddleware,
@@ -24,12 +24,13 @@ from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 
-from ringfence.adapters.langchain.gate import Gate, refuse, refused_call, task_of
+from ringfence.adapters.langchain.gate import Gate, arefuse, refuse, refused_call, task_of
 from ringfence.adapters.langchain.offered import Offered
 from ringfence.adapters.langchain.principals import dangling, new_prompts, principal_of
 from ringfence.adapters.langchain.replies import error_message, told, with_id
 from ringfence.adapters.langchain.runs import runs_of
 from ringfence.adapters.langchain.tools import gate_of, guarded, trusting
+from ringfence.engine.decision.calls import ToolCall
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.seams.errors import DeniedError, RunHaltedError
@@ -44,8 +45,8 @@ class GuardState(AgentState[Any]):
     ringfence_run: NotRequired[Annotated[str, PrivateStateAttr]]
 
 
-class SwappedToolError(DeniedError):
-    """Middleware further inside tried to exchange the tool that was decided."""
+class UnboundToolError(DeniedError):
+    """What would run is not the tool that the agent was made with."""
 
 
 class SealedRequest(ToolCallRequest):
@@ -54,7 +55,7 @@ class SealedRequest(ToolCallRequest):
     def override(self, **overrides: Any) -> "SealedRequest":
         """See `ToolCallRequest.override`."""
         if overrides.get("tool", self.tool) is not self.tool:
-            raise SwappedToolError("another middleware exchanged the tool behind the guard")
+            raise UnboundToolError("another middleware exchanged the tool behind the guard")
         return super().override(**overrides)  # type: ignore[return-value]
 
 
@@ -90,7 +91,6 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
         self._runs = runs_of(guard)
         self._offered = Offered(guard)
         self._copies: dict[int, tuple[BaseTool, BaseTool]] = {}
-        self._pinned: dict[str, BaseTool] = {}
 
     # ---- begin and end -----------------------------------------------------------------------------
 
@@ -156,7 +156,10 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
         return self._runs.go_on(run_id, config, principal=principal, agent=self.agent)
 
     async def _arun(self, state: Any, context: object, config: Mapping[str, Any]) -> Run:
-        return await asyncio.to_thread(self._run, state, context, config)
+        run_id = state.get("ringfence_run") if isinstance(state, Mapping) else None
+        found = self._runs.at_hand(run_id, config) if run_id is not None else None
+        # Without a detour over a thread, tasks come to the guard in the order in which they began.
+        return found if found is not None else await asyncio.to_thread(self._run, state, context, config)
 
     # ---- the model ---------------------------------------------------------------------------------
 
@@ -223,12 +226,12 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
         call = with_id(request.tool_call, task_of(config))
         try:
             run = self._run(request.state, request.runtime.context, config)
-            sealed, gate = self._seal(run, request, call)
             try:
+                sealed, gate = self._seal(request, call)
                 with trusting(gate):
                     return handler(sealed)
-            except SwappedToolError as error:
-                self._refuse(run, request, call, str(error))
+            except UnboundToolError as error:
+                refuse(self.guard, run, _refused_call(request, call, str(error)))
         except (DeniedError, RunHaltedError) as error:
             return self._refused(error, call)
 
@@ -240,47 +243,42 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
         call = with_id(request.tool_call, task_of(config))
         try:
             run = await self._arun(request.state, request.runtime.context, config)
-            sealed, gate = await asyncio.to_thread(self._seal, run, request, call)
             try:
+                sealed, gate = self._seal(request, call)
                 with trusting(gate):
                     return await handler(sealed)
-            except SwappedToolError as error:
-                await asyncio.to_thread(self._refuse, run, request, call, str(error))
-                raise
+            except UnboundToolError as error:
+                await arefuse(self.guard, run, _refused_call(request, call, str(error)))
         except (DeniedError, RunHaltedError) as error:
             return self._refused(error, call)
 
-    def _seal(self, run: Run, request: ToolCallRequest, call: dict[str, Any]) -> tuple[SealedRequest, Gate]:
-        tool, gate = self._bound(run, request, call)
-        return SealedRequest(tool_call=call, tool=tool, state=request.state, runtime=request.runtime), gate  # type: ignore[arg-type]
+    def _seal(self, request: ToolCallRequest, call: dict[str, Any]) -> tuple[SealedRequest, Gate]:
+        """Return the request with the guarded tool in it.
 
-    def _bound(self, run: Run, request: ToolCallRequest, call: dict[str, Any]) -> tuple[BaseTool, Gate]:
-        """Return the guarded tool for a call; refuse a name without one, and any but the bound."""
-        name: str = call["name"]
+        Raises:
+            UnboundToolError: The name has no tool, or another than the agent was made with.
+        """
+        tool, gate = self._bound(call["name"], request)
+        sealed = SealedRequest(tool_call=call, tool=tool, state=request.state, runtime=request.runtime)  # type: ignore[arg-type]
+        return sealed, gate
+
+    def _bound(self, name: str, request: ToolCallRequest) -> tuple[BaseTool, Gate]:
         tool: BaseTool | None = request.tool
         if tool is None:
-            self._refuse(run, request, call, "no tool of this name is bound")
+            raise UnboundToolError("no tool of this name is bound")
         gate = gate_of(tool)
         if gate is not None and gate.guard is self.guard and gate.name == name:
             return tool, gate
-        bound = getattr(request.runtime, "tools", None)
-        if bound:
-            registered = next((one for one in bound if one.name == name), None)
-        else:  # before LangGraph told it: the first object seen under a name is the bound one
-            registered = self._pinned.setdefault(name, tool)
-        if registered is None or registered is not tool or tool.name != name:
+        registered = next((one for one in request.runtime.tools if one.name == name), None)
+        if registered is None or registered is not tool:
             # SECURITY: another middleware exchanged the tool; what would run is not what is decided.
-            self._refuse(run, request, call, "the tool is not the one that is bound under this name")
+            raise UnboundToolError("the tool is not the one that is bound under this name")
         _, copy = self._copies.get(id(tool)) or self._copies.setdefault(
             id(tool), (tool, guarded(self.guard, tool))
         )
         found = gate_of(copy)
         assert found is not None, "a guarded copy has a gate"
         return copy, found
-
-    def _refuse(self, run: Run, request: ToolCallRequest, call: dict[str, Any], why: str) -> NoReturn:
-        given_id, config = request.tool_call["id"], request.runtime.config
-        refuse(self.guard, run, refused_call(call["name"], call["args"], why, given_id, config))
 
     def _refused(self, error: DeniedError | RunHaltedError, call: Mapping[str, Any]) -> ToolMessage:
         """Return the model's answer to a refusal of the engine's; raise what the host must hear."""
@@ -290,3 +288,8 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
         elif error.decision is None:
             raise error
         return error_message(told(error, self.guard.plan), name=call["name"], call_id=call["id"])
+
+
+def _refused_call(request: ToolCallRequest, call: Mapping[str, Any], why: str) -> ToolCall:
+    given_id, config = request.tool_call["id"], request.runtime.config
+    return refused_call(call["name"], call["args"], why, given_id, config)

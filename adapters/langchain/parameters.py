@@ -4,7 +4,7 @@ The policy decides on what the function would really receive, after aliases, coe
 (never on the model's raw arguments), and the function receives what was decided.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from langchain_core.tools import BaseTool, Tool
@@ -57,6 +57,19 @@ class Parameters:
         """Return the values that a model chose: neither injected ones nor the framework's own."""
         return {name: v for name, v in values.items() if name not in self.injected | self.framework}
 
+    def shown(self, values: Mapping[str, Any]) -> dict[str, Json]:
+        """Return the JSON of the values that a model chose."""
+        return {name: json_of(value) for name, value in self.decided(values).items()}
+
+    def settled(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Return the values with lists for what can be read only once: the guard reads it first."""
+        if not any(isinstance(value, Iterator) for value in values.values()):
+            return values
+        return {
+            name: list(v) if isinstance(v, Iterator) and name in self.visible else v
+            for name, v in values.items()
+        }
+
     def extra(self, given: Mapping[str, Any], used: Iterable[str]) -> dict[str, Any]:
         """Return what was given and would be dropped silently; the policy refuses it."""
         if self.single is not None and self.model is None:
@@ -78,6 +91,9 @@ class Parameters:
             ArgumentsError: The tool's schema makes other values of the canonical ones.
         """
         if same(dict(seen), dict(canonical)):
+            # SECURITY: other code may hold what is in them, and people may have taken their time.
+            if not same(self.shown(values), dict(canonical)):
+                raise ArgumentsError("the arguments were changed after they were decided")
             return dict(values)
         untouched = {name: v for name, v in values.items() if name not in self.decided(values)}
         if self.model is None:

@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 
 from ringfence.adapters.langchain.principals import principal_of
 from ringfence.adapters.langchain.suspension import can_suspend
-from ringfence.adapters.langchain.tree import TREE, Binding, around, is_bubble
+from ringfence.adapters.langchain.tree import TREE, Binding, around, innermost, is_bubble
 from ringfence.engine.decision.calls import Principal
 from ringfence.engine.decision.events import PromptGiven, RunStarted
 from ringfence.engine.enforcement.current import current_run
@@ -112,11 +112,11 @@ class Runs:
             NoRunError: There is none.
         """
         current = current_run()
-        if current is not None and not current.ended:
-            return current
-        binding = TREE.bound(around(config), self.guard)
-        if binding is not None:
-            return binding.run
+        if current is not None and (current.ended or current.opening is not self.guard.opening):
+            current = None  # over, or another guard's: it decides nothing here
+        run = innermost(around(config), current, self.guard)
+        if run is not None:
+            return run
         thread = thread_of(config)
         run_id = self.open_run_of(thread) if thread is not None else None
         if run_id is None:
@@ -124,6 +124,13 @@ class Runs:
         runtime = ((config or {}).get("configurable") or {}).get("__pregel_runtime")
         principal = principal_of(getattr(runtime, "context", None), self.guard.plan)
         return self.go_on(run_id, config, principal=principal)
+
+    def at_hand(self, run_id: str, config: Mapping[str, Any] | None) -> Run | None:
+        """Return the run if it is already bound around `config`; nothing is asked and nobody waited for."""
+        binding = TREE.bound(around(config), self.guard)
+        if binding is None or binding.run.ended or binding.run.id != self._latest(run_id):
+            return None
+        return binding.run
 
     def go_on(
         self,
@@ -142,14 +149,11 @@ class Runs:
             DeniedError: The principal is not the one of the run.
             RunHaltedError: The run was halted.
         """
-        binding = TREE.bound(around(config), self.guard)
-        if binding is not None and binding.run.id == self._latest(run_id) and not binding.run.ended:
-            return binding.run
         with self._lock:
-            binding = TREE.bound(around(config), self.guard)
+            found = self.at_hand(run_id, config)
+            if found is not None:
+                return found
             latest = self._latest(run_id)
-            if binding is not None and binding.run.id == latest and not binding.run.ended:
-                return binding.run
             live = self._live.get(latest)
             if live is not None and live.asked and not live.run.ended:
                 self._put_away(live)  # the host let go of its stream before the graph had ended

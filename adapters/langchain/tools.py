@@ -13,6 +13,7 @@ from inspect import signature
 from typing import Any, get_type_hints
 from weakref import WeakKeyDictionary
 
+from langchain_core.callbacks import AsyncCallbackManagerForToolRun, CallbackManagerForToolRun
 from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config
@@ -24,6 +25,7 @@ from ringfence.adapters.langchain.capture import expecting
 from ringfence.adapters.langchain.gate import Gate, Incoming, task_of
 from ringfence.adapters.langchain.parameters import Parameters
 from ringfence.adapters.langchain.replies import error_message, told, with_id
+from ringfence.adapters.langchain.results import lens_for
 from ringfence.adapters.langchain.runs import runs_of
 from ringfence.adapters.langchain.tree import is_bubble
 from ringfence.engine.enforcement.guard import Guard
@@ -37,6 +39,8 @@ except ImportError:  # langchain-core alone: no ToolNode, so nothing is injected
 HIDDEN = "ringfence_runtime"
 """A parameter that only `ToolNode` fills: its value proves who injected the others."""
 _GATE = "ringfence_gate"
+_DOORS = ("invoke", "ainvoke", "run", "arun", "__call__", "batch", "abatch", "stream", "astream")
+"""Through these a tool is run from outside; the guard stands behind LangChain's own."""
 _UNFIT = "the arguments do not fit the tool's schema"
 
 _INJECTED: ContextVar[Mapping[str, Any] | None] = ContextVar("ringfence_injected", default=None)
@@ -90,7 +94,15 @@ def guarded(guard: Guard, tool: BaseTool | Callable[..., Any]) -> BaseTool:
         if known.guard is guard:
             return bound
         raise ValueError(f"`{bound.name}` is guarded by another guard")
-    gate = Gate(guard, bound.name, bound, _parameters(bound), bound.response_format == "content_and_artifact")
+    _refuse_own_doors(bound)
+    gate = Gate(
+        guard,
+        bound.name,
+        bound,
+        _parameters(bound),
+        runs_of(guard),
+        lens_for(with_artifact=bound.response_format == "content_and_artifact"),
+    )
     copy = bound.model_copy(update=_functions(bound, gate))
     object.__setattr__(copy, "__class__", _class_of(type(bound)))
     copy.__dict__[_GATE] = gate
@@ -103,13 +115,29 @@ def gate_of(tool: object) -> Gate | None:
     return gate if isinstance(gate, Gate) else None
 
 
+def _refuse_own_doors(tool: BaseTool) -> None:
+    """Refuse a tool that could run a body before the guard is met.
+
+    SECURITY: whether an `invoke` of its own ever comes to `_run` cannot be known beforehand.
+    """
+    for name in _DOORS:
+        home = next((kind for kind in type(tool).__mro__ if name in kind.__dict__), BaseTool)
+        if name in tool.__dict__ or home.__module__.partition(".")[0] != "langchain_core":
+            raise TypeError(
+                f"`{tool.name}` cannot be guarded: it has a `{name}` of its own; do its work in `_run`"
+            )
+    for name in ("_run", "_arun"):
+        if name in tool.__dict__:
+            raise TypeError(f"`{tool.name}` cannot be guarded: its `{name}` was exchanged on the object")
+
+
 # ---- the function ----------------------------------------------------------------------------------
 
 
 def _parameters(tool: BaseTool) -> Parameters:
-    function = _function_of(tool)
-    hints = _hints(function)
-    return Parameters(tool, [name for name, hint in hints.items() if hint is RunnableConfig])
+    functions = [_function_of(tool), tool._run, tool._arun]
+    named = [name for one in functions for name, hint in _hints(one).items() if hint is RunnableConfig]
+    return Parameters(tool, named)
 
 
 def _function_of(tool: BaseTool) -> Callable[..., Any]:
@@ -235,7 +263,7 @@ def _admit(tool: Any, tool_input: Any, kwargs: Mapping[str, Any]) -> tuple[Any, 
     gate = gate_of(tool)
     assert gate is not None, "a guarded copy has a gate"
     config = ensure_config(kwargs.get("config"))
-    run = runs_of(gate.guard).of_tool(gate.name, config)
+    run = gate.runs.of_tool(gate.name, config)
     parameters = gate.parameters
     clean: Any = tool_input
     if isinstance(tool_input, str):
@@ -290,6 +318,8 @@ def _short(error: Exception) -> str:
     return type(error).__name__
 
 
+_PLAIN = (BaseTool._arun, StructuredTool._run, StructuredTool._arun, Tool._run, Tool._arun)
+"""LangChain's own, which only lead to each other, to `func` and to `coroutine`."""
 _CLASSES: "WeakKeyDictionary[type[BaseTool], type[BaseTool]]" = WeakKeyDictionary()
 
 
@@ -307,13 +337,44 @@ def _derive(kind: type[BaseTool]) -> type[BaseTool]:
         "__doc__": kind.__doc__,
         "__qualname__": kind.__qualname__,
     }
-    if not issubclass(kind, StructuredTool | Tool):
+    own_run, own_arun = kind._run not in _PLAIN, kind._arun not in _PLAIN
+    if own_run:
+        # SECURITY: also where the class has a guarded `func`: its own `_run` need not come to it.
         members["_run"] = _method(kind._run)
-        if kind._arun is not BaseTool._arun:
-            members["_arun"] = _async_method(kind._arun)
+    if own_arun:
+        members["_arun"] = _async_method(kind._arun)
+    if not issubclass(kind, StructuredTool | Tool):
         if not hasattr(kind, "func"):
             members["func"] = _hinting(kind._run)
+    elif not own_run and not own_arun:
+        members["_run"], members["_arun"] = _plainly_annotated(kind._run, kind._arun)
     return type(kind.__name__, (GuardedTool, kind), members)
+
+
+def _plainly_annotated(
+    run: Callable[..., Any], arun: Callable[..., Any]
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Return the methods with annotations that are no text: LangChain compiles those at every call."""
+
+    def _run(
+        self: Any,
+        *args: Any,
+        config: RunnableConfig,
+        run_manager: CallbackManagerForToolRun | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        return run(self, *args, config=config, run_manager=run_manager, **kwargs)
+
+    async def _arun(
+        self: Any,
+        *args: Any,
+        config: RunnableConfig,
+        run_manager: AsyncCallbackManagerForToolRun | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        return await arun(self, *args, config=config, run_manager=run_manager, **kwargs)
+
+    return _run, _arun
 
 
 def _method(method: Callable[..., Any]) -> Callable[..., Any]:

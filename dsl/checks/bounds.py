@@ -46,11 +46,14 @@ def _agent(draft: Draft, node: syntax.Agent) -> None:
         match clause:
             case syntax.StopAfter():
                 _once(draft, "stop after", seen, clause.span)
+                _not_nothing(draft, clause.duration)
             case syntax.AtMost():
                 kind = noun(clause.noun)
                 if kind not in ("calls", "denials", "requests"):
                     _wrong_word(draft, "bound", clause.noun, ("calls", "denials", "approval requests"))
                 _too_large(draft, clause.count)
+                if kind == "calls" and clause.count.value == 0:
+                    _nothing(draft, clause.count.span)
                 _once(draft, f"at most … {clause.noun.text}", seen, clause.span)
             case syntax.Later():
                 draft.later(clause)
@@ -70,6 +73,16 @@ def _tool(draft: Draft, tool: ToolDraft) -> None:
                 _once(draft, "audit", seen, clause.span)
             case syntax.StopAfter():
                 _once(draft, "stop after", seen, clause.span)
+                _not_nothing(draft, clause.duration)
+
+
+def _not_nothing(draft: Draft, duration: syntax.Duration) -> None:
+    if duration.ns == 0:
+        _nothing(draft, duration.span)
+
+
+def _nothing(draft: Draft, span: Span) -> None:
+    draft.report("W205", "a bound of 0 allows nothing", span, "no call will pass", "raise the bound")
 
 
 def _rate(draft: Draft, tool: ToolDraft, node: syntax.Rate) -> None:
@@ -127,7 +140,7 @@ def _result(draft: Draft, clause: syntax.ResultAtMost, seen: set[str]) -> None:
         return
     _too_large(draft, limit)
     if clause.noun is not None and clause.noun.text not in ("rows", "row"):
-        _wrong_word(draft, "unit", clause.noun, ("rows",))
+        _wrong_word(draft, "unit", clause.noun, ("rows", "KB", "MB", "bytes"))
     _once(draft, "result at most … rows", seen, clause.span)
 
 

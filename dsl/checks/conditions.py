@@ -11,7 +11,7 @@ from ringfence.dsl import syntax
 from ringfence.dsl.checks.fold import FALSE, TRUE, both, either, negate
 from ringfence.dsl.checks.guards import known_present
 from ringfence.dsl.checks.operands import BOOLEAN, Operands
-from ringfence.dsl.checks.pairs import Clash, Typed, a, agree, fold, never_part
+from ringfence.dsl.checks.pairs import Clash, Typed, a, agree, fold, never_part, url_beginning
 from ringfence.dsl.checks.regex import pattern_mistake
 from ringfence.dsl.names import PRINCIPAL
 from ringfence.dsl.plan import Json
@@ -215,6 +215,16 @@ class Lowering(Operands):
                 "hosts and domains are written in lower case",
             )
             return FALSE
+        if part.constant and node.kind == "starts with" and subject.type.kind == "url":
+            beginning = url_beginning(part.core[1])
+            if beginning != part.core[1]:
+                self.clash(
+                    "no url begins so",
+                    node.operator,
+                    "this is never true",
+                    f'write "{beginning}"' if beginning else "write the url as it is after canonicalising",
+                )
+                return FALSE
         return [node.kind, subject.core, part.core]
 
     def _presence(self, node: syntax.Presence) -> Json:

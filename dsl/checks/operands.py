@@ -189,6 +189,14 @@ class Operands:
         return slot, core
 
     def _unknown_parameter(self, name: syntax.Name) -> None:
+        if not self.tool:
+            self.clash(
+                "a list holds texts, numbers, sizes or true and false",
+                name.span,
+                "this is a name",
+                f'texts stand in double quotes: `"{name.text}"`',
+            )
+            return
         if self.slots is None:
             self.report(
                 "E102",
@@ -198,7 +206,12 @@ class Operands:
                 f"add `takes {name.text}: …` to tool `{self.tool}`",
             )
             return
-        guess = did_you_mean(name.text, [*self.slots, *self.variables, *self.draft.sets])
+        if name.text == "always":
+            guess = "write `allow always`, without `when`"
+        elif name.text in PRINCIPAL or name.text in self.draft.principal:
+            guess = f"write `principal.{name.text}` for what the host says"
+        else:
+            guess = did_you_mean(name.text, [*self.slots, *self.variables, *self.draft.sets])
         here = ", ".join(f"`{slot}`" for slot in self.slots)
         self.report(
             "E102",

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from ringfence.dsl.compile.addresses import any_url
 from ringfence.dsl.compile.canonicalisers import KINDS
 from ringfence.dsl.plan import Json, UnfitError
 from ringfence.dsl.types import NUMERIC, TEXTUAL, Type
@@ -50,6 +51,10 @@ def agree(left: Typed, right: Typed, word: str) -> tuple[Typed, Typed] | Clash:
             f"{a(left.type)} and {a(right.type)}",
             "use `==`, `!=`, `in` or `matches`",
         )
+    if not (left.constant or right.constant):
+        clash = _one_spelling(left.type.kind, right.type.kind, word)
+        if clash is not None:
+            return clash
     try:
         if right.constant and not left.constant:
             return left, Typed(["const", _literal(right.core[1], left.type.kind)], right.type)
@@ -86,6 +91,31 @@ def _ordered(left: Typed, right: Typed) -> bool:
     return family(left.type) in ("number", "bytes")
 
 
+_SPELT = {
+    "email": frozenset({"email"}),
+    "url": frozenset({"url"}),
+    "host": frozenset({"host", "domain", "lowered"}),
+    "domain": frozenset({"host", "domain", "lowered"}),
+}
+"""Kinds with a canonical spelling, and the kinds of other values that have it too."""
+
+
+def _one_spelling(left: str, right: str, word: str) -> Clash | None:
+    """Refuse a canonical value beside a text that nobody has made canonical, such as `BOB@Acme.example`.
+
+    The two would differ though they mean the same, and a `deny` would not fire.
+    """
+    for one, other in ((left, right), (right, left)):
+        if one in _SPELT and other not in _SPELT[one]:
+            mended = f"declare the other side as `{one}`" if one in ("email", "url") else "write `lower(…)`"
+            return Clash(
+                f"`{word}` compares {a(Type(one))} with {a(Type(other))} of any spelling",
+                "the same may be written in two ways",
+                mended,
+            )
+    return None
+
+
 def _literal(value: Json, kind: str) -> Json:
     """Return a literal in the canonical form of the kind it is compared with; raise `UnfitError`."""
     if kind not in ("email", "url", "date", "host", "domain", "lowered", "line"):
@@ -111,6 +141,22 @@ def never_part(part: str, word: str, kind: str) -> bool:
     else:
         certain = ""
     return certain != certain.lower()
+
+
+def url_beginning(part: str) -> str | None:
+    """Return how URLs begin that begin with this literal; None if no URL does.
+
+    `https://a.example:443/` begins none, since the usual port is dropped; what stands before the path can be
+    judged once the path has begun.
+    """
+    scheme, mark, rest = part.partition("://")
+    authority, slash, path = rest.partition("/")
+    if not mark or not slash:
+        return part
+    try:
+        return any_url(f"{scheme}://{authority}/") + path
+    except UnfitError:
+        return None
 
 
 def fold(operator: str, left: Json, right: Json) -> bool:

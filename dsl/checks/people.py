@@ -43,6 +43,18 @@ def _approver(draft: Draft, node: syntax.Approver) -> None:
                 "between 1 and 1000 people",
                 "write how many different people must approve",
             )
+        if isinstance(clause, syntax.Group) and not clause.name.value.strip():
+            draft.report(
+                "E105", "this group has no name", clause.name.span, "", "write the name of a group of people"
+            )
+        if isinstance(clause, syntax.AnswerWithin) and clause.within.ns == 0:
+            draft.report(
+                "E105",
+                "nobody can answer in no time",
+                clause.within.span,
+                "every question would expire at once",
+                "write how long people have: `answer within 15 minutes`",
+            )
         if isinstance(clause, syntax.AnswerWithin) and clause.otherwise_ask and _cycle(draft, node.name.text):
             draft.report(
                 "E105",

@@ -7,6 +7,7 @@ are let through on which all parsers agree; what one of them might read otherwis
 
 import re
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
+from urllib.parse import unquote
 
 from ringfence.dsl.plan import Json, UnfitError
 
@@ -25,6 +26,8 @@ _USUAL = re.compile(  # already canonical: a name, no port, no escape, no segmen
 _URL = re.compile(r"([A-Za-z]+)://([^/?#]*)([^?#]*)(\?[^#]*)?(#.*)?", re.ASCII | re.DOTALL)
 _URL_CHARACTERS = re.compile(r"[A-Za-z0-9\-._~:/?#@!$&'()*+,;=%\[\]]*", re.ASCII)
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})?", re.ASCII)
+_DECODERS = 4
+"""The URL as it is, and as three parties that each decode it once more would see it."""
 _PORTS = {"http": 80, "https": 443}
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
@@ -36,7 +39,9 @@ def email(value: Json) -> str:
     if len(value) > 254 or not value.isascii():
         raise UnfitError("an e-mail address is at most 254 ASCII characters; write other domains as xn--…")
     found = _EMAIL.fullmatch(value)
-    if found is None or found.end(1) > 64 or _ends_in_number(found[2]):
+    # SECURITY: `=?…?=` is an encoded word (RFC 2047): Python's own header parser decodes it inside an
+    # address, and what it says may hold another `@`.
+    if found is None or found.end(1) > 64 or _ends_in_number(found[2]) or "=?" in found[1]:
         raise UnfitError("expected one plain e-mail address, without name, quotes or comments")
     return f"{found[1]}@{found[2].lower()}"
 
@@ -110,6 +115,8 @@ def any_url(value: str) -> str:
     if "@" in authority:
         raise UnfitError("a URL has no user info here")
     # Brackets are the form of an IPv6 host alone; elsewhere parsers disagree on them.
+    if "#" in fragment[1:]:
+        raise UnfitError("a URL has one `#`; escape others with %")
     if "[" in path + query + fragment or "]" in path + query + fragment:
         raise UnfitError("escape brackets with %")
     host, port = _split_port(authority)
@@ -144,12 +151,16 @@ def _escapes(text: str) -> str:
 
 def _path(path: str) -> str:
     # SECURITY: `/public/../private` starts with `/public/` for the policy and not for the server; so do
-    # the forms that a server may decode once more.
-    decoded = path.replace("%2F", "/").replace("%5C", "/")
-    if any(segment.partition(";")[0] in (".", "..") for segment in decoded.split("/")):
-        raise UnfitError("a URL has no `.` or `..` segments here")
-    if re.search("%[01][0-9A-F]|%7F", path):
-        raise UnfitError("a URL's path has no control characters")
+    # the forms that proxies and servers decode one after another (`%2e`, `%252e`, `%25252e`).
+    decoded = path
+    for _ in range(_DECODERS):
+        if any(segment.partition(";")[0] in (".", "..") for segment in re.split(r"[/\\]", decoded)):
+            raise UnfitError("a URL has no `.` or `..` segments here")
+        if re.search(r"[\x00-\x1f\x7f]", decoded):
+            raise UnfitError("a URL's path has no control characters")
+        if "%" not in decoded:
+            break
+        decoded = unquote(decoded, "latin-1")
     return path or "/"
 
 

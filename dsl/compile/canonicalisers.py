@@ -101,6 +101,9 @@ KINDS: dict[str, Callable[[Json], Any]] = {
     "lowered": lowered,
 }
 
+AS_IS: dict[Canonicaliser, type] = {text: str, integer: int}
+"""See `Parameter.as_is`."""
+
 
 def canonicaliser(declared: Type) -> Canonicaliser:
     """Return the closure that checks a value against its declared type, bound included."""

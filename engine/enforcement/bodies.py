@@ -23,7 +23,7 @@ GRACE_S = 0.25
 How = Literal["returned", "raised", "timeout", "halted", "cancelled"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Landed:
     """How a body ended; `gone` is False if it may still be running (abandoned)."""
 

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ringfence.dsl.plan import Verdict
-from ringfence.engine.decision.calls import NO_FACTS, Decision, Facts, Refusal, ToolCall
+from ringfence.engine.decision.calls import NO_FACTS, RESERVED, Decision, Facts, Refusal, ToolCall
 from ringfence.engine.decision.decide import Assessment, assess, conclude
-from ringfence.engine.decision.events import BudgetRefunded, CallDecided
+from ringfence.engine.decision.events import BudgetRefunded
 from ringfence.engine.decision.records import decided
 from ringfence.engine.decision.state import Outcome
+from ringfence.engine.decision.written import decided_body, requested_body
 from ringfence.engine.enforcement import ledger
 from ringfence.engine.enforcement.current import current_call
 from ringfence.engine.enforcement.drive import Steps
@@ -37,7 +38,8 @@ def request(run: Run, given: Given) -> Steps[Held | Ended]:
         key = f"{given.base}.{state.next_ordinal(given.base, call.attempt)}"
         known = state.calls.get(key)
         around = current_call()
-        run.append(given.event(key, around[1] if around and around[0] is run else None))
+        event = given.event(key, around[1] if around and around[0] is run else None)
+        run.append(event, body=None if given.said is None else requested_body(event, given.said))
         if known is not None:
             if state.fate_unknown(key):
                 raise EngineError(
@@ -104,8 +106,11 @@ def judge(
             refusals = yield from ledger.reserve(run.opening, reservation, assessed.wider, now_ns=now_ns)
         except Exception as error:  # fails closed: decided with the failure as a fact, which denies
             failure = error
-        why = None if failure is None else f"the ledger: {type(failure).__name__}"
-        facts = replace(facts, reserved=refusals, failed=why)
+        if facts is NO_FACTS and refusals == ():
+            facts = RESERVED
+        else:
+            why = None if failure is None else f"the ledger: {type(failure).__name__}"
+            facts = replace(facts, reserved=refusals, failed=why)
     try:
         held, decision = _conclude(run, key, call, assessed, facts, held, reservation, seen, now_ns, said)
     except BaseException:  # what is not in the record was not charged either
@@ -137,8 +142,10 @@ def _conclude(
             now_ns = run.now_ns()
             assessed = _assess(run, key, call, facts, now_ns)
         decision = conclude(assessed, facts)
-        event: CallDecided = decision_record(run, call, decided(key, call, decision, facts, said=said))
-        run.append(event, at_ns=now_ns)
+        event = decided(key, call, decision, facts, said=said)
+        shown = decision_record(run, call, event)
+        body = decided_body(event, decision, facts) if shown is event else None
+        run.append(shown, at_ns=now_ns, body=body)
         if held is None:
             held = Held(key, call, decision, reservation)
         else:

@@ -144,8 +144,7 @@ class Lifecycle:
         with contextlib.suppress(RingfenceError):  # what the log has of it is ended by the next sweep
             if hasattr(run, "state"):
                 run.append(RunEnded("failed", "it did not begin"))
-        if run.parent is not None and run in run.parent.children:
-            run.parent.children.remove(run)
+        _detach(run)
         with contextlib.suppress(RingfenceError):  # closed meanwhile: nothing is leased any more
             self._opening.ready.journal.close_run(run.id)
             self._sessions.let_go(session)
@@ -215,6 +214,7 @@ class Lifecycle:
         finally:
             with self._lock:
                 self._live.pop(run.id, None)
+            _detach(run)
             journal.close_run(run.id)
             released = self._sessions.let_go(run.session)
         if released is not None:
@@ -251,6 +251,11 @@ class Lifecycle:
             mine = True
             with self._lock:
                 self._live[run_id] = run
+                # SECURITY: what bounds and halts the run around this one bounds and halts it again.
+                run.parent = self._live.get(row.parent) if row.parent is not None else None
+            if run.parent is not None:
+                with run.parent.lock:
+                    run.parent.children.append(run)
             run.append(RunResumed(self._sessions.holder))
             # What runs from now on must not be taken for a run that is still put away.
             yield from self._opening.durable(run=run_id)
@@ -260,6 +265,7 @@ class Lifecycle:
             if mine:
                 with self._lock:
                     self._live.pop(run_id, None)
+                _detach(run)
                 opened.journal.close_run(run_id)
             self._sessions.let_go(row.session)
             if isinstance(error, RingfenceError) or not isinstance(error, Exception):
@@ -348,8 +354,7 @@ class Lifecycle:
             )
             run.append(RunEnded("halted" if halted else status, said))
         run.stop_flights()  # whoever began to wait meanwhile
-        if run.parent is not None and run in run.parent.children:
-            run.parent.children.remove(run)
+        _detach(run)
         yield from self._put_away(run)
 
     def _give_back(self, run: Run, asking: Asking) -> None:
@@ -403,3 +408,9 @@ def _stamped(entry: Entry) -> Stamped:
     if entry.body is None:
         raise EngineError("the record of the run was purged", run=entry.run, help="start a new run")
     return Stamped(entry.seq, entry.at_ns, event_of(entry.kind, json.loads(entry.body)))
+
+
+def _detach(run: Run) -> None:
+    """Take a run that is no longer live away from the run around it."""
+    if run.parent is not None and run in run.parent.children:
+        run.parent.children.remove(run)

@@ -105,7 +105,8 @@ class Run:
 
     def now_ns(self) -> int:
         """Return the engine's time, never before the latest that the run has seen."""
-        return max(self.opening.clock.now_ns(), self.state.latest_ns)
+        now_ns, latest_ns = self.opening.clock.now_ns(), self.state.latest_ns
+        return now_ns if now_ns > latest_ns else latest_ns
 
     def begin(self, event: RunStarted) -> None:
         """Record the first event and start the fold."""
@@ -117,13 +118,17 @@ class Run:
         assert isinstance(stamped.event, RunStarted)
         self.session, self.agent = stamped.event.session, stamped.event.agent
 
-    def append(self, event: RunEvent, *, at_ns: int | None = None) -> Stamped:
-        """Record an event and fold it in; raise EngineError if it cannot be recorded."""
+    def append(self, event: RunEvent, *, at_ns: int | None = None, body: bytes | None = None) -> Stamped:
+        """Record an event, whose canonical body may be known, and fold it in.
+
+        Raises:
+            EngineError: It cannot be recorded.
+        """
         with self.lock:
             if self.ended:
                 raise EngineError(f"the run `{self.id}` has ended and takes no more events", run=self.id)
             moment = self.now_ns() if at_ns is None else at_ns
-            stamped = self.opening.ready.journal.record(self.id, event, at_ns=moment)
+            stamped = self.opening.ready.journal.record(self.id, event, at_ns=moment, body=body)
             self.fold(stamped)
             return stamped
 

@@ -95,13 +95,14 @@ def entry_fault(entry: Entry, *, prev: bytes, seq: int) -> str | None:
 
     A purged body (None) is not a fault: its digest still stands in the chain.
     """
-    if entry.seq != seq:
+    if type(entry.seq) is not int or entry.seq != seq:
         return f"expected event {seq} of the run, found event {entry.seq}"
+    # SECURITY: a file may hold any type in any column, and `0` or `""` is not a purged body.
+    blobs = (entry.salt, entry.digest, entry.prev, entry.hash, b"" if entry.body is None else entry.body)
+    if not all(isinstance(blob, bytes) for blob in blobs):
+        return "holds another type where bytes were recorded"
     if entry.prev != prev:
         return "does not follow the event before it"
-    blobs = (entry.salt, entry.digest, entry.prev, entry.hash, entry.body or b"")
-    if not all(isinstance(blob, bytes) for blob in blobs):
-        return "holds text where bytes were recorded"
     if entry.body is not None and len(entry.salt) != SALT_BYTES:
         return f"the salt has {len(entry.salt)} bytes, not {SALT_BYTES}"
     if entry.body is not None and body_digest(entry.salt, entry.body) != entry.digest:
@@ -121,10 +122,12 @@ def link_fault(link: Link, *, prev: bytes, position: int, hash: bytes | None) ->
     Args:
         hash: The hash of the event that the link names; None if that event is missing.
     """
-    if link.position != position:
+    if type(link.position) is not int or link.position != position:
         return f"expected link {position} of the log, found link {link.position}"
     if hash is None:
         return f"the event {link.run}:{link.seq} is missing"
-    if not isinstance(link.hash, bytes) or link_hash(prev, hash) != link.hash:
+    if not (isinstance(link.hash, bytes) and isinstance(hash, bytes)):
+        return "holds another type where bytes were recorded"
+    if link_hash(prev, hash) != link.hash:
         return "does not follow the link before it, or names another event"
     return None

@@ -1,14 +1,20 @@
 """Find what was done to a log: edits, deletions, insertions, reordering; with a known head, truncation.
 
 Two chains are checked with the functions that wrote them: each run's own, and the log's over all runs.
-Purged bodies are no fault, since the chains go over digests.
+Purged bodies are no fault, since the chains go over digests.  The list of runs stands in no chain, so it is
+folded anew from the events and compared.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from typing import Final
 
 from ringfence.engine.journal.chain import ZERO, entry_fault, link_fault
-from ringfence.engine.seams.ports import Entry, Link
+from ringfence.engine.journal.rows import row_after
+from ringfence.engine.seams.ports import Entry, Link, RunRow
+
+_NAMES: Final = ("session", "agent", "user", "workspace", "policy", "parent")
+"""What a run's row takes from its first event; with that body purged it cannot be compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +77,30 @@ def verify_run(entries: Iterable[Entry], *, head: bytes | None = None) -> Fault 
     if not seen_head:
         missing = f"{run}:{last + 1}" if run is not None else ""
         return Fault(missing, "the known head is not in the chain: the run was cut off or replaced")
+    return None
+
+
+def row_fault(row: RunRow, entries: Sequence[Entry]) -> Fault | None:
+    """Compare what the list of runs says of a run with its events, which verified; None: it says the same."""
+    if not entries:
+        return Fault(f"{row.run}:1", "is missing, though the list of runs names its run")
+    told: RunRow | None = None
+    try:
+        for entry in entries:
+            told = row_after(told, entry)
+    except (ValueError, TypeError, RecursionError):  # fails closed: no guard wrote such a body
+        return Fault(entry.id, "the body cannot be read")
+    unknown = set(_NAMES) if entries[0].body is None else set()
+    if any(entry.kind == "RunEnded" and entry.body is None for entry in entries):
+        unknown.add("status")
+    for name in (field.name for field in fields(RunRow) if field.name not in unknown):
+        listed, folded = getattr(row, name), getattr(told, name)
+        if type(listed) is not type(folded) or listed != folded:
+            event = entries[0].id if name in _NAMES else entries[-1].id
+            shown = [value.hex() if isinstance(value, bytes) else value for value in (listed, folded)]
+            return Fault(
+                event, f"the list of runs says another {name} than the events: {shown[0]}, not {shown[1]}"
+            )
     return None
 
 

@@ -70,7 +70,10 @@ class MemoryLedger:
         """Reserve all charges, or none and say which had no room."""
         with self._lock:
             now_ns = self._at(now_ns)
-            if any(unit.counts(now_ns) for _, unit in self._kept.get(reservation.id, ())):
+            kept = self._kept.get(reservation.id)
+            if kept is not None and any(unit.counts(now_ns) for _, unit in kept):
+                return ()
+            if len(reservation.charges) == 1 and self._reserve_one(reservation, now_ns):
                 return ()
             wanted: list[tuple[_Key, Charge, _Window]] = []
             refused: list[Refusal] = []
@@ -97,6 +100,22 @@ class MemoryLedger:
             if units:
                 self._kept[reservation.id] = tuple(units)
             return ()
+
+    def _reserve_one(self, reservation: Reservation, now_ns: int) -> bool:
+        """Take the only charge if its window is known and has room: what most calls ask for."""
+        (charge,) = reservation.charges
+        amount = charge.amount
+        key = (charge.budget, charge.key, charge.period_ns)
+        window = self._windows.get(key)
+        if window is None or amount < 0:
+            return False
+        if window.stamped:
+            window.slide(now_ns)
+        if window.taken + amount > charge.limit:
+            return False
+        window.taken += amount
+        self._kept[reservation.id] = ((key, _Unit(amount)),)
+        return True
 
     def dispatched_now(self, reservation_id: str, *, now_ns: int) -> None:
         """Stamp a held reservation with the moment of its dispatch."""

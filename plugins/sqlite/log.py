@@ -16,6 +16,11 @@ _ROW: Final = (
 )
 _fields: Final = attrgetter(*_ROW.split(", "))
 _CHANGES: Final = ", ".join(f"{name} = ?" for name in _ROW.split(", "))
+# SECURITY: an event whose run is not listed is a link all the same, or verifying would pass it over.
+_LINK: Final = (
+    "position, coalesce(run.run, '(run ' || run_id || ')'), seq, link FROM event "
+    "LEFT JOIN run ON run.id = run_id"
+)
 _ENTRY: Final = "seq, kind, schema, at_ns, mono_ns, salt, body, digest, prev, hash"
 
 
@@ -33,6 +38,8 @@ class SqliteLog:
 
     async def read(self, run: str, *, after_seq: int = 0) -> list[Entry]:
         """Return the run's entries in order."""
+        if not _is_name(run):
+            return []
         found = await self._door.read(
             lambda db: db.execute(
                 f"SELECT {_ENTRY} FROM event WHERE run_id = (SELECT id FROM run WHERE run = ?) AND seq > ? "
@@ -60,14 +67,15 @@ class SqliteLog:
 
     async def run(self, run: str) -> RunRow | None:
         """Return one run, or None."""
+        if not _is_name(run):
+            return None
         return await self._door.read(lambda db: _row(db, run)[1])
 
     async def links(self, *, after: int = 0, limit: int = 10_000) -> list[Link]:
         """Return links of the log's chain, in order."""
         found = await self._door.read(
             lambda db: db.execute(
-                "SELECT position, run.run, seq, link FROM event JOIN run ON run.id = run_id "
-                "WHERE position > ? ORDER BY position LIMIT ?",
+                f"SELECT {_LINK} WHERE position > ? ORDER BY position LIMIT ?",
                 (after, max(limit, 0)),
             ).fetchall()
         )
@@ -76,10 +84,7 @@ class SqliteLog:
     async def head(self) -> Link | None:
         """Return the log's last link."""
         row = await self._door.read(
-            lambda db: db.execute(
-                "SELECT position, run.run, seq, link FROM event JOIN run ON run.id = run_id "
-                "ORDER BY position DESC LIMIT 1"
-            ).fetchone()
+            lambda db: db.execute(f"SELECT {_LINK} ORDER BY position DESC LIMIT 1").fetchone()
         )
         return Link(*row) if row else None
 
@@ -153,3 +158,11 @@ def _store_row(db: sqlite3.Connection, run_id: int | None, row: RunRow) -> int:
         return stored
     db.execute(f"UPDATE run SET {_CHANGES} WHERE id = ?", (*_fields(row), run_id))
     return run_id
+
+
+def _is_name(run: str) -> bool:
+    """Return False for a name that no run can have, and that SQLite would refuse to look for."""
+    try:
+        return bool(str(run).encode())
+    except UnicodeEncodeError:  # lone surrogates: bytes that are no text
+        return False

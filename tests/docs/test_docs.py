@@ -1,6 +1,7 @@
 """Every code block in the documentation runs."""
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -110,3 +111,17 @@ def test_a_settings_block_is_accepted(block: Block, tmp_path: Path) -> None:
     path.write_text(block.code, encoding="utf-8")
     tomllib.loads(block.code)
     Settings.load(path, env={})
+
+
+LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)")
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_to_a_page_leads_somewhere(page: Path) -> None:
+    for target, anchor in LINK.findall(page.read_text(encoding="utf-8")):
+        file = (page.parent / target) if target else page
+        assert file.exists(), f"{page.name} links to {target}"
+        if anchor:
+            titles = re.findall(r"^#+ (.+)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+            anchors = [re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles]
+            assert anchor in anchors, f"{page.name} links to {target}#{anchor}"

@@ -107,7 +107,7 @@ def asks(*calls: ToolCall) -> AIMessage:
 def says(text: str = "done", **usage: int) -> AIMessage:
     """Return a model's last answer; `usage` as input, output and total tokens."""
     counted = {f"{name}_tokens": count for name, count in usage.items()}
-    return AIMessage(content=text, usage_metadata=counted or None)  # type: ignore[arg-type]
+    return AIMessage(content=text, usage_metadata=counted or None)
 
 
 def model(*script: Answer, hangs_at: int | None = None) -> ScriptedModel:

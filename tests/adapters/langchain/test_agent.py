@@ -1,5 +1,6 @@
 """`GuardMiddleware` in an agent: what the model is told and offered, what is recorded, how a run ends."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ from langchain.agents import create_agent
 from langchain.agents.middleware import AgentMiddleware
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.tools import ToolException, tool
+from langgraph.config import get_stream_writer
 
 from ringfence import EngineError, Principal, RunHaltedError
 from ringfence.adapters.langchain import GuardMiddleware, guard_tools
@@ -80,11 +82,12 @@ def test_a_denial_is_an_error_message_with_the_policy_text(load: LoadGuard, invo
 @both
 def test_arguments_of_the_wrong_type_are_refused_and_recorded(load: LoadGuard, invoke: Invoke) -> None:
     done: list[int] = []
-    guard = load("tool add { needs work  allow always }")
+    guard = load("tool add { needs work  takes a: integer  allow always }")
     result = invoke(agent_of(guard, [add_of(done)], asks(call("add", a="x")), says()), HELLO)
     assert (done, replies(result)) == ([], ["not authorized"])
     decided = [event for event in events(guard) if isinstance(event, e.CallDecided)]
     assert [(one.verdict, one.reasons[0]["name"]) for one in decided] == [("deny", "add.arguments")]
+    assert guard.runs.latest().replay().divergence is None
 
 
 @both
@@ -368,3 +371,45 @@ def test_a_store_that_cannot_be_opened_is_fatal_and_runs_nothing(load: LoadGuard
     with pytest.raises(EngineError):
         run_sync(agent_of(guard, [add_of(done)], asks(call("add", a=1)), says()), HELLO)
     assert done == []
+
+
+async def test_tasks_of_one_turn_are_decided_in_the_order_of_the_list(load: LoadGuard) -> None:
+    done: list[int] = []
+
+    @tool
+    async def add(a: int) -> str:
+        """Add one."""
+        done.append(a)
+        return str(a + 1)
+
+    guard = load("tool add { needs work  takes a: integer  allow always  rate 3 per run }")
+    calls = [call("add", f"c{n}", a=n) for n in range(12)]
+    result = await agent_of(guard, [add], asks(*calls), says()).ainvoke(HELLO)
+    assert sorted(done) == [0, 1, 2]
+    assert replies(result) == ["1", "2", "3", *["not authorized"] * 9]
+    requested = [event.call_id for event in events(guard) if isinstance(event, e.CallRequested)]
+    assert requested == [f"c{n}" for n in range(12)]
+
+
+@both
+def test_tokens_and_what_a_tool_writes_are_streamed_as_before(load: LoadGuard, invoke: Invoke) -> None:
+    @tool
+    def add(a: int) -> str:
+        """Write to the stream."""
+        get_stream_writer()(f"adding {a}")
+        return str(a + 1)
+
+    guard = load("agent main { holds work  stop after 5 minutes }\n" + ADD)
+    agent = agent_of(guard, [add], asks(call("add", a=1)), says("the end"))
+    modes = ["messages", "custom"]
+    if invoke is run_sync:
+        chunks = list(agent.stream(HELLO, stream_mode=modes))
+    else:
+
+        async def collect() -> list[Any]:
+            return [chunk async for chunk in agent.astream(HELLO, stream_mode=modes)]
+
+        chunks = asyncio.run(collect())
+    assert ("custom", "adding 1") in chunks
+    said = [chunk[1][0].content for chunk in chunks if chunk[0] == "messages"]
+    assert said == ["", "2", "the end"]

@@ -198,7 +198,7 @@ def test_a_tool_exchanged_by_other_middleware_does_not_run(
     assert done == ["danger"]
     done.clear()
     guard = load(ADD)
-    chain = [GuardMiddleware(guard), swaps] if inside else [swaps, GuardMiddleware(guard)]
+    chain: list[Any] = [GuardMiddleware(guard), swaps] if inside else [swaps, GuardMiddleware(guard)]
     result = invoke(create_agent(model(*script), [add_of(done)], middleware=chain), HELLO)
     assert done == []
     assert replies(result) == ["not authorized"]
@@ -335,7 +335,7 @@ def test_langchains_own_limit_forgets_what_was_used_when_a_run_is_resumed() -> N
 
 @both
 def test_a_call_without_an_id_is_answered(load: LoadGuard, invoke: Invoke) -> None:
-    done: list[str] = []
+    done: list[Any] = []
     script = (asks(call("add", None, a=1)), says())
     with pytest.raises(TypeError):
         run_sync(agent_of(None, [add_of(done)], *script), HELLO)
@@ -347,7 +347,7 @@ def test_a_call_without_an_id_is_answered(load: LoadGuard, invoke: Invoke) -> No
 
 @both
 def test_arguments_that_would_be_dropped_silently_are_refused(load: LoadGuard, invoke: Invoke) -> None:
-    done: list[str] = []
+    done: list[Any] = []
     script = (asks(call("add", a=1, force=True)), says())
     run_sync(agent_of(None, [add_of(done)], *script), HELLO)
     assert done == [1]
@@ -356,3 +356,30 @@ def test_arguments_that_would_be_dropped_silently_are_refused(load: LoadGuard, i
     result = invoke(agent_of(guard, [add_of(done)], *script), HELLO)
     assert done == []
     assert replies(result) == ["not authorized"]
+
+
+@both
+def test_a_sub_agent_that_holds_less_does_not_act_as_the_agent_around_it(
+    load: LoadGuard, invoke: Invoke
+) -> None:
+    done: list[Any] = []
+    guard = load(
+        "capability harm is read\nagent main { holds work, harm }\nagent small { holds work }\n"
+        "tool delegate { needs work  allow always }\ntool danger { needs harm  allow always }"
+    )
+    inner: Any = create_agent(
+        model(asks(call("danger")), says("inside")),
+        [danger_of(done)],
+        middleware=[GuardMiddleware(guard, agent="small")],
+    )
+
+    @tool
+    def delegate() -> str:
+        """Hand the task to a sub-agent."""
+        return str(inner.invoke(HELLO)["messages"][-2].content)
+
+    agent = agent_of(guard, [delegate], asks(call("delegate")), says())
+    assert (replies(invoke(agent, HELLO, context=ALICE)), done) == (["tool not found"], [])
+    sub, outer = guard.runs.list()
+    assert (sub.agent, sub.parent) == ("small", outer.run)
+    assert "CallDecided" in [stamped.event.kind for stamped in guard.runs.get(sub.run).events]

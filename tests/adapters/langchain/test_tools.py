@@ -3,6 +3,9 @@
 import asyncio
 import subprocess
 import sys
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Annotated, Any
 
 import pytest
@@ -21,11 +24,12 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import InjectedState, InjectedStore, ToolNode, ToolRuntime
 from langgraph.store.base import BaseStore
 from langgraph.store.memory import InMemoryStore
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field, SecretStr, field_validator
 
-from ringfence import DeniedError, Guard, RunHaltedError
+from ringfence import DeniedError, Guard, Principal, RunHaltedError
 from ringfence.adapters.langchain import NoRunError, begin_node, guard_tools, injected
 from ringfence.engine.decision import events as e
+from ringfence.engine.seams.errors import RingfenceError
 from tests.adapters.langchain.agents import ADD, HELLO, add_of, agent_of, events, kinds, replies, run_sync
 from tests.adapters.langchain.conftest import LoadGuard
 from tests.adapters.langchain.model import asks, call, says
@@ -559,3 +563,199 @@ print(guard_tools.__name__, questions([]))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "guard_tools []\n"
+
+
+def _own_door(name: str) -> BaseTool:
+    def door(self: Any, *args: Any, **kwargs: Any) -> str:
+        return "undecided"
+
+    fields = {"name": (str, "pay"), "description": (str, "Pay.")}
+    kind = type(
+        "Own",
+        (BaseTool,),
+        {
+            "__annotations__": {field: of for field, (of, _) in fields.items()},
+            **{field: value for field, (_, value) in fields.items()},
+            "_run": lambda self, amount: "paid",
+            name: door,
+        },
+    )
+    made: BaseTool = kind()
+    return made
+
+
+@pytest.mark.parametrize("name", ["invoke", "ainvoke", "run", "arun", "batch", "stream"])
+def test_a_tool_class_with_a_door_of_its_own_cannot_be_guarded(load: LoadGuard, name: str) -> None:
+    with pytest.raises(TypeError, match=f"`{name}` of its own"):
+        guard_tools(load("tool pay { needs work  takes amount: integer  allow always }"), [_own_door(name)])
+
+
+@pytest.mark.parametrize("name", ["invoke", "_run"])
+def test_a_tool_whose_method_was_exchanged_on_the_object_cannot_be_guarded(
+    load: LoadGuard, name: str
+) -> None:
+    tool_of_core = StructuredTool.from_function(lambda amount: "paid", name="pay", description="Pay.")
+    tool_of_core.__dict__[name] = lambda *args, **kwargs: "undecided"
+    with pytest.raises(TypeError, match="cannot be guarded"):
+        guard_tools(load("tool pay { needs work  takes amount: integer  allow always }"), [tool_of_core])
+
+
+# ---- methods that lead to each other ---------------------------------------------------------------
+
+
+class OwnRun(StructuredTool):
+    """Does its work in a `_run` of its own and never calls `func`."""
+
+    def _run(self, *args: Any, config: RunnableConfig, **kwargs: Any) -> str:
+        PAID.append(kwargs)
+        return "done"
+
+
+class LeadsOn(Adds):
+    """Its `_arun` hands the call on to its `_run`, as many do."""
+
+    async def _arun(self, a: int) -> str:
+        return self._run(a)
+
+
+class GoesFurther(Adds):
+    """Its `_run` goes on with a larger number."""
+
+    def _run(self, a: int) -> str:
+        self.done.append(a)
+        return "end" if a >= 9 else str(self._run(a=a + 3))
+
+
+PAID: list[Any] = []
+
+
+def own_run() -> BaseTool:
+    PAID.clear()
+    return OwnRun.from_function(lambda a: "never", name="add", description="Add.", args_schema=OnlyA)
+
+
+class OnlyA(BaseModel):
+    a: int
+
+
+def test_a_run_method_of_a_structured_tools_subclass_is_decided_first(load: LoadGuard) -> None:
+    guard = load(SMALL)
+    [add] = guard_tools(guard, [own_run()])
+    with guard.run():
+        with pytest.raises(DeniedError):
+            add.invoke({"a": 7})
+        assert PAID == []
+        assert add.invoke({"a": 1}) == "done"
+    assert PAID == [{"a": 1}]
+
+
+async def test_a_coroutine_that_hands_its_call_on_to_the_function_is_one_call(load: LoadGuard) -> None:
+    guard = load("tool add { needs work  takes a: integer  allow always  rate 1 per run }")
+    adds = LeadsOn()
+    [add] = guard_tools(guard, [adds])
+    async with guard.run():
+        assert await add.ainvoke({"a": 1}) == "2"
+        with pytest.raises(DeniedError):
+            await add.ainvoke({"a": 1})
+    assert kinds(guard).count("CallStarted") == 1
+
+
+def test_a_body_that_goes_on_with_other_arguments_is_decided_again(load: LoadGuard) -> None:
+    guard = load(SMALL)
+    further = GoesFurther()
+    [add] = guard_tools(guard, [further])
+    with guard.run(), pytest.raises(DeniedError):
+        add.invoke({"a": 1})
+    assert further.done == [1, 4]
+
+
+def test_a_body_that_invokes_its_own_tool_again_is_decided_again(load: LoadGuard) -> None:
+    guard = load("tool add { needs work  takes a: integer  allow always  rate 2 per run }")
+    made: list[BaseTool] = []
+
+    @tool
+    def add(a: int) -> str:
+        """Add one, for ever."""
+        return str(made[0].invoke({"a": a}))
+
+    made.extend(guard_tools(guard, [add]))
+    with guard.run(), pytest.raises(DeniedError):
+        made[0].invoke({"a": 1})
+    assert kinds(guard).count("CallStarted") == 2
+
+
+def test_the_same_function_called_twice_in_a_row_is_two_calls(load: LoadGuard) -> None:
+    done: list[Any] = []
+    guard = load("tool add { needs work  takes a: integer  allow always  rate 1 per run }")
+    [add] = guard_tools(guard, [add_of(done)])
+    with guard.run():
+        assert add.func(a=1) == "2"  # type: ignore[attr-defined]
+        with pytest.raises(DeniedError):
+            add.func(a=1)  # type: ignore[attr-defined]
+    assert done == [1]
+
+
+# ---- values that are not what they show ------------------------------------------------------------
+
+
+def test_what_a_secret_hides_is_decided(load: LoadGuard) -> None:
+    used: list[str] = []
+
+    @tool
+    def add(a: SecretStr) -> str:
+        """Use a secret."""
+        used.append(a.get_secret_value())
+        return "used"
+
+    guard = load('tool add { needs work  takes a: text  allow when not (a in ["root"]) }')
+    [add_copy] = guard_tools(guard, [add])
+    with guard.run():
+        with pytest.raises(DeniedError):
+            add_copy.invoke({"a": "root"})
+        assert add_copy.invoke({"a": "guest"}) == "used"
+    assert used == ["guest"]
+
+
+def test_what_can_be_read_once_reaches_the_function_as_it_was_decided(load: LoadGuard) -> None:
+    read: list[list[int]] = []
+
+    @tool
+    def add(a: Iterable[int]) -> str:
+        """Read numbers."""
+        read.append(list(a))
+        return "read"
+
+    guard = load("tool add { needs work  takes a: list of integer  allow always }")
+    [add_copy] = guard_tools(guard, [add])
+    with guard.run():
+        assert add_copy.invoke({"a": [1, 2]}) == "read"
+    assert read == [[1, 2]]
+    requested = next(one for one in events(guard) if isinstance(one, e.CallRequested))
+    assert requested.arguments == {"a": [1, 2]}
+
+
+class Names(BaseModel):
+    a: Any
+
+
+def test_arguments_that_other_code_changes_while_people_think_are_not_used(load: LoadGuard) -> None:
+    done: list[Any] = []
+    guard = load("tool add { needs work  takes a: list of text  allow always  ask lead }")
+    add = StructuredTool.from_function(
+        lambda a: done.append(a), name="add", description="Add.", args_schema=Names
+    )
+    [copy] = guard_tools(guard, [add])
+    names = ["bob"]
+    with guard.run(principal=Principal(user="alice")) as run, ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(copy_context().run, copy.invoke, {"a": names})
+        answered = False
+        while not answered and not waiting.done():
+            for ticket in tuple(run.state.open_tickets):
+                names[:] = ["bob", "eve"]
+                try:
+                    answered = guard.approve(ticket, by="dana") is not None
+                except RingfenceError:  # recorded, and not yet in the store: look again
+                    continue
+        with pytest.raises(ValueError, match="changed after they were decided"):
+            waiting.result()
+    assert done == []

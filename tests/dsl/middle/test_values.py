@@ -2,6 +2,7 @@
 
 import ipaddress
 import string
+from email.message import EmailMessage
 from urllib.parse import urlsplit
 
 import pytest
@@ -43,6 +44,7 @@ FITS: list[tuple[str, Json, Json]] = [
     ("url", "http://[0:0:0:0:0:0:0:1]/", "http://[::1]/"),
     ("url", "https://a.example/user@host", "https://a.example/user@host"),
     ("url", "https://a.example?x", "https://a.example/?x"),
+    ("url", "https://a.example/100%25/..x/%25c3%25a9", "https://a.example/100%25/..x/%25c3%25a9"),
 ]
 
 UNFIT: list[tuple[str, Json]] = [
@@ -83,6 +85,8 @@ UNFIT: list[tuple[str, Json]] = [
     ("email", "bob(comment)@a.example"),
     ("email", "bob%evil.example@a.example"),
     ("email", "evil.example!bob@a.example"),
+    ("email", "=?utf-8?q?eve=40evil.example?=@a.example"),
+    ("email", "=?x?b?ZXZlQGV2aWw=?=@a.example"),
     ("email", "bob..b@a.example"),
     ("email", ".bob@a.example"),
     ("email", "bob@a.example."),
@@ -132,6 +136,12 @@ UNFIT: list[tuple[str, Json]] = [
     ("url", "https://a.example/public/..%2fprivate"),
     ("url", "https://a.example/public/..%5cprivate"),
     ("url", "https://a.example/public/..;x/private"),
+    ("url", "https://a.example/public/%252e%252E/private"),
+    ("url", "https://a.example/public/..%252fprivate"),
+    ("url", "https://a.example/public/%25252e%25252e%25252fprivate"),
+    ("url", "https://a.example/public/..%3bx/private"),
+    ("url", "https://a.example/%250d%250aHost:x"),
+    ("url", "https://a.example/#a#b"),
     ("url", "https://a.example/%"),
     ("url", "https://a.example/%zz"),
     ("url", "https://a.example/%0d%0aHost:x"),
@@ -271,3 +281,14 @@ def test_a_megabyte_of_text_is_searched_in_one_pass(mark: str) -> None:
         except UnfitError:
             continue
         assert len(found) <= 1
+
+
+@given(st.text(st.sampled_from("ab.-+=?_@!%$&'*/#^{}`|~QxZ04"), min_size=1, max_size=30))
+def test_a_mail_header_reads_the_address_that_was_decided(local: str) -> None:
+    try:
+        found = addresses.email(local + "@a.example")
+    except UnfitError:
+        return
+    message = EmailMessage()
+    message["To"] = found
+    assert [one.addr_spec for one in message["To"].addresses] == [found]

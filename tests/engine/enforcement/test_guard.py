@@ -459,3 +459,14 @@ def test_a_guard_whose_log_is_broken_still_stops_its_loop() -> None:
         guard.close()
     assert not thread.is_alive()
     guard.close()
+
+
+def test_a_child_run_that_is_taken_up_again_is_halted_with_its_parent(guard: Guard, run: Run) -> None:
+    inner = guard.begin_run(principal=ALICE, agent="main", parent=run)
+    guard.suspend(inner)
+    assert run.children == []
+    again = guard.resume_run(inner.id)
+    assert again.parent is run and run.children == [again]
+    guard.kill(run.id, by="operator")
+    with pytest.raises(RunHaltedError):
+        guard.execute(again, call("look", what="x"), never)

@@ -43,5 +43,9 @@ def run(asked: Namespace, say: Say) -> int:
     else:
         what = found.run if found.run else f"{found.runs} run{'' if found.runs == 1 else 's'}"
         say.line(("intact", "green"), f": {what}, {found.events} events")
+        if found.purged:
+            say.line(
+                f"of {found.purged} events the body was purged: that they were written, not what they said"
+            )
         say.line(f"head {found.head or '(the log is empty)'}")
     return FINE if found.fault is None else REFUSED

@@ -1,0 +1,318 @@
+"""Somebody has the file open in SQLite: `verify` names what they change, and never raises or says intact."""
+
+import io
+import json
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ringfence.cli.desk import Desk
+from ringfence.cli.say import Say
+from ringfence.cli.verifying import Checked, head_of_log, head_of_run, verify_one, verify_whole
+from ringfence.engine.decision import events as e
+from ringfence.engine.seams.loop import EngineLoop
+from ringfence.engine.seams.ports import Entry, Link, RunRow
+from ringfence.engine.seams.settings import Settings
+from ringfence.plugins.memory import MemoryStore
+from ringfence.plugins.memory.log import MemoryLog
+from ringfence.plugins.sqlite import SqliteStore
+from tests.cli.conftest import decided, entries, reason, requested, started
+
+EVENT = (
+    *("position", "run_id", "seq", "kind", "schema", "at_ns", "mono_ns"),
+    *("salt", "body", "digest", "prev", "hash", "link"),
+)
+RUN = (
+    *("run", "session", "agent", "user", "workspace", "policy", "status"),
+    *("started_ns", "last_ns", "events", "head", "parent"),
+)
+OTHERS = "session, agent, user, workspace, policy, status, started_ns, last_ns"
+HASHES = "kind, schema, at_ns, mono_ns, salt, body, digest, prev, hash, link"
+SWAPPED = (
+    "UPDATE event SET (body, salt) = (SELECT body, salt FROM kept WHERE position = {1}) WHERE position = {0}"
+)
+KINDS: list[e.RunEvent] = [
+    started(),
+    e.PromptGiven("user", "hello"),
+    e.ModelAsked("m", "model", [], [], {}, None),
+    e.ModelAnswered("m", [{"content": "x"}], None, 5, None),
+    requested("aa.0", "send_email", {"to": "bob@acme.example"}, "m1"),
+    decided("aa.0", "allow", reason("send_email.allow", "allow")),
+    e.BudgetRefunded("aa.0", "denied"),
+    e.ApprovalAsked("aa.0", "T-AAAAAAAA", "lead", None),
+    e.ApprovalAnswered("aa.0", "T-AAAAAAAA", "approve", "dana", None, None),
+    e.CallStarted("aa.0"),
+    e.CallFinished("aa.0", "sent", None, 5),
+    e.CallFailed("aa.0", "raised", "boom", 5),
+    e.SubrunStarted("r2", "aa.0"),
+    e.RunSuspended(("T-AAAAAAAA",)),
+    e.RunResumed("p"),
+    e.RunHalted("main.stop", None, None),
+    e.RunEnded("halted", None),
+]
+"""One event of every kind, in an order that nobody decided."""
+
+
+class Log:
+    """A log of three runs, one of them with every kind of event, written in turns."""
+
+    def __init__(self, folder: Path) -> None:
+        self.loop = EngineLoop()
+        self.original = folder / "original.db"
+        self.path = folder / "ringfence.db"
+        assert {type(event) for event in KINDS} == set(e.KINDS.values())
+        runs = [entries("r1", KINDS), entries("r2", KINDS[:5]), entries("r3", KINDS[:3])]
+        written: list[Entry] = []
+        for turn in range(len(KINDS)):
+            written += [run[turn] for run in runs if turn < len(run)]
+        self.of_store(self.original, lambda desk: desk.ask(desk.events.append(written)), create=True)
+        shutil.copy(self.original, self.path)
+        self.head = str(self.whole().head)
+
+    def of_store(self, path: Path, ask: Callable[[Desk], Any], *, create: bool = False) -> Any:
+        store = SqliteStore(f"sqlite:///{path}", create=create)
+        self.loop.submit(store.open()).result()
+        try:
+            return ask(Desk(Settings(), store, self.loop))
+        finally:
+            self.loop.submit(store.close()).result()
+
+    def whole(self, head: str | None = None) -> Checked:
+        say = Say(json=True, out=io.StringIO(), err=io.StringIO())
+        known = head_of_log(head) if head else None
+        return self.of_store(self.path, lambda desk: verify_whole(desk, say, head=known))  # type: ignore[no-any-return]
+
+    def one(self, run: str, head: str | None = None) -> Checked:
+        known = head_of_run(head) if head else None
+        return self.of_store(self.path, lambda desk: verify_one(desk, run, head=known))  # type: ignore[no-any-return]
+
+    def tampered(self, *statements: str | tuple[str, tuple[Any, ...]]) -> "Log":
+        """Change a fresh copy of the file behind everybody's back, past its own constraints."""
+        shutil.copy(self.original, self.path)
+        with closing(sqlite3.connect(self.path, isolation_level=None)) as db:
+            for statement in statements:
+                db.execute(*(statement if isinstance(statement, tuple) else (statement,)))
+        return self
+
+    def unconstrained(self, *statements: str | tuple[str, tuple[Any, ...]]) -> "Log":
+        """The same where no column has a type, a constraint or an index."""
+        loose = [
+            "PRAGMA foreign_keys = OFF",
+            f"CREATE TABLE loose ({', '.join(EVENT)})", "INSERT INTO loose SELECT * FROM event",
+            "DROP TABLE event", "ALTER TABLE loose RENAME TO event",
+            f"CREATE TABLE loose (id INTEGER PRIMARY KEY, {', '.join(RUN)})",
+            "INSERT INTO loose SELECT * FROM run", "DROP TABLE run", "ALTER TABLE loose RENAME TO run",
+        ]  # fmt: skip
+        return self.tampered(*loose, *statements)
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Log]:
+    made = Log(tmp_path_factory.mktemp("tampering"))
+    yield made
+    made.loop.close()
+
+
+def refused(found: Checked) -> str:
+    """Return what was said; it must be a fault that can be shown and be said as JSON."""
+    assert found.fault is not None, "said to be intact"
+    said = str(found.fault)
+    json.dumps([found.fault.event, found.fault.because, found.fault.position, said])
+    return said
+
+
+def test_what_nobody_changed_is_intact(log: Log) -> None:
+    for found in (log.tampered().whole(), log.whole(log.head), log.unconstrained().whole(log.head)):
+        assert found.fault is None
+        assert (found.events, found.runs, found.head) == (25, 3, log.head)
+    for run in ("r1", "r2", "r3"):
+        head = log.one(run).head
+        assert head is not None and log.one(run, head).fault is None
+
+
+values = st.one_of(
+    st.none(),
+    st.integers(-(2**63), 2**63 - 1),
+    st.sampled_from([0, 1, -1, 2, 2**62, 0.0, 1.0, 1.5, float("inf")]),
+    st.sampled_from(["", b"", "x", "1", b"1", bytes(32), "r2", "RunEnded"]),
+    st.floats(allow_nan=False),
+    st.text(max_size=40).filter(lambda text: text.isprintable()),
+    st.binary(max_size=40),
+)  # fmt: skip
+
+
+@settings(max_examples=80, deadline=None)
+@given(position=st.integers(1, 25), column=st.sampled_from(EVENT), value=values, cast=st.booleans())
+def test_no_field_of_any_event_changes_unseen(
+    log: Log, position: int, column: str, value: Any, cast: bool
+) -> None:
+    new = "CAST(? AS TEXT)" if cast else "?"
+    log.unconstrained((f"UPDATE event SET {column} = {new} WHERE position = ?", (value, position)))
+    same = contents(log.path, column) == contents(log.original, column)
+    purged = column == "body" and value is None
+    for found in (log.whole(), log.whole(log.head)):
+        assert (found.fault is None) == (same or purged)
+        if found.fault is not None:
+            refused(found)
+    for run in ("r1", "r2", "r3"):
+        log.one(run)
+
+
+def contents(path: Path, column: str) -> list[str]:
+    with closing(sqlite3.connect(path)) as db:
+        db.text_factory = bytes
+        run = "(SELECT run FROM run WHERE id = run_id)"  # `1` and `1.0` name one run
+        kind = run if column == "run_id" else f"{run}, typeof({column})"
+        told = ", ".join(name for name in EVENT if name != "run_id")
+        return sorted(map(repr, db.execute(f"SELECT {told}, {kind} FROM event")))
+
+
+@settings(max_examples=40, deadline=None)
+@given(run=st.integers(1, 3), column=st.sampled_from(RUN), value=values, cast=st.booleans())
+def test_no_field_of_the_list_of_runs_changes_unseen(
+    log: Log, run: int, column: str, value: Any, cast: bool
+) -> None:
+    new = "CAST(? AS TEXT)" if cast else "?"
+    log.unconstrained((f"UPDATE run SET {column} = {new} WHERE id = ?", (value, run)))
+    with closing(sqlite3.connect(log.path)) as db:
+        db.text_factory = bytes
+        db.execute("ATTACH ? AS original", (str(log.original),))
+        same = db.execute(
+            f"SELECT count(*) FROM run a JOIN original.run b USING (id) "
+            f"WHERE a.{column} IS b.{column} AND typeof(a.{column}) = typeof(b.{column})"
+        ).fetchone() == (3,)
+    found = log.whole()
+    assert (found.fault is None) == same
+    if found.fault is not None:
+        refused(found)
+
+
+@pytest.mark.parametrize(
+    ("statements", "named"),
+    [
+        (["DELETE FROM event WHERE position = 9"], "link 10"),
+        (["DELETE FROM event WHERE position = 25"], "list of runs"),
+        (["DELETE FROM event WHERE run_id = 2"], "found link 3"),
+        (["DELETE FROM event WHERE run_id = 2", "DELETE FROM run WHERE id = 2"], "found link 3"),
+        (["DELETE FROM run WHERE id = 2"], "(run 2):1"),
+        (["DELETE FROM run"], "(run 1):1"),
+        (["DELETE FROM event"], ":1: is missing"),
+        (["UPDATE event SET position = position + 1000 WHERE position > 9"], "found link 1010"),
+        (["UPDATE event SET position = -position WHERE run_id = 3"], "found link -"),
+        (["UPDATE event SET position = -7, seq = -7 WHERE position = 25"], "r1:-7"),
+        (["UPDATE event SET run_id = 99 WHERE position = 25"], "(run 99):17"),
+        (["UPDATE event SET run_id = 2, seq = 6 WHERE position = 25"], "r2:6"),
+        (
+            [
+                "CREATE TABLE kept AS SELECT * FROM event WHERE position IN (24, 25)",
+                SWAPPED.format(24, 25),
+                SWAPPED.format(25, 24),
+            ],
+            "r1:16",
+        ),
+        (
+            [
+                "UPDATE event SET position = 100 WHERE position = 4",
+                "UPDATE event SET position = 4 WHERE position = 5",
+                "UPDATE event SET position = 5 WHERE position = 100",
+            ],
+            "link 4",
+        ),
+        (["UPDATE run SET run = 'r9' WHERE id = 1"], "r9:1"),
+        (["UPDATE run SET run = 'x' || (5 - id)"], "event x4:1"),
+        ([f"INSERT INTO run SELECT 9, 'ghost', {OTHERS}, 1, head, parent FROM run WHERE id = 1"], "ghost:1"),
+        ([f"INSERT INTO event SELECT 26, run_id, 18, {HASHES} FROM event WHERE position = 25"], "r1:18"),
+        ([f"INSERT INTO event SELECT 0, run_id, 0, {HASHES} FROM event WHERE position = 1"], "r1:0"),
+    ],
+)  # fmt: skip
+def test_what_is_removed_added_or_moved_is_named(log: Log, statements: list[str], named: str) -> None:
+    assert named in refused(log.tampered(*statements).whole())
+    refused(log.whole(log.head))
+
+
+def test_a_second_chain_that_was_grafted_on_is_named(log: Log) -> None:
+    """Somebody who knows how hashes are made: a run that no link names, or one under a known name."""
+    forged = entries("forged", KINDS[:2])
+    insert = [
+        (
+            f"INSERT INTO event VALUES ({','.join('?' * 13)})",
+            (
+                *(1000 + each.seq, 9, each.seq, each.kind, each.schema, each.at_ns, each.mono_ns),
+                *(each.salt, each.body, each.digest, each.prev, each.hash, each.hash),
+            ),
+        )
+        for each in forged
+    ]
+    for name in ("forged", "r1"):
+        row = f"INSERT INTO run SELECT 9, '{name}', {OTHERS}, 2, head, parent FROM run WHERE id = 1"
+        log.unconstrained(row, *insert)
+        assert name in refused(log.whole())
+    log.tampered("DELETE FROM event", "DELETE FROM run")
+    assert "cut off" in refused(log.whole(log.head)), "an empty log is intact only to who knows no head"
+
+
+def test_a_body_that_was_purged_is_counted_and_said(log: Log) -> None:
+    assert log.tampered().whole().purged == 0
+    log.tampered("UPDATE event SET body = NULL, salt = x'' WHERE position IN (3, 4)")
+    assert log.whole().purged == 2
+    assert log.one("r3").purged == 1
+
+
+def test_one_run_is_compared_with_the_list_of_runs_as_well(log: Log) -> None:
+    assert "list of runs" in refused(log.tampered("UPDATE run SET status = 'done' WHERE id = 1").one("r1"))
+    log.tampered("DELETE FROM event WHERE run_id = 3 AND seq = 3")
+    assert "r3:2" in refused(log.one("r3"))
+    log.tampered("DELETE FROM event WHERE run_id = 3")
+    assert "r3:1" in refused(log.one("r3"))
+
+
+class Growing(MemoryLog):
+    """A log to which an agent appends one more event each time somebody looks."""
+
+    def __init__(self, coming: list[Entry]) -> None:
+        super().__init__()
+        self.coming = coming
+
+    async def grow(self) -> None:
+        if self.coming:
+            await super().append([self.coming.pop(0)])
+
+    async def read(self, run: str, *, after_seq: int = 0) -> list[Entry]:
+        await self.grow()
+        return await super().read(run, after_seq=after_seq)
+
+    async def runs(
+        self, *, session: str | None = None, status: str | None = None, limit: int | None = None
+    ) -> list[RunRow]:
+        await self.grow()
+        return await super().runs(session=session, status=status, limit=limit)
+
+    async def run(self, run: str) -> RunRow | None:
+        await self.grow()
+        return await super().run(run)
+
+    async def links(self, *, after: int = 0, limit: int = 10_000) -> list[Link]:
+        await self.grow()
+        return await super().links(after=after, limit=limit)
+
+
+def test_an_agent_that_writes_meanwhile_is_no_fault(log: Log) -> None:
+    for begun in range(1, 30):
+        runs = [entries(f"r{number}", KINDS) for number in range(3)]
+        coming = [run[turn] for turn in range(len(KINDS)) for run in runs]
+        growing = Growing(coming[begun:])
+        log.loop.submit(growing.append(coming[:begun])).result()
+        store = MemoryStore()
+        store.events = growing
+        desk = Desk(Settings(), store, log.loop)
+        say = Say(json=True, out=io.StringIO(), err=io.StringIO())
+        assert verify_whole(desk, say, head=None).fault is None
+        assert verify_one(desk, "r0", head=None).fault is None
+        assert verify_whole(desk, say, head=None).fault is None
