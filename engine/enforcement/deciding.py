@@ -100,6 +100,7 @@ def judge(
     failure: Exception | None = None
     if assessed.verdict >= Verdict.ASK and assessed.wider:
         reservation = reservation_id(run, key) + anew
+        run.reserved = True
         refusals: tuple[Refusal, ...] | None = None
         try:
             refusals = yield from ledger.reserve(run.opening, reservation, assessed.wider, now_ns=now_ns)

@@ -316,6 +316,7 @@ class Lifecycle:
                 help="resume it with the version of Ringfence that began it, or start a new run",
             )
         run = Run(run_id, plan, Principal(**first.principal), self._opening)
+        run.reserved = True  # perhaps, before it was put away
         run.secret = secrets.token_bytes(32)
         run.begin_from(stamped[0])
         for one in stamped[1:]:
@@ -334,10 +335,17 @@ class Lifecycle:
         with run.lock:
             if run.ended or run.suspended:
                 return
-            asking.withdraw_all(run, "the run is over", waiting_too=True)
-            for one in run.take_those(lambda _: True):
-                release(run, one, "not dispatched")
-            release_all(run, "not dispatched")
+            self._give_back(run, asking)
+        if run.reserved:
+            # Before the record of the end, after which nobody looks at the run again: refunds are written
+            # by then, and a dispatch that the ledger did not take does not hold its budget for ever.
+            now_ns, ledger = run.now_ns(), self._opening.ready.ledger
+            with contextlib.suppress(Exception):  # fails closed: it stays taken, which only refuses more
+                yield self._opening.submit(ledger.settle(run.id, now_ns=now_ns))
+        with run.lock:
+            if run.ended or run.suspended:
+                return
+            self._give_back(run, asking)
             for key in _in_flight(run):
                 run.append(CallFailed(key, "abandoned", "the run was ended", 0))
             halted = run.state.halted is not None
@@ -348,6 +356,12 @@ class Lifecycle:
         run.stop_flights()  # whoever began to wait meanwhile
         _detach(run)
         yield from self._put_away(run)
+
+    def _give_back(self, run: Run, asking: Asking) -> None:
+        asking.withdraw_all(run, "the run is over", waiting_too=True)
+        for one in run.take_those(lambda _: True):
+            release(run, one, "not dispatched")
+        release_all(run, "not dispatched")
 
     def end_all(self, asking: Asking) -> Steps[None]:
         """End the runs that are still live when the guard is closed."""

@@ -72,6 +72,8 @@ class Run:
     ended: bool = False
     stopped: Reason | None = None
     """Why nothing starts any more, even if the log could not take the halt."""
+    reserved: bool = False
+    """True if the ledger was asked for something: what it still holds is settled when the run ends."""
     session: str = ""
     agent: str = ""
 
