@@ -20,7 +20,7 @@ from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGeneration, LLMResult
 from langchain_core.tracers.context import register_configure_hook
 
-from ringfence.adapters.langchain.tree import TREE
+from ringfence.adapters.langchain.tree import TREE, innermost
 from ringfence.adapters.langchain.values import json_of as plain
 from ringfence.dsl.plan import Json
 from ringfence.engine.decision.events import ModelAnswered, ModelAsked
@@ -215,12 +215,9 @@ class Witness(BaseCallbackHandler):
 
 
 def run_around(invocation: UUID | None) -> Run | None:
-    """Return the run that an invocation belongs to: the current one, else the one bound around it."""
-    current = current_run()
-    if current is not None:
-        return current
+    """Return the run that an invocation belongs to."""
     binding = TREE.bound(invocation)
-    return binding.run if binding else None
+    return innermost(current_run(), binding.run if binding else None)
 
 
 WITNESS = Witness()

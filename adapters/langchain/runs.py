@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 
 from ringfence.adapters.langchain.principals import principal_of
 from ringfence.adapters.langchain.suspension import can_suspend
-from ringfence.adapters.langchain.tree import TREE, Binding, around, is_bubble
+from ringfence.adapters.langchain.tree import TREE, Binding, around, innermost, is_bubble
 from ringfence.engine.decision.calls import Principal
 from ringfence.engine.decision.events import PromptGiven, RunStarted
 from ringfence.engine.enforcement.current import current_run
@@ -118,11 +118,12 @@ class Runs:
         """
         current = current_run()
         # SECURITY: a run under another guard would have its policy decide, not the one of this tool.
-        if current is not None and not current.ended and self.guard.owns(current):
-            return current
+        if current is not None and (current.ended or not self.guard.owns(current)):
+            current = None
         binding = TREE.bound(around(config), self.guard)
-        if binding is not None:
-            return binding.run
+        found = innermost(current, binding.run if binding is not None else None)
+        if found is not None:
+            return found
         thread = thread_of(config)
         run_id = self.open_run_of(thread) if thread is not None else None
         if run_id is None:

@@ -250,6 +250,9 @@ class Lifecycle:
             mine = True
             with self._lock:
                 self._live[run_id] = run
+            if run.parent is not None:  # its halts and its deadline are also this one's
+                with run.parent.lock:
+                    run.parent.children.append(run)
             run.append(RunResumed(self._sessions.holder))
             # What runs from now on must not be taken for a run that is still put away.
             yield from self._opening.durable(run=run_id)
@@ -313,6 +316,7 @@ class Lifecycle:
         run.begin_from(stamped[0])
         for one in stamped[1:]:
             run.fold(one)
+        run.parent = self._around(first.parent)
         return run
 
     # ---- end ---------------------------------------------------------------------------------------
