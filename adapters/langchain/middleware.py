@@ -32,6 +32,7 @@ from ringfence.adapters.langchain.replies import error_message, told, with_id
 from ringfence.adapters.langchain.runs import runs_of
 from ringfence.adapters.langchain.tools import gate_of, guarded, trusting
 from ringfence.engine.decision.calls import ToolCall
+from ringfence.engine.enforcement.current import inside
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.seams.errors import DeniedError, RunHaltedError
@@ -191,7 +192,8 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
         try:
             run = self._run(request.state, request.runtime.context, get_config())
             offered = self._offer(run, request)
-            return self.guard.bound(run, lambda: handler(offered))
+            with inside(run):  # the model is asked in this run, whichever one is around the agent
+                return self.guard.bound(run, lambda: handler(offered))
         except RunHaltedError as error:
             return ModelResponse(result=[self._halted(error)])
 
@@ -205,7 +207,8 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
         try:
             run = await self._arun(request.state, request.runtime.context, get_config())
             offered = self._offer(run, request)
-            return await self.guard.abound(run, lambda: handler(offered))
+            with inside(run):
+                return await self.guard.abound(run, lambda: handler(offered))
         except RunHaltedError as error:
             return ModelResponse(result=[self._halted(error)])
 
@@ -243,7 +246,7 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
             run = self._run(request.state, request.runtime.context, config)
             try:
                 sealed, gate = self._seal(request, call)
-                with trusting(gate):
+                with trusting(gate, run):
                     return handler(sealed)
             except UnboundToolError as error:
                 refuse(self.guard, run, _refused_call(request, call, str(error)))
@@ -260,7 +263,7 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
             run = await self._arun(request.state, request.runtime.context, config)
             try:
                 sealed, gate = self._seal(request, call)
-                with trusting(gate):
+                with trusting(gate, run):
                     return await handler(sealed)
             except UnboundToolError as error:
                 await arefuse(self.guard, run, _refused_call(request, call, str(error)))

@@ -29,6 +29,7 @@ from ringfence.adapters.langchain.results import lens_for
 from ringfence.adapters.langchain.runs import runs_of
 from ringfence.adapters.langchain.tree import is_bubble
 from ringfence.engine.enforcement.guard import Guard
+from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.seams.errors import EngineError, RunHaltedError
 
 try:
@@ -44,7 +45,7 @@ _DOORS = ("invoke", "ainvoke", "run", "arun", "__call__", "batch", "abatch", "st
 _UNFIT = "the arguments do not fit the tool's schema"
 
 _INJECTED: ContextVar[Mapping[str, Any] | None] = ContextVar("ringfence_injected", default=None)
-_TRUSTED: ContextVar[Gate | None] = ContextVar("ringfence_trusted", default=None)
+_TRUSTED: ContextVar[tuple[Gate, Run] | None] = ContextVar("ringfence_trusted", default=None)
 
 
 @contextmanager
@@ -61,9 +62,9 @@ def injected(**values: Any) -> Iterator[None]:
 
 
 @contextmanager
-def trusting(gate: Gate) -> Iterator[None]:
-    """Take what is injected into the next call of this gate for the framework's own: ToolNode did it."""
-    token = _TRUSTED.set(gate)
+def trusting(gate: Gate, run: Run) -> Iterator[None]:
+    """Take the next call of this gate for one of `run`, and what is injected for the framework's own."""
+    token = _TRUSTED.set((gate, run))
     try:
         yield
     finally:
@@ -281,7 +282,9 @@ def _admit(tool: Any, tool_input: Any, kwargs: Mapping[str, Any]) -> tuple[Any, 
         # SECURITY: copied or changed after it was guarded; what would run does not meet the guard.
         raise EngineError(f"the function of `{tool.name}` was exchanged after it was guarded")
     config = ensure_config(kwargs.get("config"))
-    run = gate.runs.of_tool(gate.name, config)
+    trust = _TRUSTED.get()
+    through_middleware = trust is not None and trust[0] is gate
+    run = trust[1] if trust is not None and through_middleware else gate.runs.of_tool(gate.name, config)
     parameters = gate.parameters
     clean: Any = tool_input
     if isinstance(tool_input, str):
@@ -291,7 +294,7 @@ def _admit(tool: Any, tool_input: Any, kwargs: Mapping[str, Any]) -> tuple[Any, 
     else:
         given = dict(tool_input)
         clean = dict(tool_input)
-        trusted = _TRUSTED.get() is gate or _proves(given, parameters)
+        trusted = through_middleware or _proves(given, parameters)
         clean.pop(HIDDEN, None)
         if trusted:
             given.pop(HIDDEN, None)

@@ -85,4 +85,4 @@ def _equal(left: Json, right: Json) -> bool:
         return left.keys() == right.keys() and all(_equal(value, right[name]) for name, value in left.items())
     if isinstance(left, list) and isinstance(right, list):
         return len(left) == len(right) and all(map(_equal, left, right))
-    return left == right
+    return bool(left == right)

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, cast
 
-from ringfence.engine.decision.events import PromptGiven
+from ringfence.engine.decision.events import ModelAsked, PromptGiven
 from ringfence.engine.enforcement import ledger
 from ringfence.engine.enforcement.current import current_call
 from ringfence.engine.enforcement.guard import Guard
@@ -162,7 +162,7 @@ def attempt(work: Callable[[], Any]) -> list[str]:
 
 
 def plain(world: World, *, inline: bool = False) -> None:
-    """Calls that are allowed, denied, refused by a budget, and fail; a sub-run; a word of the user."""
+    """Calls that are allowed, denied, refused by a budget, and fail; a sub-run; a word of the user, a model asked."""
     guard = world.guard(inline=inline)
     with guard.run(principal=ALICE, agent="main", session="s", prompt="do it") as run:
         for number in range(11):
@@ -171,6 +171,7 @@ def plain(world: World, *, inline: bool = False) -> None:
         attempt(lambda: guard.execute(run, call("look", what="secret"), world.effect))
         attempt(lambda: guard.execute(run, call("look", what="x"), lambda _: 1 // 0))
         guard.record(run, PromptGiven("user", "more"))
+        run.note(ModelAsked("m1", None, [], [], {}, None))
         with guard.run(principal=ALICE, agent="reader", parent=run) as child:
             guard.execute(child, call("look", what="x"), world.effect)
     guard.close()

@@ -244,6 +244,36 @@ def test_a_guarded_sub_agent_has_a_run_inside_the_one_around_it(load: LoadGuard,
     assert prompt == e.PromptGiven("host", "x"), "a sub-agent's prompt is not the user's word"
 
 
+CALL_ADD = asks(call("add", id="c2", a=1))
+
+
+@both
+def test_a_guarded_sub_agent_has_its_own_capabilities_and_its_own_record(
+    load: LoadGuard, invoke: Invoke
+) -> None:
+    done: list[Any] = []
+    guard = load(
+        "capability more is external\nagent main { holds work, more }\nagent reader { holds work }\n"
+        "tool delegate { needs work  takes task: text  allow always }\n"
+        "tool add { needs more  takes a: integer  allow always }"
+    )
+    last = GuardMiddleware(guard, agent="reader")
+    inner = create_agent(model(asks(call("add", a=1)), says("inside")), [add_of(done)], middleware=[last])
+
+    @tool
+    def delegate(task: str) -> str:
+        """Hand a task to a sub-agent."""
+        return str(inner.invoke({"messages": [("user", task)]})["messages"][-1].content)
+
+    agent = agent_of(guard, [delegate, add_of(done)], asks(call("delegate", task="x")), CALL_ADD, says())
+    assert replies(invoke(agent, HELLO, context=ALICE)) == ["inside", "2"]
+    assert done == [1]
+    sub, outer = (guard.runs.get(row.run).events for row in guard.runs.list())
+    assert [s.event.tool for s in sub if isinstance(s.event, e.CallRequested)] == ["add"]
+    assert [s.event.tool for s in outer if isinstance(s.event, e.CallRequested)] == ["delegate", "add"]
+    assert [s.event.kind for s in sub].count("ModelAsked") == 2
+
+
 # ---- halts -----------------------------------------------------------------------------------------
 
 
@@ -426,7 +456,8 @@ def test_tools_that_the_policy_does_not_declare_are_named_once_all_together(
     run_sync(agent, HELLO)
     lines = [line for line in capsys.readouterr().err.splitlines() if "declares no tool" in line]
     assert lines == [
-        "ringfence: the policy `desk` declares no tool `danger`, `send`: not offered to the model, and never run"
+        "ringfence: the policy `desk` declares no tool `danger`, `send`:"
+        " not offered to the model, and never run"
     ]
 
 

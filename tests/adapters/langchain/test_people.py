@@ -10,7 +10,7 @@ from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
-from ringfence import DeniedError, Guard, Principal, RingfenceError
+from ringfence import DeniedError, Guard, Principal, RingfenceError, RunHaltedError
 from ringfence.adapters.langchain import guard_tools, questions
 from ringfence.engine.decision import events as e
 from tests.adapters.langchain.agents import (
@@ -180,6 +180,9 @@ def test_a_new_word_of_the_user_withdraws_the_question_and_answers_the_call(
     assert types == [HumanMessage, AIMessage, ToolMessage, HumanMessage, AIMessage]
     assert (sent, replies(result)) == ([], ["not authorized"])
     assert [row.status for row in guard.runs.list()] == ["done", "done"]
+    asked_in = [stamped.event for stamped in guard.runs.get(guard.runs.list()[1].run).events]
+    said = [event for event in asked_in if isinstance(event, e.PromptGiven)]
+    assert said[-1] == e.PromptGiven("user", "forget it"), "what withdrew the question is in its record"
     with pytest.raises(DeniedError):
         guard.approve(question.ticket, by="dana")
 
@@ -321,3 +324,46 @@ def test_a_sub_agent_asks_for_the_principal_around_it_who_may_not_approve(
     guard.approve(questions(paused)[0].ticket, by="erin")
     invoke(outer, None, THREAD)
     assert sent == ["bob"]
+
+
+def test_a_run_inside_another_is_halted_with_it_also_after_both_were_put_away(load: LoadGuard) -> None:
+    guard = load(ADD)
+    outer = guard.begin_run()
+    inner = guard.begin_run(parent=outer)
+    guard.suspend(inner)
+    guard.suspend(outer)
+    outer = guard.resume_run(outer.id)
+    inner = guard.resume_run(inner.id)
+    assert inner.parent is outer
+    guard.kill(outer.id)
+    with pytest.raises(RunHaltedError):
+        guard.check_live(inner)
+
+
+@both
+def test_each_execution_of_a_task_is_an_attempt_of_its_own(load: LoadGuard, invoke: Invoke) -> None:
+    guard = load(SEND)
+    agent = paused_agent(guard, [], BOB, says())
+    (question,) = questions(invoke(agent, HELLO, THREAD, context=ALICE))
+    guard.approve(question.ticket, by="dana")
+    invoke(agent, None, THREAD)
+    requests = [event for event in events(guard) if isinstance(event, e.CallRequested)]
+    attempts = [event.attempt for event in requests]
+    assert len({event.call for event in requests}) == 1, "the same call, taken up again"
+    assert len(set(attempts)) == len(attempts) == 2 and None not in attempts
+
+
+@both
+def test_a_fork_of_the_past_goes_on_for_its_principal_alone(load: LoadGuard, invoke: Invoke) -> None:
+    done: list[Any] = []
+    guard = load(ADD)
+    script = (asks(call("add", a=1)), says(), says())
+    agent = agent_of(guard, [add_of(done)], *script, checkpointer=InMemorySaver())
+    invoke(agent, HELLO, THREAD, context=ALICE)
+    (past,) = [one.config for one in agent.get_state_history(THREAD) if one.next == ("tools",)]
+    with pytest.raises(DeniedError, match="another principal"):
+        invoke(agent, None, past, context=Principal(user="eve"))
+    assert done == [1]
+    invoke(agent, None, past)
+    assert done == [1, 1]
+    assert [guard.runs.get(row.run).started.principal["user"] for row in guard.runs.list()] == ["alice"] * 2
