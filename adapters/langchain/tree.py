@@ -129,14 +129,3 @@ def around(config: Mapping[str, Any] | None) -> UUID | None:
 def is_bubble(error: BaseException) -> bool:
     """Say whether LangGraph raised this to steer a graph (an interrupt), by name: it may not be installed."""
     return any(kind.__name__ == "GraphBubbleUp" for kind in type(error).__mro__)
-
-
-def innermost(current: Run | None, bound: Run | None) -> Run | None:
-    """Return the run that code belongs to: of the one whose body it is and the one of the graph around it.
-
-    SECURITY: a sub-agent that has a run of its own has that one's capabilities, not those around it.
-    """
-    inside = bound
-    while inside is not None and inside is not current:
-        inside = inside.parent
-    return bound if current is None or inside is not None else current

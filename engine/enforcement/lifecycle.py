@@ -251,13 +251,7 @@ class Lifecycle:
             mine = True
             with self._lock:
                 self._live[run_id] = run
-<<<<<<< HEAD
-                # SECURITY: what bounds and halts the run around this one bounds and halts it again.
-                run.parent = self._live.get(row.parent) if row.parent is not None else None
             if run.parent is not None:
-=======
-            if run.parent is not None:  # its halts and its deadline are also this one's
->>>>>>> redchain
                 with run.parent.lock:
                     run.parent.children.append(run)
             run.append(RunResumed(self._sessions.holder))
@@ -325,6 +319,7 @@ class Lifecycle:
         run.begin_from(stamped[0])
         for one in stamped[1:]:
             run.fold(one)
+        # SECURITY: what bounds and halts the run around this one bounds and halts it again.
         run.parent = self._around(first.parent)
         return run
 

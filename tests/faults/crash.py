@@ -162,7 +162,7 @@ def attempt(work: Callable[[], Any]) -> list[str]:
 
 
 def plain(world: World, *, inline: bool = False) -> None:
-    """Calls that are allowed, denied, refused by a budget, and fail; a sub-run; a word of the user, a model asked."""
+    """Calls that are allowed, denied, refused by a budget, and fail; a sub-run; a prompt, a model asked."""
     guard = world.guard(inline=inline)
     with guard.run(principal=ALICE, agent="main", session="s", prompt="do it") as run:
         for number in range(11):
