@@ -7,13 +7,14 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bench import around_langchain, decisions, guarded, loading
+from bench import around_langchain, decisions, guarded, loading, logged
 from bench.harness import Row
 
 PARTS: dict[str, Callable[[], Iterator[Row]]] = {
     "decisions": decisions.rows,
     "loading": loading.rows,
     "guarded": guarded.rows,
+    "logged": logged.rows,
     "langchain": around_langchain.rows,
 }
 RESULTS = Path(__file__).with_name("results.json")

@@ -5,6 +5,7 @@ ASCII and everything odd go to `rfc8785`.  Both ways give the same bytes (tested
 """
 
 import json
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
 
@@ -27,11 +28,14 @@ _parts: Any = (
     if _make is None
     else _make(None, _encoder.default, json.encoder.encode_basestring, None, ":", ",", True, False, False)
 )
+_quoted: Callable[[str], str] = json.encoder.encode_basestring
 
 
 def canonical(value: Json) -> bytes:
     """Return the RFC 8785 form, UTF-8; raise ValueError for what JSON cannot say (NaN, lone surrogates)."""
     try:
+        if type(value) is str:
+            return _quoted(value).encode()
         if _is_plain(value):
             return "".join(_parts(value, 0)).encode("utf-8")
         return rfc8785.dumps(value)

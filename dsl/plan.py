@@ -5,6 +5,7 @@ digest is taken of it and `explain` prints it.  Beside it stand the closures tha
 same core.  Two policies with one digest decide alike.
 """
 
+import builtins
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -68,6 +69,8 @@ class Reason:
     because: str | None = None
     detail: str | None = None
     """What was found, for the log: `limit is 5000`.  Never shown to the model."""
+    written: str | None = field(default=None, init=False, repr=False, compare=False)
+    """Its record as canonical JSON, once that was needed: a cache of what the fields above say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,9 @@ class Parameter:
     optional: bool
     canonical: Canonicaliser
     place: Place
+    as_is: "builtins.type | None" = field(default=None, repr=False)
+    """An ASCII text (`str`) or an integer within 2^53-1 (`int`) is its own canonical value, so that
+    `canonical` need not be asked; None: ask it always."""
 
 
 @dataclass(frozen=True, slots=True)

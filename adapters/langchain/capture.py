@@ -215,9 +215,8 @@ class Witness(BaseCallbackHandler):
 
 
 def run_around(invocation: UUID | None) -> Run | None:
-    """Return the run that an invocation belongs to."""
-    binding = TREE.bound(invocation)
-    return innermost(current_run(), binding.run if binding else None)
+    """Return the run that an invocation belongs to: the innermost around it."""
+    return innermost(invocation, current_run())
 
 
 WITNESS = Witness()

@@ -117,13 +117,12 @@ class Runs:
             NoRunError: There is none.
         """
         current = current_run()
-        # SECURITY: a run under another guard would have its policy decide, not the one of this tool.
         if current is not None and (current.ended or not self.guard.owns(current)):
+            # SECURITY: a run under another guard would have its policy decide, not the one of this tool.
             current = None
-        binding = TREE.bound(around(config), self.guard)
-        found = innermost(current, binding.run if binding is not None else None)
-        if found is not None:
-            return found
+        run = innermost(around(config), current, self.guard)
+        if run is not None:
+            return run
         thread = thread_of(config)
         run_id = self.open_run_of(thread) if thread is not None else None
         if run_id is None:

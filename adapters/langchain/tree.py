@@ -70,14 +70,17 @@ class Tree:
 
     def bound(self, id: UUID | None, guard: Guard | None = None) -> Binding | None:
         """Return the nearest binding (of `guard`) around `id`, or None."""
+        return next(iter(self.all_bound(id, guard)), None)
+
+    def all_bound(self, id: UUID | None, guard: Guard | None = None) -> list[Binding]:
+        """Return the bindings (of `guard`) around `id`, the nearest first."""
+        found: list[Binding] = []
         with self._lock:
             while id is not None:
-                for binding in self._bound.get(id, ()):
-                    if guard is None or binding.guard is guard:
-                        return binding
+                found += [b for b in self._bound.get(id, ()) if guard is None or b.guard is guard]
                 here = self._invocations.get(id)
                 id = here.parent if here else None
-        return None
+        return found
 
     def root(self, id: UUID | None) -> UUID | None:
         """Return the outermost invocation around `id`: one call of `invoke` or `stream` by the host."""
@@ -99,6 +102,25 @@ TREE = Tree()
 """The invocations of this process."""
 
 
+def innermost(id: UUID | None, current: Run | None, guard: Guard | None = None) -> Run | None:
+    """Return the innermost run around the invocation `id`: the `current` one, or one bound inside of it.
+
+    SECURITY: a sub-agent with a run of its own holds less, and must not act as the agent around it.
+    """
+    runs = [binding.run for binding in TREE.all_bound(id, guard)]
+    # A run that was taken up again knows what is around it by the graphs around it alone.
+    if current is None or (runs and (current in runs[1:] or _is_inside(runs[0], current))):
+        return runs[0] if runs else None
+    return current
+
+
+def _is_inside(run: Run, outer: Run) -> bool:
+    parent = run.parent
+    while parent is not None and parent is not outer:
+        parent = parent.parent
+    return parent is not None
+
+
 def around(config: Mapping[str, Any] | None) -> UUID | None:
     """Return the invocation that a config was made in, or None outside of any."""
     return getattr((config or {}).get("callbacks"), "parent_run_id", None)
@@ -107,14 +129,3 @@ def around(config: Mapping[str, Any] | None) -> UUID | None:
 def is_bubble(error: BaseException) -> bool:
     """Say whether LangGraph raised this to steer a graph (an interrupt), by name: it may not be installed."""
     return any(kind.__name__ == "GraphBubbleUp" for kind in type(error).__mro__)
-
-
-def innermost(current: Run | None, bound: Run | None) -> Run | None:
-    """Return the run that code belongs to: of the one whose body it is and the one of the graph around it.
-
-    SECURITY: a sub-agent that has a run of its own has that one's capabilities, not those around it.
-    """
-    inside = bound
-    while inside is not None and inside is not current:
-        inside = inside.parent
-    return bound if current is None or inside is not None else current

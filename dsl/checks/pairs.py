@@ -51,6 +51,10 @@ def agree(left: Typed, right: Typed, word: str) -> tuple[Typed, Typed] | Clash:
             f"{a(left.type)} and {a(right.type)}",
             "use `==`, `!=`, `in` or `matches`",
         )
+    if not (left.constant or right.constant):
+        clash = _one_spelling(left.type.kind, right.type.kind, word)
+        if clash is not None:
+            return clash
     try:
         if right.constant and not left.constant:
             return left, Typed(["const", _literal(right.core[1], left.type.kind)], right.type)
@@ -85,6 +89,31 @@ def _ordered(left: Typed, right: Typed) -> bool:
     if "date" in (left.type.kind, right.type.kind):
         return all(side.type.kind == "date" or side.constant for side in (left, right))
     return family(left.type) in ("number", "bytes")
+
+
+_SPELT = {
+    "email": frozenset({"email"}),
+    "url": frozenset({"url"}),
+    "host": frozenset({"host", "domain", "lowered"}),
+    "domain": frozenset({"host", "domain", "lowered"}),
+}
+"""Kinds with a canonical spelling, and the kinds of other values that have it too."""
+
+
+def _one_spelling(left: str, right: str, word: str) -> Clash | None:
+    """Refuse a canonical value beside a text that nobody has made canonical, such as `BOB@Acme.example`.
+
+    The two would differ though they mean the same, and a `deny` would not fire.
+    """
+    for one, other in ((left, right), (right, left)):
+        if one in _SPELT and other not in _SPELT[one]:
+            mended = f"declare the other side as `{one}`" if one in ("email", "url") else "write `lower(…)`"
+            return Clash(
+                f"`{word}` compares {a(Type(one))} with {a(Type(other))} of any spelling",
+                "the same may be written in two ways",
+                mended,
+            )
+    return None
 
 
 def _literal(value: Json, kind: str) -> Json:

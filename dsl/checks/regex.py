@@ -28,7 +28,8 @@ def full_match(text: str) -> Callable[[str], bool]:
 
     `never_nl` stays off: it would let RE2 stop at a line break and call the rest matched.
     """
-    matching = re2.compile(text, _OPTIONS).fullmatch
+    compiled = re2.compile(text, _OPTIONS)
+    matching = compiled.fullmatch
 
     def test(subject: str) -> bool:
         # Bytes spare the binding its table of character offsets, which nobody asks for here.

@@ -101,6 +101,9 @@ KINDS: dict[str, Callable[[Json], Any]] = {
     "lowered": lowered,
 }
 
+AS_IS: dict[Canonicaliser, type] = {text: str, integer: int}
+"""See `Parameter.as_is`."""
+
 
 def canonicaliser(declared: Type) -> Canonicaliser:
     """Return the closure that checks a value against its declared type, bound included."""
@@ -118,6 +121,12 @@ def _list_of(one: Canonicaliser, at_most: int | None) -> Canonicaliser:
             raise UnfitError("expected a list")
         if at_most is not None and len(value) > at_most:
             raise UnfitError(f"at most {at_most} elements")
+        if one is text:
+            for element in value:
+                if type(element) is not str or not element.isascii():
+                    break
+            else:
+                return value.copy()
         return [one(element) for element in value]
 
     return canonical_list
@@ -125,6 +134,8 @@ def _list_of(one: Canonicaliser, at_most: int | None) -> Canonicaliser:
 
 def _bounded(one: Canonicaliser, at_most: int, in_bytes: bool) -> Canonicaliser:
     def bounded(value: Json) -> str:
+        if one is text and type(value) is str and value.isascii() and len(value) <= at_most:
+            return value
         # The raw length first, so that a huge value costs nothing; no value grows shorter in characters.
         if type(value) is str and len(value) > max(4 * at_most, 4096):
             raise UnfitError("far too long")

@@ -31,6 +31,10 @@ def _false(core: Json) -> Condition:
 
 
 def _not(core: Json) -> Condition:
+    denied = _NEGATED.get(core[1][0])
+    quick = None if denied is None else denied(core[1])
+    if quick is not None:
+        return quick
     inner = condition(core[1])
 
     def negation(scope: Scope) -> Truth:
@@ -41,6 +45,9 @@ def _not(core: Json) -> Condition:
 
 
 def _and(core: Json) -> Condition:
+    between = _between(core, inside=True)
+    if between is not None:
+        return between
     parts = tuple(condition(part) for part in core[1:])
     if len(parts) == 2:
         first, second = parts
@@ -65,6 +72,24 @@ def _and(core: Json) -> Condition:
         return truth
 
     return all_of
+
+
+def _between(core: Json, *, inside: bool) -> Condition | None:
+    """Return the closure of `lowest <= argument <= highest`, or of its contrary; None for another shape."""
+    if [part[0] for part in core[1:]] != [">=", "<="]:
+        return None
+    (_, left, lowest), (_, right, highest) = core[1:]
+    if left[0] != "arg" or left != right or not lowest[0] == highest[0] == "const":
+        return None
+    name, least, most = left[1], lowest[1], highest[1]
+
+    def argument_between(scope: Scope) -> Truth:
+        try:
+            return (least <= scope.arguments[name] <= most) is inside
+        except Exception:  # fails closed: undecided counts against the caller
+            return None
+
+    return argument_between
 
 
 def _or(core: Json) -> Condition:
@@ -155,6 +180,21 @@ def _ordered(operator: Callable[[Any, Any], bool]) -> Callable[[Json], Condition
     return make
 
 
+def _not_in(core: Json) -> Condition | None:
+    left, right = core[1], core[2]
+    if left[0] != "arg" or right[0] != "const":
+        return None
+    name, values = left[1], frozenset(right[1])
+
+    def argument_not_in(scope: Scope) -> Truth:
+        try:
+            return scope.arguments[name] not in values
+        except Exception:  # fails closed: undecided counts against the caller
+            return None
+
+    return argument_not_in
+
+
 def _in(core: Json) -> Condition:
     left, right = core[1], core[2]
     if right[0] != "const":
@@ -187,6 +227,20 @@ def _in(core: Json) -> Condition:
             return None
 
     return within
+
+
+def _no_match(core: Json) -> Condition | None:
+    if core[1][0] != "arg":
+        return None
+    name, matching = core[1][1], full_match(core[2])
+
+    def argument_does_not_match(scope: Scope) -> Truth:
+        try:
+            return not matching(scope.arguments[name])
+        except Exception:  # fails closed: undecided counts against the caller
+            return None
+
+    return argument_does_not_match
 
 
 def _matches(core: Json) -> Condition:
@@ -223,11 +277,35 @@ def _present(core: Json) -> Condition:
     return lambda scope: name in scope.arguments
 
 
+def _not_every(core: Json) -> Condition | None:
+    among = _all_among(core)
+    if among is None or core[2][0] != "arg":
+        return None
+    name = core[2][1]
+
+    def argument_not_among(scope: Scope) -> Truth:
+        try:
+            elements = scope.arguments[name]
+            return not among.issuperset(elements) if elements else None
+        except Exception:  # fails closed: undecided counts against the caller
+            return None
+
+    return argument_not_among
+
+
+def _all_among(core: Json) -> frozenset[Json] | None:
+    """Return the set in which every element must be; None if the body says something else."""
+    _, variable, _, body = core
+    if body[0] == "in" and body[1] == ["var", variable] and body[2][0] == "const":
+        return frozenset(body[2][1])
+    return None
+
+
 def _every(core: Json) -> Condition:
     _, variable, domain, body = core
     values = operand(domain)
-    if body[0] == "in" and body[1] == ["var", variable] and body[2][0] == "const":
-        among = frozenset(body[2][1])
+    among = _all_among(core)
+    if among is not None:
 
         def every_in(scope: Scope) -> Truth:
             try:
@@ -303,6 +381,15 @@ _CONDITIONS: dict[str, Callable[[Json], Condition]] = {
     "some": _some,
 }
 
+_NEGATED: dict[str, Callable[[Json], Condition | None]] = {
+    "and": lambda core: _between(core, inside=False),
+    "in": _not_in,
+    "matches": _no_match,
+    "every": _not_every,
+}
+"""Contraries with a closure of their own, because `require` makes one of every condition: the same truth
+as of the general negation, undecided where that is; None for a shape that has none."""
+
 
 def operand(core: Json) -> Operand:
     """Return the closure of a core operand; it raises where there is no value."""
@@ -319,7 +406,11 @@ def operand(core: Json) -> Operand:
     if kind == "var":
         name = core[1]
         return lambda scope: scope.bound[name]
-    function, inner = _FUNCTIONS[kind], operand(core[1])
+    function = _FUNCTIONS[kind]
+    if core[1][0] == "arg":
+        argument = core[1][1]
+        return lambda scope: function(scope.arguments[argument])
+    inner = operand(core[1])
     return lambda scope: function(inner(scope))
 
 

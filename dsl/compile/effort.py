@@ -18,6 +18,7 @@ _LOOPS = ("every", "some")
 _JOINED = ("and", "or", "not")
 _TEXT_SEARCHED = ("matches", "contains")
 _TEXT_READ = ("bytes", "lower", "host", "domain", "urls", "emails")
+_FUNCTIONS = (*_TEXT_READ, "count")
 _PARSED = ("urls", "emails")
 _CHARACTERS = 64
 _PARSED_CHARACTERS = 4
@@ -49,9 +50,17 @@ def _multiplies(core: Json, *, in_loop: bool) -> bool:
         return in_loop or _multiplies(core[3], in_loop=True)
     if not in_loop:
         return False
-    if kind in _TEXT_SEARCHED or (kind == "in" and core[2][0] != "const"):
-        return True
-    return any(isinstance(part, list) and part[0] in _TEXT_READ for part in core[1:])
+    searched = kind in _TEXT_SEARCHED or kind == "in"
+    operands = [part for part in core[1:] if isinstance(part, list)]
+    # What reads its own variable alone reads each element once: that is linear.
+    return any(_whole(part) and (searched or part[0] in _TEXT_READ) for part in operands)
+
+
+def _whole(operand: Json) -> bool:
+    """Say whether an operand reads a value of the call, rather than an element of one."""
+    while operand[0] in _FUNCTIONS:
+        operand = operand[1]
+    return bool(operand[0] in ("arg", "principal"))
 
 
 def _steps(core: Json, scope: Scope, longest: Mapping[str, int]) -> int:

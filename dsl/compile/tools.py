@@ -6,7 +6,7 @@ from types import MappingProxyType
 from ringfence.dsl import syntax
 from ringfence.dsl.checks.fold import TRUE
 from ringfence.dsl.compile import core as core_form
-from ringfence.dsl.compile.canonicalisers import canonicaliser
+from ringfence.dsl.compile.canonicalisers import AS_IS, canonicaliser
 from ringfence.dsl.compile.effort import bounded
 from ringfence.dsl.compile.periods import PERIODS_NS, SCOPES
 from ringfence.dsl.draft import ClauseDraft, Draft, Slot, ToolDraft
@@ -108,9 +108,9 @@ class Compiler:
 
     def parameter(self, slot: Slot) -> Parameter:
         """Return the plan of a parameter or of an attribute of the principal."""
-        return Parameter(
-            slot.name, slot.written, slot.optional, canonicaliser(slot.type), self._source.place(slot.span)
-        )
+        canonical = canonicaliser(slot.type)
+        place = self._source.place(slot.span)
+        return Parameter(slot.name, slot.written, slot.optional, canonical, place, AS_IS.get(canonical))
 
     def _clause(self, part: ClauseDraft) -> Clause:
         ready = self._clauses.get(id(part))

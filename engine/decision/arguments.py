@@ -13,8 +13,8 @@ _DEEPEST = 40
 _LARGEST = 2**53 - 1
 
 
-Takes = Mapping[str, tuple[Canonicaliser, bool]]
-"""Parameter -> (what makes its canonical value, whether it is optional)."""
+Takes = Mapping[str, tuple[Canonicaliser, bool, type | None, int]]
+"""Parameter -> (what makes its canonical value, whether it is optional, `Parameter.as_is`, its weight)."""
 
 
 def canonical_arguments(
@@ -31,13 +31,25 @@ def canonical_arguments(
     Raises:
         UnfitError: With what does not fit, without repeating any value.
     """
-    weight = 0
+    weight = 2
     arguments: dict[str, Json] = {}
     for name, value in given.items():
         parameter = takes.get(name) if takes is not None else None
         if parameter is not None:
-            canonical_value, optional = parameter
-            if value is None and optional:
+            canonical_value, optional, as_is, own_weight = parameter
+            weight += own_weight
+            kind = type(value)
+            if kind is as_is:
+                # The usual value is its own canonical form, which is what `canonical_value` would find out.
+                if as_is is str:
+                    if value.isascii():
+                        weight += 6 * len(value)
+                        arguments[name] = value
+                        continue
+                elif -_LARGEST <= value <= _LARGEST:
+                    arguments[name] = value
+                    continue
+            elif value is None and optional:
                 continue
             try:
                 fit = canonical_value(value)
@@ -45,7 +57,7 @@ def canonical_arguments(
                 raise UnfitError(f"`{name}`: {error}") from None
         else:
             _require_known(name, takes is not None, schema_names)
-            weight += 6 * len(name)
+            weight += 7 * len(name) + 40
             fit = value
         kind = type(fit)
         if kind is str:
@@ -64,11 +76,11 @@ def canonical_arguments(
         elif kind is not bool:
             weight += _weight(fit, 1)
         arguments[name] = fit
-    weight += 2 + 40 * len(arguments) + sum(map(len, arguments))  # scalars, punctuation and declared names
     if not required <= arguments.keys():
         lacking = ", ".join(f"`{name}`" for name in sorted(required - arguments.keys()))
         raise UnfitError(f"{lacking} is missing")
-    # The weight is never less than the size; only what may be too large is measured exactly.
+    # The weight is never less than the size (a parameter's own one stands for its name, punctuation and a
+    # scalar); only what may be too large is measured exactly.
     if weight > MOST_BYTES and len(canonical(arguments)) > MOST_BYTES:
         raise UnfitError(f"the arguments are larger than {MOST_BYTES} bytes")
     return arguments

@@ -88,8 +88,7 @@ def key_base(call: ToolCall, said: bytes | None = None) -> str:
         said = canonical(dict(call.arguments)) if said is None else said
     except (ValueError, TypeError, RecursionError):
         said = b"unfit"  # fails closed: the call is decided (and denied) under a key of its own ordinal
-    parts = (call.task or call.call_id or "", call.tool)
-    named = b"|".join(part.encode("utf-8", "backslashreplace") for part in parts)
+    named = f"{call.task or call.call_id or ''}|{call.tool}".encode("utf-8", "backslashreplace")
     return sha256(named + b"|" + sha256(said).digest()).hexdigest()[:16]
 
 

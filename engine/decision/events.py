@@ -251,6 +251,9 @@ _TUPLES = frozenset({"capabilities", "asks", "tickets", "schema_names"})
 _TIMES = frozenset({"expires_ns"})
 """Moments in nanoseconds are beyond 2^53-1, which JSON cannot say: a body holds them as decimal text."""
 
+_AS_THEY_ARE = frozenset(kind for kind, names in _FIELDS.items() if not (_TUPLES | _TIMES) & set(names))
+"""Kinds whose events hold exactly what their bodies hold."""
+
 
 def body_of(event: RunEvent) -> dict[str, Json]:
     """Return the event's body: its fields by name, as values that canonical JSON can say."""
@@ -265,6 +268,8 @@ def body_of(event: RunEvent) -> dict[str, Json]:
 def event_of(kind: str, body: Mapping[str, Json]) -> RunEvent:
     """Rebuild an event from its body; raise KeyError for an unknown kind, TypeError for other fields."""
     make: Callable[..., RunEvent] = KINDS[kind]
+    if kind in _AS_THEY_ARE:
+        return make(**body)
     return make(**{name: _value_of(name, value) for name, value in body.items()})
 
 

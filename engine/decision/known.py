@@ -4,9 +4,11 @@ from dataclasses import dataclass
 
 from ringfence.dsl.plan import Json, Verdict
 from ringfence.engine.decision.calls import ToolCall
+from ringfence.engine.decision.events import CallRequested
+from ringfence.engine.decision.records import call_of
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Outcome:
     """How a call ended: what its body gave, as it is in the record."""
 
@@ -36,6 +38,7 @@ class KnownCall:
     """All that the run's events say of one call key."""
 
     __slots__ = (
+        "_request",
         "approvers_asked",
         "asks",
         "charges",
@@ -45,30 +48,30 @@ class KnownCall:
         "holds",
         "key",
         "outcome",
-        "request",
         "started_epoch",
         "started_ns",
         "takes_place",
         "tickets",
+        "tool",
         "verdict",
         "withheld",
     )
 
-    def __init__(self, key: str, request: ToolCall, epoch: int, withheld: str | None) -> None:
+    def __init__(self, key: str, event: CallRequested, epoch: int) -> None:
         self.key = key
-        self.request = request
-        """As it was asked for; after an approval with edits, with the edited arguments."""
+        self.tool = event.tool
+        self._request: CallRequested | ToolCall = event
         self.epoch = epoch
         """The epoch of its latest request."""
-        self.withheld = withheld
+        self.withheld = event.withheld
         self.verdict: Verdict | None = None
         """Of its latest decision; None: not decided."""
         self.digest = ""
         self.decided_ns: int | None = None
         self.asks: tuple[str, ...] = ()
-        self.approvers_asked: set[str] = set()
-        self.tickets: list[OpenTicket] = []
-        self.charges: list[tuple[str, str, int, int | None]] = []
+        self.approvers_asked: frozenset[str] = frozenset()
+        self.tickets: tuple[OpenTicket, ...] = ()
+        self.charges: tuple[tuple[str, str, int, int | None], ...] = ()
         """Run-wide charges that are held: budget, key, amount, period."""
         self.holds = False
         """True from a decision that charged until the refund: it is not charged again."""
@@ -77,6 +80,18 @@ class KnownCall:
         self.started_ns: int | None = None
         self.started_epoch = 0
         self.outcome: Outcome | None = None
+
+    @property
+    def request(self) -> ToolCall:
+        """As it was asked for; after an approval with edits, with the edited arguments."""
+        asked = self._request
+        if isinstance(asked, CallRequested):  # made when it is wanted: most calls end without that
+            asked = self._request = call_of(asked)
+        return asked
+
+    @request.setter
+    def request(self, edited: ToolCall) -> None:
+        self._request = edited
 
     @property
     def in_flight(self) -> bool:

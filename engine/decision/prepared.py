@@ -72,9 +72,11 @@ class Prepared:
         )
         """Of `fixed`, those to reserve in the ledger."""
         taken = None if tool.parameters is None else tool.parameters.values()
-        self.takes: Takes | None = (
-            None if taken is None else {one.name: (one.canonical, one.optional) for one in taken}
-        )
+        self.takes: Takes | None = None
+        if taken is not None:
+            self.takes = {
+                one.name: (one.canonical, one.optional, one.as_is, 40 + len(one.name)) for one in taken
+            }
         self.missing = tuple(
             Reason(f"{name}!key", "deny", place, None, _unsaid(attribute, state))
             for attribute, name, place in tool.principal_fields

@@ -7,9 +7,10 @@ from a record can be compared with the recorded one, field by field.
 from collections.abc import Mapping, Sequence
 
 from ringfence.dsl.canonical import canonical
-from ringfence.dsl.plan import Json, Reason
+from ringfence.dsl.plan import Json, Verdict
 from ringfence.engine.decision.calls import Charge, Decision, Facts, Refusal, ToolCall, digest_of
 from ringfence.engine.decision.events import CallDecided, CallRequested
+from ringfence.engine.decision.written import reason_record
 
 
 def requested(
@@ -45,21 +46,23 @@ def decided(
     """Return the event for a decision; total: arguments that are no JSON have the empty digest.
 
     Args:
-        said: The canonical form of the call's arguments, where the caller has it already.
+        said: The canonical form of the call's arguments, where the caller has it already; nobody else may
+            change them meanwhile.
     """
     try:
-        decided_on = canonical(dict(decision.arguments))
+        if said is not None and _untouched(decision.arguments, call.arguments):
+            decided_on, same = said, True
+        else:
+            decided_on = canonical(dict(decision.arguments))
+            same = decided_on == (canonical(dict(call.arguments)) if said is None else said)
         own = digest_of(call.tool, decided_on)
-        same = _untouched(decision.arguments, call.arguments) or decided_on == (
-            canonical(dict(call.arguments)) if said is None else said
-        )
     except (ValueError, TypeError, RecursionError):
         own, same = "", True  # fails closed: such arguments have been denied, and no ticket fits ""
     return CallDecided(
         call=key,
-        verdict=str(decision.verdict),
+        verdict=_VERDICTS[decision.verdict],
         reasons=[reason_record(reason) for reason in decision.reasons],
-        shadow=[reason_record(reason) for reason in decision.shadow],
+        shadow=[reason_record(reason) for reason in decision.shadow] if decision.shadow else [],
         arguments=None if same else dict(decision.arguments),
         digest=own,
         charges=[charge_record(charge) for charge in decision.charges],
@@ -68,22 +71,26 @@ def decided(
     )
 
 
+_VERDICTS = {verdict: str(verdict) for verdict in Verdict}
+
+
 def _untouched(canonical_arguments: Mapping[str, Json], given: Mapping[str, Json]) -> bool:
-    """Say whether every value is the very object that was given: the usual case, and the cheap one."""
+    """Say whether every value is the very object that was given: the usual case, and the cheap one.
+
+    A list may be another one that holds the very same objects.
+    """
     if len(canonical_arguments) != len(given):
         return False
-    return all(given.get(name, _untouched) is value for name, value in canonical_arguments.items())
-
-
-def reason_record(reason: Reason) -> dict[str, Json]:
-    """Return one reason as a record."""
-    return {
-        "name": reason.name,
-        "effect": reason.effect,
-        "place": None if reason.place is None else str(reason.place),
-        "because": reason.because,
-        "detail": reason.detail,
-    }
+    for name, value in canonical_arguments.items():
+        own = given.get(name, _untouched)
+        if own is value:
+            continue
+        if type(value) is not list or type(own) is not list or len(value) != len(own):
+            return False
+        for one, other in zip(value, own, strict=True):
+            if one is not other:
+                return False
+    return True
 
 
 def charge_record(charge: Charge) -> dict[str, Json]:
@@ -103,7 +110,8 @@ def facts_record(facts: Facts) -> dict[str, Json]:
             }
             for refusal in facts.reserved
         ]
-    approved = {approver: list(people) for approver, people in facts.approved_by.items()}
+    people = facts.approved_by
+    approved = {approver: list(people[approver]) for approver in people} if people else {}
     return {"reserved": reserved, "approved_by": approved, "failed": facts.failed}
 
 

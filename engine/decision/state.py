@@ -33,6 +33,7 @@ from ringfence.engine.decision.events import (
     ModelAnswered,
     ModelAsked,
     RunEnded,
+    RunEvent,
     RunHalted,
     RunResumed,
     RunStarted,
@@ -40,7 +41,6 @@ from ringfence.engine.decision.events import (
     Stamped,
 )
 from ringfence.engine.decision.known import KnownCall, OpenTicket, Outcome
-from ringfence.engine.decision.records import call_of
 
 __all__ = ["KnownCall", "OpenTicket", "Outcome", "State", "apply", "run_wide", "start"]
 
@@ -163,6 +163,8 @@ class State:
         """Return nanoseconds until the deadline, 0 or less once it has passed; None: there is none."""
         if self.deadline_ns is None:
             return None
+        if self.paused_since_ns is None:
+            return self.deadline_ns - now_ns
         return self.deadline_ns + self._paused_ns(now_ns) - now_ns
 
     def _paused_ns(self, now_ns: int) -> int:
@@ -206,7 +208,7 @@ def apply(state: State, stamped: Stamped) -> None:
     if at_ns > state.latest_ns:
         state.latest_ns = at_ns
     state.seq = stamped.seq
-    step = _STEPS.get(stamped.event.kind)
+    step = _STEPS.get(type(stamped.event))
     if step is None:
         return  # PromptGiven, SubrunStarted and RunStarted itself change nothing that decides
     was_paused = state.paused_since_ns is not None
@@ -214,8 +216,7 @@ def apply(state: State, stamped: Stamped) -> None:
         # INVARIANT: what the pause has lasted is added before the event can change the open tickets.
         _add_pause(state)
     step(state, stamped.event, state.latest_ns)
-    still = bool(state.open_tickets) and not state.in_flight and not state.models_in_flight
-    if still:
+    if state.open_tickets and not state.in_flight and not state.models_in_flight:
         state.paused_since_ns = state.latest_ns
     elif was_paused:
         state.paused_since_ns = None
@@ -227,11 +228,14 @@ def _add_pause(state: State) -> None:
     state.paused_since_ns = state.latest_ns
 
 
+_UNASKED = CallRequested("", "", {}, None, None, None)
+
+
 def _known(state: State, key: str) -> KnownCall:
     """Return the call, one without a request if the log does not have it: the fold is total."""
     known = state.calls.get(key)
     if known is None:
-        known = state.calls[key] = KnownCall(key, ToolCall("", {}), state.epoch, None)
+        known = state.calls[key] = KnownCall(key, _UNASKED, state.epoch)
     return known
 
 
@@ -242,7 +246,7 @@ def _requested(state: State, event: CallRequested, _now_ns: int) -> None:
     seen[made_by] = seen.get(made_by, 0) + 1
     known = state.calls.get(event.call)
     if known is None:
-        state.calls[event.call] = KnownCall(event.call, call_of(event), state.epoch, event.withheld)
+        state.calls[event.call] = KnownCall(event.call, event, state.epoch)
     else:
         known.epoch = state.epoch  # asked for again after a resume: it goes on where it was
 
@@ -270,7 +274,7 @@ def _decided(state: State, event: CallDecided, _now_ns: int) -> None:
     if verdict is Verdict.ASK:
         for approver in known.asks:
             if approver not in known.approvers_asked:
-                known.approvers_asked.add(approver)
+                known.approvers_asked |= {approver}
                 state.requests += 1
     else:
         for ticket in known.tickets:
@@ -285,18 +289,21 @@ def _decided(state: State, event: CallDecided, _now_ns: int) -> None:
 
 def _hold(state: State, known: KnownCall, charges: Json) -> None:
     known.holds = True
-    tool = state.plan.by_bound_name.get(known.request.tool)
-    budgets = {budget.id: budget for budget in tool.budgets} if tool else {}
+    tool = state.plan.by_bound_name.get(known.tool)
+    in_run = [budget for budget in tool.budgets if run_wide(budget)] if tool else []
+    if not in_run:
+        return
+    budgets = {budget.id: budget for budget in in_run}
     for record in charges:
         budget = budgets.get(record["budget"])
-        if budget is None or not run_wide(budget):
+        if budget is None:
             continue
         key, amount = record["key"], record["amount"]
         window = state.windows.get((budget.id, key))
         if window is None:
             window = state.windows[budget.id, key] = Window()
         window.hold(amount, budget.period_ns, now_ns=state.latest_ns)
-        known.charges.append((budget.id, key, amount, budget.period_ns))
+        known.charges += ((budget.id, key, amount, budget.period_ns),)
 
 
 def _give_place_back(state: State, known: KnownCall) -> None:
@@ -316,7 +323,7 @@ def _refunded(state: State, event: BudgetRefunded, _now_ns: int) -> None:
         window.release(amount)
         if window.empty:
             del state.windows[budget, key]
-    known.charges.clear()
+    known.charges = ()
     known.holds = False
     _give_place_back(state, known)
 
@@ -324,10 +331,10 @@ def _refunded(state: State, event: BudgetRefunded, _now_ns: int) -> None:
 def _asked(state: State, event: ApprovalAsked, _now_ns: int) -> None:
     known = _known(state, event.call)
     ticket = OpenTicket(event.ticket, event.call, event.approver, event.expires_ns)
-    known.tickets.append(ticket)
+    known.tickets += (ticket,)
     state.open_tickets[event.ticket] = ticket
     if event.approver not in known.approvers_asked:
-        known.approvers_asked.add(event.approver)
+        known.approvers_asked |= {event.approver}
         state.requests += 1
 
 
@@ -361,7 +368,7 @@ def _started(state: State, event: CallStarted, now_ns: int) -> None:
     state.in_flight.add(event.call)
     for budget, key, amount, period_ns in known.charges:
         state.windows[budget, key].stamp(amount, period_ns, at_ns=now_ns)
-    known.charges.clear()
+    known.charges = ()
 
 
 def _finished(state: State, event: CallFinished, _now_ns: int) -> None:
@@ -432,19 +439,19 @@ def run_wide(budget: Budget) -> bool:
     return budget.period_ns is None or budget.scope == "run"
 
 
-_STEPS: Mapping[str, Callable[[State, Any, int], None]] = {
-    "CallRequested": _requested,
-    "CallDecided": _decided,
-    "BudgetRefunded": _refunded,
-    "ApprovalAsked": _asked,
-    "ApprovalAnswered": _answered,
-    "CallStarted": _started,
-    "CallFinished": _finished,
-    "CallFailed": _failed,
-    "ModelAsked": _model_asked,
-    "ModelAnswered": _model_answered,
-    "RunSuspended": _suspended,
-    "RunResumed": _resumed,
-    "RunHalted": _halted,
-    "RunEnded": _ended,
+_STEPS: Mapping[type[RunEvent], Callable[[State, Any, int], None]] = {
+    CallRequested: _requested,
+    CallDecided: _decided,
+    BudgetRefunded: _refunded,
+    ApprovalAsked: _asked,
+    ApprovalAnswered: _answered,
+    CallStarted: _started,
+    CallFinished: _finished,
+    CallFailed: _failed,
+    ModelAsked: _model_asked,
+    ModelAnswered: _model_answered,
+    RunSuspended: _suspended,
+    RunResumed: _resumed,
+    RunHalted: _halted,
+    RunEnded: _ended,
 }

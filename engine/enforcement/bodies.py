@@ -23,7 +23,7 @@ GRACE_S = 0.25
 How = Literal["returned", "raised", "timeout", "halted", "cancelled"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Landed:
     """How a body ended; `gone` is False if it may still be running (abandoned)."""
 
@@ -44,9 +44,10 @@ class Flight(Protocol):
 class AsyncFlight:
     """One coroutine in flight on the caller's loop."""
 
-    __slots__ = ("_loop", "_woken", "halted")
+    __slots__ = ("_loop", "_task", "_woken", "halted")
 
     def __init__(self) -> None:
+        self._task: asyncio.Task[Any] | None = None
         self._loop = asyncio.get_running_loop()
         self._woken = self._loop.create_future()
         self.halted = False
@@ -65,8 +66,8 @@ class AsyncFlight:
         """Run `work`, awaiting what it returns, for at most `within_s` seconds."""
         if self.halted:  # SECURITY: the halt came before the body could start
             return Landed("halted")
-        task = self._loop.create_task(self._settle(work))
-        task.add_done_callback(self._wake)
+        task = self._task = self._loop.create_task(self._settle(work))
+        task.add_done_callback(self._wake)  # for a task that is cancelled before it has begun
         timer = None if within_s is None else self._loop.call_later(within_s, self._wake)
         cancelled: asyncio.CancelledError | None = None
         try:
@@ -83,6 +84,8 @@ class AsyncFlight:
         return Landed(how, error=cancelled, gone=gone)
 
     async def _settle(self, work: Callable[[], Any]) -> Any:
+        if self._task is not None:
+            self._task.remove_done_callback(self._wake)
         try:
             result = work()
             return _whole(await result if isawaitable(result) else result)

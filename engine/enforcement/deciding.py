@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ringfence.dsl.plan import Verdict
-from ringfence.engine.decision.calls import NO_FACTS, Facts, Refusal, ToolCall
+from ringfence.engine.decision.calls import NO_FACTS, RESERVED, Decision, Facts, Refusal, ToolCall
 from ringfence.engine.decision.decide import Assessment, assess, conclude
-from ringfence.engine.decision.events import BudgetRefunded, CallDecided
+from ringfence.engine.decision.events import BudgetRefunded
 from ringfence.engine.decision.records import decided
 from ringfence.engine.decision.state import Outcome
+from ringfence.engine.decision.written import decided_body, requested_body
 from ringfence.engine.enforcement import ledger
 from ringfence.engine.enforcement.current import current_call
 from ringfence.engine.enforcement.drive import Steps
@@ -37,7 +38,8 @@ def request(run: Run, given: Given) -> Steps[Held | Ended]:
         key = f"{given.base}.{state.next_ordinal(given.base, call.attempt)}"
         known = state.calls.get(key)
         around = current_call()
-        run.append(given.event(key, around[1] if around and around[0] is run else None))
+        event = given.event(key, around[1] if around and around[0] is run else None)
+        run.append(event, body=None if given.said is None else requested_body(event, given.said))
         if known is not None:
             if state.fate_unknown(key):
                 raise EngineError(
@@ -98,20 +100,52 @@ def judge(
     failure: Exception | None = None
     if assessed.verdict >= Verdict.ASK and assessed.wider:
         reservation = reservation_id(run, key) + anew
+        run.reserved = True
         refusals: tuple[Refusal, ...] | None = None
         try:
             refusals = yield from ledger.reserve(run.opening, reservation, assessed.wider, now_ns=now_ns)
         except Exception as error:  # fails closed: decided with the failure as a fact, which denies
             failure = error
-        why = None if failure is None else f"the ledger: {type(failure).__name__}"
-        facts = replace(facts, reserved=refusals, failed=why)
+        if facts is NO_FACTS and refusals == ():
+            facts = RESERVED
+        else:
+            why = None if failure is None else f"the ledger: {type(failure).__name__}"
+            facts = replace(facts, reserved=refusals, failed=why)
+    try:
+        held, decision = _conclude(run, key, call, assessed, facts, held, reservation, seen, now_ns, said)
+    except BaseException:  # what is not in the record was not charged either
+        if reservation is not None and failure is None:
+            ledger.refund_later(run.opening, reservation)
+        raise
+    if decision.verdict <= Verdict.DENY:
+        release(run, held, "denied")
+    if failure is not None:
+        raise store_error("could not reserve the call's budgets", failure, run=run.id) from failure
+    return held
+
+
+def _conclude(
+    run: Run,
+    key: str,
+    call: ToolCall,
+    assessed: Assessment,
+    facts: Facts,
+    held: Held | None,
+    reservation: str | None,
+    seen: int,
+    now_ns: int,
+    said: bytes | None,
+) -> tuple[Held, Decision]:
+    """Fold the ledger's answer in, and record the decision."""
     with run.lock:
         if run.state.seq != seen:  # other events came while the ledger was asked: look again
             now_ns = run.now_ns()
             assessed = _assess(run, key, call, facts, now_ns)
         decision = conclude(assessed, facts)
-        event: CallDecided = decision_record(run, call, decided(key, call, decision, facts, said=said))
-        run.append(event, at_ns=now_ns)
+        event = decided(key, call, decision, facts, said=said)
+        shown = decision_record(run, call, event)
+        body = decided_body(event, decision, facts) if shown is event else None
+        run.append(shown, at_ns=now_ns, body=body)
         if held is None:
             held = Held(key, call, decision, reservation)
         else:
@@ -119,11 +153,7 @@ def judge(
             held.reservation = reservation or held.reservation
         if decision.halt is not None:
             run.halt(decision.halt.name, by=None, detail=decision.halt.detail)
-    if decision.verdict <= Verdict.DENY:
-        release(run, held, "denied")
-    if failure is not None:
-        raise store_error("could not reserve the call's budgets", failure, run=run.id) from failure
-    return held
+        return held, decision
 
 
 def _assess(run: Run, key: str, call: ToolCall, facts: Facts, now_ns: int) -> Assessment:
@@ -144,3 +174,19 @@ def release(run: Run, held: Held, because: str) -> None:
         return
     if held.reservation is not None:
         ledger.refund_later(run.opening, held.reservation)
+
+
+def release_all(run: Run, because: str) -> None:
+    """Give back what any call of the run still holds that was not dispatched, whoever knows of it.
+
+    A call that was put away and not made again, or that waits in place, is in nobody's hands here.
+    """
+    for known in tuple(run.state.calls.values()):
+        if known.started_ns is None and (known.holds or known.takes_place):
+            try:
+                run.append(BudgetRefunded(known.key, because))
+            except EngineError:  # fails closed: without its record the reservation stays taken
+                return
+            reservation = reservation_id(run, known.key)
+            for name in (reservation, *(f"{reservation}/{ticket.id}" for ticket in known.tickets)):
+                ledger.refund_later(run.opening, name)

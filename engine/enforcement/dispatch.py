@@ -22,7 +22,7 @@ Passthrough = tuple[type[BaseException], ...]
 """Exceptions with which a framework leaves a body without failing it: a pause, a jump."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Started:
     """A dispatched call, whose body may now run."""
 
@@ -85,9 +85,9 @@ def dispatch(run: Run, held: Held, flight: Flight | None) -> Steps[Started]:
             raise
         left_ns = run.remaining_ns(run.now_ns())
     stop_ns = obligations.stop_ns
-    bounds = [bound for bound in (stop_ns, left_ns) if bound is not None]
-    within_s = max(min(bounds), 0) / 1e9 if bounds else None
     by_run = left_ns is not None and (stop_ns is None or left_ns <= stop_ns)
+    bound_ns = left_ns if by_run else stop_ns
+    within_s = None if bound_ns is None else max(bound_ns, 0) / 1e9
     return Started(run, held, flight, within_s, by_run, mono_ns)
 
 
@@ -141,6 +141,8 @@ def _finish(started: Started, result: Any, lens: ResultLens) -> Any:
         raise replies.refused_result(run, held, why) from error
     with run.lock:
         _down(run, started.flight)
+        if run.ended:  # its end says already that this call was abandoned
+            raise run.over()
         run.append(CallFinished(held.key, keep, bounded.truncated, _since(run, started.mono_ns)))
     return result
 

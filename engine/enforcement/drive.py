@@ -24,7 +24,8 @@ def run_sync(steps: Steps[T], loop: EngineLoop) -> T:
     """Drive `steps` to their end; futures are waited for in this thread.
 
     Raises:
-        EngineError: On the engine's own thread, where waiting would never end.
+        EngineError: Where waiting would never end: on the engine's own thread, or in an event loop one of
+            whose tasks has the turn.
     """
     try:
         waited = next(steps)
@@ -34,6 +35,14 @@ def run_sync(steps: Steps[T], loop: EngineLoop) -> T:
                     EngineError(
                         "the guard was called synchronously on its own event loop",
                         help="a plugin must use the asynchronous calls (`aexecute`, `aapprove`, …)",
+                    )
+                )
+                continue
+            if not waited.done() and asyncio._get_running_loop() in getattr(waited, "before", ()):
+                waited = steps.throw(
+                    EngineError(
+                        "a synchronous call waits for an asynchronous one of the event loop that it blocks",
+                        help="inside an event loop use the asynchronous calls (`aexecute`, …)",
                     )
                 )
                 continue

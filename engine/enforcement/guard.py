@@ -276,8 +276,7 @@ class Guard:
         """Take back the open questions of a call (its key), as whoever waits for it may; it never runs."""
         self._own(run)
         with run.lock:
-            waiting = [slot for slot, one in run.held.items() if one.key == call]
-            held = [run.held.pop(slot) for slot in waiting]
+            held = run.take_those(lambda one: one.key == call)
             self._asking.withdraw(run, call, because)
             for one in held:
                 release(run, one, "withdrawn")
@@ -332,30 +331,28 @@ class Guard:
     def _authorize(self, run: Run, call: ToolCall) -> Steps[Decision]:
         self._own(run)
         found = given(run, call)
-        slot = (found.base, call.attempt)
-        held = run.held.get(slot)
-        if held is None:
-            self._refuse_ended(run)
-            yield from run.turnstile.turn()
-            try:
-                decided = yield from request(run, found)
-            finally:
-                run.turnstile.leave()
-            if isinstance(decided, Ended):
-                return decided.held.decision
-            held = decided
-            # A denial of a call that cannot be told from the next one like it is not kept for that one.
-            if held.decision.verdict >= Verdict.ASK or call.call_id or call.task:
-                run.held[slot] = held
-        return held.decision
+        row = run.held.get(found.slot)
+        if row:
+            return row[0].decision
+        self._refuse_ended(run)
+        yield from run.turnstile.turn()
+        try:
+            row = run.held.get(found.slot)  # another caller may have asked the same meanwhile
+            decided = row[0] if row else (yield from request(run, found))
+        finally:
+            run.turnstile.leave()
+        # A denial of a call that cannot be told from the next one like it is not kept for that one.
+        told_apart = bool(call.call_id or call.task)
+        if not row and isinstance(decided, Held) and (decided.decision.verdict >= Verdict.ASK or told_apart):
+            run.keep(found.slot, decided)
+        return decided.decision if isinstance(decided, Held) else decided.held.decision
 
     def _admit(
         self, run: Run, call: ToolCall, *, wait: bool, flight: Callable[[], Flight]
     ) -> Steps[dispatch.Started | Ended]:
         self._own(run)
         found = given(run, call)
-        slot = (found.base, call.attempt)
-        held = run.held.pop(slot, None)
+        held = run.take(found.slot)
         if held is None:
             self._refuse_ended(run)
             yield from run.turnstile.turn()
@@ -373,7 +370,7 @@ class Guard:
                 held = yield from self._asking.approval(run, held, wait=wait)
             return (yield from dispatch.dispatch(run, held, self._flight(run, held, flight)))
         except PendingError:
-            run.held[slot] = held
+            run.keep(found.slot, held)
             raise
         except BaseException:  # whatever it is: nothing ran, so nothing stays taken
             release(run, held, "not dispatched")

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 from ringfence.dsl.plan import Plan
 from ringfence.engine.decision.calls import Principal
 from ringfence.engine.decision.events import (
+    CallFailed,
     PromptGiven,
     RunEnded,
     RunResumed,
@@ -20,7 +21,7 @@ from ringfence.engine.decision.events import (
     event_of,
 )
 from ringfence.engine.enforcement.current import current_call
-from ringfence.engine.enforcement.deciding import release
+from ringfence.engine.enforcement.deciding import release, release_all
 from ringfence.engine.enforcement.drive import Steps
 from ringfence.engine.enforcement.kills import Kills
 from ringfence.engine.enforcement.opening import Opened, Opening, store_error
@@ -143,8 +144,7 @@ class Lifecycle:
         with contextlib.suppress(RingfenceError):  # what the log has of it is ended by the next sweep
             if hasattr(run, "state"):
                 run.append(RunEnded("failed", "it did not begin"))
-        if run.parent is not None and run in run.parent.children:
-            run.parent.children.remove(run)
+        _detach(run)
         with contextlib.suppress(RingfenceError):  # closed meanwhile: nothing is leased any more
             self._opening.ready.journal.close_run(run.id)
             self._sessions.let_go(session)
@@ -191,7 +191,7 @@ class Lifecycle:
     def suspend(self, run: Run) -> Steps[None]:
         """Put the run away: what was allowed and never dispatched is given back, the rest is durable."""
         with run.lock:
-            if run.flights:
+            if run.flights or run.waiting or run.turnstile.busy or _in_flight(run):
                 raise EngineError(
                     f"calls of the run `{run.id}` are in flight",
                     run=run.id,
@@ -199,7 +199,7 @@ class Lifecycle:
                 )
             if run.suspended or run.ended or run.state.status != "running":
                 return
-            held, run.held = list(run.held.values()), {}
+            held = run.take_those(lambda _: True)
             for one in held:
                 if not run.state.calls[one.key].tickets:
                     release(run, one, "not dispatched")
@@ -214,6 +214,7 @@ class Lifecycle:
         finally:
             with self._lock:
                 self._live.pop(run.id, None)
+            _detach(run)
             journal.close_run(run.id)
             released = self._sessions.let_go(run.session)
         if released is not None:
@@ -250,7 +251,7 @@ class Lifecycle:
             mine = True
             with self._lock:
                 self._live[run_id] = run
-            if run.parent is not None:  # its halts and its deadline are also this one's
+            if run.parent is not None:
                 with run.parent.lock:
                     run.parent.children.append(run)
             run.append(RunResumed(self._sessions.holder))
@@ -262,6 +263,7 @@ class Lifecycle:
             if mine:
                 with self._lock:
                     self._live.pop(run_id, None)
+                _detach(run)
                 opened.journal.close_run(run_id)
             self._sessions.let_go(row.session)
             if isinstance(error, RingfenceError) or not isinstance(error, Exception):
@@ -312,10 +314,12 @@ class Lifecycle:
                 help="resume it with the version of Ringfence that began it, or start a new run",
             )
         run = Run(run_id, plan, Principal(**first.principal), self._opening)
+        run.reserved = True  # perhaps, before it was put away
         run.secret = secrets.token_bytes(32)
         run.begin_from(stamped[0])
         for one in stamped[1:]:
             run.fold(one)
+        # SECURITY: what bounds and halts the run around this one bounds and halts it again.
         run.parent = self._around(first.parent)
         return run
 
@@ -326,21 +330,38 @@ class Lifecycle:
     ) -> Steps[None]:
         """End the run: nothing of it stays in flight, open or reserved."""
         run.stop_flights()
+        for child in tuple(run.children):
+            yield from self.end(child, asking, "failed", "the run around it is over")
         with run.lock:
             if run.ended or run.suspended:
                 return
-            asking.withdraw_all(run, "the run is over")
-            held, run.held = list(run.held.values()), {}
-            for one in held:
-                release(run, one, "not dispatched")
+            self._give_back(run, asking)
+        if run.reserved:
+            # Before the record of the end, after which nobody looks at the run again: refunds are written
+            # by then, and a dispatch that the ledger did not take does not hold its budget for ever.
+            now_ns, ledger = run.now_ns(), self._opening.ready.ledger
+            with contextlib.suppress(Exception):  # fails closed: it stays taken, which only refuses more
+                yield self._opening.submit(ledger.settle(run.id, now_ns=now_ns))
+        with run.lock:
+            if run.ended or run.suspended:
+                return
+            self._give_back(run, asking)
+            for key in _in_flight(run):
+                run.append(CallFailed(key, "abandoned", "the run was ended", 0))
             halted = run.state.halted is not None
             said = (
                 None if error is None else error[:_TEXT_AT_MOST].encode("utf-8", "backslashreplace").decode()
             )
             run.append(RunEnded("halted" if halted else status, said))
-        if run.parent is not None and run in run.parent.children:
-            run.parent.children.remove(run)
+        run.stop_flights()  # whoever began to wait meanwhile
+        _detach(run)
         yield from self._put_away(run)
+
+    def _give_back(self, run: Run, asking: Asking) -> None:
+        asking.withdraw_all(run, "the run is over", waiting_too=True)
+        for one in run.take_those(lambda _: True):
+            release(run, one, "not dispatched")
+        release_all(run, "not dispatched")
 
     def end_all(self, asking: Asking) -> Steps[None]:
         """End the runs that are still live when the guard is closed."""
@@ -352,6 +373,11 @@ class Lifecycle:
                 first = first or error
         if first is not None:
             raise first
+
+
+def _in_flight(run: Run) -> list[str]:
+    """Return the calls whose bodies have started and not ended."""
+    return [key for key in sorted(run.state.in_flight) if run.state.calls[key].in_flight]
 
 
 def _principal(said: Principal | None) -> Principal:
@@ -382,3 +408,9 @@ def _stamped(entry: Entry) -> Stamped:
     if entry.body is None:
         raise EngineError("the record of the run was purged", run=entry.run, help="start a new run")
     return Stamped(entry.seq, entry.at_ns, event_of(entry.kind, json.loads(entry.body)))
+
+
+def _detach(run: Run) -> None:
+    """Take a run that is no longer live away from the run around it."""
+    if run.parent is not None and run in run.parent.children:
+        run.parent.children.remove(run)

@@ -16,7 +16,7 @@ from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.journal.jsonable import jsonable
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Given:
     """A call with the form in which it is recorded."""
 
@@ -26,6 +26,13 @@ class Given:
     shown: Json
     said: bytes | None = None
     """The canonical form of the arguments; None if they have none, or are not those."""
+
+    @property
+    def slot(self) -> tuple[str, str | None]:
+        """Return what the call is held under: base and attempt, and what the base leaves out."""
+        if self.withheld != "keyed" or self.said is None:
+            return self.base, self.call.attempt
+        return f"{self.base}/{sha256(self.said).hexdigest()}", self.call.attempt
 
     def event(self, key: str, parent: str | None) -> CallRequested:
         """Return the event that records it under `key`."""
@@ -50,38 +57,40 @@ def given(run: Run, call: ToolCall) -> Given:
         # SECURITY: a stand-in is decided, not the megabytes; a lone text fits no tool at all.
         call = replace(call, arguments="too large")  # type: ignore[arg-type]
         return Given(call, key_base(replace(call, arguments=shown)), "too large", shown)
-    said = said_of(arguments)
-    if said is None:
+    kept: dict[str, Json] | None
+    try:
+        # SECURITY: from here on the caller cannot change what is recorded, decided and run.
+        kept = own(arguments)
+        said = canonical(kept)
+    except Exception:  # recorded by description, and denied
+        kept = None
+    if kept is None or not (type(arguments) is dict or isinstance(arguments, Mapping)):
         shown = jsonable(arguments)
         if isinstance(arguments, Mapping):
             call = replace(call, arguments=dict(arguments))
         return Given(call, key_base(replace(call, arguments={"given": shown})), "not JSON", shown)
-    # SECURITY: what is decided now runs later; until then the caller may change what it has handed in.
-    call = replace(call, arguments=own(arguments))
+    call = ToolCall(call.tool, kept, call.call_id, call.task, call.attempt, call.schema_names)
     if keeps_digests_only(run, call.tool):
-        return Given(call, key_base(replace(call, arguments={})), "keyed", keyed(run, arguments))
+        return Given(call, key_base(replace(call, arguments={})), "keyed", keyed(run, kept), said)
     return Given(call, key_base(call, said), None, None, said)
 
 
-def own(arguments: Mapping[str, Any]) -> dict[str, Any]:
+_COMPOUND = frozenset({list, dict, tuple})
+
+
+def own(arguments: Mapping[str, Json]) -> dict[str, Json]:
     """Return a copy of JSON arguments that shares nothing that could be changed."""
-    return {
-        name: value if type(value) in _FIXED else json.loads(json.dumps(value))
-        for name, value in arguments.items()
-    }
+    return {name: _owned(part) if type(part) in _COMPOUND else part for name, part in arguments.items()}
 
 
-_FIXED = frozenset({str, int, float, bool, type(None)})
-
-
-def said_of(arguments: Any) -> bytes | None:
-    """Return the canonical form; None if JSON cannot say these arguments."""
-    if not isinstance(arguments, Mapping):
-        return None
-    try:
-        return canonical(dict(arguments))
-    except (ValueError, TypeError, RecursionError):  # recorded by description, and denied
-        return None
+def _owned(value: Json) -> Json:
+    """Return the value; of a list or a record, a copy all the way down."""
+    kind = type(value)
+    if kind is list:
+        return [part if type(part) is str else _owned(part) for part in value]
+    if kind is dict:
+        return {name: _owned(part) for name, part in value.items()}
+    return tuple([_owned(part) for part in value]) if kind is tuple else value
 
 
 def too_large(value: Any, most_bytes: int) -> bool:
@@ -94,18 +103,24 @@ def too_large(value: Any, most_bytes: int) -> bool:
             kind = type(part)
             if kind is str:
                 left -= len(part)
+            elif kind is list:
+                for element in part:
+                    if type(element) is str:
+                        left -= len(element) + 1
+                    else:
+                        heap.append(element)
             elif kind is not int and kind is not bool and part is not None:
                 heap.append(part)
             left -= len(name) if type(name) is str else 1
     while heap and left >= 0:
         part = heap.pop()
         left -= 1
-        if isinstance(part, str | bytes):
+        if isinstance(part, (str, bytes)):
             left -= len(part)
         elif isinstance(part, Mapping):
             heap.extend(part.keys())
             heap.extend(part.values())
-        elif isinstance(part, list | tuple):
+        elif isinstance(part, (list, tuple)):
             heap.extend(part)
     return left < 0
 

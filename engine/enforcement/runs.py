@@ -26,7 +26,7 @@ from ringfence.engine.seams.errors import EngineError, RunHaltedError
 from ringfence.engine.seams.ports import Ticket
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Held:
     """One decided call, until it is dispatched or refused."""
 
@@ -37,6 +37,8 @@ class Held:
     """The ledger's reservation that it holds."""
     tickets: tuple[Ticket, ...] = ()
     """The approvals it rests on: used up at dispatch."""
+    edits: frozenset[str] = frozenset()
+    """The tickets whose edited arguments have been taken."""
     over: bool = False
     """True once it was dispatched or given back: nothing is left to refund."""
 
@@ -57,7 +59,8 @@ class Run:
     lock: Any = field(default_factory=threading.RLock, repr=False)
     turnstile: Turnstile = field(default_factory=Turnstile, repr=False)
     flights: set[Flight] = field(default_factory=set, repr=False)
-    held: dict[Slot, Held] = field(default_factory=dict, repr=False)
+    held: dict[Slot, list[Held]] = field(default_factory=dict, repr=False)
+    """Decided calls that were not dispatched; equal calls that came at once stand in a row."""
     waiting: dict[object, Callable[[], None]] = field(default_factory=dict, repr=False)
     """Wakes whoever waits for people in this run."""
     children: "list[Run]" = field(default_factory=list, repr=False)
@@ -69,14 +72,43 @@ class Run:
     ended: bool = False
     stopped: Reason | None = None
     """Why nothing starts any more, even if the log could not take the halt."""
+    reserved: bool = False
+    """True if the ledger was asked for something: what it still holds is settled when the run ends."""
     session: str = ""
     agent: str = ""
+
+    # ---- decided and not dispatched ----------------------------------------------------------------
+
+    def keep(self, slot: Slot, held: Held) -> None:
+        """Hold a decided call for whoever asks again."""
+        with self.lock:
+            self.held.setdefault(slot, []).append(held)
+
+    def take(self, slot: Slot) -> Held | None:
+        """Return the call that was decided first, for one caller alone; None: there is none."""
+        with self.lock:
+            row = self.held.get(slot)
+            if not row:
+                return None
+            first = row.pop(0)
+            if not row:
+                del self.held[slot]
+            return first
+
+    def take_those(self, wanted: Callable[[Held], bool]) -> list[Held]:
+        """Return the held calls that are `wanted`, and hold them no more."""
+        with self.lock:
+            taken = [held for row in self.held.values() for held in row if wanted(held)]
+            left = {slot: [h for h in row if h not in taken] for slot, row in self.held.items()}
+            self.held = {slot: row for slot, row in left.items() if row}
+            return taken
 
     # ---- the record --------------------------------------------------------------------------------
 
     def now_ns(self) -> int:
         """Return the engine's time, never before the latest that the run has seen."""
-        return max(self.opening.clock.now_ns(), self.state.latest_ns)
+        now_ns, latest_ns = self.opening.clock.now_ns(), self.state.latest_ns
+        return now_ns if now_ns > latest_ns else latest_ns
 
     def begin(self, event: RunStarted) -> None:
         """Record the first event and start the fold."""
@@ -88,13 +120,17 @@ class Run:
         assert isinstance(stamped.event, RunStarted)
         self.session, self.agent = stamped.event.session, stamped.event.agent
 
-    def append(self, event: RunEvent, *, at_ns: int | None = None) -> Stamped:
-        """Record an event and fold it in; raise EngineError if it cannot be recorded."""
+    def append(self, event: RunEvent, *, at_ns: int | None = None, body: bytes | None = None) -> Stamped:
+        """Record an event, whose canonical body may be known, and fold it in.
+
+        Raises:
+            EngineError: It cannot be recorded.
+        """
         with self.lock:
             if self.ended:
                 raise EngineError(f"the run `{self.id}` has ended and takes no more events", run=self.id)
             moment = self.now_ns() if at_ns is None else at_ns
-            stamped = self.opening.ready.journal.record(self.id, event, at_ns=moment)
+            stamped = self.opening.ready.journal.record(self.id, event, at_ns=moment, body=body)
             self.fold(stamped)
             return stamped
 

@@ -71,7 +71,7 @@ class Asking:
         return held
 
     def _step(self, run: Run, held: Held, *, wait: bool) -> Steps[Held]:
-        if run.state.halted is not None:
+        if run.state.halted is not None or run.ended:
             raise run.over()
         tickets = yield from self._of_call(run, held)
         self._observe(run, held, tickets)
@@ -80,7 +80,7 @@ class Asking:
             yield from self._expire(run, standing.late)
             return held
         if standing.edited is not None:
-            return (yield from self._edited(run, held, standing.edited))
+            return (yield from self._edited(run, held, standing.edited, tickets))
         if standing.refused is not None:
             self.withdraw(run, held.key, standing.refused)
             release(run, held, standing.because)
@@ -180,29 +180,30 @@ class Asking:
             raise store_error("could not change a question", error, run=run.id) from error
         return swapped
 
-    def withdraw(self, run: Run, key: str, because: str) -> None:
-        """Take the open questions of a call back; people who still answer change nothing."""
+    def withdraw(self, run: Run, key: str, because: str, *, keep: frozenset[str] = frozenset()) -> None:
+        """Take the open questions of a call back, but those to `keep`; who still answers changes nothing."""
         known = run.state.calls.get(key)
         for ticket in known.tickets if known is not None else ():
-            if ticket.answer is None:
+            if ticket.answer is None and ticket.id not in keep:
                 # A broken log starts nothing; the ticket is closed anyway.
                 with contextlib.suppress(EngineError):
                     run.append(ApprovalAnswered(key, ticket.id, "withdraw", None, None, because))
                 self._opening.loop.submit(self._withdrawn(ticket.id, because))
 
-    def withdraw_all(self, run: Run, because: str) -> None:
-        """Take back every open question that nobody waits for in place, and what its call holds."""
+    def withdraw_all(self, run: Run, because: str, *, waiting_too: bool = False) -> None:
+        """Take back every open question that nobody waits for in place, and what its call holds.
+
+        Args:
+            waiting_too: Also those that somebody waits for.
+        """
         with run.lock:
-            held = {one.key: one for one in run.held.values()}
-            run.held = {
-                slot: one for slot, one in run.held.items() if one.decision.verdict is not Verdict.ASK
-            }
+            held = run.take_those(lambda one: one.decision.verdict is Verdict.ASK)
+            keys = {one.key for one in held}
             for key in {ticket.call for ticket in run.state.open_tickets.values()}:
-                if key in held or not run.waiting:
+                if waiting_too or key in keys or not run.waiting:
                     self.withdraw(run, key, because)
-            for one in held.values():
-                if one.decision.verdict is Verdict.ASK:
-                    release(run, one, "withdrawn")
+            for one in held:
+                release(run, one, "withdrawn")
 
     async def _withdrawn(self, ticket_id: str, because: str) -> None:
         tickets = self._opening.ready.tickets
@@ -241,10 +242,15 @@ class Asking:
         held.tickets = tickets
         return held
 
-    def _edited(self, run: Run, held: Held, ticket: Ticket) -> Steps[Held]:
-        """Decide the edited call from the start; of the approvals, only the editor's carries over."""
+    def _edited(self, run: Run, held: Held, ticket: Ticket, tickets: Iterable[Ticket]) -> Steps[Held]:
+        """Decide the edited call from the start; of the approvals, only the editor's carries over.
+
+        After a resume this is done again: the questions that are about the edited call stay open.
+        """
         assert ticket.edited is not None
-        self.withdraw(run, held.key, "the arguments were edited")
+        anew = run.plan.by_bound_name[held.call.tool].name, dict(ticket.edited)
+        keep = frozenset(t.id for t in tickets if (t.tool, dict(t.arguments)) == anew)
+        self.withdraw(run, held.key, "the arguments were edited", keep=keep)
         release(run, held, "withdrawn")
         editor = next(who for who, verdict, _ in ticket.answers if verdict == "approve")
         call: ToolCall = replace(held.call, arguments=dict(ticket.edited))
@@ -255,7 +261,7 @@ class Asking:
             )
         finally:
             run.turnstile.leave()
-        new.tickets = (ticket,)
+        new.tickets, new.edits = (ticket,), held.edits | {ticket.id}
         return new
 
 
@@ -263,6 +269,19 @@ def _standing(run: Run, held: Held, tickets: list[Ticket], *, now_ns: int) -> St
     """Say where the questions about exactly this call stand."""
     digest = call_digest(held.call.tool, held.decision.arguments)
     standing = Standing({}, [], [], [])
+    # Whoever is asked now: after a resume the call comes with its first arguments, and is edited again.
+    standing.edited = next(
+        (
+            t
+            for t in tickets
+            if t.status == "approved"
+            and t.edited is not None
+            and t.id not in held.edits
+            and t.digest == digest
+            and t.policy_digest == run.plan.digest
+        ),
+        None,
+    )
     carried = {ticket.approver: ticket for ticket in held.tickets if ticket.edited is not None}
     for approver in held.decision.asks:
         chain = _chain(run.plan, approver)
@@ -274,15 +293,17 @@ def _standing(run: Run, held: Held, tickets: list[Ticket], *, now_ns: int) -> St
                 (
                     t
                     for t in reversed(tickets)
-                    if t.approver == name and t.digest == digest and t.policy_digest == run.plan.digest
+                    # SECURITY: who edited the arguments has not approved the ones that were asked.
+                    if t.approver == name
+                    and t.edited is None
+                    and t.digest == digest
+                    and t.policy_digest == run.plan.digest
                 ),
                 None,
             )
             if ticket is None:
                 standing.missing.append(name)
                 break
-            if ticket.status == "approved" and ticket.edited is not None:
-                standing.edited = ticket
             if _place(standing, approver, ticket, now_ns):
                 break
         else:

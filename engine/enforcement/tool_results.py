@@ -28,7 +28,7 @@ PLAIN = ResultLens(get=lambda result: result, set=lambda _, value: value)
 """The result is the value."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Bounded:
     """A result within its limits."""
 

@@ -30,7 +30,7 @@ class Waits:
             look, self._looking = not self._looking, True
         with run.lock:
             run.waiting[news] = lambda: _ring(news)
-            if run.state.halted is not None:
+            if run.state.halted is not None or run.ended:
                 _ring(news)
         if look:
             self._opening.loop.submit(self._look())

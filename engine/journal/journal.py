@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 
 from ringfence.dsl.canonical import canonical
 from ringfence.engine.decision.events import SCHEMA, RunEvent, Stamped, body_of
+from ringfence.engine.decision.written import WRITERS
 from ringfence.engine.journal.chain import SALT_BYTES, ZERO, chained
 from ringfence.engine.journal.failures import log_error, sink_error
 from ringfence.engine.journal.jsonable import jsonable
@@ -122,23 +123,30 @@ class Journal:
         with self._lock:
             self._runs.pop(run, None)
 
-    def record(self, run: str, event: RunEvent, *, at_ns: int | None = None) -> Stamped:
+    def record(
+        self, run: str, event: RunEvent, *, at_ns: int | None = None, body: bytes | None = None
+    ) -> Stamped:
         """Queue an event of an open run; it is encoded before this returns.
 
         Args:
             at_ns: The moment to stamp; None: now, and never before the run's previous event.
+            body: The event's canonical body, where the caller has it already.
 
         Raises:
             EngineError: Broken, closed, the run is not open, a required sink fails, or no room in time.
         """
-        body = _encoded(event)
+        if body is None or len(body) > _LARGEST_BODY:
+            body = _encoded(event)
         size = len(body)
         with self._lock:
             if self._pid != os.getpid():
                 self._same_process()
             if self._closed or self._broken is not None or self._sink_failure is not None:
                 self._refuse(run, event.kind)
-            if not self._has_room(size):
+            pending = self._recorded - self._settled
+            if (pending >= self._limit or self._bytes + size > self._limit_bytes) and not self._has_room(
+                size
+            ):
                 self._wait_for_room(run, event.kind, size)
             place = self._runs.get(run)
             if place is None:
@@ -334,12 +342,17 @@ class Journal:
 
 
 def _encoded(event: RunEvent) -> bytes:
+    write = WRITERS.get(type(event))
+    if write is not None:
+        written = write(event)
+        if written is not None and len(written) <= _LARGEST_BODY:
+            return written
     body = body_of(event)
     try:
         encoded = canonical(body)
         if len(encoded) <= _LARGEST_BODY:
             return encoded
-    except (ValueError, TypeError, RecursionError):  # fails safe: what JSON cannot say is described instead
+    except Exception:  # fails safe: what JSON cannot say, or what changes meanwhile, is described instead
         pass
     return canonical({name: jsonable(value) for name, value in body.items()})
 

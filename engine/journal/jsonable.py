@@ -26,6 +26,8 @@ _MOST_PARTS: Final = 10_000
 
 def jsonable(value: object, *, limit_bytes: int = LIMIT_BYTES) -> Json:
     """Return `value` as JSON, at most about `limit_bytes` long; never raises."""
+    if value is None or (type(value) is str and value.isascii() and len(value) <= limit_bytes // 2):
+        return value
     try:
         walk = _Walk(limit_bytes)
         said = walk.value(value, ())

@@ -84,6 +84,8 @@ class RunRecord:
 
 
 def _stamped(entry: Entry, body: bytes) -> Stamped:
+    if not (isinstance(body, bytes) and type(entry.schema) is type(entry.at_ns) is int):
+        raise RecordError(f"event {entry.id} holds other types than were recorded")
     if entry.schema > SCHEMA:
         raise RecordError(
             f"event {entry.id} was written by a newer version (schema {entry.schema}, this reads {SCHEMA}): "
@@ -94,8 +96,7 @@ def _stamped(entry: Entry, body: bytes) -> Stamped:
     if (entry.seq == 1) != (entry.kind == "RunStarted"):
         raise RecordError(f"event {entry.id} is `{entry.kind}`: a run begins with RunStarted, once")
     try:
-        fields = json.loads(body, parse_int=_number)
-        return Stamped(entry.seq, entry.at_ns, event_of(entry.kind, fields))
+        return Stamped(entry.seq, entry.at_ns, event_of(entry.kind, _decode(body.decode("utf-8"))))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise RecordError(f"the body of event {entry.id} is no {entry.kind}: {error}") from error
 
@@ -104,3 +105,6 @@ def _number(digits: str) -> Json:
     """Return an integer; a float where canonical JSON wrote a large float without a fraction."""
     number = int(digits)
     return number if -LARGEST_INTEGER <= number <= LARGEST_INTEGER else float(digits)
+
+
+_decode = json.JSONDecoder(parse_int=_number).decode

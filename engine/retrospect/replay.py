@@ -14,6 +14,7 @@ from ringfence.engine.decision.events import CallDecided, CallStarted, Stamped, 
 from ringfence.engine.decision.records import decided, facts_of
 from ringfence.engine.decision.state import State, apply, start
 from ringfence.engine.retrospect.record import RecordError, RunRecord
+from ringfence.engine.seams.escape import escaped
 
 _UNDECIDING = frozenset({"PromptGiven", "SubrunStarted"})
 """Kinds of events that a fold passes over: a purged one is no obstacle."""
@@ -32,7 +33,7 @@ class Divergence:
     recomputed: Mapping[str, Json]
 
     def __str__(self) -> str:
-        what = f"call {self.call}" if self.call else "the policy"
+        what = f"call {escaped(self.call)}" if self.call else "the policy"
         lines = [f"event {self.seq}, {what}: " + ", ".join(self.differs) + " differ"]
         for name in self.differs:
             lines.append(f"  {name} recorded:   {_shown(self.recorded.get(name))}")
@@ -144,9 +145,31 @@ def _started_rightly(state: State, stamped: Stamped, event: CallStarted) -> Dive
 
 def _same(one: Json, other: Json) -> bool:
     try:
-        return canonical(one) == canonical(other)
-    except ValueError:
+        return _alike(one, other) or canonical(one) == canonical(other)
+    except (ValueError, RecursionError):
         return False  # fails closed: what cannot be compared is shown
+
+
+_SCALARS = frozenset({str, int, float, bool, type(None)})
+
+
+def _alike(one: Json, other: Json) -> bool:
+    """Return True only for values that are equal in their types as well; cheaper than canonical forms.
+
+    False says nothing: 1 and 1.0, or a list and a tuple, are the same JSON.
+    """
+    kind = type(one)
+    if kind is not type(other):
+        return False
+    if kind in _SCALARS:
+        return bool(one == other)
+    if kind is dict:
+        return bool(one.keys() == other.keys()) and all(
+            map(_alike, one.values(), [other[name] for name in one])
+        )
+    if kind is list or kind is tuple:
+        return len(one) == len(other) and all(map(_alike, one, other))
+    return False
 
 
 def _shown(value: Json) -> str:

@@ -56,4 +56,5 @@ class MemoryTickets:
 
 
 def _copy(ticket: Ticket) -> Ticket:
-    return replace(ticket, arguments=deepcopy(dict(ticket.arguments)))
+    edited = None if ticket.edited is None else deepcopy(dict(ticket.edited))
+    return replace(ticket, arguments=deepcopy(dict(ticket.arguments)), edited=edited)

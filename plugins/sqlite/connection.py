@@ -80,6 +80,7 @@ class Door:
         self._writer = writer
         self._reader = reader
         self._busy_s = busy_s
+        self._file = _identity(path)
         self._pid = os.getpid()
         self._jobs: list[_Job] = []
         self._task: asyncio.Task[None] | None = None
@@ -100,7 +101,7 @@ class Door:
         """Run `work` on a snapshot of what is committed."""
         self._same_process()
         try:
-            return await self._reader.call(lambda db: _in_snapshot(db, work))
+            return await self._reader.call(lambda db: _in_snapshot(db, self._checked(work)))
         except Exception as error:  # fails closed: the caller gets no answer
             raise self._explained(error) from error
 
@@ -120,7 +121,9 @@ class Door:
             if not group:
                 continue
             try:
-                outcomes = await self._writer.call(lambda db, group=group: _commit(db, group))  # type: ignore[misc]
+                outcomes = await self._writer.call(
+                    self._checked(lambda db, group=group: _commit(db, group))  # type: ignore[misc]
+                )
             except BaseException as error:  # fails closed: nothing of the group was committed
                 outcomes = [error] * len(group)
             for job, outcome in zip(group, outcomes, strict=True):
@@ -137,12 +140,36 @@ class Door:
             return error
         return fault_of(error, self._path, busy_s=self._busy_s).as_engine_error(error)
 
+    def _checked(self, work: Work[T]) -> Work[T]:
+        """Return `work`, refused once the file is not the one that was opened.
+
+        SECURITY: SQLite goes on writing to a file that was deleted: a log that nobody will ever read.
+        """
+
+        def check_first(db: sqlite3.Connection) -> T:
+            if _identity(self._path) != self._file:
+                raise EngineError(
+                    f"the store `{self._path}` was deleted or replaced while it was in use",
+                    help="bring the file back if you can, then start the process again",
+                )
+            return work(db)
+
+        return check_first
+
     def _same_process(self) -> None:
         if self._pid != os.getpid():
             raise EngineError(
                 f"the store `{self._path}` was opened before the process forked",
                 help="load a guard of its own in the child process",
             )
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:  # fails closed: what cannot be looked at is not the file that was opened
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _commit(db: sqlite3.Connection, group: list[_Job]) -> list[Any]:

@@ -17,6 +17,10 @@ class ForeignFileError(Exception):
     """The file is a database of another program."""
 
 
+class ChangedSchemaError(Exception):
+    """Somebody added, changed or removed a trigger or a view of the file."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """What is wrong, and how to mend it."""
@@ -77,6 +81,11 @@ def fault_of(error: BaseException, path: Path, *, busy_s: float) -> Fault:
         )
     if isinstance(error, ForeignFileError):
         return Fault(f"`{path}` is the database of another program", "name a file of its own for Ringfence")
+    if isinstance(error, ChangedSchemaError):
+        return Fault(
+            f"the store `{path}` has other triggers or views than Ringfence made",
+            "somebody changed it: keep a copy, and bring back the last backup",
+        )
     match primary:
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return Fault(

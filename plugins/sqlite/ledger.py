@@ -6,6 +6,8 @@ same after ten calls and after ten thousand.
 """
 
 import sqlite3
+import time
+from collections.abc import Callable
 from typing import Final
 
 from ringfence.plugin import Charge, Refusal, Reservation
@@ -14,16 +16,30 @@ from ringfence.plugins.sqlite.connection import Door
 _NEVER: Final = 2**63 - 1
 """The period of a window that nothing leaves, and the moment at which nothing happens any more."""
 
+_FORGIVEN_NS: Final = 24 * 3600 * 10**9
+"""How far the store's time may stand ahead before it can be doubted: less than that is waited out."""
+
+_AGREED_NS: Final = 3600 * 10**9
+"""How close the guard's clock and the host's must be to be believed against the store's time."""
+
 _SWEEP_EVERY: Final = 256
 _SWEPT_AT_ONCE: Final = 10_000
 
 
 class SqliteLedger:
-    """A `Ledger` in one file; the largest time that any process brought is the time."""
+    """A `Ledger` in one file; the largest time that any process brought is the time.
 
-    def __init__(self, door: Door) -> None:
+    So time never steps back, and a process whose clock runs behind refills nothing.  One whose clock runs
+    ahead lets windows go early by as much, once; then time stands still for the others until they are there
+    too.  Only a time that is more than a day ahead, as the guard and its host agree, is given up (see
+    `_doubted`): a clock that was wrong once must not close every budget for ever.
+    """
+
+    def __init__(self, door: Door, *, wall_ns: Callable[[], int] = time.time_ns) -> None:
         self._door = door
+        self._wall_ns = wall_ns
         self._until_sweep = 1
+        self._doubts = True
 
     async def reserve(self, reservation: Reservation, *, now_ns: int) -> tuple[Refusal, ...]:
         """Reserve all charges, or none and say which had no room."""
@@ -31,7 +47,10 @@ class SqliteLedger:
         sweep = self._until_sweep <= 0
         if sweep:
             self._until_sweep = _SWEEP_EVERY
-        return await self._door.write(lambda db: _reserve(db, reservation, now_ns, sweep))
+        # Once for each opened store: two clocks that disagree must not take turns.
+        wall_ns = self._wall_ns() if self._doubts else None
+        self._doubts = False
+        return await self._door.write(lambda db: _reserve(db, reservation, now_ns, wall_ns, sweep))
 
     async def dispatched(self, reservation_id: str, *, now_ns: int) -> None:
         """Stamp a held reservation with the moment of its dispatch."""
@@ -50,8 +69,10 @@ class SqliteLedger:
 
 
 def _reserve(
-    db: sqlite3.Connection, reservation: Reservation, now_ns: int, sweep: bool
+    db: sqlite3.Connection, reservation: Reservation, now_ns: int, wall_ns: int | None, sweep: bool
 ) -> tuple[Refusal, ...]:
+    if wall_ns is not None:
+        _doubted(db, now_ns, wall_ns)
     now_ns = _at(db, now_ns)
     if sweep:
         _sweep(db, now_ns)
@@ -83,6 +104,22 @@ def _at(db: sqlite3.Connection, now_ns: int) -> int:
     if now_ns > latest_ns:
         db.execute("UPDATE clock SET latest_ns = ?", (now_ns,))
     return max(now_ns, latest_ns)
+
+
+def _doubted(db: sqlite3.Connection, now_ns: int, wall_ns: int) -> None:
+    """Give up a time that lies more than a day ahead of what the guard and the host both say.
+
+    What is in a window then counts as taken now: nothing leaves before a whole period has gone by.
+    """
+    (latest_ns,) = db.execute("SELECT latest_ns FROM clock").fetchone()
+    if latest_ns - now_ns <= _FORGIVEN_NS or abs(wall_ns - now_ns) > _AGREED_NS:
+        return
+    db.execute("UPDATE clock SET latest_ns = ?", (now_ns,))
+    period = "(SELECT period_ns FROM budget_window WHERE id = window_id)"
+    db.execute(
+        f"UPDATE unit SET leaves_ns = ? + {period} WHERE leaves_ns < ? AND leaves_ns > ? + {period}",
+        (now_ns, _NEVER, now_ns),
+    )
 
 
 def _window(db: sqlite3.Connection, charge: Charge, now_ns: int) -> tuple[int, int]:

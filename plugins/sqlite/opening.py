@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from ringfence.plugins.sqlite.faults import ForeignFileError, NewerSchemaError
+from ringfence.plugins.sqlite.faults import ChangedSchemaError, ForeignFileError, NewerSchemaError
 from ringfence.plugins.sqlite.schema import CREATE, VERSION
 
 _RETRY_S: Final = 0.01
@@ -83,7 +83,19 @@ def _is_fresh(db: sqlite3.Connection) -> bool:
         raise ForeignFileError
     if version > VERSION:
         raise NewerSchemaError(version)
+    _refuse_foreign_triggers(db)
     return False
+
+
+def _refuse_foreign_triggers(db: sqlite3.Connection) -> None:
+    """Raise if a trigger or view of the file is not ours, or one of ours is gone.
+
+    SECURITY: one that was planted works for ever: it could empty each budget as it is filled.
+    """
+    ours = {text.strip().rstrip(";") for text in _statements(CREATE) if "CREATE TRIGGER" in text}
+    found = db.execute("SELECT sql FROM sqlite_schema WHERE type IN ('trigger', 'view')").fetchall()
+    if {text for (text,) in found} != ours:
+        raise ChangedSchemaError
 
 
 def _create(db: sqlite3.Connection) -> None:

@@ -59,6 +59,7 @@ CREATE TABLE budget_window (
     taken     INTEGER NOT NULL DEFAULT 0,
     UNIQUE (budget, key, period_ns)
 );
+CREATE INDEX window_empty ON budget_window (id) WHERE taken = 0;
 CREATE TABLE unit (
     id          INTEGER PRIMARY KEY,
     window_id   INTEGER NOT NULL REFERENCES budget_window (id),

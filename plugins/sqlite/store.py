@@ -1,5 +1,6 @@
 """The store `sqlite:///FILE`: one file, a writer and a reader, and the parts that use them."""
 
+import os
 from pathlib import Path
 from typing import Final
 
@@ -35,7 +36,8 @@ class SqliteStore:
                 f"`{url}` names no file: write `sqlite:///ringfence.db`, or `memory:` for no file"
             )
         self.url = url
-        self.path = Path(name).absolute()
+        # Behind every symbolic link: who is alive is asked beside the file, so one file needs one name.
+        self.path = Path(os.path.realpath(name))
         self.events: SqliteLog | None = None
         self.ledger: SqliteLedger | None = None
         self.tickets: SqliteTickets | None = None

@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
 
 from ringfence.plugin import EngineError, Ticket
@@ -73,11 +73,13 @@ class SqliteTickets:
 
 def _said(ticket: Ticket) -> str:
     """Return the ticket as text: equal tickets give equal text."""
-    fields = {**asdict(ticket), "arguments": dict(ticket.arguments)}
-    return json.dumps(fields, sort_keys=True, separators=(",", ":"))
+    said = {field.name: getattr(ticket, field.name) for field in fields(ticket)}
+    said["arguments"] = dict(ticket.arguments)
+    said["edited"] = None if ticket.edited is None else dict(ticket.edited)
+    return json.dumps(said, sort_keys=True, separators=(",", ":"))
 
 
 def _ticket(said: str) -> Ticket:
-    fields: dict[str, Any] = json.loads(said)
-    answers = tuple((who, verdict, why) for who, verdict, why in fields.pop("answers"))
-    return Ticket(**fields, answers=answers)
+    stored: dict[str, Any] = json.loads(said)
+    answers = tuple((who, verdict, why) for who, verdict, why in stored.pop("answers"))
+    return Ticket(**stored, answers=answers)

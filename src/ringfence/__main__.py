@@ -1,5 +1,6 @@
 """`ringfence` on the command line: read the words, run one command, end with its exit code."""
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -9,6 +10,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; the caller's `sys.exit` ends the process."""
     from ringfence.cli.exits import CANNOT_RUN
 
+    # A stream that was closed before the start (`>&-`) is None; what would go there is not wanted.
+    sys.stdout = sys.stdout or io.StringIO()
+    sys.stderr = sys.stderr or io.StringIO()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

@@ -9,7 +9,7 @@ ENFORCEMENT = Path(__file__).parent.parent.parent / "engine" / "enforcement"
 
 _WRITES = {
     "journal": {"record", "flush", "close"},
-    "ledger": {"reserve", "dispatched", "refund", "reserve_now", "dispatched_now", "refund_now"},
+    "ledger": {"reserve", "dispatched", "refund", "reserve_now", "dispatched_now", "refund_now", "settle"},
     "tickets": {"open", "swap"},
     "control": {"lease", "release", "order_kill"},
 }

@@ -3,8 +3,10 @@
 import asyncio
 import json
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from ringfence.engine.seams.errors import RunHaltedError
 from ringfence.engine.seams.ports import Entry, Link, RunRow
 from ringfence.plugins.sqlite import SqliteStore
 from tests.faults.sites import sites
-from tests.guards import POLICY, make_guard
+from tests.guards import ALICE, POLICY, make_guard
 
 ROOT = Path(__file__).parent.parent.parent
 FULL = {"pay", "both", "two", "passed"}
@@ -85,7 +87,18 @@ def look(folder: Path) -> None:
             with pytest.raises(RunHaltedError):
                 guard.resume_run(row.run)
             assert guard.runs.list(limit=None)
+    guard.begin_run(principal=ALICE, agent="main")
+    waiting = {row.run for row in guard.runs.list() if row.status == "suspended"}
     guard.close()
+    held = held_by(folder) - waiting
+    assert not held, f"{held} are over and hold budgets for ever"
+
+
+def held_by(folder: Path) -> set[str]:
+    """Return the runs that hold units which no time frees."""
+    with closing(sqlite3.connect(folder / "ringfence.db")) as db:
+        rows = db.execute("SELECT reservation FROM unit WHERE leaves_ns IS NULL").fetchall()
+    return {reservation.partition("/")[0] for (reservation,) in rows}
 
 
 async def read(folder: Path) -> tuple[list[RunRow], dict[str, list[Entry]], list[Link]]:

@@ -6,11 +6,13 @@ from difflib import get_close_matches
 from ringfence.cli.desk import Desk
 from ringfence.cli.exits import CommandError
 from ringfence.engine.retrospect.timeline import CallStep, Step
+from ringfence.engine.seams.escape import escaped
 from ringfence.engine.seams.ports import RunRow
 
 
 def find_run(desk: Desk, text: str) -> RunRow:
     """Return the run with this id, or the one run whose id begins so; `last` is the newest."""
+    said = escaped(text)
     if text and (row := desk.ask(desk.events.run(text))) is not None:
         return row
     rows = desk.ask(desk.events.runs())
@@ -22,18 +24,18 @@ def find_run(desk: Desk, text: str) -> RunRow:
     ids = [row.run for row in rows]
     if found:
         raise CommandError(
-            f"`{text}` begins {len(found)} run ids",
+            f"`{said}` begins {len(found)} run ids",
             help=f"type more of one: {_some([row.run for row in found])}",
         )
     if not ids:
-        raise CommandError(f"there is no run `{text}`: the log is empty", help="run an agent first")
+        raise CommandError(f"there is no run `{said}`: the log is empty", help="run an agent first")
     near = get_close_matches(text, ids, n=3)
     help = (
         f"did you mean {_some(near)}?"
         if near
         else f"the last runs are {_some(ids)}; `ringfence runs` lists all"
     )
-    raise CommandError(f"there is no run `{text}` in {desk.store.url}", help=help)
+    raise CommandError(f"there is no run `{said}` in {desk.store.url}", help=help)
 
 
 def find_call(steps: Sequence[Step], text: str) -> CallStep:
@@ -51,15 +53,17 @@ def find_call(steps: Sequence[Step], text: str) -> CallStep:
             return found[0]
         if found:
             raise CommandError(
-                f"`{text}` names {len(found)} calls", help=f"say one number: {_numbers(found)}"
+                f"`{escaped(text)}` names {len(found)} calls", help=f"say one number: {_numbers(found)}"
             )
     if not calls:
         raise CommandError("this run made no tool call")
-    raise CommandError(f"there is no call `{text}` in this run", help=f"say a number from 1 to {len(calls)}")
+    raise CommandError(
+        f"there is no call `{escaped(text)}` in this run", help=f"say a number from 1 to {len(calls)}"
+    )
 
 
 def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
+    return ", ".join(map(escaped, names[:3])) + (" …" if len(names) > 3 else "")
 
 
 def _numbers(calls: Sequence[CallStep]) -> str:

@@ -1,8 +1,12 @@
 """A run read from the log for display, and what to say where it cannot be read."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from ringfence.cli.desk import Desk
 from ringfence.cli.exits import CommandError
 from ringfence.engine.retrospect.record import RecordError, RunRecord
+from ringfence.engine.seams.escape import escaped
 
 
 def history(desk: Desk, run: str) -> RunRecord:
@@ -14,6 +18,18 @@ def history(desk: Desk, run: str) -> RunRecord:
         raise unreadable(run, error) from error
 
 
+@contextmanager
+def readable(run: str) -> Iterator[None]:
+    """Say of a run whose bodies have not the form that a guard writes that it was changed."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
+        found = RecordError(f"run `{run}` holds what no guard writes: {error}")
+        raise unreadable(run, found) from error
+
+
 def unreadable(run: str, error: RecordError) -> CommandError:
     """Return what to say of a run whose record is not one."""
-    return CommandError(str(error), help=f"`ringfence verify {run}` says whether the log was changed")
+    return CommandError(
+        escaped(str(error)), help=f"`ringfence verify {escaped(run)}` says whether the log was changed"
+    )

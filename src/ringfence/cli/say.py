@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from math import isfinite
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from ringfence.dsl.plan import Json
@@ -43,7 +44,11 @@ class Say:
     def data(self, thing: Json) -> None:
         """Write the one JSON document of a command under `--json`."""
         # SECURITY: ASCII only, DEL included, so that a document is fit for a terminal as well.
-        text = _json.dumps(thing, indent=2, ensure_ascii=True, default=str).replace("\x7f", "\\u007f")
+        try:
+            text = _json.dumps(thing, indent=2, ensure_ascii=True, allow_nan=False, default=str)
+        except ValueError:  # a log may hold what no guard wrote: JSON has no NaN and no infinity
+            text = _json.dumps(_finite(thing), indent=2, ensure_ascii=True, allow_nan=False, default=str)
+        text = text.replace("\x7f", "\\u007f")
         self._out.write(text + "\n")
 
     def line(self, *pieces: Piece) -> None:
@@ -64,7 +69,8 @@ class Say:
 
     def table(self, rows: Sequence[Sequence[Piece]], *, head: Sequence[str] = ()) -> None:
         """Write rows with their columns aligned; the last column is free."""
-        table = [[(name, "dim") for name in head], *rows] if head else list(rows)
+        said = [[(name, "dim") for name in head], *rows] if head else list(rows)
+        table = [[_escaped(piece) for piece in row] for row in said]
         widths = [max(len(_plain(row[i])) for row in table) for i in range(len(table[0]))] if table else []
         for row in table:
             *aligned, last = zip(row, widths, strict=True)
@@ -95,6 +101,14 @@ class Say:
             yield lambda steps=1: bar.advance(task, steps)
 
 
+def _finite(thing: Json) -> Json:
+    if isinstance(thing, float):
+        return thing if isfinite(thing) else str(thing)
+    if isinstance(thing, dict):
+        return {str(name): _finite(value) for name, value in thing.items()}
+    return [_finite(part) for part in thing] if isinstance(thing, (list, tuple)) else thing
+
+
 def _console(stream: TextIO) -> "Console | None":
     """Return a console if `stream` is a terminal that wants colours."""
     if not stream.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
@@ -102,6 +116,10 @@ def _console(stream: TextIO) -> "Console | None":
     from rich.console import Console
 
     return Console(file=stream, markup=False, highlight=False, emoji=False)
+
+
+def _escaped(piece: Piece) -> Piece:
+    return escaped(piece) if isinstance(piece, str) else (escaped(piece[0]), piece[1])
 
 
 def _plain(piece: Piece) -> str:

@@ -8,6 +8,7 @@ from ringfence.cli.desk import Desk
 from ringfence.cli.exits import CommandError
 from ringfence.cli.say import Say
 from ringfence.engine.retrospect.verify import Fault, row_fault, verify_log, verify_run
+from ringfence.engine.seams.escape import escaped
 from ringfence.engine.seams.ports import Entry, Link, RunRow
 
 _PAGE = 10_000
@@ -32,14 +33,18 @@ def head_of_log(text: str) -> Link:
     """Return the noted head of a log; refuse what is none."""
     position, _, hash = text.partition(":")
     if not (position.isascii() and position.isdecimal() and int(position) > 0 and _is_hash(hash)):
-        raise CommandError(f"`{text}` is no head of a log", help="give it as it was printed: POSITION:HASH")
+        raise CommandError(
+            f"`{escaped(text)}` is no head of a log", help="give it as it was printed: POSITION:HASH"
+        )
     return Link(int(position), "", 0, bytes.fromhex(hash))
 
 
 def head_of_run(text: str) -> bytes:
     """Return the noted head of a run; refuse what is none."""
     if not _is_hash(text):
-        raise CommandError(f"`{text}` is no head of a run", help="give it as it was printed: 64 hex digits")
+        raise CommandError(
+            f"`{escaped(text)}` is no head of a run", help="give it as it was printed: 64 hex digits"
+        )
     return bytes.fromhex(text)
 
 

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -361,7 +362,14 @@ class TicketStoreContract(StoreContract):
             assert read is not None
             assert read.arguments == {"to": ["ann@customer.example"]}
             read.arguments["to"].append("eve@attacker.example")
-            assert await tickets.get("T-AAAA1111") == ticket(arguments={"to": ["ann@customer.example"]})
+            stored = ticket(arguments={"to": ["ann@customer.example"]})
+            assert await tickets.get("T-AAAA1111") == stored
+            edited: dict[str, Json] = {"to": ["bob@customer.example"]}
+            assert await tickets.swap(stored, replace(stored, edited=MappingProxyType(edited)))
+            edited["to"].append("eve@attacker.example")
+            answered = await tickets.get("T-AAAA1111")
+            assert answered is not None
+            assert answered.edited == {"to": ["bob@customer.example"]}
 
 
 @pytest.mark.asyncio

@@ -356,3 +356,30 @@ def test_arguments_that_would_be_dropped_silently_are_refused(load: LoadGuard, i
     result = invoke(agent_of(guard, [add_of(done)], *script), HELLO)
     assert done == []
     assert replies(result) == ["not authorized"]
+
+
+@both
+def test_a_sub_agent_that_holds_less_does_not_act_as_the_agent_around_it(
+    load: LoadGuard, invoke: Invoke
+) -> None:
+    done: list[Any] = []
+    guard = load(
+        "capability harm is read\nagent main { holds work, harm }\nagent small { holds work }\n"
+        "tool delegate { needs work  allow always }\ntool danger { needs harm  allow always }"
+    )
+    inner: Any = create_agent(
+        model(asks(call("danger")), says("inside")),
+        [danger_of(done)],
+        middleware=[GuardMiddleware(guard, agent="small")],
+    )
+
+    @tool
+    def delegate() -> str:
+        """Hand the task to a sub-agent."""
+        return str(inner.invoke(HELLO)["messages"][-2].content)
+
+    agent = agent_of(guard, [delegate], asks(call("delegate")), says())
+    assert (replies(invoke(agent, HELLO, context=ALICE)), done) == (["tool not found"], [])
+    sub, outer = guard.runs.list()
+    assert (sub.agent, sub.parent) == ("small", outer.run)
+    assert "CallDecided" in [stamped.event.kind for stamped in guard.runs.get(sub.run).events]

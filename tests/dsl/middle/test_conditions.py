@@ -239,7 +239,7 @@ TOTAL = [
         'some a in all satisfies (domain(a) == "x.example")',
         'host(url) == "x.example"',
         "table matches word",
-        "every u in urls(body) satisfies (u in columns)",
+        "every u in urls(body) satisfies (u == url)",
         "body contains table",
         "size(body) > 1 KB or size(columns) == 1",
     )

@@ -474,7 +474,7 @@ def test_nobody_answers_a_ticket_without_a_group(guard: Guard, run: Run) -> None
 @pytest.mark.parametrize("principal", [None, Principal(workspace="w1")])
 def test_never_the_requester_needs_a_requester(guard: Guard, principal: Principal | None) -> None:
     run = guard.begin_run(principal=principal, agent="main")
-    with pytest.raises(DeniedError, match="never the requester.*Principal"):
+    with pytest.raises(DeniedError, match=r"never the requester.*Principal"):
         guard.execute(run, PAY, never, wait=False)
     assert [e.kind for e in events_of(guard, run)][-3:] == [
         "ApprovalAsked",
@@ -497,3 +497,53 @@ def test_an_answer_without_effect_leaves_the_question_and_the_clock_alone(
     assert id in run.state.open_tickets
     guard.approve(id, by="dana")
     assert guard.execute(run, PAY, echo, wait=False) == {"amount": 5}
+
+
+def test_an_edited_call_that_is_put_away_is_not_asked_twice_and_leaves_nothing_taken(
+    clock: FakeClock,
+) -> None:
+    guard = make_guard(
+        POLICY.replace("ask lead ask owner audit full", "ask lead ask owner rate 1 per hour audit full"),
+        clock=clock,
+    )
+    run = guard.begin_run(principal=ALICE, agent="main")
+    lead = pending(guard, run, "both")[0]
+    guard.approve(lead, by="dana", edited={"amount": 6})
+    (owner,) = pending(guard, run, "both")
+    guard.suspend(run)
+    run = guard.resume_run(run.id)
+    assert pending(guard, run, "both") == (owner,)
+    guard.suspend(run)
+    guard.approve(owner, by="olga")
+    run = guard.resume_run(run.id)
+    assert guard.execute(run, call("both", "c1", amount=5), echo, wait=False) == {"amount": 6}
+    with pytest.raises(DeniedError):
+        guard.execute(run, call("both", "c2", amount=5), never, wait=False)
+    assert guard.runs.get(run.id).replay().divergence is None
+    guard.close()
+
+
+def test_an_edited_call_that_is_put_away_and_dropped_leaves_nothing_taken(clock: FakeClock) -> None:
+    guard = make_guard(
+        POLICY.replace("ask lead ask owner audit full", "ask lead ask owner rate 1 per hour audit full"),
+        clock=clock,
+    )
+    run = guard.begin_run(principal=ALICE, agent="main")
+    guard.approve(pending(guard, run, "both")[0], by="dana", edited={"amount": 6})
+    pending(guard, run, "both")
+    guard.suspend(run)
+    guard.end_run(guard.resume_run(run.id))
+    run = guard.begin_run(principal=ALICE, agent="main")
+    assert len(pending(guard, run, "both")) == 2
+    guard.close()
+
+
+def test_an_edit_is_taken_once_even_if_it_changes_nothing_or_is_taken_back(guard: Guard, run: Run) -> None:
+    (id,) = pending(guard, run)
+    guard.approve(id, by="dana", edited={"amount": 5})
+    assert guard.execute(run, PAY, echo, wait=False) == {"amount": 5}
+    guard.approve(pending(guard, run, "both")[0], by="dana", edited={"amount": 6})
+    guard.approve(pending(guard, run, "both")[0], by="olga", edited={"amount": 5})
+    (lead,) = pending(guard, run, "both")
+    guard.approve(lead, by="erik")
+    assert guard.execute(run, call("both", "c1", amount=5), echo, wait=False) == {"amount": 5}

@@ -452,10 +452,21 @@ def test_a_guard_whose_log_is_broken_still_stops_its_loop() -> None:
     async def fails(_: Any) -> None:
         raise OSError("the disk is full")
 
-    guard.opening.ready.log.append = fails  # type: ignore[method-assign]
+    setattr(guard.opening.ready.log, "append", fails)  # noqa: B010 - not so to a type checker
     thread = guard.opening.loop._thread
     assert thread is not None
     with pytest.raises(EngineError):
         guard.close()
     assert not thread.is_alive()
     guard.close()
+
+
+def test_a_child_run_that_is_taken_up_again_is_halted_with_its_parent(guard: Guard, run: Run) -> None:
+    inner = guard.begin_run(principal=ALICE, agent="main", parent=run)
+    guard.suspend(inner)
+    assert run.children == []
+    again = guard.resume_run(inner.id)
+    assert again.parent is run and run.children == [again]
+    guard.kill(run.id, by="operator")
+    with pytest.raises(RunHaltedError):
+        guard.execute(again, call("look", what="x"), never)

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -158,11 +159,10 @@ async def test_whatever_a_body_raises_is_recorded_and_reaches_the_caller(
             raise error
 
     caught: list[BaseException] = []
-    for work in (lambda: guard.aexecute(run, call("look", what="x"), abody),):
-        try:
-            await work()
-        except BaseException as raised:
-            caught.append(raised)
+    try:
+        await guard.aexecute(run, call("look", what="x"), abody)
+    except BaseException as raised:
+        caught.append(raised)
     try:
         guard.execute(run, call("look", what="x"), body)
     except BaseException as raised:
@@ -233,10 +233,11 @@ async def test_a_halt_that_comes_while_the_dispatch_is_recorded_stops_the_body(
 
 
 async def test_a_flight_that_was_halted_before_it_left_runs_nothing() -> None:
-    for flight in (AsyncFlight(), SyncFlight()):
-        flight.halt()
-        landed = flight.fly(lambda: never({}), None)
-        assert (await landed if isinstance(flight, AsyncFlight) else landed).how == "halted"  # type: ignore[misc]
+    tasks, threads = AsyncFlight(), SyncFlight()
+    tasks.halt()
+    threads.halt()
+    assert (await tasks.fly(lambda: never({}), None)).how == "halted"
+    assert threads.fly(lambda: never({}), None).how == "halted"
 
 
 def test_a_run_of_another_guard_is_refused(guard: Guard, run: Run) -> None:
@@ -252,3 +253,154 @@ def test_a_run_of_another_guard_is_refused(guard: Guard, run: Run) -> None:
         with pytest.raises(EngineError, match="another guard"):
             work()
     other.close()
+
+
+# ---- one after another -----------------------------------------------------------------------------
+
+
+async def test_a_synchronous_call_does_not_wait_for_its_own_loop(tmp_path: Any) -> None:
+    guard = make_guard(UNBOUND, store=f"sqlite:///{tmp_path}/r.db")
+    run = await guard.abegin_run(principal=ALICE)
+    task = asyncio.create_task(guard.aexecute(run, call("mail", to="a"), lambda _: "sent"))
+    while not run.turnstile.busy:
+        await asyncio.sleep(0)
+    with pytest.raises(EngineError, match="event loop that it blocks"):
+        guard.execute(run, call("mail", to="b"), never)
+    assert await task == "sent"
+    assert guard.execute(run, call("mail", to="c"), lambda _: "sent") == "sent"
+    await guard.aclose()
+
+
+def test_a_body_may_call_the_guard_again(guard: Guard, run: Run) -> None:
+    def nested(depth: int) -> Any:
+        if depth == 0:
+            return "bottom"
+        return guard.execute(run, call("look", what=str(depth)), lambda _: nested(depth - 1))
+
+    assert nested(20) == "bottom"
+    parents = [e.parent for e in events_of(guard, run) if isinstance(e, CallRequested)]
+    assert len(set(parents)) == 20
+
+
+def test_a_thread_that_outlives_the_run_runs_nothing(guard: Guard, run: Run) -> None:
+    go = threading.Event()
+    done: list[RunHaltedError] = []
+
+    def late() -> None:
+        go.wait()
+        try:
+            guard.execute(run, call("look", what="x"), never)
+        except RunHaltedError as error:
+            done.append(error)
+        try:
+            guard.bound(run, lambda: never({}))
+        except RunHaltedError as error:
+            done.append(error)
+
+    thread = threading.Thread(target=late)
+    guard.execute(run, call("look", what="x"), lambda _: thread.start())
+    guard.end_run(run)
+    go.set()
+    thread.join()
+    assert len(done) == 2
+
+
+def test_a_run_that_ends_in_its_own_body_ends_the_call_too(guard: Guard, run: Run) -> None:
+    with pytest.raises(RunHaltedError):
+        guard.execute(run, call("look", what="x"), lambda _: guard.end_run(run))
+    assert failures(guard, run)[0][0] == "abandoned"
+    assert events_of(guard, run)[-1].kind == "RunEnded"
+
+
+def test_equal_calls_that_wait_at_once_are_each_asked_and_run_once(guard: Guard, run: Run) -> None:
+    same = call("ask", items=["a"])
+    barrier = threading.Barrier(2)
+    tickets: list[str] = []
+
+    def ask() -> None:
+        barrier.wait()
+        try:
+            guard.execute(run, same, never, wait=False)
+        except PendingError as error:
+            tickets.extend(error.tickets)
+
+    threads = [threading.Thread(target=ask) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    asked = {t.id for t in run.state.open_tickets.values()}
+    assert asked == set(tickets)
+    for id in asked:
+        guard.approve(id, by="dana")
+    ran: list[Any] = []
+    for _ in asked:
+        guard.execute(run, same, ran.append, wait=False)
+    assert len(ran) == len(asked)
+    assert run.held == {}
+
+
+def test_a_suspend_waits_for_plain_bodies_too(guard: Guard, run: Run) -> None:
+    with pytest.raises(EngineError, match="in flight"):
+        guard.execute(run, call("look", what="x"), lambda _: guard.suspend(run))
+    guard.suspend(run)
+    assert run.suspended
+
+
+# ---- what a run holds ------------------------------------------------------------------------------
+
+
+async def test_a_run_that_ends_wakes_who_waits_for_people_and_gives_back(guard: Guard) -> None:
+    run = await guard.abegin_run(principal=ALICE)
+    task = asyncio.create_task(guard.aexecute(run, call("ask", items=["a"]), never))
+    while not run.waiting:
+        await asyncio.sleep(0)
+    await guard.aend_run(run)
+    with pytest.raises((RunHaltedError, DeniedError)):  # the question is withdrawn, or the run over, first
+        await task
+    await two_may_ask(guard)
+
+
+async def test_what_was_put_away_and_never_asked_again_is_given_back(guard: Guard) -> None:
+    run = await guard.abegin_run(principal=ALICE)
+    for number in range(2):
+        with pytest.raises(PendingError):
+            await guard.aexecute(run, call("ask", str(number), items=["a"]), never, wait=False)
+    await guard.asuspend(run)
+    run = await guard.aresume_run(run.id)
+    await guard.aend_run(run)
+    await two_may_ask(guard)
+
+
+async def test_a_call_whose_run_ends_while_the_ledger_is_asked_charges_nothing(guard: Guard) -> None:
+    run = await guard.abegin_run(principal=ALICE)
+    steps = guard._authorize(run, call("ask", items=["a"]))
+    record = run.append
+
+    def ends(event: Any, **kwargs: Any) -> Any:
+        if event.kind == "CallDecided":
+            raise EngineError("the run has ended")
+        return record(event, **kwargs)
+
+    run.append = ends  # type: ignore[method-assign]
+    with pytest.raises(EngineError):
+        next(steps)
+    await two_may_ask(guard)
+
+
+async def two_may_ask(guard: Guard) -> None:
+    """The rate is two per hour: both must be free."""
+    run = await guard.abegin_run(principal=ALICE)
+    for number in range(2):
+        with pytest.raises(PendingError):
+            await guard.aexecute(run, call("ask", f"again{number}", items=["b"]), never, wait=False)
+    await guard.aend_run(run)
+
+
+async def test_an_equal_call_of_a_tool_whose_values_are_not_kept_is_not_another(clock: FakeClock) -> None:
+    guard = make_guard(clock=clock)
+    run = await guard.abegin_run(principal=ALICE, agent="main")
+    await guard.aauthorize(run, call("quiet", what="a"))
+    assert await guard.aexecute(run, call("quiet", what="b"), lambda a: a["what"]) == "b"
+    assert await guard.aexecute(run, call("quiet", what="a"), lambda a: a["what"]) == "a"
+    await guard.aclose()

@@ -6,8 +6,11 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NoReturn
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ringfence.engine.decision.events import CallFailed, CallFinished, CallStarted, RunHalted, event_of
 from ringfence.engine.journal.chain import ZERO, entry_fault
@@ -130,6 +133,88 @@ def test_a_result_that_is_no_json_is_described_and_the_rest_of_the_event_stays(d
     body = json.loads(entry.body or b"")
     assert body["call"] == "c"
     assert body["result"]["$type"] == "dict"
+
+
+class Shaky(dict[str, int]):
+    """A result that another thread changes while it is read."""
+
+    def items(self) -> NoReturn:
+        raise RuntimeError("dictionary changed size during iteration")
+
+
+def test_a_result_that_changes_while_it_is_read_is_described_and_tears_no_sequence(desk: Desk) -> None:
+    desk.journal.record("r", CallStarted("c"))
+    desk.journal.record("r", CallFinished("c", {"rows": Shaky(a=1)}, None, 5))
+    desk.journal.record("r", FAILED)
+    desk.flush()
+    assert [entry.seq for entry in desk.entries()] == [1, 2, 3]
+    assert [entry.kind for entry in desk.entries()] == ["CallStarted", "CallFinished", "CallFailed"]
+
+
+def test_a_clock_that_fails_tears_no_sequence(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.journal.record("r", FAILED)
+    for name in ("now_ns", "monotonic_ns"):
+        with monkeypatch.context() as broken:
+            broken.setattr(SteppingClock, name, lambda self: 1 // 0)
+            with pytest.raises(ZeroDivisionError):
+                desk.journal.record("r", FAILED)
+    desk.journal.record("r", FAILED)
+    desk.flush()
+    assert [entry.seq for entry in desk.entries()] == [1, 2]
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(st.lists(st.sampled_from(["r0", "r1", "r2"]), max_size=40), min_size=2, max_size=6),
+    st.integers(3, 50),
+)
+def test_any_threads_in_any_order_give_gapless_chains(work: list[list[str]], limit: int) -> None:
+    loop = EngineLoop()
+    try:
+        desk = Desk(loop, limit=limit)
+        desk.journal._patience_s = WAIT_S
+        for run in ("r0", "r1", "r2"):
+            desk.journal.open_run(run)
+        begin = threading.Barrier(len(work))
+
+        def record(runs: list[str]) -> list[tuple[str, int]]:
+            begin.wait(WAIT_S)
+            return [(run, desk.journal.record(run, FAILED).seq) for run in runs]
+
+        with ThreadPoolExecutor(len(work)) as pool:
+            told = [said for each in pool.map(record, work) for said in each]
+        desk.journal.close().result(WAIT_S)
+        assert len(set(told)) == len(told)
+        for run in ("r0", "r1", "r2"):
+            prev = ZERO
+            found = desk.entries(run)
+            assert {entry.seq for entry in found} == {seq for name, seq in told if name == run}
+            for number, entry in enumerate(found, 1):
+                assert entry_fault(entry, prev=prev, seq=number) is None
+                prev = entry.hash
+    finally:
+        loop.close()
+
+
+def test_a_sink_that_hangs_holds_the_flush_and_not_what_was_durable(loop: EngineLoop) -> None:
+    let_go, held = threading.Event(), threading.Event()
+
+    async def hang(entries: Sequence[Entry]) -> None:
+        held.set()
+        await asyncio.to_thread(let_go.wait)
+
+    desk = Desk(loop, feed=hang)
+    desk.journal.record("r", FAILED)
+    done = desk.journal.flush()
+    assert held.wait(WAIT_S)
+    assert not done.done()
+    assert len(desk.entries()) == 1
+    assert desk.journal.record("r", FAILED).seq == 2, "recording goes on while there is room"
+    last = desk.journal.close()
+    let_go.set()
+    done.result(WAIT_S)
+    last.result(WAIT_S)
+    assert len(desk.entries()) == 2
 
 
 def test_a_huge_result_does_not_enter_the_log_whole(desk: Desk) -> None:

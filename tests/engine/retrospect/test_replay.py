@@ -1,9 +1,13 @@
+import json
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from ringfence.dsl.canonical import canonical
 from ringfence.dsl.load import load_text
-from ringfence.dsl.plan import Plan, Scope, Truth, Verdict
+from ringfence.dsl.plan import Json, Plan, Scope, Truth, Verdict
 from ringfence.engine.decision.calls import Facts, Refusal, ToolCall
 from ringfence.engine.decision.events import (
     ApprovalAnswered,
@@ -18,7 +22,7 @@ from ringfence.engine.decision.events import (
 )
 from ringfence.engine.decision.records import requested
 from ringfence.engine.retrospect.record import RecordError, RunRecord
-from ringfence.engine.retrospect.replay import replay
+from ringfence.engine.retrospect.replay import _same, replay
 from tests.logs import Recorder, entries_of
 from tests.plans import SECOND_NS, approver, budget, clause, parameter, plan, tool
 
@@ -249,3 +253,21 @@ def test_a_recorded_policy_that_does_not_load_is_said_to_be_so() -> None:
     run = Recorder(compiled())
     with pytest.raises(RecordError, match="does not load"):
         replay(record_of(changed(run, 0, policy_text="language 1\npolicy")))
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 3) | st.floats(-3, 3) | st.sampled_from(["", "1", "a", "é"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.lists(inner, max_size=3).map(tuple)
+        | st.dictionaries(st.sampled_from(["a", "b", "é"]), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@given(json_values, json_values)
+def test_two_values_are_the_same_exactly_if_their_canonical_forms_are(one: Json, other: Json) -> None:
+    for left, right in ((one, other), (one, one), (one, json.loads(json.dumps(one)))):
+        assert _same(left, right) == (canonical(left) == canonical(right))
+    assert not _same({"a": True}, {"a": 1})

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import sqlite3
 import stat
 import subprocess
@@ -271,6 +272,110 @@ async def test_a_damaged_file_is_an_error(path: Path) -> None:
             await append(store, "r2")
         finally:
             await store.close()
+
+
+def deleted(path: Path) -> None:
+    path.unlink()
+
+
+def replaced(path: Path) -> None:
+    path.rename(path.with_name("moved.db"))
+    path.touch()
+
+
+@pytest.mark.parametrize("change", [deleted, replaced])
+async def test_a_file_that_was_deleted_or_replaced_under_a_living_process_is_an_error(
+    store: SqliteStore, path: Path, change: Callable[[Path], None]
+) -> None:
+    assert store.events is not None
+    assert store.control is not None
+    await append(store, "before")
+    change(path)
+    for work in (append(store, "after"), store.events.runs(), store.control.kills()):
+        with pytest.raises(EngineError, match="deleted or replaced"):
+            await work
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        "CREATE TRIGGER planted AFTER INSERT ON unit BEGIN DELETE FROM unit; END",
+        "DROP TRIGGER unit_taken",
+        "CREATE VIEW planted AS SELECT * FROM event",
+    ],
+)
+async def test_a_trigger_or_view_that_was_planted_or_removed_is_refused(path: Path, planted: str) -> None:
+    store = at(path)
+    await store.open()
+    await store.close()
+    with sqlite3.connect(path) as db:
+        db.execute(planted)
+    db.close()
+    with pytest.raises(RuntimeError, match="other triggers or views"):
+        await at(path).open()
+
+
+async def test_two_names_of_one_file_are_one_store_with_one_set_of_leases(tmp_path: Path, path: Path) -> None:
+    (tmp_path / "linked").symlink_to(tmp_path)
+    (tmp_path / "other.db").symlink_to(path)
+    stores = [at(path), at(tmp_path / "linked" / "ringfence.db"), at(tmp_path / "other.db")]
+    answers = []
+    for number, store in enumerate(stores):
+        await store.open()
+        assert store.control is not None
+        answers.append(await store.control.lease("s", f"holder-{number}"))
+    for store in stores:
+        await store.close()
+    assert answers == [None, "holder-0", "holder-0"]
+
+
+async def test_a_copy_made_while_the_log_is_written_opens_and_verifies(path: Path, tmp_path: Path) -> None:
+    """By SQLite's own backup; and with the write-ahead log but without its index."""
+    store = at(path)
+    await store.open()
+    await append(store, "r", 300)
+    with sqlite3.connect(path) as source, sqlite3.connect(tmp_path / "backup.db") as target:
+        source.backup(target)
+    source.close()
+    target.close()
+    shutil.copy(path, tmp_path / "copied.db")
+    shutil.copy(f"{path}-wal", tmp_path / "copied.db-wal")
+    await store.close()
+    for name in ("backup.db", "copied.db"):
+        copy = at(tmp_path / name, create=False)
+        await copy.open()
+        assert copy.events is not None
+        prev = ZERO
+        found = await copy.events.read("r")
+        for number, entry in enumerate(found, 1):
+            assert entry_fault(entry, prev=prev, seq=number) is None
+            prev = entry.hash
+        assert len(found) == 300
+        await append(copy, "goes on")
+        await copy.close()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ringfence.db?mode=memory",
+        "a b%20c.db",
+        "file:x.db?mode=rwc&cache=shared",
+        "x';DROP TABLE event;--.db",
+    ],
+)
+async def test_a_url_is_a_path_and_nothing_else(tmp_path: Path, name: str) -> None:
+    store = at(tmp_path / name)
+    await store.open()
+    await append(store, "r")
+    await store.close()
+    assert os.listdir(tmp_path) == [name]
+
+
+@pytest.mark.parametrize("path", ["/dev/null", "/dev/full", "/proc/self/mem", "/etc/passwd/x.db", "a\0b.db"])
+async def test_a_path_that_can_hold_no_database_is_an_error(path: str) -> None:
+    with pytest.raises((RuntimeError, ValueError)):
+        await SqliteStore(f"sqlite:///{path}", busy_s=0.02).open()
 
 
 # ---- one writer for all -----------------------------------------------------------------------------

@@ -19,7 +19,8 @@ def run(asked: Namespace, say: Say) -> int:
 
     loaded = read_policy(asked.file)
     if loaded.plan is None:
-        say.note(draw(loaded.diagnostics))
+        for line in draw(loaded.diagnostics).split("\n"):
+            say.note(line)
         return POLICY_INVALID
     if say.json:
         say.data({"policy": loaded.plan.policy, "digest": loaded.plan.digest, "core": loaded.plan.core})

@@ -19,7 +19,7 @@ def run(asked: Namespace, say: Say) -> int:
     from ringfence.cli.desk import desk
     from ringfence.cli.drawing import duration, moment, step_lines
     from ringfence.cli.find import find_run
-    from ringfence.cli.history import history
+    from ringfence.cli.history import history, readable
     from ringfence.cli.records import run_record, step_record
     from ringfence.engine.retrospect.timeline import timeline
     from ringfence.engine.seams.escape import escaped
@@ -27,7 +27,10 @@ def run(asked: Namespace, say: Say) -> int:
     with desk(asked) as here:
         row = find_run(here, asked.run)
         record = history(here, row.run)
-    steps = timeline(record.events)
+    with readable(row.run):
+        steps = timeline(record.events)
+        lines = [line for step in steps for line in step_lines(step, start_ns=row.started_ns)]
+        began, took = moment(row.started_ns), duration(row.last_ns - row.started_ns)
     if say.json:
         say.data({"run": run_record(row), "steps": [step_record(step) for step in steps]})
         return FINE
@@ -39,15 +42,14 @@ def run(asked: Namespace, say: Say) -> int:
     )  # fmt: skip
     say.line(
         (
-            f"policy {escaped(row.policy)}, session {escaped(row.session)}, {moment(row.started_ns)}, "
-            f"{duration(row.last_ns - row.started_ns)}, {row.events} events",
+            f"policy {escaped(row.policy)}, session {escaped(row.session)}, {began}, "
+            f"{took}, {row.events} events",
             "dim",
         )
     )
     say.line()
-    for step in steps:
-        for line in step_lines(step, start_ns=row.started_ns):
-            say.line(*line)
+    for line in lines:
+        say.line(*line)
     if record.purged:
         say.note(f"{len(record.purged)} events were purged")
     return FINE

@@ -21,7 +21,7 @@ def run(asked: Namespace, say: Say) -> int:
     from ringfence.cli.desk import desk
     from ringfence.cli.find import find_call, find_run
     from ringfence.cli.grounds import ground_lines, policy_lines
-    from ringfence.cli.history import history
+    from ringfence.cli.history import history, readable
     from ringfence.cli.records import call_record
     from ringfence.engine.decision.events import RunStarted
     from ringfence.engine.retrospect.timeline import timeline
@@ -29,12 +29,17 @@ def run(asked: Namespace, say: Say) -> int:
     with desk(asked) as here:
         row = find_run(here, asked.run)
         record = history(here, row.run)
-    call = find_call(timeline(record.events), asked.call)
+    with readable(row.run):
+        steps = timeline(record.events)
+    call = find_call(steps, asked.call)
     first = record.events[0].event if record.events else None
     text = first.policy_text if isinstance(first, RunStarted) else ""
+    with readable(row.run):
+        data = {"run": row.run, **call_record(call, policy_lines(call, text))}
+        lines = list(ground_lines(call, text, start_ns=row.started_ns))
     if say.json:
-        say.data({"run": row.run, **call_record(call, policy_lines(call, text))})
+        say.data(data)
         return FINE
-    for line in ground_lines(call, text, start_ns=row.started_ns):
+    for line in lines:
         say.line(*line)
     return FINE
