@@ -263,7 +263,7 @@ def test_a_guarded_sub_agent_has_its_own_capabilities_and_its_own_record(
     @tool
     def delegate(task: str) -> str:
         """Hand a task to a sub-agent."""
-        return str(inner.invoke({"messages": [("user", task)]})["messages"][-1].content)
+        return str(run_sync(inner, {"messages": [("user", task)]})["messages"][-1].content)
 
     agent = agent_of(guard, [delegate, add_of(done)], asks(call("delegate", task="x")), CALL_ADD, says())
     assert replies(invoke(agent, HELLO, context=ALICE)) == ["inside", "2"]

@@ -367,3 +367,11 @@ def test_a_fork_of_the_past_goes_on_for_its_principal_alone(load: LoadGuard, inv
     invoke(agent, None, past)
     assert done == [1, 1]
     assert [guard.runs.get(row.run).started.principal["user"] for row in guard.runs.list()] == ["alice"] * 2
+
+
+def test_an_agent_inside_a_run_of_the_host_is_for_the_hosts_principal(load: LoadGuard) -> None:
+    guard = load(ADD)
+    with guard.run(principal=ALICE):
+        run_sync(agent_of(guard, [add_of([])], says()), HELLO)
+    begun = [event.principal for event in recorded(guard) if isinstance(event, e.RunStarted)]
+    assert begun == [dict(ALICE.values)] * 2

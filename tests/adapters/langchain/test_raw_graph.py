@@ -249,3 +249,32 @@ async def test_refusals_and_decisions_of_parallel_tasks_never_wait_for_each_othe
     result = await graph_of(guard, [add]).ainvoke(turn(*calls))
     assert len(done) == 5
     assert replies(result).count("not authorized") == 25
+
+
+@both
+def test_a_graph_inside_a_tool_that_begins_a_run_has_that_runs_capabilities(
+    load: LoadGuard, invoke: Invoke
+) -> None:
+    done: list[Any] = []
+    guard = load(
+        "capability more is external\nagent main { holds work, more }\nagent reader { holds work }\n"
+        "tool delegate { needs work  takes task: text  allow always }\n"
+        "tool add { needs more  takes a: integer  allow always }"
+    )
+    inner: Any = StateGraph(MessagesState)
+    inner.add_node("begin", begin_node(guard, agent="reader"))
+    inner.add_node("tools", ToolNode(guard_tools(guard, [add_of(done)])))
+    inner.add_edge(START, "begin")
+    inner.add_edge("begin", "tools")
+    compiled = inner.compile()
+
+    @tool
+    def delegate(task: str) -> str:
+        """Hand a task to a graph."""
+        return replies(compiled.invoke(turn(call("add", a=1))))[0]
+
+    graph = graph_of(guard, [delegate, add_of(done)])
+    asked = turn(call("delegate", "c1", task="x"))
+    assert replies(invoke(graph, asked)) == ["tool not found"]
+    assert done == []
+    assert replies(invoke(graph, turn(call("add", a=1)))) == ["2"], "the one around it may"
