@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Final, Literal
 
 from ringfence.dsl.canonical import canonical
 from ringfence.dsl.plan import Json
-from ringfence.engine.enforcement.drive import Steps
+from ringfence.engine.enforcement.drive import Steps, run_async
 from ringfence.engine.enforcement.opening import Opening, store_error
 from ringfence.engine.enforcement.waits import Waits
 from ringfence.engine.seams.errors import DeniedError, EngineError
@@ -147,3 +147,22 @@ def _edited(edited: Mapping[str, Json]) -> dict[str, Json]:
             "edited arguments are a record of JSON values", help='like `{"to": ["ann@acme.example"]}`'
         ) from error
     return said
+
+
+class BackendAnswers:
+    """What approval backends answer through; on the engine's loop."""
+
+    def __init__(self, answering: Answering) -> None:
+        self._answering = answering
+
+    async def resolve(
+        self,
+        ticket: str,
+        verdict: Literal["approve", "reject"],
+        *,
+        by: str,
+        because: str | None = None,
+        edited: Mapping[str, Json] | None = None,
+    ) -> None:
+        """See `hookspecs.Answers`."""
+        await run_async(self._answering.answer(ticket, verdict, by=by, because=because, edited=edited))

@@ -9,21 +9,21 @@ import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, TypeVar, Unpack, cast
 
 from ringfence.dsl.plan import Json, Plan, Verdict
 from ringfence.engine.decision.calls import Decision, Principal, ToolCall
 from ringfence.engine.decision.events import ModelAnswered, ModelAsked, PromptGiven
 from ringfence.engine.enforcement import dispatch, replies
-from ringfence.engine.enforcement.answers import Answering
+from ringfence.engine.enforcement.answers import Answering, BackendAnswers
 from ringfence.engine.enforcement.bodies import AsyncFlight, Flight, Landed, SyncFlight, run_inline
-from ringfence.engine.enforcement.current import inside, inside_call, set_current
+from ringfence.engine.enforcement.current import inside_call, set_current
 from ringfence.engine.enforcement.deciding import Ended, release, request
 from ringfence.engine.enforcement.drive import Steps, run_async, run_sync
 from ringfence.engine.enforcement.lifecycle import EndStatus, Lifecycle
 from ringfence.engine.enforcement.opening import Opening
 from ringfence.engine.enforcement.requests import given
+from ringfence.engine.enforcement.run_block import AboutRun, RunBlock
 from ringfence.engine.enforcement.runs import Held, Run
 from ringfence.engine.enforcement.tickets import Asking
 from ringfence.engine.enforcement.tool_results import PLAIN, ResultLens
@@ -91,16 +91,11 @@ class Guard:
 
     # ---- runs --------------------------------------------------------------------------------------
 
-    def begin_run(self, **about: Any) -> Run:
-        """Begin a run.
-
-        Args:
-            about: `principal`, `agent` (None: the policy's only one), `session`, `prompt`, `capabilities`
-                (fewer than the agent holds), `framework`, `external_id`, `resume_of`, `parent`.
-        """
+    def begin_run(self, **about: Unpack[AboutRun]) -> Run:
+        """Begin a run; what may be said of it stands in `AboutRun`."""
         return self._sync(self._begin(**about))
 
-    async def abegin_run(self, **about: Any) -> Run:
+    async def abegin_run(self, **about: Unpack[AboutRun]) -> Run:
         """Like `begin_run`."""
         return await run_async(self._begin(**about))
 
@@ -132,7 +127,7 @@ class Guard:
         self._own(run)
         await run_async(self._lifecycle.end(run, self._asking, status, error))
 
-    def run(self, **about: Any) -> "RunBlock":
+    def run(self, **about: Unpack[AboutRun]) -> RunBlock:
         """Return `with guard.run(...) as run:`, and the same for `async with`: the current run inside."""
         return RunBlock(self, about)
 
@@ -312,7 +307,7 @@ class Guard:
     def _sync(self, steps: Steps[T]) -> T:
         return run_sync(steps, self._loop)
 
-    def _begin(self, **about: Any) -> Steps[Run]:
+    def _begin(self, **about: Unpack[AboutRun]) -> Steps[Run]:
         _GUARDS.add(self)
         return (yield from self._lifecycle.begin(**about))
 
@@ -411,64 +406,6 @@ class Guard:
         finally:
             _GUARDS.discard(self)
             yield from self.opening.close()
-
-
-class RunBlock:
-    """`with guard.run(...) as run:`: begins a run, makes it the current one, and ends it."""
-
-    def __init__(self, guard: Guard, about: dict[str, Any]) -> None:
-        self._guard = guard
-        self._about = about
-        self._run: Run | None = None
-        self._inside: Any = None
-
-    def __enter__(self) -> Run:
-        return self._entered(self._guard.begin_run(**self._about))
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._guard.end_run(*self._left(error))
-
-    async def __aenter__(self) -> Run:
-        return self._entered(await self._guard.abegin_run(**self._about))
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._guard.aend_run(*self._left(error))
-
-    def _entered(self, run: Run) -> Run:
-        self._run = run
-        self._inside = inside(run)
-        self._inside.__enter__()
-        return run
-
-    def _left(self, error: BaseException | None) -> tuple[Run, EndStatus, str | None]:
-        assert self._run is not None
-        self._inside.__exit__(None, None, None)
-        if error is None:
-            return self._run, "done", None
-        return self._run, "failed", type(error).__name__
-
-
-class BackendAnswers:
-    """What approval backends answer through; on the engine's loop."""
-
-    def __init__(self, answering: Answering) -> None:
-        self._answering = answering
-
-    async def resolve(
-        self,
-        ticket: str,
-        verdict: Literal["approve", "reject"],
-        *,
-        by: str,
-        because: str | None = None,
-        edited: Mapping[str, Json] | None = None,
-    ) -> None:
-        """See `hookspecs.Answers`."""
-        await run_async(self._answering.answer(ticket, verdict, by=by, because=because, edited=edited))
 
 
 _GUARDS: "set[Guard]" = set()
