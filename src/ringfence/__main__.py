@@ -20,9 +20,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = _guarded(sys.argv[1:] if arguments is None else arguments)
         sys.stdout.flush()
         return code
-    except BrokenPipeError:  # the reader (`| head`) has gone: say nothing more, at exit either
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader (`| head`) has gone: say nothing more
+        _mute()
         return CANNOT_RUN
+    except OSError as error:  # what was said is not all there: never exit code 0
+        _mute()
+        return _cannot(f"the output could not be written: {error.strerror or error}", "", CANNOT_RUN)
+
+
+def _mute() -> None:
+    """Let what the output still holds go nowhere: at its end the interpreter would fail on it again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _guarded(arguments: Sequence[str]) -> int:

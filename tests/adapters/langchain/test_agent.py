@@ -287,8 +287,9 @@ def test_a_halt_answers_every_call_and_ends_the_agent(load: LoadGuard, invoke: I
     calls = [call("add", f"c{n}", a=n) for n in range(5)]
     agent = agent_of(guard, [add_of(done)], asks(*calls), says("never asked"))
     result = invoke(agent, HELLO)
-    assert len(done) == 2
-    assert sorted(statuses(result)) == ["error"] * 3 + ["success"] * 2
+    # Of the two that the rate allows, one may have been about to start when the third call halted the run.
+    assert 1 <= len(done) <= 2
+    assert sorted(statuses(result)) == ["error"] * (5 - len(done)) + ["success"] * len(done)
     assert len(replies(result)) == 5, "no call is left without an answer"
     assert isinstance(result["messages"][-1], AIMessage)
     assert result["messages"][-1].content == "not authorized"
