@@ -60,4 +60,5 @@ class Sessions:
                 self._runs[session] = left
                 return None
             self._runs.pop(session, None)
-        return self._opening.submit(self._opening.ready.control.release(session, self.holder))
+            # SECURITY: inside the lock, so that it stands before the lease of a run that begins now.
+            return self._opening.submit(self._opening.ready.control.release(session, self.holder))
