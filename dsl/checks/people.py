@@ -26,6 +26,14 @@ def check_people(draft: Draft) -> None:
 
 
 def _approver(draft: Draft, node: syntax.Approver) -> None:
+    if not any(isinstance(clause, syntax.Group | syntax.Later) for clause in node.clauses):
+        draft.report(
+            "E105",
+            f"approver `{node.name.text}` names no group",
+            node.name.span,
+            "nobody could answer",
+            'write whom to ask: `group "NAME"`',
+        )
     seen: set[str] = set()
     for clause in node.clauses:
         if isinstance(clause, syntax.Later):

@@ -100,7 +100,7 @@ def test_sugar_and_what_it_means_have_one_core() -> None:
 
 def test_reasons_are_named_as_the_language_says() -> None:
     tool = plan_of(
-        """approver a { answer within 1 minute otherwise deny }
+        """approver a { group "people" answer within 1 minute otherwise deny }
         tool t {
           takes n: integer
           allow when n > 1

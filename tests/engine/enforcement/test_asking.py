@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 
+from ringfence._assembly import assemble
+from ringfence.dsl.load import load_text
 from ringfence.engine.decision.calls import Principal
 from ringfence.engine.decision.events import ApprovalAnswered, CallDecided, PromptGiven
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.seams.errors import DeniedError, EngineError, PendingError, RunHaltedError
 from ringfence.engine.seams.ports import Ticket
+from ringfence.engine.seams.settings import Settings
 from ringfence.testing import FakeClock
 from tests.guards import ALICE, POLICY, call, events_of, kinds_of, make_guard
 
@@ -447,11 +450,12 @@ def test_a_run_killed_while_it_was_put_away_does_not_go_on(two: Callable[[], Gua
 
 # ---- questions that nobody may answer --------------------------------------------------------------
 
-NOBODY = POLICY.replace('approver owner { group "owners" ', "approver owner { ")
-
 
 def test_an_approver_without_a_group_refuses_and_says_what_to_write() -> None:
-    guard = make_guard(NOBODY)
+    plan = load_text(POLICY).plan  # such a text is E105; a plan that comes some other way is held, too
+    assert plan is not None
+    nobody = {name: replace(one, group=None) for name, one in plan.approvers.items()}
+    guard = assemble(replace(plan, approvers=nobody), Settings.of({"store": "memory:"}))
     run = guard.begin_run(principal=ALICE, agent="main")
     with pytest.raises(DeniedError, match='write `group "NAME"`'):
         guard.execute(run, call("both", amount=5), never, wait=False)
