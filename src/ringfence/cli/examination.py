@@ -165,7 +165,7 @@ def _extras() -> Iterator[Finding]:
         if missing:
             yield Finding(
                 extra, "note", f"{found + '; ' if found else ''}not installed: {', '.join(missing)}",
-                f"pip install 'ringfence[{extra}]' if you need it",
+                f"pip install '.[{extra}]' in the checkout, if you need it",
             )  # fmt: skip
         else:
             yield Finding(extra, "ok", found)
