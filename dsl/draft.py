@@ -42,7 +42,7 @@ class ClauseDraft:
     """One effect under a condition, lowered; `core` is None where a mistake was reported."""
 
     reason: str
-    effect: Literal["allow", "deny", "ask"]
+    effect: Literal["allow", "deny", "ask", "redact", "audit"]
     core: Json | None
     span: Span
     because: str | None = None

@@ -38,8 +38,7 @@ def _body(kind: str) -> Callable[[list[Any], Span, Machine], Body]:
 
 def _policy(children: list[Any], span: Span, machine: Machine) -> object:
     name, version, under = children
-    header = syntax.PolicyHeader(name, version, span)
-    return header if under is None else (header, syntax.Later("under", under.span))
+    return syntax.PolicyHeader(name, version, under, False, span)
 
 
 def _tool(children: list[Any], span: Span, machine: Machine) -> syntax.Tool:
@@ -53,7 +52,20 @@ def _rule(children: list[Any], span: Span, machine: Machine) -> syntax.Rule | sy
         return syntax.Later("shadow rule", span.to(name.span))
     if effect.later is not None:
         return syntax.Later(effect.later, span.to(name.span))
-    return syntax.Rule(name, effect.effect, effect.approver, effect.target, when, unless, because, span)
+    return syntax.Rule(
+        name,
+        effect.effect,
+        False,
+        effect.approver,
+        None,
+        None,
+        None,
+        effect.target,
+        when,
+        unless,
+        because,
+        span,
+    )
 
 
 def _target(kind: Any) -> Callable[[list[Any], Span, Machine], syntax.Target]:

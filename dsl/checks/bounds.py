@@ -147,8 +147,8 @@ def _result(draft: Draft, clause: syntax.ResultAtMost, seen: set[str]) -> None:
 def _responses(draft: Draft, block: syntax.Responses) -> None:
     seen: set[str] = set()
     for clause in block.clauses:
-        if isinstance(clause, syntax.Later):
-            draft.later(clause)
+        if isinstance(clause, syntax.Latency):
+            _once(draft, "latency", seen, clause.span)
             continue
         if clause.occasion.text not in OCCASIONS:
             _wrong_word(draft, "occasion", clause.occasion, OCCASIONS)

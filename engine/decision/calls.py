@@ -104,6 +104,10 @@ class Charge:
     limit: int
     period_ns: int | None
     """None: per run."""
+    members: tuple[str, ...] = ()
+    """Of a blast radius: the distinct resources that the call touches; the budget bounds how many differ
+    in any window, `amount` is how many there are here."""
+    counting: Literal["calls", "attempts", "successes"] = "calls"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +133,11 @@ class Facts:
     """The ledger's answer: empty if all wider budgets were reserved; None if it was not asked."""
     approved_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Approver -> the people who approved this very call (digest of arguments, run, policy)."""
+    answers: Mapping[str, Json] = field(default_factory=dict)
+    """What plugins answered: `Question.key` -> `["gave", value]` or `["failed", why]`."""
+    attempted: tuple[Refusal, ...] | None = None
+    """The ledger's answer for budgets that count attempts, which are charged whatever the verdict; None:
+    it was not asked."""
     failed: str | None = None
     """Why the store, the ledger or a plugin could not answer; such a call is denied."""
 
@@ -159,6 +168,8 @@ class Decision(NamedTuple):
     """Set if this call ends the run."""
     shadow: tuple[Reason, ...] = ()
     """What shadow rules would have said."""
+    label: int | None = None
+    """The rank of the result that the call would give; None: the tool says none, so the session's own."""
 
     @property
     def allowed(self) -> bool:

@@ -37,11 +37,20 @@ class RunStarted:
     parent: str | None
     policy_file: str = "policy.fence"
     """What the places of the policy's rules call it."""
+    files: Json = ()
+    """The other texts that the policy is made from, as records: role (`use`, `ceiling`), name, text."""
+    continues: Json = ()
+    """What its session (or the run that started it) remembers at its beginning: the runs to fold first, in
+    order, as `[run, seq]`: up to that event."""
 
 
 @dataclass(frozen=True, slots=True)
 class PromptGiven:
-    """Text reached the model from outside; `source` is `user`, `system` or `host`."""
+    """Text reached the model from outside.
+
+    `source` is `user`, `system`, `attachment`, or `host`: messages whose origin the host did not say, which
+    carry the highest level and match no source.
+    """
 
     kind: ClassVar[str] = "PromptGiven"
     source: str
@@ -112,7 +121,9 @@ class CallDecided:
     """A list of records: budget, key, amount; those made in this decision."""
     asks: tuple[str, ...]
     facts: Json
-    """`reserved`, `approved_by`, `failed`: replay decides again with these."""
+    """`reserved`, `approved_by`, `answers`, `attempted`, `failed`: replay decides again with these."""
+    label: str | None = None
+    """The level that the result will have; None: the tool says none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +201,16 @@ class SubrunStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class SubrunJoined:
+    """What the sub-run remembers up to `seq` is remembered here too: its result arrived."""
+
+    kind: ClassVar[str] = "SubrunJoined"
+    run: str
+    call: str | None
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
 class RunSuspended:
     """Nothing is in flight and a ticket is open: the framework has put the run away."""
 
@@ -238,6 +259,7 @@ RunEvent = (
     | CallFinished
     | CallFailed
     | SubrunStarted
+    | SubrunJoined
     | RunSuspended
     | RunResumed
     | RunHalted
