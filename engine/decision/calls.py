@@ -138,6 +138,8 @@ class Facts:
     attempted: tuple[Refusal, ...] | None = None
     """The ledger's answer for budgets that count attempts, which are charged whatever the verdict; None:
     it was not asked."""
+    above: tuple[Reason, ...] = ()
+    """What the runs around this one refuse, since they count the calls of the whole tree."""
     failed: str | None = None
     """Why the store, the ledger or a plugin could not answer; such a call is denied."""
 

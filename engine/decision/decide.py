@@ -343,6 +343,10 @@ def conclude(assessment: Assessment, facts: Facts) -> Decision:
     reasons = assessment.reasons
     halt = assessment.halt
     charges = assessment.charges
+    if facts.above:
+        reasons = [*reasons, *facts.above]
+        verdict = min(verdict, _DENY)
+        halt = halt or next((reason for reason in facts.above if reason.effect == "halt"), None)
     if facts.failed is not None or (assessment.wider and facts.reserved != ()):
         reasons = list(reasons)
         if facts.failed is not None:

@@ -37,11 +37,12 @@ class RunStarted:
     parent: str | None
     policy_file: str = "policy.fence"
     """What the places of the policy's rules call it."""
-    files: Json = ()
+    files: tuple[Json, ...] = ()
     """The other texts that the policy is made from, as records: role (`use`, `ceiling`), name, text."""
-    continues: Json = ()
-    """What its session (or the run that started it) remembers at its beginning: the runs to fold first, in
-    order, as `[run, seq]`: up to that event."""
+    continues: tuple[Json, ...] = ()
+    """What is remembered at its beginning: `[run, seq]` of the runs (of its session, and the one around it)
+    whose memory up to that event, and all that this one continued, is joined in this order.  A third member,
+    `unknown`, says that it could not be read then: everything is undecided."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,7 @@ class CallDecided:
     """A list of records: budget, key, amount; those made in this decision."""
     asks: tuple[str, ...]
     facts: Json
-    """`reserved`, `approved_by`, `answers`, `attempted`, `failed`: replay decides again with these."""
+    """`reserved`, `approved_by`, `answers`, `attempted`, `above`, `failed`: replay decides again with these."""
     label: str | None = None
     """The level that the result will have; None: the tool says none."""
 
@@ -201,6 +202,26 @@ class SubrunStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class SubrunCounted:
+    """A call of a run inside of this one counts here too: what is `per run` counts the whole tree."""
+
+    kind: ClassVar[str] = "SubrunCounted"
+    run: str
+    """The run that made the call: begun by this run, or inside of one that was."""
+    call: str
+    tool: str
+    """The framework's name."""
+    counted: str
+    """`decided`, `asked` (one more ticket), `started`, `refunded`."""
+    verdict: str | None
+    """Of `decided`."""
+    asks: tuple[str, ...]
+    """Of `decided` and `asked`: the approvers."""
+    charges: Json
+    """Of `decided`: the charges made, as in the decision."""
+
+
+@dataclass(frozen=True, slots=True)
 class SubrunJoined:
     """What the sub-run remembers up to `seq` is remembered here too: its result arrived."""
 
@@ -259,6 +280,7 @@ RunEvent = (
     | CallFinished
     | CallFailed
     | SubrunStarted
+    | SubrunCounted
     | SubrunJoined
     | RunSuspended
     | RunResumed
@@ -269,7 +291,7 @@ RunEvent = (
 KINDS: Mapping[str, type[RunEvent]] = {member.kind: member for member in RunEvent.__args__}
 _FIELDS = {kind: tuple(f.name for f in fields(member)) for kind, member in KINDS.items()}
 _GETTERS = {kind: attrgetter(*names) for kind, names in _FIELDS.items()}
-_TUPLES = frozenset({"capabilities", "asks", "tickets", "schema_names"})
+_TUPLES = frozenset({"capabilities", "asks", "tickets", "schema_names", "files", "continues"})
 _TIMES = frozenset({"expires_ns"})
 """Moments in nanoseconds are beyond 2^53-1, which JSON cannot say: a body holds them as decimal text."""
 

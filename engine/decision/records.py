@@ -10,7 +10,7 @@ from ringfence.dsl.canonical import canonical
 from ringfence.dsl.plan import Json, Verdict
 from ringfence.engine.decision.calls import Charge, Decision, Facts, Refusal, ToolCall, digest_of
 from ringfence.engine.decision.events import CallDecided, CallRequested
-from ringfence.engine.decision.written import reason_record
+from ringfence.engine.decision.written import reason_of, reason_record
 
 
 def requested(
@@ -112,7 +112,10 @@ def facts_record(facts: Facts) -> dict[str, Json]:
         ]
     people = facts.approved_by
     approved = {approver: list(people[approver]) for approver in people} if people else {}
-    return {"reserved": reserved, "approved_by": approved, "failed": facts.failed}
+    record: dict[str, Json] = {"reserved": reserved, "approved_by": approved, "failed": facts.failed}
+    if facts.above:
+        record["above"] = [reason_record(reason) for reason in facts.above]
+    return record
 
 
 def facts_of(record: Mapping[str, Json]) -> Facts:
@@ -125,4 +128,5 @@ def facts_of(record: Mapping[str, Json]) -> Facts:
             for item in reserved
         )
     approved = {approver: tuple(people) for approver, people in record["approved_by"].items()}
-    return Facts(refusals, approved, record["failed"])
+    above = tuple(reason_of(one) for one in record.get("above", ()))
+    return Facts(reserved=refusals, approved_by=approved, above=above, failed=record["failed"])

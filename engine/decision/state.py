@@ -15,7 +15,7 @@ What counts, and when:
   that was asked and has not answered.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, cast
 
 from ringfence.dsl.plan import AgentPlan, Budget, Json, Plan, Reason, UnfitError, Verdict
@@ -39,8 +39,10 @@ from ringfence.engine.decision.events import (
     RunStarted,
     RunSuspended,
     Stamped,
+    SubrunCounted,
 )
 from ringfence.engine.decision.known import KnownCall, OpenTicket, Outcome
+from ringfence.engine.decision.tree import known_below
 
 __all__ = ["KnownCall", "OpenTicket", "Outcome", "State", "apply", "run_wide", "start"]
 
@@ -51,6 +53,7 @@ class State:
     __slots__ = (
         "agent",
         "attempts",
+        "below",
         "calls",
         "deadline_ns",
         "denials",
@@ -118,6 +121,8 @@ class State:
         self.epoch = 0
         """Rises with each resume."""
         self.calls: dict[str, KnownCall] = {}
+        self.below: dict[str, KnownCall] = {}
+        """Calls of the runs inside of this one, by `run/call`: they count here too."""
         self.attempts: dict[str, dict[tuple[int, str | None], int]] = {}
         """Base of the key -> (epoch, attempt) -> requests."""
         self.prepared: dict[str, Any] = {}
@@ -272,10 +277,7 @@ def _decided(state: State, event: CallDecided, _now_ns: int) -> None:
     if verdict <= Verdict.DENY:
         state.denials += 1
     if verdict is Verdict.ASK:
-        for approver in known.asks:
-            if approver not in known.approvers_asked:
-                known.approvers_asked |= {approver}
-                state.requests += 1
+        _ask_more(state, known, known.asks)
     else:
         for ticket in known.tickets:
             state.open_tickets.pop(ticket.id, None)
@@ -285,6 +287,13 @@ def _decided(state: State, event: CallDecided, _now_ns: int) -> None:
         # A crash between this event and RunHalted must not bring the run back.
         if record["effect"] == "halt" and state.halted is None:
             state.halted = _halting(state.plan, record["name"], record["detail"])
+
+
+def _ask_more(state: State, known: KnownCall, approvers: Iterable[str]) -> None:
+    for approver in approvers:
+        if approver not in known.approvers_asked:
+            known.approvers_asked |= {approver}
+            state.requests += 1
 
 
 def _hold(state: State, known: KnownCall, charges: Json) -> None:
@@ -315,7 +324,10 @@ def _give_place_back(state: State, known: KnownCall) -> None:
 
 
 def _refunded(state: State, event: BudgetRefunded, _now_ns: int) -> None:
-    known = _known(state, event.call)
+    _give_back(state, _known(state, event.call))
+
+
+def _give_back(state: State, known: KnownCall) -> None:
     if known.started_ns is not None:
         return  # its dispatch began: what was charged is kept
     for budget, key, amount, _period in known.charges:
@@ -333,9 +345,7 @@ def _asked(state: State, event: ApprovalAsked, _now_ns: int) -> None:
     ticket = OpenTicket(event.ticket, event.call, event.approver, event.expires_ns)
     known.tickets += (ticket,)
     state.open_tickets[event.ticket] = ticket
-    if event.approver not in known.approvers_asked:
-        known.approvers_asked |= {event.approver}
-        state.requests += 1
+    _ask_more(state, known, (event.approver,))
 
 
 def _answered(state: State, event: ApprovalAnswered, _now_ns: int) -> None:
@@ -360,12 +370,16 @@ def _answered(state: State, event: ApprovalAnswered, _now_ns: int) -> None:
 
 def _started(state: State, event: CallStarted, now_ns: int) -> None:
     known = _known(state, event.call)
-    known.started_ns = now_ns
     known.started_epoch = state.epoch
+    state.in_flight.add(event.call)
+    _dispatch(state, known, now_ns)
+
+
+def _dispatch(state: State, known: KnownCall, now_ns: int) -> None:
+    known.started_ns = now_ns
     if not known.takes_place:
         known.takes_place = True
         state.places_taken += 1
-    state.in_flight.add(event.call)
     for budget, key, amount, period_ns in known.charges:
         state.windows[budget, key].stamp(amount, period_ns, at_ns=now_ns)
     known.charges = ()
@@ -434,6 +448,31 @@ def _halting(plan: Plan, name: str, detail: str | None) -> Reason:
     return Reason(name, "halt", None, None, detail)
 
 
+def _counted(state: State, event: SubrunCounted, now_ns: int) -> None:
+    known = known_below(state, event)
+    match event.counted:
+        case "decided":
+            verdict = _VERDICTS.get(event.verdict or "", Verdict.DENY)
+            known.verdict = verdict
+            if verdict is not Verdict.ALLOW:
+                _give_place_back(state, known)
+            elif not known.takes_place and known.started_ns is None:
+                known.takes_place = True
+                state.places_taken += 1
+            if verdict <= Verdict.DENY:
+                state.denials += 1
+            if verdict is Verdict.ASK:
+                _ask_more(state, known, event.asks)
+            if event.charges:
+                _hold(state, known, event.charges)
+        case "asked":
+            _ask_more(state, known, event.asks)
+        case "started":
+            _dispatch(state, known, now_ns)
+        case "refunded":
+            _give_back(state, known)
+
+
 def run_wide(budget: Budget) -> bool:
     """Say whether the budget lives in the run's state; every other is the ledger's."""
     return budget.period_ns is None or budget.scope == "run"
@@ -454,4 +493,5 @@ _STEPS: Mapping[type[RunEvent], Callable[[State, Any, int], None]] = {
     RunResumed: _resumed,
     RunHalted: _halted,
     RunEnded: _ended,
+    SubrunCounted: _counted,
 }

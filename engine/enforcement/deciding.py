@@ -16,6 +16,7 @@ from ringfence.engine.enforcement.drive import Steps
 from ringfence.engine.enforcement.opening import store_error
 from ringfence.engine.enforcement.requests import Given, decision_record
 from ringfence.engine.enforcement.runs import Held, Run
+from ringfence.engine.enforcement.subruns import halt_above, with_above
 from ringfence.engine.seams.errors import EngineError
 
 
@@ -141,6 +142,7 @@ def _conclude(
         if run.state.seq != seen:  # other events came while the ledger was asked: look again
             now_ns = run.now_ns()
             assessed = _assess(run, key, call, facts, now_ns)
+        facts, halts = with_above(run, key, assessed, facts, now_ns=now_ns)
         decision = conclude(assessed, facts)
         event = decided(key, call, decision, facts, said=said)
         shown = decision_record(run, call, event)
@@ -151,8 +153,7 @@ def _conclude(
         else:
             held.call, held.decision = call, decision
             held.reservation = reservation or held.reservation
-        if decision.halt is not None:
-            run.halt(decision.halt.name, by=None, detail=decision.halt.detail)
+        halt_above(run, decision, halts)
         return held, decision
 
 

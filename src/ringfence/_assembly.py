@@ -8,6 +8,7 @@ from pathlib import Path
 from ringfence._records import Records
 from ringfence.dsl.load import Loaded, load, load_text
 from ringfence.dsl.plan import Plan
+from ringfence.engine.decision.events import RunStarted
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.opening import Opening
 from ringfence.engine.seams.dispatch import Extensions
@@ -100,8 +101,8 @@ def _plan(loaded: Loaded, name: str) -> Plan:
     return loaded.plan
 
 
-def _replan(text: str, file: str) -> Plan:
-    return _plan(load_text(text, file), "the recorded policy")
+def _replan(begun: RunStarted) -> Plan:
+    return _plan(load_text(begun.policy_text, begun.policy_file), "the recorded policy")
 
 
 def _observer_failed(sink: str, lost: int, why: str) -> None:
