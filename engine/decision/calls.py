@@ -108,6 +108,7 @@ class Charge:
     """Of a blast radius: the distinct resources that the call touches; the budget bounds how many differ
     in any window, `amount` is how many there are here."""
     counting: Literal["calls", "attempts", "successes"] = "calls"
+    """What keeps it: the dispatch, the request alone, or the success of the body."""
 
 
 @dataclass(frozen=True, slots=True)
