@@ -75,6 +75,8 @@ class Origin:
     """Of `field`: the names on the way to the leaf, lists left out."""
     values: frozenset[Json] = frozenset()
     """Of `set`: its canonical values."""
+    only: bool = False
+    """Asked by `comes only from`: unmatched is false then, even while results of the tool were shown."""
 
 
 @dataclass(slots=True)
@@ -148,7 +150,8 @@ class Reason:
 
     name: str
     """`send_email.allow`, `no_exfiltration`, `support.stop`; `NAME!error` if it could not be decided."""
-    effect: Literal["unknown", "deny", "ask", "allow", "halt"]
+    effect: Literal["unknown", "deny", "ask", "allow", "halt", "redact", "audit"]
+    """The last two only of shadow rules."""
     place: Place | None
     because: str | None = None
     detail: str | None = None
@@ -259,6 +262,9 @@ class AuditRule:
     level: Literal["minimal", "standard", "full"]
     condition: Condition | None
     shadow: bool = False
+    name: str = "audit"
+    """The rule's, as shadow records it."""
+    place: Place | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,6 +108,7 @@ class Charge:
     """Of a blast radius: the distinct resources that the call touches; the budget bounds how many differ
     in any window, `amount` is how many there are here."""
     counting: Literal["calls", "attempts", "successes"] = "calls"
+    """What keeps it: the dispatch, the request alone, or the success of the body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +139,10 @@ class Facts:
     attempted: tuple[Refusal, ...] | None = None
     """The ledger's answer for budgets that count attempts, which are charged whatever the verdict; None:
     it was not asked."""
-    above: tuple[Reason, ...] = ()
-    """What the runs around this one refuse, since they count the calls of the whole tree."""
     failed: str | None = None
     """Why the store, the ledger or a plugin could not answer; such a call is denied."""
+    above: tuple[Reason, ...] = ()
+    """What the runs around this one refuse, since they count the calls of the whole tree."""
 
 
 NO_FACTS = Facts()

@@ -111,6 +111,12 @@ class _Walk:
         self.elsewhere = False
         """It was decided under another plan."""
 
+    @property
+    def memory(self) -> Recall:
+        """What it remembers, once it has begun."""
+        assert self.recall is not None
+        return self.recall
+
 
 @dataclass(slots=True)
 class Leaf:
@@ -206,7 +212,7 @@ class Lineage:
                 recall = kept.fork(child=True)
             else:
                 its = self._walks[run].seen
-                self._join(recall, run)
+                recall.join(self._walks[run].memory)
             add(seen, its)
         if recall is None:
             return Recall(self._plan), seen
@@ -233,11 +239,6 @@ class Lineage:
         joined = [seq for other, seq in self._joined if other == run]
         assert walk.recall is not None
         return Leaf(run, walk.seq, walk.recall, walk.seen, walk.began, max(joined, default=0))
-
-    def _join(self, recall: Recall, run: str) -> None:
-        other = self._walks[run].recall
-        assert other is not None
-        recall.join(other)
 
     # ---- walking -----------------------------------------------------------------------------------
 
@@ -310,10 +311,11 @@ class Lineage:
         elif walk.state is not None and walk.recall is not None:
             if walk.elsewhere and isinstance(event, CallDecided):
                 stamped = replace(stamped, event=relabelled(self._plan, walk.state, stamped, event))
+            if isinstance(event, SubrunJoined):
+                other = None if self._blind else self._walks[event.run]
+                walk.state.joining[event.run] = walk.recall if other is None else other.memory
+                add(walk.seen, {} if other is None else other.seen)
             apply(walk.state, stamped)
-            if isinstance(event, SubrunJoined) and not self._blind:
-                self._join(walk.recall, event.run)
-                add(walk.seen, self._walks[event.run].seen)
         elif walk.recall is None:  # its beginning is gone
             walk.recall = Recall(self._plan)
             walk.recall.forget()

@@ -6,7 +6,7 @@ run replays from its own events and facts alone.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ringfence.dsl.plan import Limit, Reason, Verdict
 from ringfence.engine.decision.calls import Charge, Decision
@@ -14,6 +14,7 @@ from ringfence.engine.decision.events import (
     ApprovalAsked,
     BudgetRefunded,
     CallDecided,
+    CallFailed,
     CallRequested,
     CallStarted,
     RunEvent,
@@ -37,6 +38,8 @@ def counted_above(run: str, event: RunEvent, tool: str) -> SubrunCounted | None:
         return SubrunCounted(run, event.call, tool, "asked", None, (event.approver,), [])
     if isinstance(event, CallStarted):
         return SubrunCounted(run, event.call, tool, "started", None, (), [])
+    if isinstance(event, CallFailed) and event.outcome != "interrupted":
+        return SubrunCounted(run, event.call, tool, "failed", None, (), [])
     if isinstance(event, BudgetRefunded):
         return SubrunCounted(run, event.call, tool, "refunded", None, (), [])
     return None
@@ -75,8 +78,7 @@ def _refused(state: "State", run: str, call: str, decision: Decision, now_ns: in
     if decision.verdict <= Verdict.DENY:
         if agent is not None and agent.denials is not None and state.denials >= agent.denials.at_most:
             yield _reached(agent.denials)
-        return
-    if agent is not None:
+    elif agent is not None:
         calls, requests = agent.calls, agent.requests
         has_place = known is not None and known.takes_place and known.started_ns is None
         if calls is not None and state.places_taken >= calls.at_most and not has_place:
@@ -85,8 +87,12 @@ def _refused(state: "State", run: str, call: str, decision: Decision, now_ns: in
             asked = known.approvers_asked if known is not None else frozenset()
             if state.requests + len(frozenset(decision.asks) - asked) > requests.at_most:
                 yield _reached(requests)
-    if known is None or not known.holds:
-        for charge in decision.charges:
+    for charge in decision.charges:
+        if charge.counting == "attempts":
+            charged = known is not None and known.attempted
+        else:
+            charged = known is not None and known.holds
+        if not charged:
             yield from _no_room(state, charge, now_ns)
 
 
@@ -95,8 +101,9 @@ def _reached(limit: Limit) -> Reason:
 
 
 def _no_room(state: "State", charge: Charge, now_ns: int) -> Iterator[Reason]:
-    window = state.windows.get((charge.budget, charge.key))
-    if window is None or window.has_room(charge.amount, charge.limit, charge.period_ns, now_ns=now_ns):
+    window: Any = state.windows.get((charge.budget, charge.key))
+    units = charge.members or charge.amount
+    if window is None or window.has_room(units, charge.limit, charge.period_ns, now_ns=now_ns):
         return
     for tool in state.plan.tools.values():
         for budget in tool.budgets:

@@ -23,7 +23,7 @@ from ringfence.engine.decision.events import (
 )
 from ringfence.engine.decision.recall.recall import Recall
 from ringfence.engine.decision.state import State, apply, start
-from ringfence.engine.decision.tree import counted_above
+from ringfence.engine.decision.tree import below, counted_above
 from ringfence.engine.enforcement.bodies import Flight
 from ringfence.engine.enforcement.opening import Opening
 from ringfence.engine.enforcement.turnstile import Turnstile
@@ -176,8 +176,12 @@ class Run:
 
     def _count_above(self, around: "Run", event: RunEvent) -> None:
         """Have the run around count what is `per run`, before it is recorded here: it never counts less."""
-        call = getattr(event, "call", "")
-        known = self.state.calls.get(call) if isinstance(call, str) else None
+        call = getattr(event, "call", None) or ""
+        if isinstance(event, CallFailed):
+            counted_there = below(around.state, self.id, call)
+            if counted_there is None or not counted_there.successes:
+                return
+        known = self.state.calls.get(call)
         counted = counted_above(self.id, event, known.tool if known is not None else "")
         if counted is not None and not around.ended:
             around.append(counted)
@@ -191,8 +195,8 @@ class Run:
         with self.lock:
             if self.ended or child.state.seq <= self.seen.get(child.id, 0):
                 return
+            self.state.joining[child.id] = child.state.recall
             self.append(SubrunJoined(child.id, call, child.state.seq))
-            self.state.recall.join(child.state.recall)
             for run, seq in child.remembered().items():
                 self.seen[run] = max(self.seen.get(run, 0), seq)
 
