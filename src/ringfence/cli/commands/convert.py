@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ringfence.cli.exits import POLICY_INVALID, CommandError
+from ringfence.cli.exits import FINE, POLICY_INVALID, CommandError
 from ringfence.cli.say import Say
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def run(asked: Namespace, say: Say) -> int:
         say.data({"policy": table.policy, "digest": loaded.plan.digest, "text": policy, "file": asked.out})
     elif not asked.out:
         say.lines(policy)
-    return 0
+    return FINE
 
 
 Answer = Callable[[str], str]
