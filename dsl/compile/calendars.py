@@ -31,7 +31,7 @@ def during(core: Json) -> Condition:
 def minutes_of(text: str) -> int:
     """Return the minutes since midnight of `08:00`; raise ValueError for what is no time of day."""
     hours, minutes = int(text[:2]), int(text[3:])
-    if not (hours < 24 and minutes < 60 or (hours, minutes) == (24, 0)):
+    if not ((hours < 24 and minutes < 60) or (hours, minutes) == (24, 0)):
         raise ValueError("no time of day")
     return hours * 60 + minutes
 
