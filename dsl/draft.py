@@ -71,6 +71,12 @@ class Draft:
     capabilities: dict[str, frozenset[str]] = field(default_factory=dict)
     sets: dict[str, syntax.SetOf] = field(default_factory=dict)
     patterns: dict[str, syntax.PatternOf] = field(default_factory=dict)
+    levels: tuple[str, ...] = ()
+    """Lowest first; a rank is an index into it."""
+    calendars: dict[str, syntax.Calendar] = field(default_factory=dict)
+    functions: dict[str, syntax.FunctionOf] = field(default_factory=dict)
+    layer: str | None = None
+    """The ceiling whose words these are; None: the policy's own."""
     principal: dict[str, Slot] = field(default_factory=dict)
     approvers: dict[str, syntax.Approver] = field(default_factory=dict)
     agents: dict[str, syntax.Agent] = field(default_factory=dict)
@@ -123,6 +129,10 @@ class Draft:
             "would be ignored, so the policy is refused",
             "remove it, or use a version of ringfence that enforces it",
         )
+
+    def function_key(self, name: str) -> str:
+        """Return what the plan calls a declared function: a ceiling's functions are its own."""
+        return name if self.layer is None else f"{self.layer}/{name}"
 
     def unread(self, span: Span) -> bool:
         """True if a statement inside `span` could not be read, so something declared there may be lost."""

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ringfence.dsl.checks import bounds, clauses, people, warnings
+from ringfence.dsl.checks import bounds, calendars, clauses, declared, people, warnings
 from ringfence.dsl.compile.policy import compile_policy
 from ringfence.dsl.diagnostic import Diagnostic
 from ringfence.dsl.draft import Draft
@@ -24,6 +24,8 @@ STAGES: tuple[Stage, ...] = (
     declare,
     resolve,
     clauses.patterns_and_sets,
+    calendars.check_calendars,
+    declared.check_functions,
     clauses.tool_clauses,
     clauses.rule_clauses,
     bounds.check_bounds,

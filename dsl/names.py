@@ -115,9 +115,6 @@ def _slot(draft: Draft, param: syntax.Param) -> Slot:
 def declared(draft: Draft, node: syntax.TypeName) -> Type:
     """Return the type that a `takes` or `principal has` names; report what is no type."""
     kind = node.name.text
-    if kind == "record":
-        draft.later(syntax.Later("record", node.name.span))
-        return UNKNOWN
     if kind not in DECLARABLE:
         help = did_you_mean(kind, DECLARABLE) or "types: " + ", ".join(DECLARABLE) + ", list of …"
         draft.report("E111", f"unknown type `{kind}`", node.name.span, "no type has this name", help)
@@ -174,7 +171,23 @@ def _responses(draft: Draft, node: syntax.Responses) -> None:
     draft.responses.append(node)
 
 
+def _levels(draft: Draft, node: syntax.Levels) -> None:
+    if draft.levels:
+        draft.report("E115", "`levels` is declared twice", node.span, "the second one", "merge the two")
+        return
+    names: list[str] = []
+    for name in node.names:
+        if name.text in names:
+            draft.duplicate("level", name.text, name.span)
+        else:
+            names.append(name.text)
+    draft.levels = tuple(names)
+
+
 _TAKERS: dict[type, Callable[[Draft, Any], None]] = {
+    syntax.Levels: _levels,
+    syntax.Calendar: _named("calendar", "calendars"),
+    syntax.FunctionOf: _named("function", "functions"),
     syntax.Capability: _capability,
     syntax.SetOf: _named("set", "sets"),
     syntax.PatternOf: _named("pattern", "patterns"),

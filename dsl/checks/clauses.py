@@ -1,11 +1,11 @@
 """Stage `types`, continued: the clauses of tools and rules, rewritten into deny, ask and allow."""
 
 from collections.abc import Iterator
-from typing import get_args
 
 from ringfence.dsl import syntax
 from ringfence.dsl.checks.conditions import Lowering
 from ringfence.dsl.checks.fold import TRUE, negate
+from ringfence.dsl.checks.guards import parameters_named
 from ringfence.dsl.checks.regex import pattern_mistake
 from ringfence.dsl.checks.satisfiable import never_true
 from ringfence.dsl.draft import ClauseDraft, Draft, RuleDraft, ToolDraft
@@ -127,7 +127,7 @@ def _condition_of(node: syntax.Rule) -> syntax.Expression | None:
 
 
 def _lower_rule(draft: Draft, rule: RuleDraft, condition: syntax.Expression) -> None:
-    names = sorted(set(_parameters_named(condition)))
+    names = sorted(set(parameters_named(condition)))
     alike: dict[object, int] = {}
     for name in rule.covers:
         tool = draft.tools[name]
@@ -150,20 +150,3 @@ def _rule_clause(rule: RuleDraft, core: Json | None, said: tuple[str, ...]) -> C
     node = rule.node
     because = node.because.value if node.because else None
     return ClauseDraft(node.name.text, node.effect, core, node.span, because, node.approver, said)
-
-
-def _parameters_named(node: object) -> Iterator[str]:
-    """Yield every word at operand position that might be a parameter."""
-    if isinstance(node, syntax.Path):
-        words = [part.text for part in node.parts]
-        if words[0] != "principal" or len(words) == 1:
-            yield words[1] if words[0] == "arg" and len(words) > 1 else words[0]
-    elif isinstance(node, tuple):
-        for part in node:
-            yield from _parameters_named(part)
-    elif isinstance(node, _NODES):
-        for name in node.__slots__:
-            yield from _parameters_named(getattr(node, name))
-
-
-_NODES = get_args(syntax.Expression)
