@@ -108,10 +108,9 @@ class RuleDraft:
 
 @dataclass(slots=True)
 class OrderDraft:
-    """An order: what its last step covers, and the deny that it puts there, per tool."""
+    """An order: the deny that it puts on each tool of its last step."""
 
     node: syntax.Order
-    covers: tuple[str, ...] = ()
     clauses: dict[str, ClauseDraft] = field(default_factory=dict)
 
 
@@ -176,6 +175,8 @@ class Draft:
     """Tool -> its own clauses in source order; rules across tools are not among them."""
     covering: dict[str, list[tuple[str, int]]] = field(default_factory=dict)
     """Tool -> the rules that cover it, each with the index of its variant."""
+    ordered: dict[str, list[str]] = field(default_factory=dict)
+    """Tool -> the orders whose last step it is."""
     set_values: dict[str, tuple[Json, Type]] = field(default_factory=dict)
     """Set -> the core form and type of its list, once it was needed."""
     _seen: set[tuple[str, Span]] = field(default_factory=set)
@@ -208,6 +209,10 @@ class Draft:
             "E115", f"{kind} `{name}` is declared twice", second, "the second one", "remove or rename one"
         )
 
+    def later(self, node: syntax.Later) -> None:
+        """Refuse what this version parses but does not enforce."""
+        self.report("E190", f"`{node.construct}` is not enforced by this version", node.span)
+
     def function_key(self, name: str) -> str:
         """Return what the plan calls a declared function: a ceiling's functions are its own."""
         return name if self.layer is None else f"{self.layer}/{name}"
@@ -218,5 +223,5 @@ class Draft:
 
     @property
     def failed(self) -> bool:
-        """True if some error was reported."""
-        return any(report.is_error for report in self.found)
+        """True if some error was reported, here or in a ceiling over this."""
+        return any(report.is_error for report in self.found) or any(one.failed for one in self.ceilings)

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 from ringfence.dsl import syntax
-from ringfence.dsl.checks.calendars import check_calendar
 from ringfence.dsl.draft import (
     AmountDraft,
     Draft,
@@ -19,9 +18,6 @@ from ringfence.dsl.suggest import did_you_mean
 from ringfence.dsl.types import BOUNDABLE_TEXT, DECLARABLE, LARGEST, UNKNOWN, Type, written
 
 TRAITS = ("read", "write", "external", "destructive", "code", "money")
-BUILT_IN = frozenset({"size", "lower", "host", "domain", "urls", "emails", "sql_tables", "sql_is_read_only"})
-"""Functions of the language itself, or of a plugin of its own."""
-
 PRINCIPAL = ("user", "workspace", "agent")
 """What a principal always has; all are texts."""
 
@@ -138,41 +134,8 @@ def _levels(draft: Draft, node: syntax.Levels) -> None:
     draft.levels = tuple(dict.fromkeys(name.text for name in node.names))
 
 
-def _calendar(draft: Draft, node: syntax.Calendar) -> None:
-    check_calendar(draft, node)
-    if node.name.text in draft.calendars:
-        draft.duplicate("calendar", node.name.text, node.name.span)
-    else:
-        draft.calendars[node.name.text] = node
-
-
 def _function(draft: Draft, node: syntax.FunctionOf) -> None:
-    slots: dict[str, Slot] = {}
-    for param in node.params:
-        if param.name.text in slots:
-            draft.duplicate("parameter", param.name.text, param.name.span)
-        elif param.optional:
-            draft.report(
-                "E107",
-                f"`{param.name.text}` cannot be optional",
-                param.name.span,
-                "a function is asked with every value",
-                "declare a second function for calls without it",
-            )
-        slots.setdefault(param.name.text, slot_of(draft, param))
-    declared(draft, node.gives)
-    if node.name.text in BUILT_IN:
-        draft.report(
-            "E115",
-            f"`{node.name.text}` is a built-in function",
-            node.name.span,
-            "the second of this name",
-            "rename it",
-        )
-    elif node.name.text in draft.functions:
-        draft.duplicate("function", node.name.text, node.name.span)
-    else:
-        draft.functions[node.name.text] = node
+    _named("function", "functions")(draft, node)
     if draft.installed is not None and not draft.installed(node.plugin.value):
         not_installed(draft, "plugin", node.plugin.value, node.plugin.span)
 
@@ -214,7 +177,7 @@ _TAKERS: dict[type, Callable[[Draft, Any], None]] = {
     syntax.PrincipalHas: _principal,
     syntax.Isolate: _named("isolate", "isolates"),
     syntax.Levels: _levels,
-    syntax.Calendar: _calendar,
+    syntax.Calendar: _named("calendar", "calendars"),
     syntax.FunctionOf: _function,
     syntax.Tool: _drafted("tool", "tools", lambda node: ToolDraft(node, node.clauses)),
     syntax.Rule: _drafted("rule", "rules", lambda node: RuleDraft(node, ())),

@@ -1,15 +1,33 @@
-"""Stage `resolve`: whether every name used by a declaration exists, and what rules cover."""
+"""Stage `resolve`: whether every name used by a declaration exists, and what targets cover."""
+
+from collections.abc import Iterable
 
 from ringfence.dsl import syntax
-from ringfence.dsl.draft import Draft, RuleDraft, Slot, ToolDraft
+from ringfence.dsl.draft import Draft, Slot, ToolDraft
 from ringfence.dsl.names import TRAITS, slot_of
 
 
 def resolve(draft: Draft) -> None:
-    """Resolve the names that declarations use: capabilities, approvers, targets of rules."""
+    """Resolve the names that declarations use: capabilities, approvers, agents, targets."""
+    for tool in draft.tools.values():
+        if draft.layer is None:
+            _resolve_tool(draft, tool)
+    if draft.layer is None:
+        _starts(draft)
+        _bound_once(draft)
+    for approver in draft.approvers.values():
+        for clause in approver.clauses:
+            if isinstance(clause, syntax.AnswerWithin) and clause.otherwise_ask:
+                approver_known(draft, clause.otherwise_ask)
+    if draft.layer is None:
+        for agent in draft.agents.values():
+            _resolve_agent(draft, agent)
+    _resolve_targets(draft)
+
+
+def _bound_once(draft: Draft) -> None:
     bound: dict[str, str] = {}
     for name, tool in draft.tools.items():
-        _resolve_tool(draft, tool)
         framework_name = tool.node.bound.value if tool.node.bound else name
         if framework_name in bound:
             span = tool.node.bound.span if tool.node.bound else tool.node.name.span
@@ -21,23 +39,51 @@ def resolve(draft: Draft) -> None:
                 "bind each tool to one name",
             )
         bound[framework_name] = name
-    for approver in draft.approvers.values():
-        for clause in approver.clauses:
-            if isinstance(clause, syntax.AnswerWithin) and clause.otherwise_ask:
-                approver_known(draft, clause.otherwise_ask)
-    for agent in draft.agents.values():
-        for holds in agent.clauses:
-            if isinstance(holds, syntax.Holds):
-                _capabilities(draft, holds.capabilities)
-        if agent.name.text in draft.tools:
-            draft.report(
-                "E133",
-                f"agent `{agent.name.text}` has the name of a tool",
-                agent.name.span,
-                "starting an agent is a call of the tool named after it",
-                "rename one of them",
-            )
-    _resolve_rules(draft)
+
+
+def _resolve_agent(draft: Draft, agent: syntax.Agent) -> None:
+    for clause in agent.clauses:
+        if isinstance(clause, syntax.Holds):
+            _capabilities(draft, clause.capabilities)
+        elif isinstance(clause, syntax.MayStart):
+            for name in clause.agents:
+                if name.text not in draft.agents:
+                    draft.unknown("E133", "agent", name, draft.agents)
+    tool = draft.tools.get(agent.name.text)
+    if tool is not None and tool.starts is None:
+        draft.report(
+            "E133",
+            f"agent `{agent.name.text}` has the name of a tool",
+            agent.name.span,
+            "starting an agent is a call of the tool named after it",
+            "rename one of them",
+        )
+
+
+def started(agent: syntax.Agent) -> Iterable[str]:
+    """Yield the agents that one may start."""
+    for clause in agent.clauses:
+        if isinstance(clause, syntax.MayStart):
+            yield from (name.text for name in clause.agents)
+
+
+def held(agent: syntax.Agent) -> tuple[str, ...]:
+    """Return the capabilities that an agent holds, in order."""
+    return tuple(
+        name.text for part in agent.clauses if isinstance(part, syntax.Holds) for name in part.capabilities
+    )
+
+
+def _starts(draft: Draft) -> None:
+    """Starting an agent is a call of the tool named after it."""
+    for starter in draft.agents.values():
+        for name in started(starter):
+            agent = draft.agents.get(name)
+            if agent is None or name in draft.tools:
+                continue
+            traits = frozenset[str]().union(*(draft.capabilities.get(need, ()) for need in held(agent)))
+            node = syntax.Tool(agent.name, None, None, (), agent.name.span)
+            draft.tools[name] = ToolDraft(node, traits=traits, starts=name)
 
 
 def approver_known(draft: Draft, name: syntax.Name) -> bool:
@@ -58,7 +104,7 @@ def _capabilities(draft: Draft, names: tuple[syntax.Name, ...]) -> list[str]:
 def _resolve_tool(draft: Draft, tool: ToolDraft) -> None:
     needs: list[str] = []
     slots: dict[str, Slot] | None = None
-    for clause in tool.node.clauses:
+    for clause in tool.clauses:
         if isinstance(clause, syntax.Needs):
             known = _capabilities(draft, clause.capabilities)
             tool.broken |= len(known) < len(clause.capabilities)
@@ -69,43 +115,64 @@ def _resolve_tool(draft: Draft, tool: ToolDraft) -> None:
                 if param.name.text in slots:
                     draft.duplicate("parameter", param.name.text, param.name.span)
                 else:
-                    slots[param.name.text] = _slot(draft, param)
+                    slots[param.name.text] = slot_of(draft, param)
     tool.needs = tuple(dict.fromkeys(needs))
     tool.slots = slots
     tool.traits = frozenset().union(*(draft.capabilities[need] for need in tool.needs))
     tool.broken |= draft.unread(tool.node.span)
 
 
-def _resolve_rules(draft: Draft) -> None:
-    by_capability: dict[str, list[str]] = {}
-    by_trait: dict[str, list[str]] = {}
-    for name, tool in draft.tools.items():
-        for need in tool.needs:
-            by_capability.setdefault(need, []).append(name)
-        for trait in tool.traits:
-            by_trait.setdefault(trait, []).append(name)
+class Coverage:
+    """Which tools a target covers, in one layer."""
+
+    def __init__(self, draft: Draft) -> None:
+        self._draft = draft
+        self._by_capability: dict[str, list[str]] = {}
+        self._by_trait: dict[str, list[str]] = {}
+        for name, tool in draft.tools.items():
+            for need in tool.needs:
+                self._by_capability.setdefault(need, []).append(name)
+            for trait in tool.traits:
+                self._by_trait.setdefault(trait, []).append(name)
+
+    def of(self, target: syntax.Target) -> tuple[tuple[str, ...], bool]:
+        """Return the covered tools, and whether every word of the target is known."""
+        draft = self._draft
+        if target.kind == "any":
+            return tuple(draft.tools), True
+        covered: dict[str, None] = {}
+        sound = True
+        for word in target.names:
+            match target.kind:
+                case "names" if word.text in draft.tools:
+                    covered[word.text] = None
+                case "names" if draft.layer is None:
+                    draft.unknown("E101", "tool", word, draft.tools)
+                    sound = False
+                case "needs" if word.text in draft.capabilities:
+                    covered |= dict.fromkeys(self._by_capability.get(word.text, ()))
+                case "needs":
+                    draft.unknown("E106", "capability", word, draft.capabilities)
+                    sound = False
+                case "trait" if word.text in TRAITS:
+                    covered |= dict.fromkeys(self._by_trait.get(word.text, ()))
+                case "trait":
+                    draft.unknown("E106", "trait", word, TRAITS)
+                    sound = False
+        return tuple(covered), sound
+
+
+def _resolve_targets(draft: Draft) -> None:
+    coverage = Coverage(draft)
     for rule in draft.rules.values():
         if rule.node.approver is not None:
             rule.broken |= not approver_known(draft, rule.node.approver)
-        names = rule.node.target.names
-        covered: dict[str, None] = {}
-        if rule.node.target.kind == "any":
-            covered = dict.fromkeys(draft.tools)
-        for word in names:
-            match rule.node.target.kind:
-                case "names" if word.text in draft.tools:
-                    covered[word.text] = None
-                case "names":
-                    draft.unknown("E101", "tool", word, draft.tools)
-                    rule.broken = True
-                case "needs" if word.text in draft.capabilities:
-                    covered |= dict.fromkeys(by_capability.get(word.text, ()))
-                case "needs":
-                    draft.unknown("E106", "capability", word, draft.capabilities)
-                    rule.broken = True
-                case "trait" if word.text in TRAITS:
-                    covered |= dict.fromkeys(by_trait.get(word.text, ()))
-                case "trait":
-                    draft.unknown("E106", "trait", word, TRAITS)
-                    rule.broken = True
-        rule.covers = tuple(covered)
+        rule.covers, sound = coverage.of(rule.node.target)
+        rule.broken |= not sound
+    for budget in draft.amounts.values():
+        budget.covers, _ = coverage.of(budget.node.target)
+    for guarantee in draft.guarantees.values():
+        guarantee.covers, _ = coverage.of(guarantee.node.target)
+        approver = guarantee.node.unless_approved_by
+        if approver is not None and approver.text != "anyone":
+            approver_known(draft, approver)
