@@ -140,7 +140,6 @@ def see(draft: Draft) -> None:
             slots=tool.slots,
             broken=tool.broken,
             starts=tool.starts,
-            touches={resource: list(params) for resource, params in tool.touches.items()},
         )
 
 

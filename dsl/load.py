@@ -9,8 +9,10 @@ from pathlib import Path
 from ringfence.dsl.checks import (
     across,
     bounds,
+    calendars,
     clauses,
     counted,
+    declared,
     isolates,
     layout,
     levels,
@@ -25,7 +27,7 @@ from ringfence.dsl.headers import headers
 from ringfence.dsl.names import declare
 from ringfence.dsl.parse import parse
 from ringfence.dsl.plan import Plan, TextFile
-from ringfence.dsl.resolve import resolve
+from ringfence.dsl.resolve import cover, resolve
 from ringfence.dsl.source import Source
 from ringfence.dsl.syntax import Document
 
@@ -36,9 +38,12 @@ DECLARING: tuple[Stage, ...] = (headers, declare)
 """What each layer does alone; then `compose` joins what they share."""
 
 STAGES: tuple[Stage, ...] = (
-    see,
     resolve,
+    see,
+    cover,
     clauses.patterns_and_sets,
+    calendars.check_calendars,
+    declared.check_functions,
     clauses.tool_clauses,
     across.rule_clauses,
     across.order_clauses,

@@ -1,4 +1,4 @@
-"""Stage `resolve`: whether every name used by a declaration exists, and what targets cover."""
+"""Stages `resolve` and `cover`: whether every name that is used exists, and what targets cover."""
 
 from collections.abc import Iterable
 
@@ -8,21 +8,18 @@ from ringfence.dsl.names import TRAITS, slot_of
 
 
 def resolve(draft: Draft) -> None:
-    """Resolve the names that declarations use: capabilities, approvers, agents, targets."""
-    for tool in draft.tools.values():
-        if draft.layer is None:
-            _resolve_tool(draft, tool)
+    """Resolve the names that declarations use: capabilities, approvers, agents."""
     if draft.layer is None:
+        for tool in draft.tools.values():
+            _resolve_tool(draft, tool)
         _starts(draft)
         _bound_once(draft)
+        for agent in draft.agents.values():
+            _resolve_agent(draft, agent)
     for approver in draft.approvers.values():
         for clause in approver.clauses:
             if isinstance(clause, syntax.AnswerWithin) and clause.otherwise_ask:
                 approver_known(draft, clause.otherwise_ask)
-    if draft.layer is None:
-        for agent in draft.agents.values():
-            _resolve_agent(draft, agent)
-    _resolve_targets(draft)
 
 
 def _bound_once(draft: Draft) -> None:
@@ -162,7 +159,8 @@ class Coverage:
         return tuple(covered), sound
 
 
-def _resolve_targets(draft: Draft) -> None:
+def cover(draft: Draft) -> None:
+    """Find the tools that every target covers."""
     coverage = Coverage(draft)
     for rule in draft.rules.values():
         if rule.node.approver is not None:

@@ -15,6 +15,9 @@ TEXTUAL = frozenset({"text", "line", "email", "url", "date", "host", "domain", "
 NUMERIC = frozenset({"integer", "number", "count"})
 """Kinds that compare with each other as numbers; `count` is the size of a list."""
 
+DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+"""The days of calendars; Monday is 0."""
+
 LARGEST = 2**53 - 1
 """The largest integer that JSON carries exactly (RFC 8785)."""
 
@@ -49,7 +52,13 @@ class Type:
         return f"list of {name}" if self.is_list else name
 
 
-NAMES = {"untyped": "untyped value", "bytes": "size in bytes", "host": "host name", "lowered": "lower-case text", "empty": "nothing"}
+NAMES = {
+    "untyped": "untyped value",
+    "bytes": "size in bytes",
+    "host": "host name",
+    "lowered": "lower-case text",
+    "empty": "nothing",
+}
 
 UNKNOWN = Type("unknown")
 

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterable
 
 from ringfence.dsl import syntax
-from ringfence.dsl.checks.clauses import lenient, parameters_named, possible, report_unknown_parameter
+from ringfence.dsl.checks.clauses import lenient, possible, report_unknown_parameter
 from ringfence.dsl.checks.conditions import Lowering
 from ringfence.dsl.checks.fold import TRUE
+from ringfence.dsl.checks.guards import parameters_named
 from ringfence.dsl.checks.orders import lower_order
 from ringfence.dsl.compile.periods import AUDIT_LEVELS
 from ringfence.dsl.draft import ClauseDraft, Draft, RuleDraft

@@ -1,7 +1,6 @@
 """Stage `types`, continued: the clauses of tools, rewritten into deny, ask, allow and redact."""
 
 from collections.abc import Iterator
-from typing import get_args
 
 from ringfence.dsl import syntax
 from ringfence.dsl.checks.conditions import Lowering
@@ -156,20 +155,3 @@ def possible(draft: Draft, core: Json | None, node: syntax.Expression) -> None:
             "no call can satisfy it",
             "remove the clause, or mend the part that contradicts the rest",
         )
-
-
-def parameters_named(node: object) -> Iterator[str]:
-    """Yield every word at operand position that might be a parameter."""
-    if isinstance(node, syntax.Path):
-        words = [part.text for part in node.parts]
-        if words[0] != "principal" or len(words) == 1:
-            yield words[1] if words[0] == "arg" and len(words) > 1 else words[0]
-    elif isinstance(node, tuple):
-        for part in node:
-            yield from parameters_named(part)
-    elif isinstance(node, _NODES):
-        for name in node.__slots__:
-            yield from parameters_named(getattr(node, name))
-
-
-_NODES = get_args(syntax.Expression)

@@ -22,6 +22,9 @@ _ATTEMPTS = ("run", "session", "user")
 def touched(draft: Draft) -> None:
     """Resolve what the tools touch, before any blast radius is looked at."""
     for name, tool in draft.tools.items():
+        if draft.policy is not None:
+            touches = draft.policy.tools[name].touches
+            tool.touches = {resource: list(params) for resource, params in touches.items()}
         for clause in tool.clauses:
             if isinstance(clause, syntax.Touches):
                 for touch in clause.touches:
