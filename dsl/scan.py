@@ -153,7 +153,7 @@ def _value(kind: str, word: str, start: int, end: int) -> object:
         case "SIZE":
             return Size(_measure(word, _BYTES, span, LARGEST), span)
         case "HOUR_MINUTE":
-            return Name(word, span)
+            return Text(word, span)
         case "OPEN":
             raise _Refused(
                 "E001", "this text has no closing quote", start, end, "texts end on the line they begin on"
