@@ -84,6 +84,8 @@ class Assessment:
         self.denial_halts: Reason | None = None
         """The reason that halts the run if this call is denied."""
         self.prepared: Prepared | None = None
+        self.wanted: dict[str, Question] = {}
+        """Questions to plugins that have no answer yet, by key."""
 
 
 def decide(
@@ -260,6 +262,7 @@ def _fit(result: Assessment, prepared: Prepared, tool: ToolPlan, call: ToolCall)
     return False
 
 
+<<<<<<< HEAD
 def _redact(result: Assessment, tool: ToolPlan, scope: Scope, call: ToolCall) -> bool:
     """Put the redacted values in the place of the given ones; from here on everyone sees those."""
     outcome: Redacted = redacted(tool, scope, call.schema_names)
@@ -287,6 +290,10 @@ def _ask_audits(result: Assessment, prepared: Prepared, scope: Scope) -> None:
 def _ask_clauses(
     result: Assessment, plan: Plan, state: State, prepared: Prepared, scope: Scope, facts: Facts
 ) -> None:
+=======
+def _ask_clauses(result: Assessment, plan: Plan, state: State, prepared: Prepared, facts: Facts) -> None:
+    scope = Scope(result.arguments, state.principal, answers=facts.answers, wanted=result.wanted)
+>>>>>>> next
     reasons = result.reasons
     for condition, spoken, not_decided, shadow, _ in prepared.denies:
         truth = True if condition is None else condition(scope)

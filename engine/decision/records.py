@@ -7,9 +7,9 @@ from a record can be compared with the recorded one, field by field.
 from collections.abc import Mapping, Sequence
 
 from ringfence.dsl.canonical import canonical
-from ringfence.dsl.plan import Json, Verdict
+from ringfence.dsl.plan import Json, TextFile, Verdict
 from ringfence.engine.decision.calls import Charge, Decision, Facts, Refusal, ToolCall, digest_of
-from ringfence.engine.decision.events import CallDecided, CallRequested
+from ringfence.engine.decision.events import CallDecided, CallRequested, RunStarted
 from ringfence.engine.decision.written import reason_of, reason_record
 
 
@@ -161,3 +161,18 @@ def _refusals_of(record: Json) -> tuple[Refusal, ...] | None:
         Refusal(item["budget"], item["key"], None if item["free_ns"] is None else int(item["free_ns"]))
         for item in record
     )
+
+
+def texts_of(begun: RunStarted) -> tuple[TextFile, ...]:
+    """Return the texts that the run's policy was made from, the policy first.
+
+    Raises:
+        KeyError, TypeError, ValueError: they are recorded in another shape.
+    """
+    others = (TextFile(one["role"], one["name"], one["text"]) for one in begun.files)
+    return (TextFile("policy", begun.policy_file, begun.policy_text), *others)
+
+
+def texts_record(files: Sequence[TextFile]) -> tuple[dict[str, Json], ...]:
+    """Return the texts beside the policy as they are recorded."""
+    return tuple({"role": one.role, "name": one.name, "text": one.text} for one in files[1:])

@@ -19,6 +19,7 @@ from ringfence.engine.decision.events import (
     SubrunStarted,
 )
 from ringfence.engine.decision.lineage import Leaf
+from ringfence.engine.decision.records import texts_record
 from ringfence.engine.enforcement.current import current_call
 from ringfence.engine.enforcement.deciding import release, release_all
 from ringfence.engine.enforcement.drive import Steps
@@ -127,10 +128,7 @@ class Lifecycle:
                     resume_of=resume_of,
                     parent=around.id if around is not None else parent if isinstance(parent, str) else None,
                     policy_file=self._plan.file,
-                    files=tuple(
-                        {"role": file.role, "name": file.name, "text": file.text}
-                        for file in self._plan.files[1:]
-                    ),
+                    files=texts_record(self._plan.files),
                     continues=beginning.continues,
                 ),
                 beginning.recall,

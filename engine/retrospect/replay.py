@@ -12,7 +12,7 @@ from ringfence.dsl.plan import Json, Plan, Verdict
 from ringfence.engine.decision.decide import decide
 from ringfence.engine.decision.events import CallDecided, CallStarted, RunStarted, Stamped, body_of
 from ringfence.engine.decision.lineage import Family, Lineage, LineageError, remembers
-from ringfence.engine.decision.records import decided, facts_of, facts_record
+from ringfence.engine.decision.records import decided, facts_of, facts_record, texts_of
 from ringfence.engine.decision.state import State
 from ringfence.engine.retrospect.record import RecordError, RunRecord
 from ringfence.engine.seams.escape import escaped
@@ -220,9 +220,12 @@ class Fold:
 def compiled(begun: RunStarted, run: str) -> Plan:
     """Return the plan that a run began with, made again from its record; raise RecordError if it does not load."""
     # The parser is needed only here: a replay under a given plan starts without it.
-    from ringfence.dsl.load import load_text
+    from ringfence.dsl.load import load_files
 
-    loaded = load_text(begun.policy_text, begun.policy_file)
+    try:
+        loaded = load_files(texts_of(begun))
+    except (KeyError, TypeError, ValueError, AttributeError, LookupError) as error:
+        raise RecordError(f"the texts of the policy of run `{run}` cannot be read: {error}") from error
     if loaded.plan is None:
         errors = "; ".join(f"{d.code} {d.message}" for d in loaded.diagnostics if d.is_error)
         raise RecordError(f"the policy of run `{run}` does not load in this version: {errors}")
