@@ -262,7 +262,6 @@ def _fit(result: Assessment, prepared: Prepared, tool: ToolPlan, call: ToolCall)
     return False
 
 
-<<<<<<< HEAD
 def _redact(result: Assessment, tool: ToolPlan, scope: Scope, call: ToolCall) -> bool:
     """Put the redacted values in the place of the given ones; from here on everyone sees those."""
     outcome: Redacted = redacted(tool, scope, call.schema_names)
@@ -290,10 +289,6 @@ def _ask_audits(result: Assessment, prepared: Prepared, scope: Scope) -> None:
 def _ask_clauses(
     result: Assessment, plan: Plan, state: State, prepared: Prepared, scope: Scope, facts: Facts
 ) -> None:
-=======
-def _ask_clauses(result: Assessment, plan: Plan, state: State, prepared: Prepared, facts: Facts) -> None:
-    scope = Scope(result.arguments, state.principal, answers=facts.answers, wanted=result.wanted)
->>>>>>> next
     reasons = result.reasons
     for condition, spoken, not_decided, shadow, _ in prepared.denies:
         truth = True if condition is None else condition(scope)
