@@ -48,6 +48,7 @@ _MENDED: Mapping[tuple[str | None, str | None], tuple[str, str]] = {
     ("all", "tools"): ("WHEN", "write `any tool`"),
     ("all", None): ("EQUAL_TO", "did you mean `every`?"),
     ("any", None): ("EQUAL_TO", "did you mean `some`?"),
+    (None, "reading"): ("EQUAL_TO", "write `after reading LEVEL`"),
     (None, "between"): ("EQUAL_TO", "write `x >= 1 and x <= 5`"),
     (None, "unless"): ("", "write `and not (…)` in the condition; only a `rule` has `unless`"),
     (None, "per"): ("FOR", "write `for each …`"),

@@ -143,9 +143,7 @@ class _Parse:
         if statement.first == at and self._as_meant(at):
             return at + 1
         machine.cut(statement.height)
-        self.lost.update(
-            lexeme.text for lexeme in self.lexemes[statement.first : next_at] if lexeme.kind == "WORD"
-        )
+        self._lose(statement.first, next_at)
         while self.braces and self.braces[-1] >= statement.first:
             self.braces.pop()
         if body.kind == "policy" and self._head_again(statement.first, next_at):
@@ -171,7 +169,11 @@ class _Parse:
                 assert isinstance(body, Body)
                 self._report(statement, body, len(self.lexemes), len(self.lexemes))
                 machine.cut(statement.height)
+                self._lose(statement.first, len(self.lexemes))
             machine.settle()
+
+    def _lose(self, first: int, end: int) -> None:
+        self.lost.update(lexeme.text for lexeme in self.lexemes[first:end] if lexeme.kind == "WORD")
 
     def _close(self) -> None:
         """Report the open brace and go on as if the block were closed here."""
@@ -200,7 +202,7 @@ class _Parse:
         block = self.braces[0]
         margin = self._lines.column(self._declaration_of(block))
         for index in range(first, at + 1):
-            outdented = index > block and self._lines.first(index) and self._lines.column(index) <= margin
+            outdented = index > block and self._outdented(index, margin)
             if outdented and (self._starts(index, "policy") or self._meant(index, kind)):
                 return index
         return None
@@ -269,13 +271,17 @@ class _Parse:
         depth = 0
         for at in range(first, len(self.lexemes)):
             lexeme = self.lexemes[at]
-            if at > first and depth <= 0:
+            # inside a block braces are records, and none of them reaches over the next statement's line
+            record = depth > 0 and kind != "policy"
+            if at > first and (depth <= 0 or (record and self._outdented(at, margin))):
                 leads = lines.first(at)
                 if self._starts(at, kind) and (leads or (one_line and at > wrong)):
                     return at
                 if at > wrong and leads and lines.column(at) <= margin and self._may_start(at):
                     return at
-            elif at > wrong and lines.first(at) and lines.column(at) <= margin and self._starts(at, "policy"):
+                if record and lexeme.kind == "RBRACE" and lines.column(at) < margin:
+                    return at
+            elif at > wrong and self._outdented(at, margin) and self._starts(at, "policy"):
                 return at
             if lexeme.kind == "LBRACE":
                 depth += 1
@@ -286,6 +292,9 @@ class _Parse:
                 if depth <= 0 and kind == "policy" and at >= wrong:
                     return at + 1
         return len(self.lexemes)
+
+    def _outdented(self, at: int, margin: int) -> bool:
+        return self._lines.first(at) and self._lines.column(at) <= margin
 
     def _starts(self, at: int, kind: str) -> bool:
         """True if the word is one that begins a statement of such a body, and is not used as a name."""

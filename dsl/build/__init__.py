@@ -4,8 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ringfence.dsl.automaton import Machine
-from ringfence.dsl.build import clauses, conditions, declarations
-from ringfence.dsl.build.later import LATER
+from ringfence.dsl.build import clauses, conditions, declarations, people, rules, tests
 from ringfence.dsl.source import Span
 
 # The children are what the grammar says they are; a wrong shape cannot get past the automaton.
@@ -14,6 +13,8 @@ Builder = Callable[[list[Any], Span, Machine], object]
 BUILDERS: Mapping[str, Builder] = {
     **conditions.BUILDERS,
     **clauses.BUILDERS,
+    **people.BUILDERS,
+    **rules.BUILDERS,
+    **tests.BUILDERS,
     **declarations.BUILDERS,
-    **LATER,
 }

@@ -1,4 +1,4 @@
-"""The clauses inside approvers, agents, responses and tools."""
+"""Types, parameters, and the clauses inside tools."""
 
 from typing import Any
 
@@ -22,17 +22,14 @@ def _type_list(children: list[Any], span: Span, machine: Machine) -> syntax.Type
     return syntax.TypeName(name, True, at_most, span)
 
 
-def _at_most(children: list[Any], span: Span, machine: Machine) -> syntax.AtMost:
-    count, first, *rest = children
-    if not rest:
-        return syntax.AtMost(count, first, span)
-    noun = syntax.Name(f"{first.text} {rest[0].text}", first.span.to(rest[0].span))
-    return syntax.AtMost(count, noun, span)
-
-
 def _rate(children: list[Any], span: Span, machine: Machine) -> syntax.Rate:
     count, period, scope, counting, halt = children
     return syntax.Rate(count, period, scope, counting, halt is not None, span)
+
+
+def _blast_radius(children: list[Any], span: Span, machine: Machine) -> syntax.BlastRadius:
+    *blasts, scope, halt = children
+    return syntax.BlastRadius(tuple(blasts), scope, halt is not None, span)
 
 
 def _result_at_most(children: list[Any], span: Span, machine: Machine) -> syntax.ResultAtMost:
@@ -45,30 +42,24 @@ BUILDERS = {
     "type_plain": lambda children, span, machine: syntax.TypeName(children[0], False, None, span),
     "type_bounded": _type_bounded,
     "type_list": _type_list,
-    # approver
-    "group": lambda children, span, machine: syntax.Group(children[0], span),
-    "quorum": lambda children, span, machine: syntax.Quorum(children[0], span),
-    "never_requester": lambda children, span, machine: syntax.NeverRequester(span),
-    "answer_within": lambda children, span, machine: syntax.AnswerWithin(
-        children[0], children[1] if len(children) > 1 else None, span
-    ),
-    # agent
-    "holds": lambda children, span, machine: syntax.Holds(tuple(children), span),
-    "stop_after": lambda children, span, machine: syntax.StopAfter(children[0], span),
-    "at_most": _at_most,
-    # responses
-    "says": lambda children, span, machine: syntax.Says(children[0], children[1], span),
-    "says_because": lambda children, span, machine: syntax.Says(children[0], None, span),
-    # tool
     "needs": lambda children, span, machine: syntax.Needs(tuple(children), span),
     "takes": lambda children, span, machine: syntax.Takes(tuple(children), span),
+    "touch": lambda children, span, machine: syntax.Touch(children[0], children[1], span),
+    "touches": lambda children, span, machine: syntax.Touches(tuple(children), span),
     "allow_always": lambda children, span, machine: syntax.Allow(None, span),
     "allow_when": lambda children, span, machine: syntax.Allow(children[0], span),
     "require": lambda children, span, machine: syntax.Require(children[0], children[1], children[2], span),
     "deny": lambda children, span, machine: syntax.Deny(children[0], children[1], children[2], span),
     "ask": lambda children, span, machine: syntax.Ask(children[0], children[1], children[2], span),
     "rate": _rate,
+    "blast": lambda children, span, machine: syntax.Blast(children[0], children[1], children[2], span),
+    "blast_radius": _blast_radius,
     "otherwise_halt": lambda children, span, machine: True,
+    "result_is": lambda children, span, machine: syntax.ResultIs(children[0], children[1], False, span),
+    "result_is_otherwise": lambda children, span, machine: syntax.ResultIs(children[0], None, True, span),
     "result_at_most": _result_at_most,
+    "result_in_steps": lambda children, span, machine: syntax.ResultInSteps(children[0], span),
+    "redact": lambda children, span, machine: syntax.Redact(children[0], children[1], span),
+    "runs": lambda children, span, machine: syntax.Runs(children[0], children[1], span),
     "audit": lambda children, span, machine: syntax.Audit(children[0], span),
 }

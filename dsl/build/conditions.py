@@ -64,6 +64,19 @@ def _is_not_in(children: list[Any], span: Span, machine: Machine) -> syntax.Memb
     return syntax.Membership(left, right, True, no.span.to(within.span), span)
 
 
+def _comes_from(children: list[Any], span: Span, machine: Machine) -> syntax.ComesFrom:
+    subject, *rest = children
+    words = [child for child in rest if isinstance(child, syntax.Name)]
+    sources = tuple(child for child in rest if isinstance(child, syntax.Path))
+    return syntax.ComesFrom(subject, sources, len(words) == 3, words[0].span.to(words[-1].span), span)
+
+
+def _event(kind: Any) -> Any:
+    return lambda children, span, machine: syntax.Event(
+        kind, children[0], children[1] if len(children) > 1 else None, span
+    )
+
+
 def _quantified(every: bool) -> Any:
     return lambda children, span, machine: syntax.Quantified(
         every, children[0], children[1], children[2], span
@@ -84,6 +97,17 @@ BUILDERS = {
     "missing": lambda children, span, machine: syntax.Presence(children[0], True, span),
     "every": _quantified(True),
     "some": _quantified(False),
+    "comes_from": _comes_from,
+    "comes_only_from": _comes_from,
+    "carries": lambda children, span, machine: syntax.Carries(children[0], children[1], span),
+    "after": lambda children, span, machine: syntax.After(children[0], children[1], children[2], span),
+    "during": lambda children, span, machine: syntax.During(children[0], span),
+    "calls_to": lambda children, span, machine: syntax.CallsTo(children[0], children[1], span),
+    "event_tool": _event("tool"),
+    "event_needs": _event("needs"),
+    "event_reading": _event("reading"),
+    "within": lambda children, span, machine: syntax.Extent(children[0], span),
+    "within_run": lambda children, span, machine: syntax.Extent(None, span),
     "literal": _literal,
     "true": lambda children, span, machine: syntax.Constant(True, span),
     "false": lambda children, span, machine: syntax.Constant(False, span),

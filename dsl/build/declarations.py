@@ -1,22 +1,11 @@
 """Declarations, and the bodies that hold them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from ringfence.dsl import syntax
 from ringfence.dsl.automaton import Body, Machine
 from ringfence.dsl.source import Span
-
-
-@dataclass(frozen=True, slots=True)
-class _Effect:
-    """What a rule does, and to which tools; `later` names an effect that is not enforced yet."""
-
-    effect: Any
-    approver: syntax.Name | None
-    target: syntax.Target
-    later: str | None = None
 
 
 def _body(kind: str) -> Callable[[list[Any], Span, Machine], Body]:
@@ -36,9 +25,13 @@ def _body(kind: str) -> Callable[[list[Any], Span, Machine], Body]:
     return build
 
 
-def _policy(children: list[Any], span: Span, machine: Machine) -> object:
+def _policy(children: list[Any], span: Span, machine: Machine) -> syntax.PolicyHeader:
     name, version, under = children
     return syntax.PolicyHeader(name, version, under, False, span)
+
+
+def _levels(children: list[Any], span: Span, machine: Machine) -> syntax.Levels:
+    return syntax.Levels(tuple(children[0::2]), span)  # between them stands `<`
 
 
 def _tool(children: list[Any], span: Span, machine: Machine) -> syntax.Tool:
@@ -46,30 +39,14 @@ def _tool(children: list[Any], span: Span, machine: Machine) -> syntax.Tool:
     return syntax.Tool(name, bound, description, tuple(body.items), span)
 
 
-def _rule(children: list[Any], span: Span, machine: Machine) -> syntax.Rule | syntax.Later:
-    shadow, name, effect, when, unless, because = children
-    if shadow is not None:
-        return syntax.Later("shadow rule", span.to(name.span))
-    if effect.later is not None:
-        return syntax.Later(effect.later, span.to(name.span))
-    return syntax.Rule(
-        name,
-        effect.effect,
-        False,
-        effect.approver,
-        None,
-        None,
-        None,
-        effect.target,
-        when,
-        unless,
-        because,
-        span,
-    )
+def _calendar(children: list[Any], span: Span, machine: Machine) -> syntax.Calendar:
+    name, first_day, last_day, opens, closes, zone = children
+    return syntax.Calendar(name, first_day, last_day, opens, closes, zone, span)
 
 
-def _target(kind: Any) -> Callable[[list[Any], Span, Machine], syntax.Target]:
-    return lambda children, span, machine: syntax.Target(kind, tuple(children), span)
+def _function(children: list[Any], span: Span, machine: Machine) -> syntax.FunctionOf:
+    name, *params, gives, plugin = children
+    return syntax.FunctionOf(name, tuple(params), gives, plugin, span)
 
 
 BUILDERS = {
@@ -79,21 +56,20 @@ BUILDERS = {
     },
     "language": lambda children, span, machine: syntax.Edition(children[0], span),
     "policy": _policy,
+    "ceiling": lambda children, span, machine: syntax.PolicyHeader(
+        children[0], children[1], None, True, span
+    ),
+    "use": lambda children, span, machine: syntax.Use(children[0], span),
+    "levels": _levels,
     "capability": lambda children, span, machine: syntax.Capability(children[0], tuple(children[1:]), span),
     "set": lambda children, span, machine: syntax.SetOf(children[0], children[1], span),
     "pattern": lambda children, span, machine: syntax.PatternOf(children[0], children[1], span),
+    "calendar": _calendar,
+    "function": _function,
     "principal": lambda children, span, machine: syntax.PrincipalHas(tuple(children), span),
     "approver": lambda children, span, machine: syntax.Approver(children[0], tuple(children[1].items), span),
     "agent": lambda children, span, machine: syntax.Agent(children[0], tuple(children[1].items), span),
     "responses": lambda children, span, machine: syntax.Responses(tuple(children[0].items), span),
+    "isolate": lambda children, span, machine: syntax.Isolate(children[0], tuple(children[1].items), span),
     "tool": _tool,
-    "rule": _rule,
-    "rule_deny": lambda children, span, machine: _Effect("deny", None, children[0]),
-    "rule_ask": lambda children, span, machine: _Effect("ask", children[0], children[1]),
-    "rule_redact": lambda children, span, machine: _Effect("redact", None, children[-1], "rule … redact"),
-    "rule_audit": lambda children, span, machine: _Effect("audit", None, children[-1], "rule … audit"),
-    "target_names": _target("names"),
-    "target_any": _target("any"),
-    "target_needs": _target("needs"),
-    "target_trait": _target("trait"),
 }

@@ -76,7 +76,6 @@ class Assessment:
         """All charges that count attempts, the run's own with them."""
         self.attempts: tuple[Charge, ...] = ()
         """Of those, the ones to reserve in the ledger."""
-        self.wanted: Mapping[str, Question] = {}
         self.label: int | None = None
         self.asks: tuple[str, ...] = ()
         self.halt: Reason | None = None
@@ -84,6 +83,8 @@ class Assessment:
         self.denial_halts: Reason | None = None
         """The reason that halts the run if this call is denied."""
         self.prepared: Prepared | None = None
+        self.wanted: dict[str, Question] = {}
+        """Questions to plugins that have no answer yet, by key."""
 
 
 def decide(
@@ -197,9 +198,8 @@ def _assess(
         now_ns if calendars else None,
         _NOTHING if known is None else known.edited,
         facts.answers,
-        {},
+        result.wanted,
     )
-    result.wanted = scope.wanted
     if prepared.missing:
         result.verdict = _DENY
         reasons.extend(prepared.missing)

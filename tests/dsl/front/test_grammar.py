@@ -11,7 +11,8 @@ from ringfence import grammar
 from ringfence.dsl.build import BUILDERS
 from ringfence.dsl.parse import parse
 from ringfence.dsl.source import Source
-from ringfence.dsl.syntax import Later, Param, Takes, Tool
+from ringfence.dsl.syntax import Allow, ComesFrom, Membership, Param, Takes, Tool
+from tests.dsl.front.said import said
 
 POLICIES = sorted((Path(__file__).parent.parent / "policies").glob("*.fence"))
 LARK = Lark(grammar.text(), parser="lalr", start="policy_file")
@@ -75,43 +76,134 @@ def test_every_keyword_but_eight_is_a_parameter_at_an_operand_too(word: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("text", "construct"),
+    ("text", "node"),
     [
-        ("levels a < b", "levels"),
-        ("ceiling x", "ceiling"),
-        ('use "x.fence"', "use"),
-        ('calendar c = monday to friday 08:00 to 18:00 in "UTC"', "calendar"),
-        ('function f(a: text) gives boolean from "p"', "function"),
-        ("isolate i { memory 64 MB  clock frozen }", "isolate"),
-        ("order o: a then b", "order"),
-        ("budget b: 200 KB per day of size(x) over a otherwise halt", "budget"),
-        ("guarantee g: never any tool unless approved by anyone", "guarantee"),
-        ('test "t" { new run  call a(x: {a: [1, -2.5]}) is denied by a.b }', "test"),
-        ("shadow rule r: deny a", "shadow rule"),
-        ("rule r: redact x with y for any tool", "rule … redact"),
-        ("rule r: audit full for a", "rule … audit"),
+        ("levels a < b", "Levels(names=(a, b))"),
+        ('ceiling x version "7"', "PolicyHeader(name=x, version='7', is_ceiling=True)"),
+        ('policy x under "y"', "PolicyHeader(name=x, under='y')"),
+        ('use "x.fence"', "Use(path='x.fence')"),
+        (
+            'calendar c = monday to friday 08:00 to 18:00 in "UTC"',
+            "Calendar(name=c, first_day=monday, last_day=friday, opens='08:00', closes='18:00', zone='UTC')",
+        ),
+        (
+            'function f(a: text, b: list of email) gives boolean from "p"',
+            "FunctionOf(name=f, params=(Param(name=a, type=text), Param(name=b, type=list of email)), "
+            "gives=boolean, plugin='p')",
+        ),
+        ('function f() gives integer from "p"', "FunctionOf(name=f, params=(), gives=integer, plugin='p')"),
+        ("shadow rule r: deny a", "Rule(name=r, effect='deny', shadow=True, target=names(a))"),
+        (
+            "rule r: redact x with y for any tool",
+            "Rule(name=r, effect='redact', param=x, redactor=y, target=any())",
+        ),
+        ("rule r: audit full for a", "Rule(name=r, effect='audit', level=full, target=names(a))"),
+        (
+            "order o same id: a where (x) then b",
+            "Order(name=o, same=id, steps=(Event(kind='tool', name=a, where=x), Event(kind='tool', name=b)))",
+        ),
+        (
+            "budget b: 200 KB per day for each user of size(x) over a, b otherwise halt",
+            "BudgetOf(name=b, limit=204800 bytes, period=day, scope=user, "
+            "amount=Apply(function=size, arguments=(x)), target=names(a, b), otherwise_halt=True)",
+        ),
+        (
+            "guarantee g: never any tool that is external when x unless approved by anyone",
+            "Guarantee(name=g, target=trait(external), when=x, unless_approved_by=anyone)",
+        ),
+        ("agent a { may start b, c }", "Agent(name=a, clauses=(MayStart(agents=(b, c))))"),
+        (
+            "responses { latency at least 40 ms in steps of 20 ms }",
+            "Responses(clauses=(Latency(floor=40000000 ns, step=20000000 ns)))",
+        ),
+        (
+            "isolate i { may call a, b  output at most 1 KB }",
+            "Isolate(name=i, clauses=(IsolateClause(kind='may call', value=(a, b)), "
+            "IsolateClause(kind='output', value=1024 bytes)))",
+        ),
+        (
+            'test "t" { given f("x") gives [1, {a: true}]  new run  wait 1 second }',
+            "PolicyTest(name='t', steps=(Given(function=Invocation(name=f, arguments=(Argument(value='x'))), "
+            "answer=[1, {'a': True}]), NewRun(), Wait(duration=1000000000 ns)))",
+        ),
+        (
+            'test "t" { ran a() returning {} signed by b, c  call a(x: -2.5) asks b by a.b }',
+            "PolicyTest(name='t', steps=(Ran(call=Invocation(name=a, arguments=()), returning={}, "
+            "signed_by=(b, c)), Called(call=Invocation(name=a, arguments=(Argument(name=x, value=-2.5))), "
+            "expected='asks', approver=b, by=a.b)))",
+        ),
+        (
+            'test "t" { call a() is not found  call a() is denied }',
+            "PolicyTest(name='t', steps=("
+            "Called(call=Invocation(name=a, arguments=()), expected='not found'), "
+            "Called(call=Invocation(name=a, arguments=()), expected='denied')))",
+        ),
     ],
 )
-def test_a_declaration_that_is_not_enforced_yet_is_kept_as_later(text: str, construct: str) -> None:
+def test_each_declaration_makes_its_node(text: str, node: str) -> None:
     document, reports = parse(Source("test.fence", text))
     assert reports == []
-    (later,) = document.declarations
-    assert isinstance(later, Later) and later.construct == construct
+    assert [said(declaration) for declaration in document.declarations] == [node]
 
 
 @pytest.mark.parametrize(
-    ("clause", "construct"),
+    ("clause", "node"),
     [
-        ("touches x as y", "touches"),
-        ("blast radius 1 account per run, 20 account per day otherwise halt", "blast radius"),
-        ("result is secret otherwise", "result is"),
-        ("result in steps of 4 KB", "result in steps"),
-        ("redact x with y", "redact"),
-        ('runs "x.js" in y', "runs"),
+        (
+            "touches x as y, z as y",
+            "Touches(touches=(Touch(param=x, resource=y), Touch(param=z, resource=y)))",
+        ),
+        (
+            "blast radius 1 account per run, 20 account per day for each user otherwise halt",
+            "BlastRadius(blasts=(Blast(count=1, resource=account, period=run), "
+            "Blast(count=20, resource=account, period=day)), scope=user, otherwise_halt=True)",
+        ),
+        ("result is secret when x", "ResultIs(level=secret, condition=x)"),
+        ("result is secret otherwise", "ResultIs(level=secret, otherwise=True)"),
+        ("result is secret", "ResultIs(level=secret)"),
+        ("result in steps of 4 KB", "ResultInSteps(step=4096 bytes)"),
+        ("redact x with y", "Redact(param=x, redactor=y)"),
+        ('runs "x.js" in y', "Runs(what='x.js', isolate=y)"),
+        ("runs x in y", "Runs(what=x, isolate=y)"),
+        ("allow when x comes from user", "Allow(condition=ComesFrom(subject=x, sources=(user)))"),
+        (
+            "allow when x comes only from [user, a.b]",
+            "Allow(condition=ComesFrom(subject=x, sources=(user, a.b), only=True))",
+        ),
+        ("allow when x carries secret", "Allow(condition=Carries(subject=x, level=secret))"),
+        (
+            "allow when after reading secret within this run",
+            "Allow(condition=After(event=Event(kind='reading', name=secret), extent=Extent()))",
+        ),
+        (
+            "allow when after any tool that needs c where (y) within 1 hour with no b since",
+            "Allow(condition=After(event=Event(kind='needs', name=c, where=y), "
+            "extent=Extent(within=3600000000000 ns), since=Event(kind='tool', name=b)))",
+        ),
+        (
+            "allow when calls to b < 3",
+            "Allow(condition=Compare(left=CallsTo(event=Event(kind='tool', name=b)), operator=<, right=3))",
+        ),
+        ("allow when during c", "Allow(condition=During(calendar=c))"),
     ],
 )
-def test_a_clause_that_is_not_enforced_yet_is_kept_as_later(clause: str, construct: str) -> None:
+def test_each_clause_makes_its_node(clause: str, node: str) -> None:
     document, reports = parse(Source("test.fence", f"tool a {{ {clause} }}"))
     tool = document.declarations[0]
     assert reports == [] and isinstance(tool, Tool)
-    assert [clause.construct for clause in tool.clauses if isinstance(clause, Later)] == [construct]
+    assert [said(clause) for clause in tool.clauses] == [node]
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("tool a { allow when x comes only from [user] }", "comes only from"),
+        ("tool a { allow when x not in y }", "not in"),
+    ],
+)
+def test_the_operator_of_a_condition_is_where_it_is_written(text: str, where: str) -> None:
+    (tool,) = parse(Source("test.fence", text))[0].declarations
+    assert isinstance(tool, Tool) and isinstance(tool.clauses[0], Allow)
+    condition = tool.clauses[0].condition
+    assert isinstance(condition, ComesFrom | Membership)
+    assert text[condition.operator.start : condition.operator.end] == where

@@ -15,6 +15,7 @@ from ringfence.dsl.source import Source
 from ringfence.dsl.syntax import Tool
 from tests.dsl.front.underlined import assert_reports, reports_of
 
+FRONT = Path(__file__).parents[2] / "golden" / "front"
 POLICIES = [path.read_text() for path in sorted((Path(__file__).parent.parent / "policies").glob("*.fence"))]
 
 
@@ -52,9 +53,38 @@ def test_mixed_operators_are_reported_at_the_one_that_differs_and_parentheses_he
     assert_reports("tool a { require (x and y) or z  require x or not (y and z) }")
 
 
+def test_an_unclosed_record_costs_one_report_and_one_step() -> None:
+    assert_reports(
+        'test "t" {\n  ran a(x: {y: 1) returning 1\n  call b() is alowed\n  call c() is allowed\n}',
+        ("E003", ")"),
+        ("E003", "alowed"),
+    )
+    assert_reports(
+        'test "t" {\n  ran a(x: [{y: 1]\n}\ntool a { alow always }', ("E003", "]"), ("E003", "alow")
+    )
+
+
+def test_what_is_given_twice_is_reported_at_the_second() -> None:
+    first, second = assert_reports(
+        'test "t" { call a(x: {k: 1, "k": 2, l: {k: 3}}, y: 1, x: 2) is allowed }',
+        ("E115", '"k"'),
+        ("E115", "x"),
+    )
+    assert (first.message, second.message) == ("key `k` is given twice", "argument `x` is given twice")
+
+
+@pytest.mark.parametrize(("name", "mistakes"), [("blocks", 18), ("tests", 14), ("rules", 12)])
+def test_a_file_full_of_mistakes_gets_one_report_for_each(name: str, mistakes: int) -> None:
+    text = (FRONT / f"mistakes_in_{name}.fence").read_text()
+    assert len({report.span for report in reports_of(text)}) == mistakes
+
+
 @pytest.mark.parametrize(
     ("text", "code", "where"),
     [
+        ('test "t" { call a(x: 9007199254740992) is allowed }', "E001", "9007199254740992"),
+        ('test "t" { call a(x: -9007199254740992) is allowed }', "E001", "-9007199254740992"),
+        ('test "t" { call a(x: nothing) is allowed }', "E003", "nothing"),
         ('tool a { require x == "f\\qo" }', "E001", "\\q"),
         ('tool a {\n  require x == "foo\n}', "E001", '"foo'),
         ("\ufefflanguage 1", "E001", "\ufeff"),
