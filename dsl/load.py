@@ -6,30 +6,64 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ringfence.dsl.checks import bounds, clauses, people, warnings
+from ringfence.dsl.checks import (
+    across,
+    bounds,
+    calendars,
+    clauses,
+    counted,
+    declared,
+    isolates,
+    layout,
+    levels,
+    people,
+    warnings,
+)
 from ringfence.dsl.compile.policy import compile_policy
+from ringfence.dsl.compose import compose, see
 from ringfence.dsl.diagnostic import Diagnostic
 from ringfence.dsl.draft import Draft
+from ringfence.dsl.headers import headers
 from ringfence.dsl.layers import Gathered, Shelf, gather
-from ringfence.dsl.names import declare, headers, resolve
+from ringfence.dsl.names import declare
 from ringfence.dsl.plan import Plan, TextFile
+from ringfence.dsl.resolve import cover, resolve
 from ringfence.dsl.shelves import Disk, Read, Reading, Recorded
 
 Stage = Callable[[Draft], None]
 """Reads and fills in the draft, and reports; it never raises for a wrong policy."""
 
+DECLARING: tuple[Stage, ...] = (headers, declare)
+"""What each layer does alone; then `compose` joins what they share."""
+
 STAGES: tuple[Stage, ...] = (
-    headers,
-    declare,
     resolve,
+    see,
+    cover,
     clauses.patterns_and_sets,
+    calendars.check_calendars,
+    declared.check_functions,
     clauses.tool_clauses,
-    clauses.rule_clauses,
+    across.rule_clauses,
+    across.order_clauses,
+    across.guarantees,
+    levels.label_results,
+    counted.touched,
+    counted.count_tools,
+    counted.count_amounts,
+    isolates.check_isolates,
     bounds.check_bounds,
     people.check_people,
+    layout.check_layout,
+)
+"""Each is done for the policy first, then for every ceiling."""
+
+WHOLE: tuple[Stage, ...] = (
+    levels.readers_labelled,
     warnings.check_each_tool,
     warnings.check_whole_policy,
 )
+"""What is judged of the policy under all its ceilings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +135,28 @@ def _collector_paused() -> Iterator[None]:
 
 
 def load_gathered(gathered: Gathered) -> Loaded:
-    """Run the stages over a parsed policy and the ceilings over it."""
-    draft = Draft(gathered.policy.document, list(gathered.policy.found))
+    """Load a parsed policy under the ceilings over it."""
+    policy, *ceilings = (
+        Draft(layer.document, list(layer.found)) for layer in (gathered.policy, *gathered.ceilings)
+    )
+    return load_drafts(policy, ceilings, gathered.files)
+
+
+def load_drafts(policy: Draft, ceilings: Sequence[Draft], files: tuple[TextFile, ...]) -> Loaded:
+    """Load a policy under its ceilings; each draft holds what the parser reported."""
+    layers = (policy, *ceilings)
+    for layer in layers:
+        for stage in DECLARING:
+            stage(layer)
+    compose(policy, ceilings)
     for stage in STAGES:
-        stage(draft)
-    found = {*draft.found, *(report for ceiling in gathered.ceilings for report in ceiling.found)}
-    diagnostics = tuple(sorted(found, key=lambda report: (report.span, report.code, report.message)))
-    if any(report.is_error for report in diagnostics):
+        for layer in layers:
+            stage(layer)
+    for stage in WHOLE:
+        stage(policy)
+    found = {(report.span, report.code): report for layer in layers for report in layer.found}
+    diagnostics = tuple(found[key] for key in sorted(found))
+    alone = policy.header is None or policy.header.is_ceiling
+    if alone or any(report.is_error for report in diagnostics):
         return Loaded(None, diagnostics)
-    files = gathered.files
-    return Loaded(replace(compile_policy(draft), text=files[0].text, files=files), diagnostics)
+    return Loaded(replace(compile_policy(policy), text=files[0].text, files=files), diagnostics)

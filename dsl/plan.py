@@ -75,6 +75,8 @@ class Origin:
     """Of `field`: the names on the way to the leaf, lists left out."""
     values: frozenset[Json] = frozenset()
     """Of `set`: its canonical values."""
+    only: bool = False
+    """Asked by `comes only from`: unmatched is false then, even while results of the tool were shown."""
 
 
 @dataclass(slots=True)

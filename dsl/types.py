@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ringfence.dsl import syntax
 
-DECLARABLE = ("text", "line", "integer", "number", "boolean", "email", "url", "date")
+DECLARABLE = ("text", "line", "integer", "number", "boolean", "email", "url", "date", "record")
 """The types that `takes` and `principal has` may name, also as `list of T`."""
 
 BOUNDABLE_TEXT = frozenset({"text", "line", "email", "url"})
@@ -14,6 +14,9 @@ TEXTUAL = frozenset({"text", "line", "email", "url", "date", "host", "domain", "
 
 NUMERIC = frozenset({"integer", "number", "count"})
 """Kinds that compare with each other as numbers; `count` is the size of a list."""
+
+DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+"""The days of calendars; Monday is 0."""
 
 LARGEST = 2**53 - 1
 """The largest integer that JSON carries exactly (RFC 8785)."""
@@ -35,6 +38,11 @@ class Type:
         return Type(self.kind)
 
     @property
+    def fields(self) -> bool:
+        """True if a value may have fields: `x.field`."""
+        return self.kind in ("record", "untyped") and not self.is_list
+
+    @property
     def known(self) -> bool:
         """False after a mistake that has been reported: nothing follows from it."""
         return self.kind != "unknown"
@@ -44,7 +52,13 @@ class Type:
         return f"list of {name}" if self.is_list else name
 
 
-NAMES = {"bytes": "size in bytes", "host": "host name", "lowered": "lower-case text", "empty": "nothing"}
+NAMES = {
+    "untyped": "untyped value",
+    "bytes": "size in bytes",
+    "host": "host name",
+    "lowered": "lower-case text",
+    "empty": "nothing",
+}
 
 UNKNOWN = Type("unknown")
 

@@ -8,15 +8,27 @@ parts are folded.  Closures, digest and `explain` are all made from it.
 from dataclasses import dataclass
 
 from ringfence.dsl import syntax
+from ringfence.dsl.checks.calendars import lower_during
 from ringfence.dsl.checks.fold import FALSE, TRUE, both, either, negate
 from ringfence.dsl.checks.guards import known_present
-from ringfence.dsl.checks.operands import BOOLEAN, Operands
-from ringfence.dsl.checks.pairs import Clash, Typed, a, agree, fold, never_part, url_beginning
+from ringfence.dsl.checks.history import lower_after, lower_calls, lower_carries
+from ringfence.dsl.checks.operands import BOOLEAN, POISON, UNTYPED, Operands
+from ringfence.dsl.checks.pairs import (
+    Clash,
+    Typed,
+    a,
+    agree,
+    fold,
+    never_part,
+    taken_for,
+    url_beginning,
+)
+from ringfence.dsl.checks.provenance import lower_comes_from
 from ringfence.dsl.checks.regex import pattern_mistake
 from ringfence.dsl.names import PRINCIPAL
 from ringfence.dsl.plan import Json
 from ringfence.dsl.source import Span
-from ringfence.dsl.types import TEXTUAL, UNKNOWN
+from ringfence.dsl.types import TEXTUAL, UNKNOWN, Type
 
 DEEPEST = 40
 """Conditions nest at most this deep: nobody reads deeper ones, and evaluation must not exhaust the stack."""
@@ -66,13 +78,13 @@ class Lowering(Operands):
                     return self._quantified(node)
                 case syntax.Constant() if isinstance(node.value, bool):
                     return TRUE if node.value else FALSE
-                case syntax.Later():
-                    self.failed = True
-                    self.draft.later(node)
-                    return FALSE
+                case syntax.After() | syntax.ComesFrom() | syntax.Carries() | syntax.During():
+                    return self._of_session(node)
             value = self.value(node)
             if not value.type.known:
                 return FALSE
+            if value.type == UNTYPED:
+                value = taken_for(value, "boolean")
             if value.type != BOOLEAN:
                 self.clash(
                     f"a condition is true or false; this is {a(value.type)}",
@@ -97,8 +109,48 @@ class Lowering(Operands):
         self.present = outer
         return lowered
 
+    def _of_session(self, node: syntax.After | syntax.ComesFrom | syntax.Carries | syntax.During) -> Json:
+        """Lower what is asked of more than the call: it may not stand inside `where (…)`."""
+        if self.in_event:
+            self._not_of_event(node.span)
+            return FALSE
+        match node:
+            case syntax.After():
+                return lower_after(self, node)
+            case syntax.ComesFrom():
+                return lower_comes_from(self, node)
+            case syntax.Carries():
+                return lower_carries(self, node)
+        return lower_during(self, node)
+
+    def _not_of_event(self, span: Span) -> None:
+        self.clash(
+            "`where (…)` asks about the arguments of that call alone",
+            span,
+            "no history, label, source or calendar",
+            "write it outside, joined with `and`",
+        )
+
+    def of_call(self, tool: str, node: syntax.Expression) -> Json | None:
+        """Lower the `where (…)` of an event for one of its tools; None after a mistake."""
+        entry = self.draft.tools[tool]
+        lenient = self.draft.unread(entry.node.span)
+        inner = Lowering(self.draft, tool, entry.slots, lenient, in_event=True)
+        core = inner.condition(node)
+        self.named.update(inner.named)
+        return core
+
+    def _side(self, node: syntax.Expression) -> Typed:
+        """Lower a side of a comparison, the one place where `calls to …` may stand."""
+        if not isinstance(node, syntax.CallsTo):
+            return self.value(node)
+        if self.in_event:
+            self._not_of_event(node.span)
+            return POISON
+        return lower_calls(self, node)
+
     def _compare(self, node: syntax.Compare) -> Json:
-        left, right = self.value(node.left), self.value(node.right)
+        left, right = self._side(node.left), self._side(node.right)
         if not (left.type.known and right.type.known):
             return FALSE
         operator, at = node.operator.text, node.operator.span
@@ -129,7 +181,7 @@ class Lowering(Operands):
                 "write `every x in … satisfies (x in …)`",
             )
             return FALSE
-        if not right.type.is_list:
+        if not right.type.is_list and right.type != UNTYPED:
             self.clash(
                 f"`{word}` needs a list on its right",
                 node.operator,
@@ -175,8 +227,10 @@ class Lowering(Operands):
                 )
         if not subject.type.known:
             return FALSE
+        if subject.type == UNTYPED:
+            subject = taken_for(subject, "text")
         if subject.type.is_list or subject.type.kind not in TEXTUAL:
-            at = self._word_between("matches", node.subject.span, node.pattern.span)
+            at = self.word_between("matches", node.subject.span, node.pattern.span)
             self.clash(
                 f"`matches` needs a text, and this is {a(subject.type)}",
                 at,
@@ -196,6 +250,9 @@ class Lowering(Operands):
                 return FALSE
             pair = self._agree(part, subject, "contains", node.operator)
             return FALSE if pair is None else ["in", pair[0].core, pair[1].core]
+        subject, part = (
+            taken_for(side, "text") if side.type == UNTYPED else side for side in (subject, part)
+        )
         for side in (subject, part):
             if side.type.is_list or side.type.kind not in TEXTUAL:
                 self.clash(
@@ -229,6 +286,12 @@ class Lowering(Operands):
 
     def _presence(self, node: syntax.Presence) -> Json:
         subject = node.subject
+        if isinstance(subject, syntax.Path) and subject.parts[0].text in self.variables:
+            element = self.value(subject)
+            if element.core[0] == "field":
+                return negate(["present", element.core]) if node.missing else ["present", element.core]
+            if not element.type.known:
+                return FALSE
         if not isinstance(subject, syntax.Path) or (
             len(subject.parts) == 1 and subject.parts[0].text in self.variables
         ):
@@ -249,7 +312,8 @@ class Lowering(Operands):
                 if slot.name in PRINCIPAL
                 else f"declare it `{slot.name}: {slot.written} optional` if the host need not say it",
             )
-        truth: Json = ["present", core] if slot.optional else TRUE
+        may_miss = slot.optional or core[0] == "field"
+        truth: Json = ["present", core] if may_miss else TRUE
         return negate(truth) if node.missing else truth
 
     def _quantified(self, node: syntax.Quantified) -> Json:
@@ -263,6 +327,8 @@ class Lowering(Operands):
                 "",
                 "choose another name",
             )
+        if domain.type == UNTYPED:
+            domain = Typed(["as", "list of any", domain.core], Type("untyped", True))
         element = domain.type.element if domain.type.is_list else UNKNOWN
         if domain.type.known and not domain.type.is_list:
             self.clash(
@@ -272,6 +338,7 @@ class Lowering(Operands):
             )
         shadowed = self.variables.get(name)
         self.variables[name] = element
+        self.roots[name] = self.parameter_of(domain.core)
         body = self._truth(node.body)
         if shadowed is None:
             del self.variables[name]
@@ -299,7 +366,8 @@ class Lowering(Operands):
                 self.failed = True
                 self.draft.unknown("E133", "agent", syntax.Name(item.value, item.span), self.draft.agents)
 
-    def _word_between(self, word: str, before: Span, after: Span) -> Span:
+    def word_between(self, word: str, before: Span, after: Span) -> Span:
+        """Return where a word stands between two parts of a construct."""
         start = self.draft.document.source.text.find(word, before.end, after.start)
         return Span(start, start + len(word)) if start >= 0 else before
 

@@ -49,5 +49,8 @@ FUNCTIONS: dict[str, Signature] = {
     "emails": _emails,
 }
 
-LATER_FUNCTIONS = frozenset({"sql_tables", "sql_is_read_only"})
-"""Functions of edition 1 that come with a plugin which this version does not have."""
+READ_AS_TEXT = frozenset({"lower", "urls", "emails"})
+"""Functions of a text alone, so that an untyped value can only be meant as one."""
+
+FROM_PLUGINS = {"sql_tables": ("query: text", "list of text"), "sql_is_read_only": ("query: text", "boolean")}
+"""Functions that come with a plugin: what they take and give."""

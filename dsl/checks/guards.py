@@ -4,6 +4,9 @@ Kleene's `and` and `or` do not mind the order of their parts, so neither does th
 read where A is true; in `A or B`, where A is false.
 """
 
+from collections.abc import Iterator
+from typing import get_args
+
 from ringfence.dsl import syntax
 
 
@@ -27,3 +30,22 @@ def _core_name(path: syntax.Path) -> str:
     if words[0] == "principal" and len(words) > 1:
         return str(["principal", words[1]])
     return str(["arg", words[1] if words[0] == "arg" and len(words) > 1 else words[0]])
+
+
+def parameters_named(node: object) -> Iterator[str]:
+    """Yield every word at operand position that might be a parameter of the call being decided."""
+    if isinstance(node, syntax.Path):
+        words = [part.text for part in node.parts]
+        if words[0] != "principal" or len(words) == 1:
+            yield words[1] if words[0] == "arg" and len(words) > 1 else words[0]
+    elif isinstance(node, syntax.ComesFrom):
+        yield from parameters_named(node.subject)
+    elif isinstance(node, tuple):
+        for part in node:
+            yield from parameters_named(part)
+    elif isinstance(node, _NODES):
+        for name in node.__slots__:
+            yield from parameters_named(getattr(node, name))
+
+
+_NODES = get_args(syntax.Expression)

@@ -1,11 +1,12 @@
 """Operands of conditions: what a name means, what a literal is, what a function gives."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ringfence.dsl import syntax
-from ringfence.dsl.checks.functions import FUNCTIONS, LATER_FUNCTIONS
-from ringfence.dsl.checks.pairs import Typed, a, family
+from ringfence.dsl.checks.declared import asked
+from ringfence.dsl.checks.functions import FROM_PLUGINS, FUNCTIONS, READ_AS_TEXT
+from ringfence.dsl.checks.pairs import Typed, a, family, taken_for
 from ringfence.dsl.compile.canonicalisers import KINDS
 from ringfence.dsl.draft import Draft, Slot
 from ringfence.dsl.names import PRINCIPAL
@@ -16,7 +17,8 @@ from ringfence.dsl.types import LARGEST, UNKNOWN, Type
 
 TEXT = Type("text")
 BOOLEAN = Type("boolean")
-_POISON = Typed(["const", None], UNKNOWN)
+UNTYPED = Type("untyped")
+POISON = Typed(["const", None], UNKNOWN)
 
 
 @dataclass(slots=True)
@@ -29,6 +31,8 @@ class Operands:
     lenient: bool = False
     """True where names of parameters cannot be judged: some `takes` was not understood."""
     variables: dict[str, Type] = field(default_factory=dict)
+    roots: dict[str, str | None] = field(default_factory=dict)
+    """Variable -> the parameter whose elements it goes through."""
     present: frozenset[str] = frozenset()
     """Optionals known to be given at this point."""
     named: dict[str, None] = field(default_factory=dict)
@@ -36,6 +40,8 @@ class Operands:
     failed: bool = False
     """Some mistake was met, reported here or earlier."""
     depth: int = 0
+    in_event: bool = False
+    """Inside the `where (…)` of an event: it is decided when that call is made, of that call alone."""
 
     def report(self, code: str, message: str, span: Span, label: str = "", help: str = "") -> None:
         """Report a mistake in this condition."""
@@ -67,13 +73,18 @@ class Operands:
                 return self._path(node)
             case syntax.Apply():
                 return self._apply(node)
-            case syntax.Later():
-                self.draft.later(node)
-                return _POISON
+            case syntax.CallsTo():
+                self.clash(
+                    "`calls to …` is a number known between bounds",
+                    node.span,
+                    "it can only be compared",
+                    "write it beside `==`, `!=`, `<`, `<=`, `>` or `>=`",
+                )
+                return POISON
         self.clash(
             "a value stands here, and this is a condition", node.span, "", "remove it, or join with `and`"
         )
-        return _POISON
+        return POISON
 
     def _constant(self, node: syntax.Constant) -> Typed:
         value = node.value
@@ -83,7 +94,7 @@ class Operands:
             return Typed(["const", value], TEXT)
         if not -LARGEST <= value <= LARGEST:
             self.clash("this number is too large", node.span, "beyond 2^53-1", "no call can carry it exactly")
-            return _POISON
+            return POISON
         return Typed(
             ["const", KINDS["number"](value)], Type("integer" if isinstance(value, int) else "number")
         )
@@ -91,9 +102,6 @@ class Operands:
     def _list(self, node: syntax.ListOf) -> Typed:
         for item in node.items:
             # Literals only, before anything is looked up: a set that names itself must not be followed.
-            if isinstance(item, syntax.Later):
-                self.draft.later(item)
-                return _POISON
             if not isinstance(item, syntax.Constant | syntax.Size):
                 self.clash(
                     "a list holds texts, numbers, sizes or true and false",
@@ -101,10 +109,10 @@ class Operands:
                     "this is none of them",
                     "texts stand in double quotes",
                 )
-                return _POISON
+                return POISON
         items = [self.value(item) for item in node.items]
         if not all(value.type.known for value in items):
-            return _POISON
+            return POISON
         if not items:
             return Typed(["const", []], Type("empty", True))
         first = items[0].type
@@ -115,7 +123,7 @@ class Operands:
                     written.span,
                     f"{a(value.type)}, the first is {a(first)}",
                 )
-                return _POISON
+                return POISON
         kind = "number" if any(value.type.kind == "number" for value in items) else first.kind
         return Typed(["const", [value.core[1] for value in items]], Type(kind, True))
 
@@ -133,15 +141,15 @@ class Operands:
                         "which one is meant?",
                         f"write `arg.{first}` for the parameter, or rename the set",
                     )
-                    return _POISON
-                if first not in self.draft.set_values:
-                    lowered = self._list(self.draft.sets[first].items)
-                    self.draft.set_values[first] = (lowered.core, lowered.type)
-                return Typed(*self.draft.set_values[first])
+                    return POISON
+                return self.named_set(first)
+        elif first in self.variables and self.variables[first].fields:
+            return Typed(["field", ["var", first], [part.text for part in node.parts[1:]]], UNTYPED)
         slot, core = self.slot(node)
         if slot is None or not slot.type.known:
-            return _POISON
-        if slot.optional and str(core) not in self.present:
+            return POISON
+        root = core[1] if core[0] == "field" else core
+        if slot.optional and str(root) not in self.present:
             name = str(node)
             self.report(
                 "E117",
@@ -150,8 +158,24 @@ class Operands:
                 "not guarded",
                 f"write `{name} is present and (…)` or `{name} is missing or (…)`",
             )
-            return _POISON
+            return POISON
         return Typed(core, slot.type)
+
+    def named_set(self, name: str) -> Typed:
+        """Return a set of the policy as the list it is."""
+        if name not in self.draft.set_values:
+            lowered = self._list(self.draft.sets[name].items)
+            self.draft.set_values[name] = (lowered.core, lowered.type)
+        return Typed(*self.draft.set_values[name])
+
+    def parameter_of(self, core: Json) -> str | None:
+        """Return the parameter whose value, or part of it, an operand is; None for what no call brings."""
+        while core[0] not in ("arg", "var"):
+            if core[0] in ("const", "principal", "call"):
+                return None
+            core = core[2] if core[0] == "as" else core[1]
+        name: str = core[1]
+        return name if core[0] == "arg" else self.roots.get(name)
 
     def slot(self, node: syntax.Path) -> tuple[Slot | None, Json]:
         """Return what a path names, with its core form; report a name that nothing declares."""
@@ -183,6 +207,9 @@ class Operands:
     def _whole(
         self, slot: Slot | None, core: Json, rest: tuple[syntax.Name, ...]
     ) -> tuple[Slot | None, Json]:
+        if slot is not None and rest and slot.type.fields:
+            names = [part.text for part in rest]
+            return replace(slot, name=".".join((slot.name, *names)), type=UNTYPED), ["field", core, names]
         if slot is not None and rest:
             self.report("E102", f"`{slot.name}` has no field `{rest[0].text}`", rest[0].span, "not a record")
             return None, None
@@ -224,12 +251,14 @@ class Operands:
     def _apply(self, node: syntax.Apply) -> Typed:
         name = node.function.text
         function = FUNCTIONS.get(name)
+        if function is None and name in self.draft.functions:
+            return asked(self, node, self.draft.functions[name])
         if function is None:
-            if name in LATER_FUNCTIONS:
-                self.draft.later(syntax.Later(name, node.function.span))
-            elif not self._refused_function(name):
-                self.draft.unknown("E107", "function", node.function, FUNCTIONS)
-            return _POISON
+            if name in FROM_PLUGINS:
+                self._from_a_plugin(node.function)
+            else:
+                self.draft.unknown("E107", "function", node.function, (*FUNCTIONS, *self.draft.functions))
+            return POISON
         arguments = [self.value(argument) for argument in node.arguments]
         if len(arguments) != 1:
             self.report(
@@ -239,25 +268,30 @@ class Operands:
                 f"given {len(arguments)}",
                 f"write `{name}(…)` with one value",
             )
-            return _POISON
-        if not arguments[0].type.known:
-            return _POISON
-        found = function(arguments[0].type)
+            return POISON
+        (argument,) = arguments
+        if not argument.type.known:
+            return POISON
+        if argument.type == UNTYPED and name in READ_AS_TEXT:
+            argument = taken_for(argument, "text")
+        found = function(argument.type)
         if found is None:
             self.clash(
-                f"`{name}` does not take {a(arguments[0].type)}",
+                f"`{name}` does not take {a(argument.type)}",
                 node.function.span,
                 "",
                 function.__doc__ or "",
             )
-            return _POISON
+            return POISON
         operation, result = found
-        return Typed([operation, arguments[0].core], result)
+        return Typed([operation, argument.core], result)
 
-    def _refused_function(self, name: str) -> bool:
-        """True if the policy declares this function, which is refused at its declaration."""
-        text = self.draft.document.source.text
-        return any(
-            isinstance(node, syntax.Later) and text[node.span.start : node.span.end].split()[-1:] == [name]
-            for node in self.draft.document.declarations
+    def _from_a_plugin(self, function: syntax.Name) -> None:
+        given, gives = FROM_PLUGINS[function.text]
+        self.report(
+            "E107",
+            f"`{function.text}` comes with the SQL plugin, which is not installed",
+            function.span,
+            "this version has no such plugin",
+            f'declare one of your own: `function {function.text}({given}) gives {gives} from "PLUGIN"`',
         )

@@ -32,7 +32,18 @@ class Clash:
 
 def agree(left: Typed, right: Typed, word: str) -> tuple[Typed, Typed] | Clash:
     """Return the pair with its literals canonical for the other side, or why there is none."""
+    if "untyped" in (left.type.kind, right.type.kind):
+        found = _typed_alike(left, right, word)
+        if isinstance(found, Clash):
+            return found
+        left, right = found
     kinds = (left.type.kind, right.type.kind)
+    if "record" in kinds:
+        return Clash(
+            "a record is compared by its fields",
+            f"{a(left.type)} `{word}` {a(right.type)}",
+            "name a field: `x.field`",
+        )
     if "duration" in kinds:
         return Clash(
             "a duration stands in windows and limits only",
@@ -57,9 +68,9 @@ def agree(left: Typed, right: Typed, word: str) -> tuple[Typed, Typed] | Clash:
             return clash
     try:
         if right.constant and not left.constant:
-            return left, Typed(["const", _literal(right.core[1], left.type.kind)], right.type)
+            return left, Typed(["const", literal(right.core[1], left.type.kind)], right.type)
         if left.constant and not right.constant:
-            return Typed(["const", _literal(left.core[1], right.type.kind)], left.type), right
+            return Typed(["const", literal(left.core[1], right.type.kind)], left.type), right
     except UnfitError as error:
         other = right if left.constant else left
         return Clash(
@@ -68,6 +79,35 @@ def agree(left: Typed, right: Typed, word: str) -> tuple[Typed, Typed] | Clash:
             "write the value as it will be compared",
         )
     return left, right
+
+
+def _typed_alike(left: Typed, right: Typed, word: str) -> tuple[Typed, Typed] | Clash:
+    """Take an untyped side for what the other is; at run time anything else there is undecided."""
+    if left.type.kind == right.type.kind:
+        return Clash(
+            f"`{word}` compares two untyped values",
+            "nothing says what they are",
+            "compare each with a literal or a parameter",
+        )
+    untyped, other = (left, right) if left.type.kind == "untyped" else (right, left)
+    is_list = other.type.is_list
+    if word in ("in", "not in", "contains"):
+        is_list = untyped is right  # `in` looks for its left side in the list on its right
+    kind = "any" if other.type.kind == "empty" else family(other.type)
+    if kind not in ("text", "number", "boolean", "any"):
+        return Clash(
+            f"`{word}` compares {a(left.type)} with {a(right.type)}",
+            "these never agree",
+            "compare it with a text, a number, true or false",
+        )
+    typed = taken_for(untyped, kind, is_list)
+    return (typed, right) if untyped is left else (left, typed)
+
+
+def taken_for(untyped: Typed, kind: str, is_list: bool = False) -> Typed:
+    """Return an untyped operand as one of this kind: undecided where the value is not."""
+    core: Json = ["as", f"list of {kind}" if is_list else kind, untyped.core]
+    return Typed(core, Type("empty" if kind == "any" else kind, is_list))
 
 
 def a(type: Type) -> str:
@@ -116,7 +156,7 @@ def _one_spelling(left: str, right: str, word: str) -> Clash | None:
     return None
 
 
-def _literal(value: Json, kind: str) -> Json:
+def literal(value: Json, kind: str) -> Json:
     """Return a literal in the canonical form of the kind it is compared with; raise `UnfitError`."""
     if kind not in ("email", "url", "date", "host", "domain", "lowered", "line"):
         return value

@@ -90,7 +90,7 @@ def _contradictory(parts: list[Json]) -> bool:
             continue
         subject, value = atom[1], atom[2][1]
         term = terms.setdefault(str(subject), _Term())
-        if subject[0] in ("count", "bytes"):
+        if subject[0] in ("count", "bytes", "calls"):
             term.at_least(0, False)
         _demand(term, atom[0], value, negated)
     return any(term.impossible() for term in terms.values())

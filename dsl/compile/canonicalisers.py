@@ -85,6 +85,35 @@ def lowered(value: Json) -> str:
     return one
 
 
+_DEEPEST = 40
+"""Levels in a record: less than what the log can describe."""
+
+
+def record(value: Json) -> dict[str, Json]:
+    """Return a record of any JSON values under text names; numbers in it have one form each."""
+    if type(value) is not dict:
+        raise UnfitError("expected a record")
+    plain: dict[str, Json] = _plain(value, 0)
+    return plain
+
+
+def _plain(value: Json, depth: int) -> Json:
+    if depth > _DEEPEST:
+        raise UnfitError("it is nested too deep")
+    kind = type(value)
+    if value is None or kind is bool:
+        return value
+    if kind is str:
+        return text(value)
+    if kind is int or kind is float:
+        return number(value)
+    if kind is list:
+        return [_plain(element, depth + 1) for element in value]
+    if kind is dict:
+        return {text(name): _plain(element, depth + 1) for name, element in value.items()}
+    raise UnfitError("it holds a value that is no JSON")
+
+
 KINDS: dict[str, Callable[[Json], Any]] = {
     "text": text,
     "line": line,
@@ -99,6 +128,7 @@ KINDS: dict[str, Callable[[Json], Any]] = {
     "host": addresses.host_name,
     "domain": addresses.mail_domain,
     "lowered": lowered,
+    "record": record,
 }
 
 AS_IS: dict[Canonicaliser, type] = {text: str, integer: int}

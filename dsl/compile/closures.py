@@ -10,11 +10,9 @@ from operator import ge, gt, le, lt
 from typing import Any
 
 from ringfence.dsl.checks.regex import full_match
-from ringfence.dsl.compile.addresses import domain_of, emails_in, host_of, urls_in
+from ringfence.dsl.compile import calendars, counting, recalled, traced
+from ringfence.dsl.compile.operands import operand
 from ringfence.dsl.plan import Condition, Json, Scope, Truth
-
-Operand = Callable[[Scope], Json]
-"""Gives a value, or raises: the atom around it turns that into *undecided*."""
 
 
 def condition(core: Json) -> Condition:
@@ -123,6 +121,8 @@ def _boolean(core: Json) -> Condition:
 
 def _equal(core: Json) -> Condition:
     left, right = core[1], core[2]
+    if left[0] == "calls" or right[0] == "calls":
+        return counting.compared("==", left, right)
     if left[0] == "arg" and right[0] == "const":
         name, constant = left[1], right[1]
 
@@ -157,6 +157,8 @@ def _equal(core: Json) -> Condition:
 def _ordered(operator: Callable[[Any, Any], bool]) -> Callable[[Json], Condition]:
     def make(core: Json) -> Condition:
         left, right = core[1], core[2]
+        if left[0] == "calls" or right[0] == "calls":
+            return counting.compared(core[0], left, right)
         if left[0] == "arg" and right[0] == "const":
             name, constant = left[1], right[1]
 
@@ -271,10 +273,32 @@ def _affix(test: Callable[[str, str], bool]) -> Callable[[Json], Condition]:
 
 
 def _present(core: Json) -> Condition:
+    if core[1][0] == "field":
+        return _field_present(core[1])
     kind, name = core[1]
     if kind == "principal":
         return lambda scope: name in scope.principal
     return lambda scope: name in scope.arguments
+
+
+def _field_present(core: Json) -> Condition:
+    value = operand(core[1])
+    path = core[2]
+
+    def field_present(scope: Scope) -> Truth:
+        try:
+            found = value(scope)
+        except Exception:  # the record itself was not given, so its field was not: `is missing` holds
+            return False
+        for name in path:
+            if not isinstance(found, dict):
+                return None
+            found = found.get(name)
+            if found is None:
+                return False
+        return True
+
+    return field_present
 
 
 def _not_every(core: Json) -> Condition | None:
@@ -379,6 +403,13 @@ _CONDITIONS: dict[str, Callable[[Json], Condition]] = {
     "present": _present,
     "every": _every,
     "some": _some,
+    "after": recalled.after,
+    "since": recalled.after,
+    "ordered": recalled.ordered,
+    "carries": recalled.carries,
+    "comes_from": traced.comes_from,
+    "comes_only_from": traced.comes_only_from,
+    "during": calendars.during,
 }
 
 _NEGATED: dict[str, Callable[[Json], Condition | None]] = {
@@ -389,41 +420,3 @@ _NEGATED: dict[str, Callable[[Json], Condition | None]] = {
 }
 """Contraries with a closure of their own, because `require` makes one of every condition: the same truth
 as of the general negation, undecided where that is; None for a shape that has none."""
-
-
-def operand(core: Json) -> Operand:
-    """Return the closure of a core operand; it raises where there is no value."""
-    kind = core[0]
-    if kind == "const":
-        constant = core[1]
-        return lambda scope: constant
-    if kind == "arg":
-        name = core[1]
-        return lambda scope: scope.arguments[name]
-    if kind == "principal":
-        name = core[1]
-        return lambda scope: scope.principal[name]
-    if kind == "var":
-        name = core[1]
-        return lambda scope: scope.bound[name]
-    function = _FUNCTIONS[kind]
-    if core[1][0] == "arg":
-        argument = core[1][1]
-        return lambda scope: function(scope.arguments[argument])
-    inner = operand(core[1])
-    return lambda scope: function(inner(scope))
-
-
-def _bytes(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode())
-
-
-_FUNCTIONS: dict[str, Callable[[Any], Json]] = {
-    "count": len,
-    "bytes": _bytes,
-    "lower": str.lower,
-    "host": host_of,
-    "domain": domain_of,
-    "urls": urls_in,
-    "emails": emails_in,
-}

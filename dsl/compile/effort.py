@@ -18,11 +18,20 @@ _LOOPS = ("every", "some")
 _JOINED = ("and", "or", "not")
 _TEXT_SEARCHED = ("matches", "contains")
 _TEXT_READ = ("bytes", "lower", "host", "domain", "urls", "emails")
-_FUNCTIONS = (*_TEXT_READ, "count")
+_UNTYPED = ("field", "as")
+_FUNCTIONS = (*_TEXT_READ, "count", *_UNTYPED)
+_TRACED = ("comes_from", "comes_only_from")
+_RECALLED = ("after", "since", "ordered", "during")
 _PARSED = ("urls", "emails")
 _CHARACTERS = 64
 _PARSED_CHARACTERS = 4
 """The shortest address or URL is hardly shorter; reading one takes about as long as a step."""
+_QUESTION = 200
+"""Steps of one question of provenance, beside reading the value."""
+_ASKED = 20_000
+"""Steps of one question to a declared function: a hundred are too many, whatever they cost."""
+_ANSWER = 1000
+"""How long an answer is taken to be: what a plugin gives is the host's own, and no model chose it."""
 
 
 def bounded(core: Json) -> Condition:
@@ -48,10 +57,14 @@ def _multiplies(core: Json, *, in_loop: bool) -> bool:
         return any(_multiplies(part, in_loop=in_loop) for part in core[1:])
     if kind in _LOOPS:
         return in_loop or _multiplies(core[3], in_loop=True)
-    if not in_loop:
+    if kind in _TRACED:
+        return True  # a question for each element
+    if kind in _RECALLED or not in_loop:
         return False
     searched = kind in _TEXT_SEARCHED or kind == "in"
     operands = [part for part in core[1:] if isinstance(part, list)]
+    if any(_asks(part) for part in operands):
+        return True
     # What reads its own variable alone reads each element once: that is linear.
     return any(_whole(part) and (searched or part[0] in _TEXT_READ) for part in operands)
 
@@ -59,8 +72,19 @@ def _multiplies(core: Json, *, in_loop: bool) -> bool:
 def _whole(operand: Json) -> bool:
     """Say whether an operand reads a value of the call, rather than an element of one."""
     while operand[0] in _FUNCTIONS:
-        operand = operand[1]
+        operand = _inside(operand)
     return bool(operand[0] in ("arg", "principal"))
+
+
+def _asks(operand: Json) -> bool:
+    """Say whether an operand is the answer of a declared function, or made from one."""
+    while operand[0] in _FUNCTIONS:
+        operand = _inside(operand)
+    return bool(operand[0] == "call")
+
+
+def _inside(operand: Json) -> Json:
+    return operand[2] if operand[0] == "as" else operand[1]
 
 
 def _steps(core: Json, scope: Scope, longest: Mapping[str, int]) -> int:
@@ -73,18 +97,28 @@ def _steps(core: Json, scope: Scope, longest: Mapping[str, int]) -> int:
         count, length = _elements(domain, scope, longest)
         each = _steps(body, scope, {**longest, variable: length})
         return _reading(domain, scope, longest) + count * (1 + each)
+    if kind in _RECALLED:
+        return 1
+    if kind in _TRACED:
+        count, length = _elements(core[1], scope, longest)
+        each = _QUESTION + length // _PARSED_CHARACTERS
+        return _reading(core[1], scope, longest) + max(count, 1) * len(core[2]) * each
     return 1 + sum(_reading(part, scope, longest) for part in core[1:] if isinstance(part, list))
 
 
 def _elements(domain: Json, scope: Scope, longest: Mapping[str, int]) -> tuple[int, int]:
-    """Return how many elements a list has at most, and how long the longest is."""
-    if domain[0] in _PARSED:
+    """Return how many elements an operand has at most, and how long the longest is; a scalar is one."""
+    kind = domain[0]
+    if kind in _PARSED:
         length = _length(domain[1], scope, longest)
         return length // _PARSED_CHARACTERS, length
-    values = domain[1] if domain[0] == "const" else _value(domain, scope)
-    if not isinstance(values, list):
-        return 0, 0
-    return len(values), max((len(value) for value in values if isinstance(value, str)), default=0)
+    if kind == "const" or _whole(domain):
+        value = domain[1] if kind == "const" else _value(domain, scope)
+        if isinstance(value, list):
+            return len(value), max(map(_weight, value), default=0)
+        return 1, _length(domain, scope, longest)
+    length = _length(domain, scope, longest)
+    return (length, length) if kind in _UNTYPED or kind in ("var", "call") else (1, length)
 
 
 def _reading(operand: Json, scope: Scope, longest: Mapping[str, int]) -> int:
@@ -95,26 +129,53 @@ def _reading(operand: Json, scope: Scope, longest: Mapping[str, int]) -> int:
         return _reading(inner, scope, longest) + _length(inner, scope, longest) // _PARSED_CHARACTERS
     if kind == "const":
         return 0
-    if kind in ("arg", "principal"):
+    if kind == "call":
+        return _ASKED + sum(_reading(part, scope, longest) for part in operand[2])
+    if kind == "calls":
+        return 1
+    if kind in ("arg", "principal") or (kind in _UNTYPED and _whole(operand)):
         value = _value(operand, scope)
         if isinstance(value, list):
             return len(value)
+    elif kind in _UNTYPED:
+        return _length(operand, scope, longest)
     return _length(operand, scope, longest) // _CHARACTERS
 
 
 def _length(operand: Json, scope: Scope, longest: Mapping[str, int]) -> int:
-    """Return how long the text is that an operand reads, at most."""
+    """Return how long the text is that an operand reads, at most; of a list or record, all of it."""
     kind = operand[0]
     if kind == "const":
         return len(operand[1]) if isinstance(operand[1], str) else 0
     if kind == "var":
         return longest[operand[1]]
-    if kind in ("arg", "principal"):
+    if kind == "call":
+        return _ANSWER
+    if kind in ("arg", "principal") or (kind in _UNTYPED and _whole(operand)):
         value = _value(operand, scope)
-        return len(value) if isinstance(value, str) else 0
-    return _length(operand[1], scope, longest)
+        return len(value) if isinstance(value, str) else _weight(value) if kind in _UNTYPED else 0
+    return _length(_inside(operand), scope, longest)
 
 
 def _value(operand: Json, scope: Scope) -> Json:
-    kind, name = operand
-    return (scope.arguments if kind == "arg" else scope.principal).get(name)
+    """Return what an argument, an attribute or a field of one is; None if there is nothing."""
+    kind = operand[0]
+    if kind == "as":
+        return _value(operand[2], scope)
+    if kind == "field":
+        value = _value(operand[1], scope)
+        for name in operand[2]:
+            value = value.get(name) if isinstance(value, dict) else None
+        return value
+    return (scope.arguments if kind == "arg" else scope.principal).get(operand[1])
+
+
+def _weight(value: Json) -> int:
+    """Return how much there is in a value: its characters, and one for each part of it."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, list):
+        return len(value) + sum(map(_weight, value))
+    if isinstance(value, dict):
+        return len(value) + sum(map(_weight, value.values()))
+    return 1

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from ringfence._records import Records
@@ -81,14 +82,25 @@ def assemble(
         extensions=extensions,
         store=lambda: extensions.open_store(store),
     )
+    opening.questions.bind(plan)
     return Guard(plan, settings, opening, replan=_replan, runs=Records)
 
 
 def builtins() -> dict[str, object]:
     """Return Ringfence's own plugins; they use the same door as everybody's."""
-    from ringfence.plugins import approvals_terminal, memory, sqlite
+    from ringfence.plugins import approvals_terminal, memory, redact_pii, sqlite
 
-    return {"memory": memory, "sqlite": sqlite, "terminal": approvals_terminal}
+    found: dict[str, object] = {
+        "memory": memory,
+        "sqlite": sqlite,
+        "terminal": approvals_terminal,
+        "redact_pii": redact_pii,
+    }
+    if find_spec("sqlglot") is not None:  # the extra `sql`
+        from ringfence.plugins import sql_functions
+
+        found["sql_functions"] = sql_functions
+    return found
 
 
 def _plan(loaded: Loaded, name: str) -> Plan:

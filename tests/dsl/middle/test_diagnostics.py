@@ -134,7 +134,6 @@ MISTAKES = [
     ("E190", query("allow always\n  «touches table as t»"), query("allow always")),
     ("E190", query("allow always\n  rate 3 per run counting «successes»"), query("allow always\n  rate 3 per run counting calls")),
     ("E190", declared(AGENT + "«shadow rule r»: deny query when principal.user == \"a\""), declared(AGENT + "rule r: deny query when principal.user == \"a\"")),
-    ("E190", declared(AGENT + "tool t { takes a: «record» allow always }"), declared(AGENT + "tool t { takes a: text allow always }")),
     ("E190", "language «2»\npolicy p\n", "language 1\npolicy p\n"),
     ("E003", "«policy» p\n", "language 1\npolicy p\n"),
     ("E003", "«language» 1\n", "language 1\npolicy p\n"),
