@@ -209,6 +209,10 @@ class Draft:
             "E115", f"{kind} `{name}` is declared twice", second, "the second one", "remove or rename one"
         )
 
+    def function_key(self, name: str) -> str:
+        """Return what the plan calls a declared function: a ceiling's functions are its own."""
+        return name if self.layer is None else f"{self.layer}/{name}"
+
     def unread(self, span: Span) -> bool:
         """True if a statement inside `span` could not be read, so something declared there may be lost."""
         return any(span.start <= place.start < span.end for place in self._unread)
