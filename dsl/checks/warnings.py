@@ -18,7 +18,7 @@ def check_each_tool(draft: Draft) -> None:
     """Warn about what one tool alone shows."""
     for name, tool in draft.tools.items():
         nodes = tool.node.clauses
-        if not any(isinstance(node, syntax.Allow | syntax.Later) for node in nodes) and not tool.broken:
+        if not any(isinstance(node, syntax.Allow) for node in nodes) and not tool.broken:
             draft.report(
                 "W201",
                 f"tool `{name}` is never allowed",
