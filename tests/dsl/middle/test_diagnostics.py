@@ -130,7 +130,6 @@ MISTAKES = [
     ("E133", query('allow when principal.agent == «"mian"»'), query('allow when principal.agent == "main"')),
     ("E133", declared("agent «query» { holds look, send, wipe }"), declared(AGENT)),
     ("E136", query("allow when limit > 1 and limit < 9 «or» limit == 20"), query("allow when (limit > 1 and limit < 9) or limit == 20")),
-    ("E190", query("allow when «after query»"), query("allow always")),
     ("E190", query("allow always\n  «touches table as t»"), query("allow always")),
     ("E190", query("allow always\n  rate 3 per run counting «successes»"), query("allow always\n  rate 3 per run counting calls")),
     ("E190", declared(AGENT + "«shadow rule r»: deny query when principal.user == \"a\""), declared(AGENT + "rule r: deny query when principal.user == \"a\"")),
