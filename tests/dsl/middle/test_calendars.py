@@ -68,5 +68,5 @@ def test_days_may_go_round_the_end_of_the_week() -> None:
     ["", "2026-11-23", "2026-11-23 10:00", "2026-11-23 25:00 UTC", "2026-11-23 10:00 Mars/Base", "x y UTC"],
 )
 def test_what_is_no_time_of_day_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"zone|value|data|match"):
         wall_ns(text)
