@@ -1,6 +1,9 @@
-"""A policy on its way from syntax to plan: the document, what the stages found, what is wrong with it."""
+"""One layer on its way from syntax to plan: its document, what the stages found, what is wrong with it.
 
-from collections.abc import Iterable, Mapping
+The policy and each ceiling have a draft of their own; `layers` says what they see of each other.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -26,15 +29,51 @@ class Slot:
 
 @dataclass(slots=True)
 class ToolDraft:
-    """A tool with its names resolved."""
+    """A tool as one layer sees it, with its names resolved."""
 
     node: syntax.Tool
+    """Where it is declared: in the policy, or made for an agent that another `may start`."""
+    clauses: tuple[syntax.ToolClause, ...] = ()
+    """What this layer says about it."""
     needs: tuple[str, ...] = ()
     traits: frozenset[str] = frozenset()
     slots: Mapping[str, Slot] | None = None
     """None: no `takes`."""
     broken: bool = False
     """Some mistake stands in its `needs` or `takes`: what follows from them is not reported again."""
+    starts: str | None = None
+    """The agent that a call of it starts."""
+    touches: dict[str, list[str]] = field(default_factory=dict)
+    """Resource -> the parameters whose values are such resources."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelDraft:
+    """`result is LEVEL …`, lowered; `rank` and `core` are None after a mistake."""
+
+    rank: int | None
+    core: Json | None
+    otherwise: bool
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetDraft:
+    """Any bound on how often or how much, in one form: a rate, a blast radius, a budget."""
+
+    kind: Literal["calls", "distinct", "amount"]
+    id: str
+    reason: str
+    limit: int
+    period: str
+    scope: str | None
+    halts: bool
+    span: Span
+    counting: Literal["calls", "attempts", "successes"] = "calls"
+    resource: str | None = None
+    resources: tuple[str, ...] = ()
+    amount: Json = None
+    scale: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +88,11 @@ class ClauseDraft:
     approver: syntax.Name | None = None
     principal: tuple[str, ...] = ()
     """The attributes of the principal that it names and that are not optional, folded parts included."""
+    shadow: bool = False
+    redacts: tuple[str, str] | None = None
+    """Of a redact: the parameter and the redactor."""
+    level: str | None = None
+    """Of an audit."""
 
 
 @dataclass(slots=True)
@@ -63,20 +107,63 @@ class RuleDraft:
 
 
 @dataclass(slots=True)
+class OrderDraft:
+    """An order: the deny that it puts on each tool of its last step."""
+
+    node: syntax.Order
+    clauses: dict[str, ClauseDraft] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class AmountDraft:
+    """A budget over tools: what each covered tool is charged."""
+
+    node: syntax.BudgetOf
+    covers: tuple[str, ...] = ()
+    budgets: dict[str, BudgetDraft] = field(default_factory=dict)
+    principal: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Tool -> the attributes of the principal that its amount names."""
+
+
+@dataclass(slots=True)
+class GuaranteeDraft:
+    """A guarantee: what it speaks of, and its condition per kind of covered tool."""
+
+    node: syntax.Guarantee
+    covers: tuple[str, ...] = ()
+    cores: list[Json | None] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class Draft:
     """What the stages read and fill in, in the order of `ringfence.dsl.load.STAGES`."""
 
     document: syntax.Document
     found: list[Diagnostic] = field(default_factory=list)
+    layer: str | None = None
+    """The ceiling's name; None: the policy itself."""
+    ceilings: tuple["Draft", ...] = ()
+    """Of the policy: the layers over it."""
+    policy: "Draft | None" = None
+    """Of a ceiling: the policy under it; None where it is checked alone."""
+    installed: Callable[[str], bool] | None = None
+    """Says whether a plugin or redactor is there; None: nobody knows."""
+    levels: tuple[str, ...] = ()
+    """Lowest first, a ceiling's included; a rank is an index into it."""
+    own_levels: syntax.Levels | None = None
+    calendars: dict[str, syntax.Calendar] = field(default_factory=dict)
+    functions: dict[str, syntax.FunctionOf] = field(default_factory=dict)
+    isolates: dict[str, syntax.Isolate] = field(default_factory=dict)
+    orders: dict[str, OrderDraft] = field(default_factory=dict)
+    amounts: dict[str, AmountDraft] = field(default_factory=dict)
+    guarantees: dict[str, GuaranteeDraft] = field(default_factory=dict)
+    labels: dict[str, list[LabelDraft]] = field(default_factory=dict)
+    """Tool -> its `result is` clauses, in this layer."""
+    budgets: dict[str, list[BudgetDraft]] = field(default_factory=dict)
+    """Tool -> its rates and blast radii, in this layer; budgets over tools are not among them."""
     capabilities: dict[str, frozenset[str]] = field(default_factory=dict)
     sets: dict[str, syntax.SetOf] = field(default_factory=dict)
     patterns: dict[str, syntax.PatternOf] = field(default_factory=dict)
-    levels: tuple[str, ...] = ()
-    """Lowest first; a rank is an index into it."""
-    calendars: dict[str, syntax.Calendar] = field(default_factory=dict)
-    functions: dict[str, syntax.FunctionOf] = field(default_factory=dict)
-    layer: str | None = None
-    """The ceiling whose words these are; None: the policy's own."""
     principal: dict[str, Slot] = field(default_factory=dict)
     approvers: dict[str, syntax.Approver] = field(default_factory=dict)
     agents: dict[str, syntax.Agent] = field(default_factory=dict)
@@ -88,6 +175,8 @@ class Draft:
     """Tool -> its own clauses in source order; rules across tools are not among them."""
     covering: dict[str, list[tuple[str, int]]] = field(default_factory=dict)
     """Tool -> the rules that cover it, each with the index of its variant."""
+    ordered: dict[str, list[str]] = field(default_factory=dict)
+    """Tool -> the orders whose last step it is."""
     set_values: dict[str, tuple[Json, Type]] = field(default_factory=dict)
     """Set -> the core form and type of its list, once it was needed."""
     _seen: set[tuple[str, Span]] = field(default_factory=set)
@@ -122,13 +211,7 @@ class Draft:
 
     def later(self, node: syntax.Later) -> None:
         """Refuse what this version parses but does not enforce."""
-        self.report(
-            "E190",
-            f"`{node.construct}` is not enforced by this version",
-            node.span,
-            "would be ignored, so the policy is refused",
-            "remove it, or use a version of ringfence that enforces it",
-        )
+        self.report("E190", f"`{node.construct}` is not enforced by this version", node.span)
 
     def function_key(self, name: str) -> str:
         """Return what the plan calls a declared function: a ceiling's functions are its own."""
@@ -140,5 +223,5 @@ class Draft:
 
     @property
     def failed(self) -> bool:
-        """True if some error was reported."""
-        return any(report.is_error for report in self.found)
+        """True if some error was reported, here or in a ceiling over this."""
+        return any(report.is_error for report in self.found) or any(one.failed for one in self.ceilings)

@@ -1,18 +1,21 @@
-"""Stage `types`, continued: the clauses of tools and rules, rewritten into deny, ask and allow."""
+"""Stage `types`, continued: the clauses of tools, rewritten into deny, ask, allow and redact."""
 
 from collections.abc import Iterator
 
 from ringfence.dsl import syntax
 from ringfence.dsl.checks.conditions import Lowering
 from ringfence.dsl.checks.fold import TRUE, negate
-from ringfence.dsl.checks.guards import parameters_named
 from ringfence.dsl.checks.regex import pattern_mistake
 from ringfence.dsl.checks.satisfiable import never_true
-from ringfence.dsl.draft import ClauseDraft, Draft, RuleDraft, ToolDraft
-from ringfence.dsl.names import approver_known
+from ringfence.dsl.draft import ClauseDraft, Draft, Slot, ToolDraft
+from ringfence.dsl.names import not_installed
 from ringfence.dsl.plan import Json
+from ringfence.dsl.resolve import approver_known
+from ringfence.dsl.suggest import did_you_mean
 
-BUILT_IN_REASONS = frozenset({"allow", "require", "deny", "ask", "rate", "blast", "arguments"})
+BUILT_IN_REASONS = frozenset(
+    {"allow", "require", "deny", "ask", "rate", "blast", "arguments", "redact"}
+)
 """Names of reasons that a tool has of itself; a clause cannot be called so."""
 
 
@@ -40,16 +43,16 @@ def tool_clauses(draft: Draft) -> None:
 
 def _clauses_of(draft: Draft, name: str, tool: ToolDraft) -> Iterator[ClauseDraft]:
     labels: set[str] = set()
-    for node in tool.node.clauses:
+    for node in tool.clauses:
         match node:
             case syntax.Allow(condition=None):
                 yield ClauseDraft(f"{name}.allow", "allow", TRUE, node.span)
             case syntax.Allow():
-                core, said = _lower(draft, name, tool, node.condition)
+                core, said = lower(draft, name, tool, node.condition)
                 yield ClauseDraft(f"{name}.allow", "allow", core, node.span, principal=said)
             case syntax.Require() | syntax.Deny():
                 word = "require" if isinstance(node, syntax.Require) else "deny"
-                core, said = _lower(draft, name, tool, node.condition)
+                core, said = lower(draft, name, tool, node.condition)
                 if core is not None and word == "require":
                     core = negate(core)
                 if node.label is not None:
@@ -59,11 +62,62 @@ def _clauses_of(draft: Draft, name: str, tool: ToolDraft) -> Iterator[ClauseDraf
                 yield ClauseDraft(f"{name}.{word}", "deny", core, node.span, because, principal=said)
             case syntax.Ask():
                 approver_known(draft, node.approver)
-                core, said = _lower(draft, name, tool, node.condition)
+                core, said = lower(draft, name, tool, node.condition)
                 because = node.because.value if node.because else None
                 yield ClauseDraft(f"{name}.ask", "ask", core, node.span, because, node.approver, said)
-            case syntax.Later():
-                draft.later(node)
+            case syntax.Redact():
+                _redacts(draft, name, tool, node.param, node.redactor)
+                yield ClauseDraft(
+                    f"{name}.redact",
+                    "redact",
+                    TRUE,
+                    node.span,
+                    redacts=(node.param.text, node.redactor.text),
+                )
+
+
+def _redacts(draft: Draft, name: str, tool: ToolDraft, param: syntax.Name, redactor: syntax.Name) -> None:
+    """Check what a redact changes, and whether its redactor is there."""
+    if draft.installed is not None and not draft.installed(redactor.text):
+        not_installed(draft, "redactor", redactor.text, redactor.span)
+    slot = parameter(draft, name, tool, param)
+    if slot is not None and slot.type.known and slot.type.kind not in ("text", "line"):
+        draft.report(
+            "E110",
+            f"`{param.text}` cannot be redacted",
+            param.span,
+            f"a {slot.type}" if not slot.type.is_list else f"{slot.type}",
+            "a redactor takes texts, lines and lists of them",
+        )
+
+
+def parameter(draft: Draft, name: str, tool: ToolDraft, word: syntax.Name) -> Slot | None:
+    """Return the parameter that a clause names; report it if the tool takes none of this name."""
+    slot = (tool.slots or {}).get(word.text)
+    if slot is None and not lenient(draft, tool) and word.text not in draft.document.lost:
+        report_unknown_parameter(draft, name, tool, word)
+    return slot
+
+
+def report_unknown_parameter(draft: Draft, name: str, tool: ToolDraft, word: syntax.Name) -> None:
+    """Report a word that is no parameter of the tool."""
+    slots = tool.slots or {}
+    known = ", ".join(f"`{slot}`" for slot in slots)
+    draft.report(
+        "E102",
+        f"unknown parameter `{word.text}`"
+        if slots
+        else f"tool `{name}` has no `takes`, so no clause may name `{word.text}`",
+        word.span,
+        f"tool `{name}` does not take it",
+        did_you_mean(word.text, slots)
+        or (f"it takes {known}" if known else f"add `takes {word.text}: …` to tool `{name}`"),
+    )
+
+
+def lenient(draft: Draft, tool: ToolDraft) -> bool:
+    """True where names of parameters cannot be judged: some `takes` was not understood, or not seen."""
+    return tool.broken or draft.unread(tool.node.span)
 
 
 def _label(draft: Draft, label: syntax.Name, labels: set[str]) -> None:
@@ -80,19 +134,19 @@ def _label(draft: Draft, label: syntax.Name, labels: set[str]) -> None:
     labels.add(label.text)
 
 
-def _lower(
+def lower(
     draft: Draft, name: str, tool: ToolDraft, node: syntax.Expression | None
 ) -> tuple[Json | None, tuple[str, ...]]:
     """Return the core form, None after a mistake, and the attributes of the principal that it names."""
     if node is None:
         return TRUE, ()
-    lowering = Lowering(draft, name, tool.slots, lenient=draft.unread(tool.node.span))
+    lowering = Lowering(draft, name, tool.slots, lenient=lenient(draft, tool))
     core = lowering.condition(node)
-    _possible(draft, core, node)
+    possible(draft, core, node)
     return core, tuple(lowering.named)
 
 
-def _possible(draft: Draft, core: Json | None, node: syntax.Expression) -> None:
+def possible(draft: Draft, core: Json | None, node: syntax.Expression) -> None:
     if core is not None and never_true(core):
         draft.report(
             "E120",
@@ -101,52 +155,3 @@ def _possible(draft: Draft, core: Json | None, node: syntax.Expression) -> None:
             "no call can satisfy it",
             "remove the clause, or mend the part that contradicts the rest",
         )
-
-
-def rule_clauses(draft: Draft) -> None:
-    """Lower the condition of every rule once per way in which covered tools type its parameters."""
-    for rule in draft.rules.values():
-        condition = _condition_of(rule.node)
-        if condition is None:
-            rule.variants = [_rule_clause(rule, TRUE, ())]
-            for name in rule.covers:
-                draft.covering.setdefault(name, []).append((rule.node.name.text, 0))
-        elif rule.covers:
-            _lower_rule(draft, rule, condition)
-        else:
-            Lowering(draft, "", {}, lenient=True).condition(condition)
-
-
-def _condition_of(node: syntax.Rule) -> syntax.Expression | None:
-    if node.unless is None:
-        return node.when
-    unless = syntax.Not(node.unless, node.unless.span)
-    return (
-        unless if node.when is None else syntax.Both((node.when, unless), node.when.span.to(node.unless.span))
-    )
-
-
-def _lower_rule(draft: Draft, rule: RuleDraft, condition: syntax.Expression) -> None:
-    names = sorted(set(parameters_named(condition)))
-    alike: dict[object, int] = {}
-    for name in rule.covers:
-        tool = draft.tools[name]
-        slots = tool.slots or {}
-        key = (
-            tool.slots is None,
-            tuple((slot.type, slot.optional) if slot else None for slot in map(slots.get, names)),
-        )
-        index = alike.get(key)
-        if index is None:
-            lowering = Lowering(draft, name, tool.slots, lenient=draft.unread(tool.node.span))
-            core = lowering.condition(condition)
-            _possible(draft, core, condition)
-            index = alike[key] = len(rule.variants)
-            rule.variants.append(_rule_clause(rule, core, tuple(lowering.named)))
-        draft.covering.setdefault(name, []).append((rule.node.name.text, index))
-
-
-def _rule_clause(rule: RuleDraft, core: Json | None, said: tuple[str, ...]) -> ClauseDraft:
-    node = rule.node
-    because = node.because.value if node.because else None
-    return ClauseDraft(node.name.text, node.effect, core, node.span, because, node.approver, said)

@@ -26,7 +26,7 @@ def check_people(draft: Draft) -> None:
 
 
 def _approver(draft: Draft, node: syntax.Approver) -> None:
-    if not any(isinstance(clause, syntax.Group | syntax.Later) for clause in node.clauses):
+    if not any(isinstance(clause, syntax.Group) for clause in node.clauses):
         draft.report(
             "E105",
             f"approver `{node.name.text}` names no group",
@@ -36,9 +36,6 @@ def _approver(draft: Draft, node: syntax.Approver) -> None:
         )
     seen: set[str] = set()
     for clause in node.clauses:
-        if isinstance(clause, syntax.Later):
-            draft.later(clause)
-            continue
         what = _CLAUSES[type(clause)]
         if what in seen:
             draft.report("E115", f"`{what}` is said twice", clause.span, "the second one", "keep one of them")
