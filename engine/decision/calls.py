@@ -105,8 +105,8 @@ class Charge:
     period_ns: int | None
     """None: per run."""
     members: tuple[str, ...] = ()
-    """Of a blast radius: the distinct resources that the call touches; the budget bounds how many differ
-    in any window, `amount` is how many there are here."""
+    """Of a blast radius: the resources that the call touches, of which at most `limit` may differ in any
+    window; `amount` is how many there are here, and is not counted.  Empty: `amount` is what counts."""
     counting: Literal["calls", "attempts", "successes"] = "calls"
 
 

@@ -47,3 +47,21 @@ def set_current(run: "Run", call: str) -> None:
 def current_call() -> "tuple[Run, str] | None":
     """Return the run and the key of the call whose body the caller is in, or None."""
     return _CALL.get()
+
+
+_ASKED: ContextVar[bool] = ContextVar("ringfence_asked", default=False)
+
+
+@contextmanager
+def inside_function() -> Iterator[None]:
+    """Say, for the block, that a plugin is being asked: it may not use a guard from there."""
+    token = _ASKED.set(True)
+    try:
+        yield
+    finally:
+        _ASKED.reset(token)
+
+
+def being_asked() -> bool:
+    """Say whether the caller is a plugin's function that is being asked."""
+    return _ASKED.get()

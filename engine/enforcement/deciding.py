@@ -14,6 +14,7 @@ from ringfence.engine.enforcement import ledger
 from ringfence.engine.enforcement.current import current_call
 from ringfence.engine.enforcement.drive import Steps
 from ringfence.engine.enforcement.opening import store_error
+from ringfence.engine.enforcement.questions import Inquiry
 from ringfence.engine.enforcement.requests import Given, decision_record
 from ringfence.engine.enforcement.runs import Held, Run
 from ringfence.engine.seams.errors import EngineError
@@ -96,6 +97,8 @@ def judge(
         now_ns = run.now_ns()
         assessed = _assess(run, key, call, facts, now_ns)
         seen = run.state.seq
+    if assessed.wanted:
+        facts, assessed, now_ns, seen = yield from _informed(run, key, call, facts, assessed)
     reservation: str | None = None
     failure: Exception | None = None
     if assessed.verdict >= Verdict.ASK and assessed.wider:
@@ -122,6 +125,21 @@ def judge(
     if failure is not None:
         raise store_error("could not reserve the call's budgets", failure, run=run.id) from failure
     return held
+
+
+def _informed(
+    run: Run, key: str, call: ToolCall, facts: Facts, assessed: Assessment
+) -> Steps[tuple[Facts, Assessment, int, int]]:
+    """Ask plugins what the conditions want to know, and assess again, until nothing more is wanted."""
+    inquiry = Inquiry(run.opening.questions, run.plan)
+    seen, now_ns = run.state.seq, run.now_ns()
+    while assessed.wanted and (yield from inquiry.put(assessed.wanted)):
+        facts = replace(facts, answers=dict(inquiry.answers))
+        with run.lock:
+            now_ns = run.now_ns()
+            assessed = _assess(run, key, call, facts, now_ns)
+            seen = run.state.seq
+    return facts, assessed, now_ns, seen
 
 
 def _conclude(

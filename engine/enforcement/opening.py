@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ringfence.engine.enforcement.drive import Steps
+from ringfence.engine.enforcement.questions import Questions
 from ringfence.engine.journal.journal import Journal
 from ringfence.engine.seams.dispatch import Extensions
 from ringfence.engine.seams.errors import EngineError, RingfenceError
@@ -52,6 +53,7 @@ class Opening:
         self.clock = clock
         self.settings = settings
         self.extensions = extensions
+        self.questions = Questions(loop, extensions)
         self.patience_s = patience_s
         self._make_store = store
         self._lock = threading.Lock()

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from ringfence.dsl.plan import Plan
+from ringfence.engine.seams.answerers import Answerer, answerers
 from ringfence.engine.seams.bounded import PluginError, bounded, said
 from ringfence.engine.seams.chosen import chosen
 from ringfence.engine.seams.errors import EngineError
@@ -96,6 +98,12 @@ class Extensions:
     def plugins_report(self) -> list[PluginRow]:
         """Return what `ringfence plugins` shows."""
         return self._registry.rows
+
+    # ---- functions -------------------------------------------------------------------------------
+
+    def answerers(self, plan: Plan) -> tuple[Mapping[str, Answerer], list[str]]:
+        """Return who answers the questions of a plan's conditions, and what is wrong with the others."""
+        return answerers(plan, self._registry)
 
     # ---- stores ----------------------------------------------------------------------------------
 

@@ -23,6 +23,14 @@ class Clock(Protocol):
         """Return the monotonic clock in nanoseconds, for durations."""
         ...
 
+    def sleep_until(self, mono_ns: int) -> None:
+        """Return when the monotonic clock has reached `mono_ns`; the caller's thread waits."""
+        ...
+
+    async def asleep_until(self, mono_ns: int) -> None:
+        """Like `sleep_until`, in the caller's event loop."""
+        ...
+
 
 # ---- the audit log -------------------------------------------------------------------------------
 
@@ -132,13 +140,19 @@ class Reservation:
     """
 
     id: str
-    """`run/call`."""
+    """`run/call`; `run/call/attempt` and `run/call/success` for what is kept or given back by itself."""
     charges: tuple[Charge, ...]
-    """In the fixed order (budget, key)."""
+    """In the fixed order (budget, key).  Those with members count different members, the others amounts
+    (up to 2^53 units of a budget); both kinds of one call are reserved together."""
 
 
 class Ledger(Protocol):
-    """Where budgets wider than a run are kept: exact sliding windows, atomic over all keys of a call."""
+    """Where budgets wider than a run are kept: exact sliding windows, atomic over all keys of a call.
+
+    A charge with members takes places for those that the window does not hold yet.  Touching one again is
+    free and renews its time: it leaves one period after its last touch.  A refund takes back the touches
+    of its own reservation and no others.
+    """
 
     async def reserve(self, reservation: Reservation, *, now_ns: int) -> tuple[Refusal, ...]:
         """Reserve all charges, or none and say which had no room (empty: reserved)."""

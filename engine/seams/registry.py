@@ -14,6 +14,7 @@ from typing import Any
 
 import pluggy
 
+from ringfence.engine.seams.functions import PolicyFunction, offered
 from ringfence.engine.seams.hookspecs import ENTRY_POINTS, PROJECT, Hooks
 from ringfence.engine.seams.mistakes import Mistake, nearest, settings_error
 
@@ -36,6 +37,8 @@ class PluginRow:
     """True if its hooks are in use."""
     hooks: tuple[str, ...] = ()
     """The hooks it brings; empty if it was not imported."""
+    functions: tuple[str, ...] = ()
+    """The policy functions and redactors it offers: `is_customer(address: email) gives boolean`."""
     why_not: str | None = None
     """Why it is not active; None if it is."""
 
@@ -86,6 +89,8 @@ class Registry:
         self._manager.add_hookspecs(Hooks)
         self._where = where
         self._rows: list[PluginRow] = []
+        self._functions: dict[tuple[str, str], PolicyFunction] = {}
+        self._redactors: dict[str, PolicyFunction] = {}
         self.mistakes: list[Mistake] = []
         version = _version(BUILT_IN)
         for name, plugin in (builtins or {}).items():
@@ -112,6 +117,18 @@ class Registry:
             for impl in getattr(self._manager.hook, name).get_hookimpls()
         ]
         return tuple(sorted(found, key=lambda hook: order.index(hook.plugin)))
+
+    def function(self, plugin: str, name: str) -> PolicyFunction | None:
+        """Return a policy function of a plugin; None: it offers none of that name, or is not active."""
+        return self._functions.get((plugin, name))
+
+    def redactor(self, name: str) -> PolicyFunction | None:
+        """Return the redactor of that name; None: no active plugin offers it."""
+        return self._redactors.get(name)
+
+    def has(self, plugin: str) -> bool:
+        """Say whether a plugin of that name is active."""
+        return self._manager.has_plugin(plugin)
 
     def _load_entry_points(self, allowed: Sequence[str]) -> None:
         # Names only: `entry_points` reads metadata files and imports nothing.
@@ -164,6 +181,8 @@ class Registry:
     def _register(self, plugin: object, row: PluginRow) -> None:
         try:
             wrong = self._flaw(plugin) or self._taken(row)
+            found = [] if wrong else [replace(one, plugin=row.name) for one in offered(plugin)]
+            wrong = wrong or self._clash(found)
             if wrong is None:
                 self._manager.register(plugin, name=row.name)
                 self._manager.check_pending()
@@ -175,8 +194,26 @@ class Registry:
         if wrong is not None:
             self._refuse(row, f"the plugin `{row.name}` is wrong: {wrong}", "")
             return
+        for one in found:
+            if one.kind == "redactor":
+                self._redactors[one.name] = one
+            else:
+                self._functions[row.name, one.name] = one
         hooks = tuple(name for name in HOOKS if any(hook.plugin == row.name for hook in self.hooks(name)))
-        self._rows.append(replace(row, active=True, hooks=hooks))
+        functions = tuple(sorted(one.signature for one in found))
+        self._rows.append(replace(row, active=True, hooks=hooks, functions=functions))
+
+    def _clash(self, found: Sequence[PolicyFunction]) -> str | None:
+        """Return which of the plugin's functions would stand in for another one."""
+        seen: set[tuple[str, str]] = set()
+        for one in found:
+            if (one.kind, one.name) in seen:
+                return f"it offers two of the name `{one.name}`"
+            if one.kind == "redactor" and one.name in self._redactors:
+                # SECURITY: policies name redactors alone, so the second must not stand in for the first.
+                return f"the redactor `{one.name}` is brought by `{self._redactors[one.name].plugin}` too"
+            seen.add((one.kind, one.name))
+        return None
 
     def _taken(self, row: PluginRow) -> str | None:
         if not self._manager.has_plugin(row.name):
@@ -225,8 +262,9 @@ def _is_own_function(plugin: object, name: str) -> bool:
 
 
 def _name_of(plugin: object) -> str:
+    """Return what a plugin that the host hands over is called: a module by the last part of its name."""
     name = getattr(plugin, "__name__", None)
-    return name if isinstance(name, str) else type(plugin).__name__
+    return name.rpartition(".")[2] if isinstance(name, str) else type(plugin).__name__
 
 
 def _distribution(point: importlib.metadata.EntryPoint) -> str:

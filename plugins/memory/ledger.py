@@ -7,55 +7,18 @@ and after ten thousand.
 """
 
 import threading
-from collections import deque
-from dataclasses import dataclass, field
 
-from ringfence.plugin import Charge, Refusal, Reservation
+from ringfence.plugin import Refusal, Reservation
+from ringfence.plugins.memory.windows import AmountWindow, BudgetWindow, MemberWindow, Unit
 
 _SWEEP_EVERY = 1024
 
 
-@dataclass(slots=True)
-class _Unit:
-    """One charge of one reservation in one window."""
-
-    amount: int
-    leaves_ns: int | None = None
-    """None: held, or never leaving."""
-
-    def counts(self, now_ns: int) -> bool:
-        """True until it leaves its window."""
-        return self.leaves_ns is None or self.leaves_ns > now_ns
+_Key = tuple[str, str, int | None, bool]
+"""Budget, key, period, and whether different members are counted."""
 
 
-@dataclass(slots=True)
-class _Window:
-    period_ns: int | None
-    taken: int = 0
-    """The sum over held and stamped units."""
-    stamped: deque[_Unit] = field(default_factory=deque)
-    """By the moment at which they leave, soonest first; refunded ones have the amount 0."""
-
-    def slide(self, now_ns: int) -> None:
-        """Let go of what left the window: a charge at time t leaves at t + period."""
-        stamped = self.stamped
-        while stamped and (leaves_ns := stamped[0].leaves_ns) is not None and leaves_ns <= now_ns:
-            self.taken -= stamped.popleft().amount
-
-    def free_in(self, amount: int, limit: int, now_ns: int) -> int | None:
-        """Return in how many nanoseconds `amount` fits; None if that cannot be told."""
-        over = self.taken + amount - limit
-        for unit in self.stamped:
-            over -= unit.amount
-            if over <= 0 and unit.leaves_ns is not None:
-                return unit.leaves_ns - now_ns
-        return None
-
-
-_Key = tuple[str, str, int | None]
-
-
-def _any_counts(units: tuple[tuple[_Key, _Unit], ...], now_ns: int) -> bool:
+def _any_counts(units: tuple[tuple[_Key, Unit], ...], now_ns: int) -> bool:
     """Say whether any of a reservation's units is still in its window."""
     for _, unit in units:  # a plain loop: a sweep asks this of every reservation
         leaves_ns = unit.leaves_ns
@@ -69,8 +32,8 @@ class MemoryLedger:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._windows: dict[_Key, _Window] = {}
-        self._kept: dict[str, tuple[tuple[_Key, _Unit], ...]] = {}
+        self._windows: dict[_Key, BudgetWindow] = {}
+        self._kept: dict[str, tuple[tuple[_Key, Unit], ...]] = {}
         """Reservation id -> its units; INVARIANT: dropped only once all of them left their windows."""
         self._latest_ns = 0
         self._until_sweep = _SWEEP_EVERY
@@ -86,40 +49,44 @@ class MemoryLedger:
             if len(charges) == 1:  # what most calls ask for: the only window is known and has room
                 charge = charges[0]
                 amount = charge.amount
-                key = (charge.budget, charge.key, charge.period_ns)
+                key: _Key = (charge.budget, charge.key, charge.period_ns, False)
                 window = self._windows.get(key)
-                if window is not None and amount >= 0:
+                if window.__class__ is AmountWindow and amount >= 0 and not charge.members:
                     if window.stamped:
                         window.slide(now_ns)
                     if window.taken + amount <= charge.limit:
                         window.taken += amount
-                        self._kept[reservation_id] = ((key, _Unit(amount)),)
+                        self._kept[reservation_id] = ((key, Unit(amount)),)
                         return ()
-            wanted: list[tuple[_Key, Charge, _Window]] = []
-            refused: list[Refusal] = []
-            asked: dict[_Key, int] = {}
-            for charge in reservation.charges:
-                key = (charge.budget, charge.key, charge.period_ns)
-                window = self._windows.get(key)
-                if window is None:
-                    window = self._windows[key] = _Window(charge.period_ns)
-                window.slide(now_ns)
-                amount = asked[key] = asked.get(key, 0) + charge.amount
-                if charge.amount < 0:
-                    refused.append(Refusal(charge.budget, charge.key, None))
-                elif window.taken + amount > charge.limit:
-                    free_ns = window.free_in(amount, charge.limit, now_ns)
-                    refused.append(Refusal(charge.budget, charge.key, free_ns))
-                wanted.append((key, charge, window))
-            if refused:
-                return tuple(refused)
-            units = []
-            for key, charge, window in wanted:
-                window.taken += charge.amount
-                units.append((key, _Unit(charge.amount)))
-            if units:
-                self._kept[reservation.id] = tuple(units)
-            return ()
+            return self._reserve(reservation, now_ns)
+
+    def _reserve(self, reservation: Reservation, now_ns: int) -> tuple[Refusal, ...]:
+        units: list[tuple[_Key, Unit]] = []
+        refused: list[Refusal] = []
+        asked: dict[_Key, list[Unit]] = {}
+        for charge in reservation.charges:
+            unit = Unit(charge.amount, frozenset(charge.members) if charge.members else None)
+            key = (charge.budget, charge.key, charge.period_ns, unit.members is not None)
+            window = self._windows.get(key)
+            if window is None:
+                made = AmountWindow if unit.members is None else MemberWindow
+                window = self._windows[key] = made(charge.period_ns)
+            window.slide(now_ns)
+            together = asked.setdefault(key, [])
+            together.append(unit)
+            if charge.amount < 0:
+                refused.append(Refusal(charge.budget, charge.key, None))
+            elif not window.has_room(together, charge.limit):
+                free_ns = window.free_in(together, charge.limit, now_ns)
+                refused.append(Refusal(charge.budget, charge.key, free_ns))
+            units.append((key, unit))
+        if refused:
+            return tuple(refused)
+        for key, unit in units:
+            self._windows[key].take(unit)
+        if units:
+            self._kept[reservation.id] = tuple(units)
+        return ()
 
     def dispatched_now(self, reservation_id: str, *, now_ns: int) -> None:
         """Stamp a held reservation with the moment of its dispatch."""
@@ -140,8 +107,7 @@ class MemoryLedger:
                 window = self._windows.get(key)
                 if window is not None and unit.counts(self._latest_ns):
                     window.slide(self._latest_ns)
-                    window.taken -= unit.amount
-                    unit.amount = 0
+                    window.give_back(unit)
 
     async def reserve(self, reservation: Reservation, *, now_ns: int) -> tuple[Refusal, ...]:
         """See `reserve_now`."""
@@ -173,8 +139,7 @@ class MemoryLedger:
         for key, unit in self._kept.get(reservation_id, ()):
             window = self._windows[key]
             if unit.leaves_ns is None and window.period_ns is not None:
-                unit.leaves_ns = now_ns + window.period_ns
-                window.stamped.append(unit)  # now_ns never falls, so the deque stays in order
+                window.stamp(unit, now_ns + window.period_ns)  # now_ns never falls
 
     def _sweep(self, now_ns: int) -> None:
         """Forget what left every window; memory is bounded by what the windows hold."""

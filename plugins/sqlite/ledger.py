@@ -1,13 +1,14 @@
 """Budgets in SQLite: exact sliding windows, in one transaction per reservation, over many processes.
 
 A unit stands in its window from the reservation on; `leaves_ns` is empty while it is held and set at
-dispatch.  Triggers keep each window's sum, so a reservation looks at sums, never at units: it costs the
-same after ten calls and after ten thousand.
+dispatch.  Triggers keep each window's sum (of a blast radius: how many different members are in it), so a
+reservation looks at sums, never at units: it costs the same after ten calls and after ten thousand.
 """
 
 import sqlite3
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from ringfence.plugin import Charge, Refusal, Reservation
@@ -82,20 +83,44 @@ def _reserve(
     ).fetchone():
         return ()
     wanted: dict[int, int] = {}
-    units: list[tuple[int, str, int]] = []
+    touched: dict[int, set[str]] = {}
+    units: list[tuple[int, Charge]] = []
     refused: list[Refusal] = []
     for charge in reservation.charges:
         window_id, taken = _window(db, charge, now_ns)
-        amount = wanted[window_id] = wanted.get(window_id, 0) + charge.amount
+        units.append((window_id, charge))
+        free_in: Callable[[], int | None]
         if charge.amount < 0:
             refused.append(Refusal(charge.budget, charge.key, None))
-        elif taken + amount > charge.limit:
+            continue
+        if charge.members:
+            members = touched.setdefault(window_id, set())
+            members.update(charge.members)
+            over = taken + _fresh(db, window_id, members) - charge.limit
+            free_in = partial(_members_free_in, db, window_id, members, charge.limit, now_ns)
+        else:
+            amount = wanted[window_id] = wanted.get(window_id, 0) + charge.amount
             over = taken + amount - charge.limit
-            refused.append(Refusal(charge.budget, charge.key, _free_in(db, window_id, over, now_ns)))
-        units.append((window_id, reservation.id, charge.amount))
+            fits = amount <= charge.limit
+            free_in = partial(_free_in, db, window_id, over, now_ns) if fits else _never
+        if over > 0:
+            refused.append(Refusal(charge.budget, charge.key, free_in()))
     if not refused:
-        db.executemany("INSERT INTO unit (window_id, reservation, amount) VALUES (?, ?, ?)", units)
+        for window_id, charge in units:
+            _take(db, window_id, reservation.id, charge)
     return tuple(refused)
+
+
+def _take(db: sqlite3.Connection, window_id: int, reservation_id: str, charge: Charge) -> None:
+    amount = 0 if charge.members else charge.amount
+    made = db.execute(
+        "INSERT INTO unit (window_id, reservation, amount) VALUES (?, ?, ?)",
+        (window_id, reservation_id, amount),
+    )
+    db.executemany(
+        "INSERT INTO touch (unit_id, member, window_id) VALUES (?, ?, ?)",
+        [(made.lastrowid, member, window_id) for member in set(charge.members)],
+    )
 
 
 def _at(db: sqlite3.Connection, now_ns: int) -> int:
@@ -138,6 +163,10 @@ def _window(db: sqlite3.Connection, charge: Charge, now_ns: int) -> tuple[int, i
     return found[0], taken
 
 
+def _never() -> None:
+    """Return that no waiting helps."""
+
+
 def _free_in(db: sqlite3.Connection, window_id: int, over: int, now_ns: int) -> int | None:
     """Return in how many nanoseconds `over` units will have left; None if that cannot be told."""
     leaving = db.execute(
@@ -149,6 +178,28 @@ def _free_in(db: sqlite3.Connection, window_id: int, over: int, now_ns: int) -> 
         if over <= 0:
             return int(leaves_ns - now_ns)
     return None
+
+
+def _fresh(db: sqlite3.Connection, window_id: int, members: set[str]) -> int:
+    """Return how many of the members are not in the window."""
+    find = "SELECT 1 FROM member WHERE window_id = ? AND member = ?"
+    return sum(db.execute(find, (window_id, member)).fetchone() is None for member in members)
+
+
+def _members_free_in(
+    db: sqlite3.Connection, window_id: int, wanted: set[str], limit: int, now_ns: int
+) -> int | None:
+    """Return in how many nanoseconds enough other members will have left; None if that cannot be told."""
+    last = (
+        "SELECT max(leaves_ns) FROM touch"
+        " WHERE touch.window_id = member.window_id AND touch.member = member.member"
+    )
+    found = db.execute(f"SELECT member, ({last}) FROM member WHERE window_id = ?", (window_id,))
+    others = sorted(leaves_ns for member, leaves_ns in found if member not in wanted)
+    over = len(others) + len(wanted) - limit
+    if not 0 < over <= len(others) or others[over - 1] == _NEVER:
+        return None
+    return int(others[over - 1] - now_ns)
 
 
 def _stamp(db: sqlite3.Connection, which: str, values: tuple[str, ...], now_ns: int) -> None:

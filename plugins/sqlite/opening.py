@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from ringfence.plugins.sqlite.faults import ChangedSchemaError, ForeignFileError, NewerSchemaError
-from ringfence.plugins.sqlite.schema import CREATE, VERSION
+from ringfence.plugins.sqlite.schema import STEPS, VERSION
 
 _RETRY_S: Final = 0.01
 
@@ -40,16 +40,16 @@ def connect(path: Path, *, busy_s: float) -> sqlite3.Connection:
 
 
 def connect_writer(path: Path, *, busy_s: float) -> sqlite3.Connection:
-    """Open the file for writing, making its tables if it is empty."""
+    """Open the file for writing, making its tables if it is empty, and what an older one lacks."""
     db = connect(path, busy_s=busy_s)
     try:
-        fresh = _is_fresh(db)
+        version = _version_now(db)
         _use_write_ahead_log(db, busy_s)
         # FULL, not NORMAL: a commit that was answered survives a loss of power too (decisions/0004).
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA trusted_schema = OFF")
-        if fresh:
-            _create(db)
+        if version < VERSION:
+            _lead_here(db)
     except BaseException:
         db.close()
         raise
@@ -70,39 +70,55 @@ def connect_reader(path: Path, *, busy_s: float) -> sqlite3.Connection:
     return db
 
 
-def _is_fresh(db: sqlite3.Connection) -> bool:
-    """Return True for an empty file; raise for another program's, or a newer version's."""
+def _version_now(db: sqlite3.Connection) -> int:
+    """Return the file's version from one snapshot: another process may be changing it at this moment."""
+    db.execute("BEGIN")
+    try:
+        return _version_of(db)
+    finally:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+
+
+def _version_of(db: sqlite3.Connection) -> int:
+    """Return the file's version, 0 if it is empty; raise for another program's, or a newer version's."""
     tables = {name for (name,) in db.execute("SELECT name FROM sqlite_schema")}
     if not tables:
-        return True
+        return 0
     if "ringfence_schema" not in tables:
         raise ForeignFileError
     row = db.execute("SELECT max(version) FROM ringfence_schema").fetchone()
     version = row[0] if row else None
-    if not isinstance(version, int):
+    if not isinstance(version, int) or version < 1:
         raise ForeignFileError
     if version > VERSION:
         raise NewerSchemaError(version)
-    _refuse_foreign_triggers(db)
-    return False
+    _refuse_foreign_triggers(db, version)
+    return version
 
 
-def _refuse_foreign_triggers(db: sqlite3.Connection) -> None:
+def _refuse_foreign_triggers(db: sqlite3.Connection, version: int) -> None:
     """Raise if a trigger or view of the file is not ours, or one of ours is gone.
 
     SECURITY: one that was planted works for ever: it could empty each budget as it is filled.
     """
-    ours = {text.strip().rstrip(";") for text in _statements(CREATE) if "CREATE TRIGGER" in text}
+    ours = {
+        text.strip().rstrip(";")
+        for script in STEPS[:version]
+        for text in _statements(script)
+        if "CREATE TRIGGER" in text
+    }
     found = db.execute("SELECT sql FROM sqlite_schema WHERE type IN ('trigger', 'view')").fetchall()
     if {text for (text,) in found} != ours:
         raise ChangedSchemaError
 
 
-def _create(db: sqlite3.Connection) -> None:
+def _lead_here(db: sqlite3.Connection) -> None:
+    """Take the steps that the file lacks, all or none; what it holds stays as it is."""
     db.execute("BEGIN IMMEDIATE")
     try:
-        if _is_fresh(db):  # another process may have been faster
-            for statement in _statements(CREATE):
+        for script in STEPS[_version_of(db) :]:  # asked again: another process may have been faster
+            for statement in _statements(script):
                 db.execute(statement)
         db.execute("COMMIT")
     except BaseException:

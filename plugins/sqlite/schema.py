@@ -1,4 +1,4 @@
-"""The tables of `ringfence.db`, and their version.
+"""The tables of `ringfence.db`, their version, and the steps that lead an older file there.
 
 One row per run, so the long name of a run stands once; events by rising position, which is also the
 place in the log's chain, with a unique index on (run, seq); bodies may be purged, nothing else.
@@ -6,9 +6,9 @@ place in the log's chain, with a unique index on (run, seq); bodies may be purge
 
 from typing import Final
 
-VERSION: Final = 1
+VERSION: Final = 2
 
-CREATE: Final = """
+_FIRST: Final = """
 CREATE TABLE ringfence_schema (version INTEGER NOT NULL);
 INSERT INTO ringfence_schema VALUES (1);
 
@@ -100,4 +100,48 @@ CREATE TABLE kill (
     at_ns INTEGER NOT NULL
 );
 """
-"""One statement list for a new file; a later version adds a tuple of steps from each version to the next."""
+
+_MEMBERS: Final = """
+INSERT INTO ringfence_schema VALUES (2);
+
+CREATE TABLE touch (
+    unit_id   INTEGER NOT NULL REFERENCES unit (id),
+    member    TEXT NOT NULL,
+    window_id INTEGER NOT NULL,
+    leaves_ns INTEGER NOT NULL DEFAULT 9223372036854775807,
+    PRIMARY KEY (unit_id, member)
+) WITHOUT ROWID;
+CREATE INDEX touch_by_member ON touch (window_id, member, leaves_ns);
+
+CREATE TABLE member (
+    window_id INTEGER NOT NULL,
+    member    TEXT NOT NULL,
+    touches   INTEGER NOT NULL,
+    PRIMARY KEY (window_id, member)
+) WITHOUT ROWID;
+
+CREATE TRIGGER unit_touches_no_more AFTER DELETE ON unit BEGIN
+    DELETE FROM touch WHERE unit_id = OLD.id;
+END;
+CREATE TRIGGER unit_stamped AFTER UPDATE OF leaves_ns ON unit BEGIN
+    UPDATE touch SET leaves_ns = NEW.leaves_ns WHERE unit_id = NEW.id;
+END;
+CREATE TRIGGER touch_made AFTER INSERT ON touch BEGIN
+    INSERT INTO member VALUES (NEW.window_id, NEW.member, 1)
+        ON CONFLICT (window_id, member) DO UPDATE SET touches = touches + 1;
+END;
+CREATE TRIGGER member_made AFTER INSERT ON member BEGIN
+    UPDATE budget_window SET taken = taken + 1 WHERE id = NEW.window_id;
+END;
+CREATE TRIGGER touch_gone AFTER DELETE ON touch BEGIN
+    UPDATE member SET touches = touches - 1 WHERE window_id = OLD.window_id AND member = OLD.member;
+    DELETE FROM member WHERE window_id = OLD.window_id AND member = OLD.member AND touches = 0;
+END;
+CREATE TRIGGER member_gone AFTER DELETE ON member BEGIN
+    UPDATE budget_window SET taken = taken - 1 WHERE id = OLD.window_id;
+END;
+"""
+"""Blast radius: a unit with members has the amount 0, and each different member takes one of its window."""
+
+STEPS: Final = (_FIRST, _MEMBERS)
+"""The script that leads to each version from the one before; all of them in order make a new file."""

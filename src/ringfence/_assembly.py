@@ -1,8 +1,10 @@
 """The composition root: the one place that knows all parts, and puts a guard together."""
 
+import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from ringfence._records import Records
@@ -32,6 +34,16 @@ class SystemClock:
     def monotonic_ns(self) -> int:
         """Return the monotonic clock in nanoseconds."""
         return time.monotonic_ns()
+
+    def sleep_until(self, mono_ns: int) -> None:
+        """Return when the monotonic clock has reached `mono_ns`."""
+        while (left_ns := mono_ns - time.monotonic_ns()) > 0:
+            time.sleep(left_ns / 1e9)
+
+    async def asleep_until(self, mono_ns: int) -> None:
+        """Like `sleep_until`, in the caller's event loop."""
+        while (left_ns := mono_ns - time.monotonic_ns()) > 0:
+            await asyncio.sleep(left_ns / 1e9)
 
 
 def load_guard(
@@ -81,14 +93,25 @@ def assemble(
         extensions=extensions,
         store=lambda: extensions.open_store(store),
     )
+    opening.questions.bind(plan)
     return Guard(plan, settings, opening, replan=_replan, runs=Records)
 
 
 def builtins() -> dict[str, object]:
     """Return Ringfence's own plugins; they use the same door as everybody's."""
-    from ringfence.plugins import approvals_terminal, memory, sqlite
+    from ringfence.plugins import approvals_terminal, memory, redact_pii, sqlite
 
-    return {"memory": memory, "sqlite": sqlite, "terminal": approvals_terminal}
+    found: dict[str, object] = {
+        "memory": memory,
+        "sqlite": sqlite,
+        "terminal": approvals_terminal,
+        "redact_pii": redact_pii,
+    }
+    if find_spec("sqlglot") is not None:  # the extra `sql`
+        from ringfence.plugins import sql_functions
+
+        found["sql_functions"] = sql_functions
+    return found
 
 
 def _plan(loaded: Loaded, name: str) -> Plan:

@@ -2,6 +2,7 @@
 
 A plugin is a module (or an object) whose functions are marked `@hookimpl` and named as the hooks, offered
 under the entry-point group `ringfence.plugins`, and loaded only where `ringfence.toml` allows it.
+Functions for policies are marked `@policy_function`, redactors `@redactor`; they need no hook.
 What the hooks are, when they are called and which way they fail: `help(ringfence.plugin.Hooks)`.
 """
 
@@ -11,6 +12,7 @@ from ringfence.engine.journal.chain import ZERO, link_hash
 from ringfence.engine.journal.rows import row_after
 from ringfence.engine.seams.errors import EngineError, RingfenceError
 from ringfence.engine.seams.escape import escaped, escaped_json
+from ringfence.engine.seams.functions import Date, Email, Line, Url, policy_function, redactor
 from ringfence.engine.seams.hookspecs import (
     ENTRY_POINTS,
     Answer,
@@ -51,6 +53,8 @@ __all__ = [
     "Charge",
     "Clock",
     "Control",
+    "Date",
+    "Email",
     "EngineError",
     "Entry",
     "Event",
@@ -60,6 +64,7 @@ __all__ = [
     "Json",
     "KillOrder",
     "Ledger",
+    "Line",
     "Link",
     "NoSettings",
     "Question",
@@ -72,9 +77,12 @@ __all__ = [
     "Ticket",
     "TicketStatus",
     "TicketStore",
+    "Url",
     "escaped",
     "escaped_json",
     "hookimpl",
     "link_hash",
+    "policy_function",
+    "redactor",
     "row_after",
 ]

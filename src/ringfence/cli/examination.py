@@ -19,6 +19,7 @@ from ringfence.engine.seams.settings import Settings
 EXTRAS = {
     "langchain": ("langchain", "langchain-core", "langgraph"),
     "isolate": ("mini-racer",),
+    "sql": ("sqlglot",),
 }
 """Extra -> the distributions that it brings."""
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ringfence.testing.approvals import Answered, ApprovalBackendContract, FakeAnswers, question
     from ringfence.testing.clock import FakeClock
+    from ringfence.testing.functions import PolicyFunctionContract, RedactorContract
     from ringfence.testing.ledgers import LedgerContract
     from ringfence.testing.sinks import AuditSinkContract, event
     from ringfence.testing.stores import (
@@ -27,6 +28,8 @@ __all__ = [
     "FakeAnswers",
     "FakeClock",
     "LedgerContract",
+    "PolicyFunctionContract",
+    "RedactorContract",
     "TicketStoreContract",
     "event",
     "question",
@@ -41,6 +44,8 @@ _HOMES = {
     "FakeAnswers": "approvals",
     "FakeClock": "clock",
     "LedgerContract": "ledgers",
+    "PolicyFunctionContract": "functions",
+    "RedactorContract": "functions",
     "TicketStoreContract": "stores",
     "event": "sinks",
     "question": "approvals",

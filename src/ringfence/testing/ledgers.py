@@ -24,6 +24,17 @@ def charge(
     return Charge(budget, key, amount, limit, period_ns)
 
 
+def touch(
+    limit: int,
+    *members: str,
+    budget: str = "recipients",
+    key: str = "",
+    period_ns: int | None = MINUTE_NS,
+) -> Charge:
+    """Return a charge of a blast radius per minute: these members, of which `limit` may differ."""
+    return Charge(budget, key, len(members), limit, period_ns, members)
+
+
 @pytest.mark.asyncio
 class LedgerContract(StoreContract):
     """A ledger: exact sliding windows, all charges of a call or none, time that never steps back."""
@@ -187,3 +198,137 @@ class LedgerContract(StoreContract):
                 at_ns = NOW_NS + number * MINUTE_NS
                 assert await self._spend(ledger, f"r/{number}", at_ns, charge(1, key=str(number % 7))) == ()
             assert await self._spend(ledger, "r/0", NOW_NS + 700 * MINUTE_NS, charge(1, key="0")) == ()
+
+    # ---- blast radius: different members -------------------------------------------------------------
+
+    async def test_only_different_members_count(self, folder: Path) -> None:
+        """Touching one again takes no place, in the same call and in a later one."""
+        async with self.ledger(folder) as ledger:
+            assert await self._spend(ledger, "r/1", NOW_NS, touch(2, "a", "b", "a")) == ()
+            assert await self._spend(ledger, "r/2", NOW_NS, touch(2, "b"), touch(2, "a", "b")) == ()
+            assert await self._spend(ledger, "r/3", NOW_NS, touch(2, "a", "c")) == (
+                Refusal("recipients", "", MINUTE_NS),
+            )
+            assert await self._spend(ledger, "r/4", NOW_NS, touch(2)) == ()
+            assert await self._spend(ledger, "r/5", NOW_NS, touch(2, "c", key="w1")) == ()
+            assert await self._spend(ledger, "r/6", NOW_NS, touch(2, "c", budget="accounts")) == ()
+
+    async def test_more_members_than_the_limit_never_fit(self, folder: Path) -> None:
+        """No waiting helps, also where two charges of one call name them."""
+        async with self.ledger(folder) as ledger:
+            never = (Refusal("recipients", "", None),)
+            assert await self._spend(ledger, "r/1", NOW_NS, touch(2, "a", "b", "c")) == never
+            assert await self._spend(ledger, "r/2", NOW_NS, touch(2, "a", "b"), touch(2, "c")) == never
+            assert await self._spend(ledger, "r/3", NOW_NS, touch(0, "a")) == never
+            assert await self._spend(ledger, "r/4", NOW_NS, touch(2, "a", "b")) == ()
+
+    async def test_a_member_leaves_one_period_after_it_was_touched_last(self, folder: Path) -> None:
+        """The window of members is half-open too; a touch renews the time of its members alone."""
+        async with self.ledger(folder) as ledger:
+            await self._spend(ledger, "r/1", NOW_NS, touch(2, "a", "b"))
+            await self._spend(ledger, "r/2", NOW_NS + 10, touch(2, "a"))
+            almost = NOW_NS + MINUTE_NS - 1
+            assert await self._spend(ledger, "r/3", almost, touch(2, "c")) == (Refusal("recipients", "", 1),)
+            assert await self._spend(ledger, "r/3", almost + 1, touch(2, "c")) == ()
+            refused = await self._spend(ledger, "r/4", NOW_NS + MINUTE_NS, touch(2, "b"))
+            assert refused == (Refusal("recipients", "", 10),)
+            assert await self._spend(ledger, "r/4", NOW_NS + MINUTE_NS + 10, touch(2, "b")) == ()
+
+    async def test_held_members_count_until_they_are_stamped_at_dispatch(self, folder: Path) -> None:
+        """However long they are held, and though others touched them and left."""
+        async with self.ledger(folder) as ledger:
+            await ledger.reserve(Reservation("r/1", (touch(1, "a"),)), now_ns=NOW_NS)
+            await self._spend(ledger, "r/2", NOW_NS, touch(1, "a"))
+            later = NOW_NS + 100 * MINUTE_NS
+            refused = await self._spend(ledger, "r/3", later, touch(1, "b"))
+            assert refused == (Refusal("recipients", "", None),)
+            await ledger.dispatched("r/1", now_ns=later)
+            refused = await self._spend(ledger, "r/3", later + 1, touch(1, "b"))
+            assert refused == (Refusal("recipients", "", MINUTE_NS - 1),)
+            assert await self._spend(ledger, "r/3", later + MINUTE_NS, touch(1, "b")) == ()
+
+    async def test_a_refund_takes_back_its_own_touches_alone(self, folder: Path) -> None:
+        """A member that another call touched stays, for as long as that call's touch counts."""
+        async with self.ledger(folder) as ledger:
+            await self._spend(ledger, "r/1", NOW_NS, touch(2, "a"))
+            await self._spend(ledger, "r/2", NOW_NS + 10, touch(2, "a", "b"))
+            for _ in range(2):
+                await ledger.refund("r/2")
+            assert await self._spend(ledger, "r/3", NOW_NS + 20, touch(2, "c")) == ()
+            refused = await self._spend(ledger, "r/4", NOW_NS + 20, touch(2, "d"))
+            assert refused == (Refusal("recipients", "", MINUTE_NS - 20),)
+            await ledger.refund("r/1")
+            assert await self._spend(ledger, "r/4", NOW_NS + 20, touch(2, "d")) == ()
+
+    async def test_touches_that_left_their_window_are_not_taken_back(self, folder: Path) -> None:
+        """No window goes below what it holds."""
+        async with self.ledger(folder) as ledger:
+            await self._spend(ledger, "r/1", NOW_NS, touch(1, "a"))
+            assert await self._spend(ledger, "r/2", NOW_NS + MINUTE_NS, touch(1, "a")) == ()
+            await ledger.refund("r/1")
+            assert await self._spend(ledger, "r/3", NOW_NS + MINUTE_NS, touch(1, "b")) != ()
+
+    async def test_members_units_and_amounts_are_reserved_together_or_not_at_all(self, folder: Path) -> None:
+        """A call that a blast radius refuses is charged to no rate either, and the other way round."""
+        async with self.ledger(folder) as ledger:
+            size = 3 * 2**50
+            whole = charge(2**53, size, budget="bytes", key="w1")
+            both = (whole, charge(2), touch(1, "a"))
+            assert await self._spend(ledger, "r/1", NOW_NS, *both) == ()
+            other = (whole, charge(2), touch(1, "b"))
+            assert [r.budget for r in await self._spend(ledger, "r/2", NOW_NS, *other)] == ["recipients"]
+            assert await self._spend(ledger, "r/3", NOW_NS, *both) == ()
+            refused = await self._spend(ledger, "r/4", NOW_NS, whole, charge(2), touch(1, "b"))
+            assert [r.budget for r in refused] == ["bytes", "mail", "recipients"]
+            await ledger.refund("r/3")
+            assert await self._spend(ledger, "r/5", NOW_NS, *both) == ()
+            assert await self._spend(ledger, "r/6", NOW_NS, touch(1, "a")) == ()
+
+    async def test_members_of_a_budget_without_a_period_never_leave(self, folder: Path) -> None:
+        """Unless they are given back."""
+        async with self.ledger(folder) as ledger:
+            await self._spend(ledger, "r/1", NOW_NS, touch(1, "a", period_ns=None))
+            other = touch(1, "b", period_ns=None)
+            assert await self._spend(ledger, "r/2", NOW_NS * 2, other) == (Refusal("recipients", "", None),)
+            await ledger.refund("r/1")
+            assert await self._spend(ledger, "r/2", NOW_NS * 2, other) == ()
+
+    async def test_reserving_members_again_is_the_same_reservation(self, folder: Path) -> None:
+        """Given back once, it is gone."""
+        async with self.ledger(folder) as ledger:
+            for _ in range(3):
+                assert await ledger.reserve(Reservation("r/1", (touch(1, "a"),)), now_ns=NOW_NS) == ()
+            await ledger.refund("r/1")
+            assert await self._spend(ledger, "r/2", NOW_NS, touch(1, "b")) == ()
+
+    async def test_a_killed_run_keeps_the_members_that_it_holds(self, folder: Path) -> None:
+        """Every reservation of its calls: `run/call`, and those that count attempts or successes."""
+        async with self.ledger(folder) as ledger:
+            for name, member in (("r/1", "a"), ("r/1/attempt", "b"), ("r/1/success", "c")):
+                await ledger.reserve(Reservation(name, (touch(3, member),)), now_ns=NOW_NS)
+            await ledger.settle("r", now_ns=NOW_NS + 7)
+            refused = await self._spend(ledger, "x/1", NOW_NS + 7, touch(3, "d"))
+            assert refused == (Refusal("recipients", "", MINUTE_NS),)
+
+    async def test_many_at_once_touch_exactly_as_many_as_may_differ(self, folder: Path) -> None:
+        """Fifty calls touch 25 members, of which ten may differ: both calls of each of the ten pass."""
+        async with self.ledger(folder) as ledger:
+            asked = [
+                self._spend(ledger, f"r/{number}", NOW_NS + number, touch(10, f"m{number % 25}"))
+                for number in range(50)
+            ]
+            passed = [not refused for refused in await asyncio.gather(*asked)]
+            assert passed.count(True) == 20
+            assert passed[:25] == passed[25:]
+
+    async def test_large_amounts_are_exact(self, folder: Path) -> None:
+        """Up to 2^53 units of a budget, one more does not fit; no sum is rounded."""
+        async with self.ledger(folder) as ledger:
+            limit = 2**53
+            assert await self._spend(ledger, "r/1", NOW_NS, charge(limit, limit - 1)) == ()
+            assert await self._spend(ledger, "r/2", NOW_NS + 1, charge(limit, 1)) == ()
+            refused = await self._spend(ledger, "r/3", NOW_NS + 2, charge(limit, 1))
+            assert refused == (Refusal("mail", "alice", MINUTE_NS - 2),)
+            for hopeless in (limit + 1, 2**63, 2**200):
+                refused = await self._spend(ledger, "r/3", NOW_NS + 2, charge(limit, hopeless))
+                assert refused == (Refusal("mail", "alice", None),)

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from ringfence.testing.clock import FakeClock
 
 pytest.register_assert_rewrite(
-    "ringfence.testing.approvals", "ringfence.testing.sinks", "ringfence.testing.stores"
+    "ringfence.testing.approvals",
+    "ringfence.testing.functions",
+    "ringfence.testing.sinks",
+    "ringfence.testing.stores",
 )
 
 

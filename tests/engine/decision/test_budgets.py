@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ringfence.engine.decision.budgets import Window
+from ringfence.engine.decision.budgets import Members, Window
 
 steps = st.lists(st.tuples(st.integers(0, 4), st.integers(1, 3), st.booleans()), max_size=60)
 
@@ -98,3 +98,79 @@ def test_a_clock_that_steps_back_frees_nothing_early() -> None:
         window.stamp(1, 10, at_ns=at_ns)
     assert list(window.taken) == [(100, 2)]
     assert not window.has_room(1, 2, 10, now_ns=109)
+
+
+touches = st.lists(
+    st.tuples(
+        st.integers(0, 4),
+        st.lists(st.sampled_from("abcd"), max_size=3),
+        st.sampled_from(["hold", "stamp", "release", "give back"]),
+        st.integers(0, 9),
+    ),
+    max_size=40,
+)
+
+
+@given(touches, st.integers(1, 3), st.sampled_from([None, 3, 9]))
+def test_members_are_counted_as_by_one_who_scans_all_touches(
+    steps: list[tuple[int, list[str], str, int]], limit: int, period_ns: int | None
+) -> None:
+    window, now_ns = Members(), 0
+    uses: list[tuple[list[str], int | None]] = []
+
+    def inside(at_ns: int | None) -> bool:
+        return at_ns is None or period_ns is None or at_ns > now_ns - period_ns
+
+    for wait_ns, members, act, which in steps:
+        now_ns += wait_ns
+        there = {member for touched, at_ns in uses for member in touched if inside(at_ns)}
+        room = not members or len(there | set(members)) <= limit
+        assert window.has_room(members, limit, period_ns, now_ns=now_ns) is room
+        if room:
+            window.hold(members, period_ns, now_ns=now_ns)
+            uses.append((members, None))
+        else:
+            free_ns = window.free_ns(members, limit, period_ns, now_ns=now_ns)
+            if free_ns is not None:
+                assert free_ns > 0
+                assert not window.has_room(members, limit, period_ns, now_ns=now_ns + free_ns - 1)
+                assert window.has_room(members, limit, period_ns, now_ns=now_ns + free_ns)
+        if not uses:
+            continue
+        touched, at_ns = uses.pop(which % len(uses))
+        if act == "stamp" and at_ns is None:
+            window.stamp(touched, period_ns, at_ns=now_ns)
+            uses.append((touched, now_ns))
+        elif act == "release" and at_ns is None:
+            window.release(touched)
+        elif act == "give back" and at_ns is not None:
+            window.give_back(touched, period_ns, at_ns=at_ns)
+        else:
+            uses.append((touched, at_ns))
+        assert window.empty or uses
+
+
+def test_touching_a_member_again_takes_no_place_and_renews_its_time() -> None:
+    window = Members()
+    for at_ns in (0, 6):
+        assert window.has_room(["a"], 1, 10, now_ns=at_ns)
+        window.hold(["a"], 10, now_ns=at_ns)
+        window.stamp(["a"], 10, at_ns=at_ns)
+    assert not window.has_room(["b"], 1, 10, now_ns=15)
+    assert window.free_ns(["b"], 1, 10, now_ns=15) == 1
+    window.give_back(["a"], 10, at_ns=6)
+    assert window.has_room(["b"], 1, 10, now_ns=10)
+
+
+def test_units_given_back_after_their_dispatch_make_room_and_those_that_left_do_not() -> None:
+    window = filled(2, at_ns=100)
+    window.give_back(2, 10, at_ns=100)
+    assert window.empty
+    window = filled(2, at_ns=100)
+    window.hold(1, 10, now_ns=200)
+    window.stamp(1, 10, at_ns=200)
+    window.give_back(2, 10, at_ns=100)
+    assert window.total == 1
+    window = filled(2, at_ns=100, period_ns=None)
+    window.give_back(2, None, at_ns=100)
+    assert window.empty

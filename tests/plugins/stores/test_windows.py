@@ -16,12 +16,23 @@ from ringfence.plugins.sqlite import SqliteStore
 LIMITS = {"narrow": (1, 10), "wide": (3, 25), "amounts": (5, 7), "forever": (4, None)}
 """Budget -> limit and period."""
 
+BLAST = {"one": (1, 10), "few": (3, 25), "ever": (4, None)}
+"""Blast radius -> how many may differ, and period."""
+
 charges = st.lists(
-    st.builds(
-        lambda budget, key, amount: Charge(budget, key, amount, *LIMITS[budget]),
-        st.sampled_from(sorted(LIMITS)),
-        st.sampled_from(["", "alice"]),
-        st.integers(0, 3),
+    st.one_of(
+        st.builds(
+            lambda budget, key, amount: Charge(budget, key, amount, *LIMITS[budget]),
+            st.sampled_from(sorted(LIMITS)),
+            st.sampled_from(["", "alice"]),
+            st.integers(0, 3),
+        ),
+        st.builds(
+            lambda budget, key, members: Charge(budget, key, len(members), *BLAST[budget], tuple(members)),
+            st.sampled_from(sorted(BLAST)),
+            st.sampled_from(["", "alice"]),
+            st.lists(st.sampled_from("abcde"), max_size=3),
+        ),
     ),
     min_size=1,
     max_size=3,
@@ -62,16 +73,20 @@ class Windows(RuleBasedStateMachine):
         self.latest = max(self.latest, self.now)
         return self.now
 
-    def taken(self, charge: Charge) -> int:
-        """Return what stands in the charge's window now, by adding up the whole history."""
+    def taken(self, charge: Charge, *more: Charge) -> int:
+        """Return what stands in the charge's window now, with `more`, by looking at the whole history."""
         same = (charge.budget, charge.key)
-        return sum(
-            c.amount
+        inside = [
+            c
             for units in self.spent.values()
             for c, at in units
             if (c.budget, c.key) == same
             and (at is None or c.period_ns is None or at > self.latest - c.period_ns)
-        )
+        ]
+        inside.extend(more)
+        if charge.budget in BLAST:
+            return len({member for c in inside for member in c.members})
+        return sum(c.amount for c in inside)
 
     def counts(self, name: str) -> bool:
         return any(
@@ -99,12 +114,12 @@ class Windows(RuleBasedStateMachine):
         if self.counts(name):
             assert refused == ()
             return
-        asked: dict[tuple[str, str], int] = {}
+        asked: dict[tuple[str, str], list[Charge]] = {}
         full = set()
         for charge in wanted:
             same = (charge.budget, charge.key)
-            asked[same] = asked.get(same, 0) + charge.amount
-            if self.taken(charge) + asked[same] > charge.limit:
+            asked.setdefault(same, []).append(charge)
+            if self.taken(charge, *asked[same]) > charge.limit:
                 full.add(same)
         assert {(r.budget, r.key) for r in refused} == full  # type: ignore[attr-defined]
         if not full:

@@ -1,0 +1,1 @@
+"""What a session remembers: history, labels and provenance, folded from its events."""

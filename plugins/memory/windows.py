@@ -1,0 +1,153 @@
+"""The windows of the memory ledger: of units, and of different members.
+
+Both take a `Unit` when it is reserved, keep it while it is held, stamp it at dispatch and let it go one
+period later.  Every unit is added once and removed once, so a reservation costs the same after ten calls
+and after ten thousand.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+
+
+class Unit:
+    """One charge of one reservation in one window: compared and hashed as the object it is."""
+
+    __slots__ = ("amount", "leaves_ns", "members")
+
+    def __init__(self, amount: int, members: frozenset[str] | None = None) -> None:
+        self.amount = amount
+        self.members = members
+        """None: the charge is counted by its amount."""
+        self.leaves_ns: int | None = None
+        """None: held, or never leaving."""
+
+    def counts(self, now_ns: int) -> bool:
+        """True until it leaves its window."""
+        return self.leaves_ns is None or self.leaves_ns > now_ns
+
+
+class AmountWindow:
+    """At most `limit` units in any window of the period."""
+
+    __slots__ = ("period_ns", "stamped", "taken")
+
+    def __init__(self, period_ns: int | None) -> None:
+        self.period_ns = period_ns
+        self.taken = 0
+        """The sum over held and stamped units."""
+        self.stamped: deque[Unit] = deque()
+        """By the moment at which they leave, soonest first; refunded ones have the amount 0."""
+
+    def slide(self, now_ns: int) -> None:
+        """Let go of what left the window: a charge at time t leaves at t + period."""
+        stamped = self.stamped
+        while stamped and (leaves_ns := stamped[0].leaves_ns) is not None and leaves_ns <= now_ns:
+            self.taken -= stamped.popleft().amount
+
+    def has_room(self, asked: Iterable[Unit], limit: int) -> bool:
+        """Say whether all these units fit, once the window was slid."""
+        return self.taken + sum(unit.amount for unit in asked) <= limit
+
+    def free_in(self, asked: Iterable[Unit], limit: int, now_ns: int) -> int | None:
+        """Return in how many nanoseconds they fit; None if that cannot be told."""
+        amount = sum(unit.amount for unit in asked)
+        if amount > limit:
+            return None
+        over = self.taken + amount - limit
+        for unit in self.stamped:
+            over -= unit.amount
+            if over <= 0 and unit.leaves_ns is not None:
+                return unit.leaves_ns - now_ns
+        return None
+
+    def take(self, unit: Unit) -> None:
+        """Count a unit that was reserved."""
+        self.taken += unit.amount
+
+    def stamp(self, unit: Unit, leaves_ns: int) -> None:
+        """Let a held unit leave at this moment; INVARIANT: none that was stamped before leaves later."""
+        unit.leaves_ns = leaves_ns
+        self.stamped.append(unit)
+
+    def give_back(self, unit: Unit) -> None:
+        """Stop counting a unit that is still in the window."""
+        self.taken -= unit.amount
+        unit.amount = 0
+
+
+class _Uses:
+    """The units that touch one member: those held (or never leaving), and the stamped ones in order."""
+
+    __slots__ = ("held", "stamped")
+
+    def __init__(self) -> None:
+        self.held = 0
+        self.stamped: dict[Unit, None] = {}
+
+
+class MemberWindow:
+    """At most `limit` different members in any window of the period; touching one again is free."""
+
+    __slots__ = ("period_ns", "stamped", "uses")
+
+    def __init__(self, period_ns: int | None) -> None:
+        self.period_ns = period_ns
+        self.uses: dict[str, _Uses] = {}
+        """Member -> the units that touch it; INVARIANT: at least one."""
+        self.stamped: deque[Unit] = deque()
+        """By the moment at which they leave, soonest first; refunded ones have no members."""
+
+    def slide(self, now_ns: int) -> None:
+        """Let go of what left the window: a member leaves one period after it was touched last."""
+        stamped = self.stamped
+        while stamped and (leaves_ns := stamped[0].leaves_ns) is not None and leaves_ns <= now_ns:
+            self._drop(stamped.popleft())
+
+    def has_room(self, asked: Iterable[Unit], limit: int) -> bool:
+        """Say whether the members of all these units fit, once the window was slid."""
+        fresh = {member for unit in asked for member in unit.members or () if member not in self.uses}
+        return len(self.uses) + len(fresh) <= limit
+
+    def free_in(self, asked: Iterable[Unit], limit: int, now_ns: int) -> int | None:
+        """Return in how many nanoseconds they fit; None if that cannot be told."""
+        wanted = {member for unit in asked for member in unit.members or ()}
+        others = [uses for member, uses in self.uses.items() if member not in wanted]
+        over = len(others) + len(wanted) - limit
+        leaving = sorted(
+            leaves_ns
+            for uses in others
+            if not uses.held and (leaves_ns := next(reversed(uses.stamped)).leaves_ns) is not None
+        )
+        return leaving[over - 1] - now_ns if 0 < over <= len(leaving) else None
+
+    def take(self, unit: Unit) -> None:
+        """Count a unit that was reserved."""
+        for member in unit.members or ():
+            self.uses.setdefault(member, _Uses()).held += 1
+
+    def stamp(self, unit: Unit, leaves_ns: int) -> None:
+        """Let a held unit leave at this moment; INVARIANT: none that was stamped before leaves later."""
+        unit.leaves_ns = leaves_ns
+        self.stamped.append(unit)
+        for member in unit.members or ():
+            uses = self.uses[member]
+            uses.held -= 1
+            uses.stamped[unit] = None
+
+    def give_back(self, unit: Unit) -> None:
+        """Stop counting a unit that is still in the window."""
+        self._drop(unit)
+        unit.members = frozenset()
+
+    def _drop(self, unit: Unit) -> None:
+        for member in unit.members or ():
+            uses = self.uses[member]
+            if unit.leaves_ns is None:
+                uses.held -= 1
+            else:
+                del uses.stamped[unit]
+            if not uses.held and not uses.stamped:
+                del self.uses[member]
+
+
+BudgetWindow = AmountWindow | MemberWindow
