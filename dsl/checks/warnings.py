@@ -20,7 +20,9 @@ def check_each_tool(draft: Draft) -> None:
         return
     for name, tool in draft.tools.items():
         nodes = tool.clauses
-        if tool.starts is None and not any(isinstance(node, syntax.Allow) for node in nodes) and not tool.broken:
+        if tool.starts is not None or tool.broken:
+            continue
+        if not any(isinstance(node, syntax.Allow) for node in nodes):
             draft.report(
                 "W201",
                 f"tool `{name}` is never allowed",
