@@ -26,7 +26,9 @@ agent main { holds look, send }
 tool query { needs look takes table: text, limit: integer allow always result is internal }
 tool contacts { needs look takes table: text, kind: text allow always result is internal }
 tool web { takes url: url allow always }
-tool mail { needs send takes to: list of email, subject: line, body: text, count: integer,
+tool mail {
+  needs send
+  takes to: list of email, subject: line, body: text, count: integer,
   note: text optional, one: email, url: url, day: date, sure: boolean, extra: record, more: record optional, rows: list of record,
   cc: list of text
   allow when «»

@@ -3,14 +3,15 @@
 
 import pytest
 
-from ringfence.dsl.compile.watches import mentions, needing, watches_of
+from ringfence.dsl.compile.watches import Remembered as Mentioned
+from ringfence.dsl.compile.watches import asked
 from ringfence.dsl.load import load_text
 from ringfence.dsl.plan import Clause, Json, Scope, Truth, Watch
 from ringfence.dsl.spelling import spell
 from tests.dsl.middle.remembered import Broken, Remembered, policy
 
 ARGUMENTS: dict[str, Json] = {"to": ["a@b.example"], "subject": "s", "body": "b", "count": 3, "sure": True}
-NEEDS = {"query": ["look"], "contacts": ["look"], "mail": ["send"]}
+TARGETS = {"query": ("query",), "web": ("web",), "look": ("query", "contacts")}
 
 
 def clause_of(text: str) -> Clause:
@@ -27,7 +28,9 @@ def truth(text: str, memory: Remembered | Broken | None, now_ns: int = 7) -> Tru
 
 
 def watches(text: str) -> list[Watch]:
-    return list(watches_of(clause_of(text).core, needing(NEEDS)))
+    mentioned = Mentioned()
+    mentioned.meet(clause_of(text).core, lambda target: TARGETS[target[1]])
+    return list(mentioned.watches.values())
 
 
 @pytest.mark.parametrize(
@@ -170,19 +173,19 @@ def test_what_is_spelt_names_the_same_things(text: str) -> None:
         assert (word in spelt) == (word in text or (word == "08:00" and "during" in text))
 
 
-def test_a_condition_says_what_it_mentions() -> None:
-    found = mentions(clause_of("sure and (after query or every t in to satisfies (is_customer(t)))").core)
-    assert (found.history, found.labels, found.provenance, found.calendars) == (True, False, False, False)
-    assert found.functions == {"is_customer"}
-    assert found.memory
-    found = mentions(clause_of("after reading secret and during office").core)
-    assert (found.history, found.labels, found.calendars) == (True, True, True)
-    found = mentions(clause_of('not (urls(body) comes from model) and tier_of(subject, 1) == "x"').core)
-    assert (found.history, found.provenance) == (False, True)
-    assert found.functions == {"tier_of"}
-    assert not mentions(clause_of("sure and is_customer(one)").core).memory
-    assert mentions(clause_of("body carries secret").core).labels
-    assert mentions(["always"]) == mentions(["true"])
+@pytest.mark.parametrize(
+    ("text", "atoms"),
+    [
+        ("sure and is_customer(one)", []),
+        ("sure and (after query or every t in to satisfies (is_customer(t)))", ["after"]),
+        ("some t in to satisfies (t comes from user or t carries secret)", ["comes_from", "carries"]),
+        ("not (calls to web > size(to)) and size(cc) == 1", ["calls"]),
+        ("extra.a == 1 or tier_of(extra.b, 1) == subject or during office", []),
+        ('after query where (table == "x") with no web since', ["since"]),
+    ],
+)
+def test_what_a_condition_asks_of_the_session_is_found(text: str, atoms: list[str]) -> None:
+    assert [atom[0] for atom in asked(clause_of(text).core)] == atoms
 
 
 def test_a_principal_named_in_a_where_must_be_said_by_the_host() -> None:
