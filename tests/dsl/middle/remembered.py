@@ -28,9 +28,9 @@ tool contacts { needs look takes table: text, kind: text allow always result is 
 tool web { takes url: url allow always }
 tool mail {
   needs send
-  takes to: list of email, subject: line, body: text, count: integer,
-  note: text optional, one: email, url: url, day: date, sure: boolean, extra: record, more: record optional, rows: list of record,
-  cc: list of text
+  takes to: list of email, subject: line, body: text, count: integer, note: text optional, one: email,
+    url: url, day: date, sure: boolean, extra: record, more: record optional, rows: list of record,
+    cc: list of text
   allow when «»
   rate 10 per hour
 }
