@@ -159,4 +159,4 @@ def load_drafts(policy: Draft, ceilings: Sequence[Draft], files: tuple[TextFile,
     alone = policy.header is None or policy.header.is_ceiling
     if alone or any(report.is_error for report in diagnostics):
         return Loaded(None, diagnostics)
-    return Loaded(replace(compile_policy(policy), text=files[0].text, files=files), diagnostics)
+    return Loaded(replace(compile_policy(policy, files), text=files[0].text), diagnostics)
