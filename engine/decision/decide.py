@@ -42,6 +42,7 @@ class Assessment:
     __slots__ = (
         "arguments",
         "asks",
+        "attempts",
         "charges",
         "denial_halts",
         "halt",
@@ -62,6 +63,8 @@ class Assessment:
         self.charges: tuple[Charge, ...] = ()
         self.wider: tuple[Charge, ...] = ()
         self.asks: tuple[str, ...] = ()
+        self.attempts: tuple[Charge, ...] = ()
+        """The ledger's charges that count attempts: reserved and kept whatever the verdict."""
         self.halt: Reason | None = None
         self.shadow: list[Reason] | None = None
         self.denial_halts: Reason | None = None
