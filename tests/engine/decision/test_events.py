@@ -66,7 +66,7 @@ def test_an_unknown_kind_and_other_fields_are_refused() -> None:
 def test_facts_are_read_back_as_they_were(
     reserved: tuple[Refusal, ...] | None, approved_by: dict[str, tuple[str, ...]], failed: str | None
 ) -> None:
-    facts = Facts(reserved, approved_by, failed)
+    facts = Facts(reserved, approved_by, {'["f"]': ["gave", 1]}, reserved, failed)
     assert facts_of(json.loads(canonical(facts_record(facts)))) == facts
 
 
