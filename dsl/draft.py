@@ -209,10 +209,6 @@ class Draft:
             "E115", f"{kind} `{name}` is declared twice", second, "the second one", "remove or rename one"
         )
 
-    def later(self, node: syntax.Later) -> None:
-        """Refuse what this version parses but does not enforce."""
-        self.report("E190", f"`{node.construct}` is not enforced by this version", node.span)
-
     def function_key(self, name: str) -> str:
         """Return what the plan calls a declared function: a ceiling's functions are its own."""
         return name if self.layer is None else f"{self.layer}/{name}"

@@ -135,9 +135,15 @@ def _collector_paused() -> Iterator[None]:
 
 
 def load_gathered(gathered: Gathered) -> Loaded:
-    """Run the stages over a parsed policy and the ceilings over it."""
-    policy = Draft(gathered.policy.document, list(gathered.policy.found))
-    ceilings = [Draft(ceiling.document, list(ceiling.found)) for ceiling in gathered.ceilings]
+    """Load a parsed policy under the ceilings over it."""
+    policy, *ceilings = (
+        Draft(layer.document, list(layer.found)) for layer in (gathered.policy, *gathered.ceilings)
+    )
+    return load_drafts(policy, ceilings, gathered.files)
+
+
+def load_drafts(policy: Draft, ceilings: Sequence[Draft], files: tuple[TextFile, ...]) -> Loaded:
+    """Load a policy under its ceilings; each draft holds what the parser reported."""
     layers = (policy, *ceilings)
     for layer in layers:
         for stage in DECLARING:
@@ -150,7 +156,7 @@ def load_gathered(gathered: Gathered) -> Loaded:
         stage(policy)
     found = {(report.span, report.code, report.message): report for layer in layers for report in layer.found}
     diagnostics = tuple(found[key] for key in sorted(found))
-    if any(report.is_error for report in diagnostics):
+    alone = policy.header is None or policy.header.is_ceiling
+    if alone or any(report.is_error for report in diagnostics):
         return Loaded(None, diagnostics)
-    files = gathered.files
     return Loaded(replace(compile_policy(policy, files), text=files[0].text), diagnostics)
