@@ -150,7 +150,8 @@ class Reason:
 
     name: str
     """`send_email.allow`, `no_exfiltration`, `support.stop`; `NAME!error` if it could not be decided."""
-    effect: Literal["unknown", "deny", "ask", "allow", "halt"]
+    effect: Literal["unknown", "deny", "ask", "allow", "halt", "redact", "audit"]
+    """The last two only of shadow rules."""
     place: Place | None
     because: str | None = None
     detail: str | None = None
@@ -261,6 +262,9 @@ class AuditRule:
     level: Literal["minimal", "standard", "full"]
     condition: Condition | None
     shadow: bool = False
+    name: str = "audit"
+    """The rule's, as shadow records it."""
+    place: Place | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -426,6 +430,24 @@ class IsolatePlan:
 
 
 @dataclass(frozen=True, slots=True)
+class GuaranteePlan:
+    """What the policy promises: no call of these tools under this condition, unless someone approved it.
+
+    It is checked and kept; it decides nothing, and is not proved.
+    """
+
+    name: str
+    tools: tuple[str, ...]
+    """The policy's names of the tools that it speaks of, sorted."""
+    cores: tuple[Json, ...]
+    """The condition as JSON, once per way in which those tools type what it names."""
+    approved_by: str | None
+    """An approver's name, or `anyone`; None: never, whoever approves."""
+    place: Place
+    layer: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TextFile:
     """One text that the plan was made from."""
 
@@ -469,4 +491,5 @@ class Plan:
     files: tuple[TextFile, ...] = ()
     """Everything the plan was made from, the policy first: enough to make it again."""
     layers: tuple[str, ...] = ()
-    """The names of the ceilings over the policy."""
+    """The names of the ceilings over the policy, sorted."""
+    guarantees: tuple[GuaranteePlan, ...] = ()

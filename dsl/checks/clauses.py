@@ -13,9 +13,7 @@ from ringfence.dsl.plan import Json
 from ringfence.dsl.resolve import approver_known
 from ringfence.dsl.suggest import did_you_mean
 
-BUILT_IN_REASONS = frozenset(
-    {"allow", "require", "deny", "ask", "rate", "blast", "arguments", "redact"}
-)
+BUILT_IN_REASONS = frozenset({"allow", "require", "deny", "ask", "rate", "blast", "arguments", "redact"})
 """Names of reasons that a tool has of itself; a clause cannot be called so."""
 
 
@@ -117,7 +115,7 @@ def report_unknown_parameter(draft: Draft, name: str, tool: ToolDraft, word: syn
 
 def lenient(draft: Draft, tool: ToolDraft) -> bool:
     """True where names of parameters cannot be judged: some `takes` was not understood, or not seen."""
-    return tool.broken or draft.unread(tool.node.span)
+    return tool.unseen or draft.unread(tool.node.span)
 
 
 def _label(draft: Draft, label: syntax.Name, labels: set[str]) -> None:
