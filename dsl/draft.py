@@ -41,6 +41,8 @@ class ToolDraft:
     """None: no `takes`."""
     broken: bool = False
     """Some mistake stands in its `needs` or `takes`: what follows from them is not reported again."""
+    unseen: bool = False
+    """In a ceiling that stands alone: what it takes is known under a policy only."""
     starts: str | None = None
     """The agent that a call of it starts."""
     touches: dict[str, list[str]] = field(default_factory=dict)

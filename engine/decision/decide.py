@@ -33,6 +33,8 @@ from ringfence.engine.decision.prepared import (
 from ringfence.engine.decision.redaction import Redacted, redacted
 from ringfence.engine.decision.state import State
 
+ENGINE_CLOCK = -1
+"""As `wall_ns`: the engine's clock says the time of day."""
 _NO_OBLIGATIONS = Obligations()
 _NOTHING: frozenset[str] = frozenset()
 _UNKNOWN, _DENY, _ASK, _ALLOW = Verdict.UNKNOWN, Verdict.DENY, Verdict.ASK, Verdict.ALLOW
@@ -76,7 +78,6 @@ class Assessment:
         """All charges that count attempts, the run's own with them."""
         self.attempts: tuple[Charge, ...] = ()
         """Of those, the ones to reserve in the ledger."""
-        self.wanted: Mapping[str, Question] = {}
         self.label: int | None = None
         self.asks: tuple[str, ...] = ()
         self.halt: Reason | None = None
@@ -94,7 +95,7 @@ def decide(
     *,
     now_ns: int,
     key: str | None = None,
-    calendars: bool = True,
+    wall_ns: int | None = ENGINE_CLOCK,
 ) -> Decision:
     """Decide one tool call; pure and total.
 
@@ -104,11 +105,11 @@ def decide(
     Args:
         now_ns: The engine's clock, never before `state.latest_ns`, as it will be recorded.
         key: The call's key; with it, a call that holds its reservation already is not charged again.
-        calendars: Whether that clock says the time of day; if not, calendars are undecided.
+        wall_ns: The time of day that calendars see, since the epoch; None: they are undecided.
     Returns:
         The decision with one reason per rule that spoke, in the order of the steps and then of the source.
     """
-    assessment = assess(plan, state, call, facts, now_ns=now_ns, key=key, calendars=calendars)
+    assessment = assess(plan, state, call, facts, now_ns=now_ns, key=key, wall_ns=wall_ns)
     return conclude(assessment, facts)
 
 
@@ -120,12 +121,12 @@ def assess(
     *,
     now_ns: int,
     key: str | None = None,
-    calendars: bool = True,
+    wall_ns: int | None = ENGINE_CLOCK,
 ) -> Assessment:
     """Make steps 1 to 5 and check the budgets of the run; total: what breaks denies."""
     result = Assessment(call.arguments)
     try:
-        _assess(result, plan, state, call, facts, now_ns, key, calendars)
+        _assess(result, plan, state, call, facts, now_ns, key, wall_ns)
     except Exception as error:  # SECURITY: fails closed; whatever broke, the call is denied
         _break(result, error)
     return result
@@ -146,7 +147,7 @@ def _assess(
     facts: Facts,
     now_ns: int,
     key: str | None,
-    calendars: bool,
+    wall_ns: int | None,
 ) -> None:
     agent = state.agent
     reasons = result.reasons
@@ -194,12 +195,11 @@ def _assess(
         {},
         state.recall,
         now_ns,
-        now_ns if calendars else None,
+        now_ns if wall_ns == ENGINE_CLOCK else wall_ns,
         _NOTHING if known is None else known.edited,
         facts.answers,
-        {},
+        result.wanted,
     )
-    result.wanted = scope.wanted
     if prepared.missing:
         result.verdict = _DENY
         reasons.extend(prepared.missing)

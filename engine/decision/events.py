@@ -37,9 +37,9 @@ class RunStarted:
     parent: str | None
     policy_file: str = "policy.fence"
     """What the places of the policy's rules call it."""
-    files: Json = ()
+    files: tuple[Json, ...] = ()
     """The other texts that the policy is made from, as records: role (`use`, `ceiling`), name, text."""
-    continues: Json = ()
+    continues: tuple[Json, ...] = ()
     """What its session (or the run that started it) remembers at its beginning: the runs to fold first, in
     order, as `[run, seq]`: up to that event."""
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from ringfence.dsl.plan import Condition, Json, Origin, Plan, Scope, ToolPlan, Truth
-from ringfence.engine.decision.recall.traces import Traces, traces_of
+from ringfence.engine.decision.recall.provenance import Provenance
 from ringfence.engine.decision.recall.watches import After, Calls, Mark, Memory, Order, Since, memory_of
 
 
@@ -71,7 +71,7 @@ class Recall:
         """Rises with each thing remembered: an order in time where a clock stands still."""
         self.unknown = False
         """True if something that happened is not in the record any more: then everything is undecided."""
-        self.traces: Traces | None = traces_of() if plan.traces else None
+        self.traces: Provenance | None = Provenance() if plan.traces else None
         self._memories: dict[str, Memory] = {key: memory_of(watch) for key, watch in plan.watches.items()}
         self._mentions: Mapping[str, tuple[Mention, ...]] = _mentions(plan)
         self._readings: tuple[Reading, ...] = tuple(
