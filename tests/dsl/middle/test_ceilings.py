@@ -1,4 +1,4 @@
-"""A ceiling only narrows: what it sees of the policy under it, what of it is in the plan, what it may not say."""
+"""A ceiling only narrows: what it sees of the policy under it, and what it may not say."""
 
 from collections.abc import Sequence
 
