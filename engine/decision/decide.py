@@ -79,8 +79,6 @@ class Assessment:
         self.attempts: tuple[Charge, ...] = ()
         """Of those, the ones to reserve in the ledger."""
         self.label: int | None = None
-        self.wanted: Mapping[str, Question] = {}
-        """The questions whose answers would say more, by key."""
         self.asks: tuple[str, ...] = ()
         self.halt: Reason | None = None
         self.shadow: list[Reason] | None = None
