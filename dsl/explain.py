@@ -57,7 +57,7 @@ def _tool(plan: Plan, tool: ToolPlan) -> Iterator[str]:
         taken = (f"{p.name}: {p.type}{' optional' if p.optional else ''}" for p in tool.parameters.values())
         yield f"  takes {', '.join(taken) or 'nothing'}"
     for clause in sorted((*tool.denies, *tool.asks, *tool.allows), key=_written_at):
-        yield from _clause(clause)
+        yield from _clause(plan, clause)
     for budget in tool.budgets:
         yield f"  budget {_budget(budget)}  {budget.reason}  [{budget.place}]"
     duties = tool.obligations
@@ -74,9 +74,9 @@ def _written_at(clause: Clause) -> tuple[int, int]:
     return clause.place.line, clause.place.column
 
 
-def _clause(clause: Clause) -> Iterator[str]:
+def _clause(plan: Plan, clause: Clause) -> Iterator[str]:
     effect = f"ask {clause.approver}" if clause.effect == "ask" else clause.effect
-    when = "always" if clause.condition is None else f"when {spell(clause.core)}"
+    when = "always" if clause.condition is None else f"when {spell(clause.core, plan.levels)}"
     yield f"  {effect} {when}  {clause.name}  [{clause.place}]"
     if clause.because is not None:
         yield f"    because {_quoted(clause.because)}"
@@ -108,25 +108,26 @@ def _agent(plan: Plan, agent: AgentPlan) -> Iterator[str]:
     hidden = []
     for tool in plan.tools.values():
         if tool.needs <= agent.holds:
-            yield from _may(tool)
+            yield from _may(plan, tool)
         else:
             hidden.append(tool.bound)
     if hidden:
         yield f"  To it, these tools do not exist: {', '.join(hidden)}."
 
 
-def _may(tool: ToolPlan) -> Iterator[str]:
+def _may(plan: Plan, tool: ToolPlan) -> Iterator[str]:
     if not tool.allows or any(clause.condition is None for clause in tool.denies):
         yield f"  It may never call {tool.bound}."
         return
     if any(clause.condition is None for clause in tool.allows):
         sentence = f"  It may call {tool.bound}"
     else:
-        sentence = f"  It may call {tool.bound} when {', or when '.join(spell(c.core) for c in tool.allows)}"
+        allows = (spell(clause.core, plan.levels) for clause in tool.allows)
+        sentence = f"  It may call {tool.bound} when {', or when '.join(allows)}"
     for clause in tool.denies:
-        sentence += f"; never when {spell(clause.core)}"
+        sentence += f"; never when {spell(clause.core, plan.levels)}"
     for clause in tool.asks:
-        when = "" if clause.condition is None else f" when {spell(clause.core)}"
+        when = "" if clause.condition is None else f" when {spell(clause.core, plan.levels)}"
         sentence += f"; {clause.approver} must approve{when}"
     for budget in tool.budgets:
         sentence += f"; at most {_budget(budget)}"
