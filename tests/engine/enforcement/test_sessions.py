@@ -35,7 +35,13 @@ tool query {
   result is internal otherwise
   rate 5 per run
 }
-tool mail { needs send takes to: text allow always require known: to comes only from [user, query] rate 90 per hour }
+tool mail {
+  needs send
+  takes to: text
+  allow always
+  require known: to comes only from [user, query]
+  rate 90 per hour
+}
 tool post { needs send takes body: text allow always rate 90 per hour }
 tool sign { needs read_data takes body: text allow always ask lead result is public }
 tool once { needs read_data takes body: text allow always result is public rate 1 per run otherwise halt }
@@ -79,7 +85,9 @@ def decided(guard: Guard, run: Run, tool: str, **arguments: Any) -> str:
         guard.execute(run, call(tool, **arguments), lambda _: "sent")
     except DeniedError as denied:
         assert denied.decision is not None
-        return "denied by " + ", ".join(r.name for r in denied.decision.reasons if r.effect in ("deny", "halt"))
+        return "denied by " + ", ".join(
+            r.name for r in denied.decision.reasons if r.effect in ("deny", "halt")
+        )
     return "done"
 
 
@@ -166,7 +174,9 @@ def test_a_policy_of_another_digest_folds_the_session_anew_with_its_own_labels(
     query(guard, first, "orders")
     guard.end_run(first)
     guard.close()
-    stricter = elsewhere(url, clock, DESK.replace("result is internal otherwise", "result is secret otherwise"))
+    stricter = elsewhere(
+        url, clock, DESK.replace("result is internal otherwise", "result is secret otherwise")
+    )
     second = begin(stricter)
     assert post(stricter, second) == "denied by leave"
     stricter.end_run(second)
@@ -326,7 +336,9 @@ def start_helper(guard: Guard, run: Run, body: Any) -> Any:
     return guard.execute(run, call("helper", task="x"), work)
 
 
-def test_what_a_sub_agent_reads_its_parent_carries_before_the_result_arrives(guard: Guard, url: str, clock: FakeClock) -> None:
+def test_what_a_sub_agent_reads_its_parent_carries_before_the_result_arrives(
+    guard: Guard, url: str, clock: FakeClock
+) -> None:
     run = begin(guard)
     assert post(guard, run) == "done"
     start_helper(guard, run, lambda child: query(guard, child, "payments"))
