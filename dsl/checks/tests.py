@@ -11,7 +11,8 @@ from ringfence.dsl.checks.functions import FROM_PLUGINS
 from ringfence.dsl.compile.calendars import wall_ns
 from ringfence.dsl.compile.canonicalisers import canonicaliser
 from ringfence.dsl.draft import Draft, ToolDraft
-from ringfence.dsl.names import PRINCIPAL, approver_known, declared
+from ringfence.dsl.names import PRINCIPAL, declared
+from ringfence.dsl.resolve import approver_known
 from ringfence.dsl.plan import Canonicaliser, Json, UnfitError
 from ringfence.dsl.source import Span
 from ringfence.dsl.types import Type
