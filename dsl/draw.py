@@ -13,9 +13,10 @@ _WIDEST = 160  # of a drawn line; what is beyond stands in the file
 def drawn(diagnostic: Diagnostic) -> str:
     """Return one report: the message, the place, the line with the span underlined, and the help."""
     source, span = diagnostic.source, diagnostic.span
-    span = Span(min(span.start, len(source.text)), min(max(span.end, span.start), len(source.text)))
+    end = source.file(span).end
+    span = Span(min(span.start, end), min(max(span.end, span.start), end))
     place = source.place(span)
-    line = source.line(place.line)
+    line = source.line(span)
     before = _visible(line[: place.column - 1])
     start = _width(before)
     marked = _visible(line[place.column - 1 : place.column - 1 + span.end - span.start], start)

@@ -3,7 +3,7 @@
 import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ringfence.dsl.checks import (
@@ -24,12 +24,11 @@ from ringfence.dsl.compose import compose, see
 from ringfence.dsl.diagnostic import Diagnostic
 from ringfence.dsl.draft import Draft
 from ringfence.dsl.headers import headers
+from ringfence.dsl.layers import Gathered, Shelf, gather
 from ringfence.dsl.names import declare
-from ringfence.dsl.parse import parse
 from ringfence.dsl.plan import Plan, TextFile
 from ringfence.dsl.resolve import cover, resolve
-from ringfence.dsl.source import Source
-from ringfence.dsl.syntax import Document
+from ringfence.dsl.shelves import Disk, Read, Reading, Recorded
 
 Stage = Callable[[Draft], None]
 """Reads and fills in the draft, and reports; it never raises for a wrong policy."""
@@ -74,21 +73,53 @@ class Loaded:
     plan: Plan | None
     diagnostics: tuple[Diagnostic, ...]
 
-
-def load(path: str | Path) -> Loaded:
-    """Load a policy file; raise OSError if it cannot be read."""
-    return _load(Source.read(path))
-
-
-def load_text(text: str, name: str = "policy.fence") -> Loaded:
-    """Load a policy from its text; `name` is what diagnostics call it."""
-    return _load(Source(name, text))
+    @property
+    def valid(self) -> bool:
+        """True if there is no error; a ceiling alone is valid and has no plan."""
+        return not any(report.is_error for report in self.diagnostics)
 
 
-def _load(source: Source) -> Loaded:
+def load(path: str | Path, *, ceilings: Sequence[str | Path] = ()) -> Loaded:
+    """Load a policy file, what it uses, and the ceilings over it.
+
+    Args:
+        ceilings: The files that the host pins.
+    Raises:
+        OSError: the policy or a pinned ceiling cannot be read.  What the text itself names and cannot be
+            read is a diagnostic.
+    """
+    shelf = Disk()
+    return _load(str(path), shelf.text(str(path)), shelf, ceilings)
+
+
+def load_text(
+    text: str,
+    name: str = "policy.fence",
+    *,
+    ceilings: Sequence[str | Path] = (),
+    read: Read | None = None,
+) -> Loaded:
+    """Load a policy from its text; `name` is what diagnostics call it.
+
+    Args:
+        ceilings: Names of the ceilings that the host pins, found by `read` as well.
+        read: Gives the text of each file that is named, by a path beside `name`.
+    Raises:
+        OSError, LookupError: a pinned ceiling cannot be read.
+    """
+    return _load(name, text, Reading(read), ceilings)
+
+
+def load_files(files: Sequence[TextFile]) -> Loaded:
+    """Make a plan again from `Plan.files`, the policy first; nothing is read from disk."""
+    policy, *others = files
+    ceilings = [file.name for file in others if file.role == "ceiling"]
+    return _load(policy.name, policy.text, Recorded(files), ceilings)
+
+
+def _load(name: str, text: str, shelf: Shelf, ceilings: Sequence[str | Path]) -> Loaded:
     with _collector_paused():
-        document, found = parse(source)
-        return load_document(document, found)
+        return load_gathered(gather(name, text, shelf, [str(path) for path in ceilings]))
 
 
 @contextmanager
@@ -103,13 +134,10 @@ def _collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-def load_document(document: Document, found: list[Diagnostic] | None = None) -> Loaded:
-    """Load a parsed policy; `found` is what the parser reported."""
-    return load_drafts(Draft(document, list(found or ())), ())
-
-
-def load_drafts(policy: Draft, ceilings: Sequence[Draft], files: tuple[TextFile, ...] = ()) -> Loaded:
-    """Load a policy under its ceilings; each draft holds what the parser reported."""
+def load_gathered(gathered: Gathered) -> Loaded:
+    """Run the stages over a parsed policy and the ceilings over it."""
+    policy = Draft(gathered.policy.document, list(gathered.policy.found))
+    ceilings = [Draft(ceiling.document, list(ceiling.found)) for ceiling in gathered.ceilings]
     layers = (policy, *ceilings)
     for layer in layers:
         for stage in DECLARING:
@@ -120,6 +148,9 @@ def load_drafts(policy: Draft, ceilings: Sequence[Draft], files: tuple[TextFile,
             stage(layer)
     for stage in WHOLE:
         stage(policy)
-    found = {(report.span, report.code): report for layer in layers for report in layer.found}
+    found = {(report.span, report.code, report.message): report for layer in layers for report in layer.found}
     diagnostics = tuple(found[key] for key in sorted(found))
-    return Loaded(None if policy.failed else compile_policy(policy, files), diagnostics)
+    if any(report.is_error for report in diagnostics):
+        return Loaded(None, diagnostics)
+    files = gathered.files
+    return Loaded(replace(compile_policy(policy, files), text=files[0].text), diagnostics)

@@ -24,18 +24,19 @@ from ringfence.dsl.source import Source, Span
 from ringfence.dsl.syntax import Declaration, Document
 
 
-def parse(source: Source) -> tuple[Document, list[Diagnostic]]:
-    """Parse one policy text; report every mistake, raise for none.
+def parse(source: Source, file: Span | None = None) -> tuple[Document, list[Diagnostic]]:
+    """Parse one file of a source, else its first; report every mistake, raise for none.
 
     What could not be read is not in the document, but its words are in `Document.lost`.
     """
     language = _language()
-    lexemes, reports = language.scanner.scan(source)
+    file = source.first if file is None else file
+    lexemes, reports = language.scanner.scan(source, file)
     machine = Machine(language.table, language.start, source)
     body, lost = run(machine, lexemes, language.vocabulary)
     reports += machine.reports
     reports.sort(key=lambda report: (report.span, report.code))
-    document = Document(source, tuple(cast(list[Declaration], body.items)), lost)
+    document = Document(source, file, tuple(cast(list[Declaration], body.items)), lost)
     return document, reports
 
 

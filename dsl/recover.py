@@ -143,9 +143,7 @@ class _Parse:
         if statement.first == at and self._as_meant(at):
             return at + 1
         machine.cut(statement.height)
-        self.lost.update(
-            lexeme.text for lexeme in self.lexemes[statement.first : next_at] if lexeme.kind == "WORD"
-        )
+        self._lose(statement.first, next_at)
         while self.braces and self.braces[-1] >= statement.first:
             self.braces.pop()
         if body.kind == "policy" and self._head_again(statement.first, next_at):
@@ -171,7 +169,11 @@ class _Parse:
                 assert isinstance(body, Body)
                 self._report(statement, body, len(self.lexemes), len(self.lexemes))
                 machine.cut(statement.height)
+                self._lose(statement.first, len(self.lexemes))
             machine.settle()
+
+    def _lose(self, first: int, end: int) -> None:
+        self.lost.update(lexeme.text for lexeme in self.lexemes[first:end] if lexeme.kind == "WORD")
 
     def _close(self) -> None:
         """Report the open brace and go on as if the block were closed here."""

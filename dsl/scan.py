@@ -99,14 +99,16 @@ class Scanner:
             re.DOTALL,
         )
 
-    def scan(self, source: Source) -> tuple[list[Lexeme], list[Diagnostic]]:
-        """Return all lexemes of the text, and a report for each that is none."""
+    def scan(self, source: Source, file: Span) -> tuple[list[Lexeme], list[Diagnostic]]:
+        """Return all lexemes of one file, and a report for each that is none."""
         lexemes: list[Lexeme] = []
         reports: list[Diagnostic] = []
         text, match, marks, add = source.text, self._lexeme.match, self._marks, lexemes.append
-        position = 1 if text.startswith("\ufeff") else 0  # a byte order mark costs its report, no statement
+        position, end = file.start, file.end
+        if text.startswith("\ufeff", position, end):  # a byte order mark costs its report, no statement
+            position += 1
         while True:
-            found = match(text, position)
+            found = match(text, position, end)
             assert found is not None and found.lastgroup is not None  # BAD takes any character
             kind = found.lastgroup
             start, position = found.span(kind)
@@ -125,7 +127,7 @@ class Scanner:
                 lexeme.kind = "ERROR"
                 span = Span(refused.start, refused.end)
                 reports.append(Diagnostic(refused.code, refused.message, span, source, help=refused.help))
-        return lexemes, _one_a_line(source, reports) + _unsafe(source, lexemes)
+        return lexemes, _one_a_line(source, reports) + _unsafe(source, file, lexemes)
 
 
 def _value(kind: str, word: str, start: int, end: int) -> object:
@@ -226,13 +228,13 @@ def _one_a_line(source: Source, reports: list[Diagnostic]) -> list[Diagnostic]:
     return list(first.values())
 
 
-def _unsafe(source: Source, lexemes: list[Lexeme]) -> list[Diagnostic]:
+def _unsafe(source: Source, file: Span, lexemes: list[Lexeme]) -> list[Diagnostic]:
     """Report unsafe characters in texts and comments, the first of each line."""
-    if UNSAFE.search(source.text) is None:
+    if UNSAFE.search(source.text, file.start, file.end) is None:
         return []
     reported = deque(lexeme.span for lexeme in lexemes if lexeme.kind == "ERROR")
     reports: list[Diagnostic] = []
-    for found in UNSAFE.finditer(source.text):
+    for found in UNSAFE.finditer(source.text, file.start, file.end):
         while reported and reported[0].end <= found.start():
             reported.popleft()
         if reported and reported[0].start <= found.start():

@@ -7,11 +7,11 @@ from ringfence.dsl.canonical import digest
 from ringfence.dsl.compile import core as core_form
 from ringfence.dsl.compile.tools import Compiler, Tools
 from ringfence.dsl.draft import Draft
-from ringfence.dsl.plan import AgentPlan, ApproverPlan, Limit, Plan, Responses
+from ringfence.dsl.plan import AgentPlan, ApproverPlan, Limit, Plan, Responses, TextFile
 from ringfence.dsl.source import Place, Source
 
 
-def compile_policy(draft: Draft) -> Plan:
+def compile_policy(draft: Draft, files: tuple[TextFile, ...] = ()) -> Plan:
     """Return the plan of a draft in which no stage found an error."""
     header, source = draft.header, draft.document.source
     assert header is not None and not draft.failed
@@ -27,6 +27,7 @@ def compile_policy(draft: Draft) -> Plan:
         edition=1,
         file=source.name,
         text=source.text,
+        files=files,
         digest=digest(core),
         core=core,
         tools=Tools(compiler, {name: name for name in draft.tools}),

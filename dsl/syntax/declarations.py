@@ -1,5 +1,6 @@
 """What stands at the top of a policy."""
 
+from collections.abc import Container
 from dataclasses import dataclass
 
 from ringfence.dsl.source import Source, Span
@@ -133,12 +134,16 @@ Declaration = (
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One parsed policy file: its declarations in the order they were written.
+    """One parsed layer: the declarations of a file in the order they were written.
 
+    Those of a file that it uses stand behind the `use`, as if they were written there.
     `lost` holds the words of statements that could not be read: a name among them may well have been
-    declared there, so that its absence is not worth a second report.
+    declared there, so that its absence is not worth a second report.  It holds every word if a whole
+    file is missing.
     """
 
     source: Source
+    file: Span
+    """The range of the file itself."""
     declarations: tuple[Declaration, ...]
-    lost: frozenset[str] = frozenset()
+    lost: Container[str] = frozenset()

@@ -16,7 +16,7 @@ that would be number n+1 is denied and halts the run.  A denial too many halts t
 from collections.abc import Mapping
 from dataclasses import replace
 
-from ringfence.dsl.plan import Json, Obligations, Plan, Reason, Scope, ToolPlan, UnfitError, Verdict
+from ringfence.dsl.plan import Json, Obligations, Plan, Question, Reason, Scope, ToolPlan, UnfitError, Verdict
 from ringfence.engine.decision.arguments import canonical_arguments
 from ringfence.engine.decision.calls import Charge, Decision, Facts, Refusal, ToolCall
 from ringfence.engine.decision.prepared import (
@@ -50,6 +50,7 @@ class Assessment:
         "reasons",
         "shadow",
         "verdict",
+        "wanted",
         "wider",
     )
 
@@ -66,6 +67,8 @@ class Assessment:
         self.denial_halts: Reason | None = None
         """The reason that halts the run if this call is denied."""
         self.prepared: Prepared | None = None
+        self.wanted: dict[str, Question] = {}
+        """Questions to plugins that have no answer yet, by key."""
 
 
 def decide(
@@ -203,7 +206,7 @@ def _fit(result: Assessment, prepared: Prepared, tool: ToolPlan, call: ToolCall)
 
 
 def _ask_clauses(result: Assessment, plan: Plan, state: State, prepared: Prepared, facts: Facts) -> None:
-    scope = Scope(result.arguments, state.principal)
+    scope = Scope(result.arguments, state.principal, answers=facts.answers, wanted=result.wanted)
     reasons = result.reasons
     for condition, spoken, not_decided, shadow, _ in prepared.denies:
         truth = True if condition is None else condition(scope)

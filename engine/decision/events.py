@@ -186,7 +186,8 @@ class CallFailed:
     kind: ClassVar[str] = "CallFailed"
     call: str
     outcome: str
-    """`raised`, `timeout`, `cancelled`, `abandoned`, `interrupted`, `refused result`."""
+    """`raised`, `timeout`, `cancelled`, `abandoned`, `interrupted`, `refused result`, or `refused` (before its
+    body could start)."""
     error: str
     duration_ns: int
 

@@ -50,6 +50,16 @@ def dispatch(run: Run, held: Held, flight: Flight | None) -> Steps[Started]:
     """
     opening = run.opening
     obligations = held.decision.obligations
+    if run.plan.by_bound_name[held.call.tool].isolated is not None:
+        # SECURITY: what the policy puts into an isolate never runs as the host's own function.
+        why = "no isolate executor is installed"
+        fail(run, held, None, "refused", why, opening.clock.monotonic_ns())
+        raise EngineError(
+            f"`{held.call.tool}` runs in an isolate and {why}",
+            run=run.id,
+            call=held.key,
+            help="take `runs …` out of the policy to run the host's own function, unprotected",
+        )
     if obligations.audit == "full":
         # SECURITY: under `audit full` no body runs whose decision could be lost with the process.
         yield from opening.durable(run=run.id)

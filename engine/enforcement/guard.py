@@ -14,10 +14,10 @@ from typing import Any, TypeVar, Unpack, cast
 from ringfence.dsl.plan import Json, Plan, Verdict
 from ringfence.engine.decision.calls import Decision, Principal, ToolCall
 from ringfence.engine.decision.events import ModelAnswered, ModelAsked, PromptGiven
-from ringfence.engine.enforcement import dispatch, replies
+from ringfence.engine.enforcement import dispatch, pacing, replies
 from ringfence.engine.enforcement.answers import Answering, BackendAnswers
 from ringfence.engine.enforcement.bodies import AsyncFlight, Flight, Landed, SyncFlight, run_inline
-from ringfence.engine.enforcement.current import inside_call, set_current
+from ringfence.engine.enforcement.current import being_asked, inside_call, set_current
 from ringfence.engine.enforcement.deciding import Ended, release, request
 from ringfence.engine.enforcement.drive import Steps, run_async, run_sync
 from ringfence.engine.enforcement.lifecycle import EndStatus, Lifecycle
@@ -155,11 +155,19 @@ class Guard:
 
     def authorize(self, run: Run, call: ToolCall) -> Decision:
         """Decide a call without running it; `execute` of the same call then uses this decision."""
-        return self._sync(self._authorize(run, call))
+        reached_ns = pacing.reached(run)
+        decision = self._sync(self._authorize(run, call))
+        if decision.verdict < Verdict.ASK:
+            pacing.hold(run, reached_ns)
+        return decision
 
     async def aauthorize(self, run: Run, call: ToolCall) -> Decision:
         """Like `authorize`."""
-        return await run_async(self._authorize(run, call))
+        reached_ns = pacing.reached(run)
+        decision = await run_async(self._authorize(run, call))
+        if decision.verdict < Verdict.ASK:
+            await pacing.ahold(run, reached_ns)
+        return decision
 
     def execute(
         self,
@@ -185,20 +193,26 @@ class Guard:
             ToolFailedError: The body was past the tool's time bound.
             EngineError: Ringfence could not do its work; nothing ran.
         """
-        started = self._sync(self._admit(run, call, wait=wait, flight=SyncFlight))
-        if isinstance(started, Ended):
-            return dispatch.again(started, run, lens or PLAIN)
+        reached_ns = pacing.reached(run)
+        try:
+            started = self._sync(self._admit(run, call, wait=wait, flight=SyncFlight))
+            if isinstance(started, Ended):
+                return dispatch.again(started, run, lens or PLAIN)
 
-        def work() -> Any:
-            set_current(run, started.held.key)
-            return body(started.arguments)
+            def work() -> Any:
+                set_current(run, started.held.key)
+                return body(started.arguments)
 
-        if isinstance(started.flight, SyncFlight):
-            landed = started.flight.fly(work, started.within_s)
-        else:
-            with inside_call(run, started.held.key):
-                landed = run_inline(lambda: body(started.arguments))
-        return dispatch.land(started, landed, lens or PLAIN, passthrough)
+            if isinstance(started.flight, SyncFlight):
+                landed = started.flight.fly(work, started.within_s)
+            else:
+                with inside_call(run, started.held.key):
+                    landed = run_inline(lambda: body(started.arguments))
+            return dispatch.land(started, landed, lens or PLAIN, passthrough)
+        except Exception as error:  # raised again, when it may be told
+            if pacing.told(error, passthrough):
+                pacing.hold(run, reached_ns)
+            raise
 
     async def aexecute(
         self,
@@ -211,17 +225,23 @@ class Guard:
         passthrough: tuple[type[BaseException], ...] = (),
     ) -> Any:
         """Like `execute`; what `body` returns is awaited if it can be."""
-        started = await run_async(self._admit(run, call, wait=wait, flight=AsyncFlight))
-        if isinstance(started, Ended):
-            return dispatch.again(started, run, lens or PLAIN)
+        reached_ns = pacing.reached(run)
+        try:
+            started = await run_async(self._admit(run, call, wait=wait, flight=AsyncFlight))
+            if isinstance(started, Ended):
+                return dispatch.again(started, run, lens or PLAIN)
 
-        def work() -> Any:
-            set_current(run, started.held.key)
-            return body(started.arguments)
+            def work() -> Any:
+                set_current(run, started.held.key)
+                return body(started.arguments)
 
-        assert isinstance(started.flight, AsyncFlight)
-        landed = await started.flight.fly(work, started.within_s)
-        return dispatch.land(started, landed, lens or PLAIN, passthrough)
+            assert isinstance(started.flight, AsyncFlight)
+            landed = await started.flight.fly(work, started.within_s)
+            return dispatch.land(started, landed, lens or PLAIN, passthrough)
+        except Exception as error:  # raised again, when it may be told
+            if pacing.told(error, passthrough):
+                await pacing.ahold(run, reached_ns)
+            raise
 
     def bound(self, run: Run, work: Callable[[], T]) -> T:
         """Run something that is no tool call, like a model call, under the run's deadline and kills."""
@@ -308,14 +328,17 @@ class Guard:
         return run_sync(steps, self._loop)
 
     def _begin(self, **about: Unpack[AboutRun]) -> Steps[Run]:
+        _refuse_plugins()
         _GUARDS.add(self)
         return (yield from self._lifecycle.begin(**about))
 
     def _resume(self, run_id: str, principal: Principal | None) -> Steps[Run]:
+        _refuse_plugins()
         _GUARDS.add(self)
         return (yield from self._lifecycle.resume(run_id, principal=principal))
 
     def _own(self, run: Run) -> None:
+        _refuse_plugins()
         if not self.owns(run):  # SECURITY: it would be decided by the other guard's policy
             raise EngineError(
                 f"the run `{run.id}` belongs to another guard",
@@ -406,6 +429,15 @@ class Guard:
         finally:
             _GUARDS.discard(self)
             yield from self.opening.close()
+
+
+def _refuse_plugins() -> None:
+    """Raise EngineError inside a plugin's function: the call that asks it would wait for itself."""
+    if being_asked():
+        raise EngineError(
+            "a policy function called the guard while it was being asked",
+            help="a policy function only reads: let it ask its own source, not an agent's tools",
+        )
 
 
 _GUARDS: "set[Guard]" = set()

@@ -1,4 +1,4 @@
-"""What of a result is handed to the model: at most so many rows, at most so many bytes."""
+"""What of a result is handed to the model: at most so many rows, at most so many bytes, in whole steps."""
 
 import json
 from collections.abc import Callable
@@ -34,11 +34,11 @@ class Bounded:
 
     value: Json
     truncated: dict[str, int] | None
-    """`rows`, `rows_before`, `bytes`, `bytes_before`, as far as something was cut."""
+    """`rows`, `rows_before`, `bytes`, `bytes_before`, as far as something was cut or padded."""
 
 
 def bound_result(value: Json, obligations: Obligations) -> Bounded:
-    """Cut `value` to the limits of the policy.
+    """Cut `value` to the limits of the policy, and pad it to the step that the policy says.
 
     A JSON text that is a list counts as a list and stays one.  Bytes are those of the UTF-8 text, or
     of the canonical JSON of anything else.
@@ -46,8 +46,8 @@ def bound_result(value: Json, obligations: Obligations) -> Bounded:
     Raises:
         RefusedResultError: Rows are expected and there is no list, or what is too large has no end to cut.
     """
-    max_rows, max_bytes = obligations.max_rows, obligations.max_bytes
-    if max_rows is None and max_bytes is None:
+    max_rows, max_bytes, step_bytes = obligations.max_rows, obligations.max_bytes, obligations.step_bytes
+    if max_rows is None and max_bytes is None and step_bytes is None:
         return Bounded(value, None)
     is_text = isinstance(value, str)
     rows = _rows(value)
@@ -63,7 +63,29 @@ def bound_result(value: Json, obligations: Obligations) -> Bounded:
         cut |= {"bytes_before": size, "bytes": _size(value)}
         if rows is not None and (kept := _rows(value)) is not None:
             cut |= {"rows_before": cut.get("rows_before", len(rows)), "rows": len(kept)}
+    if step_bytes:
+        size = _size(value)
+        value = _padded(value, step_bytes, max_bytes)
+        if (padded := _size(value)) != size:
+            cut |= {"bytes_before": cut.get("bytes_before", size), "bytes": padded}
     return Bounded(value, cut or None)
+
+
+def _padded(value: Json, step_bytes: int, max_bytes: int | None) -> str:
+    """Return a text whose size is a whole number of steps, at least one, or `max_bytes`.
+
+    SECURITY: an empty result takes a step, too: the size says less of what was found.
+    """
+    text = str.__str__(value) if isinstance(value, str) else canonical(_plain(value)).decode()
+    size = _size(text)
+    target = max(-(-size // step_bytes), 1) * step_bytes
+    if max_bytes is not None and target > max_bytes:
+        target = max_bytes
+    return text + " " * (target - size)
+
+
+def _plain(value: Json) -> Json:
+    return list(tuple.__iter__(value)) if isinstance(value, tuple) else value
 
 
 def _rows(value: Json) -> list[Json] | None:

@@ -23,6 +23,14 @@ class Clock(Protocol):
         """Return the monotonic clock in nanoseconds, for durations."""
         ...
 
+    def sleep_until(self, mono_ns: int) -> None:
+        """Return when the monotonic clock has reached `mono_ns`; the caller's thread waits."""
+        ...
+
+    async def asleep_until(self, mono_ns: int) -> None:
+        """Like `sleep_until`, in the caller's event loop."""
+        ...
+
 
 # ---- the audit log -------------------------------------------------------------------------------
 

@@ -82,7 +82,7 @@ def _ibans(text: str) -> Iterator[Span]:
     end = 0
     for found in _pattern("iban").finditer(text):
         start = found.start()
-        if start < end or (start and text[start - 1].isalnum()):
+        if start < end:
             continue
         length = _IBAN_LENGTHS.get(found.group()[:2].upper())
         stop = None if length is None else _account(text, start, length)
@@ -155,11 +155,15 @@ def _luhn(digits: list[int]) -> bool:
 
 
 def _phones(text: str) -> Iterator[Span]:
+    end = 0
     for found in _pattern("phone").finditer(text):
         start, stop = found.span()
-        before = text[start - 1] if start else " "
-        if not before.isalnum() and before not in "_":
-            yield start, stop
+        if start < end or (start > end and (text[start - 1].isalnum() or text[start - 1] == "_")):
+            continue
+        while stop < len(text) and text[stop].isdecimal():
+            stop += 1
+        end = stop
+        yield start, stop
 
 
 _FINDERS: Final[tuple[tuple[str, Callable[[str], Iterator[Span]]], ...]] = (

@@ -1,5 +1,6 @@
 """The composition root: the one place that knows all parts, and puts a guard together."""
 
+import asyncio
 import logging
 import time
 from collections.abc import Sequence
@@ -33,6 +34,16 @@ class SystemClock:
     def monotonic_ns(self) -> int:
         """Return the monotonic clock in nanoseconds."""
         return time.monotonic_ns()
+
+    def sleep_until(self, mono_ns: int) -> None:
+        """Return when the monotonic clock has reached `mono_ns`."""
+        while (left_ns := mono_ns - time.monotonic_ns()) > 0:
+            time.sleep(left_ns / 1e9)
+
+    async def asleep_until(self, mono_ns: int) -> None:
+        """Like `sleep_until`, in the caller's event loop."""
+        while (left_ns := mono_ns - time.monotonic_ns()) > 0:
+            await asyncio.sleep(left_ns / 1e9)
 
 
 def load_guard(

@@ -101,7 +101,8 @@ def _call_lines(step: CallStep) -> Iterator[Line]:
         took = f" in {duration(step.duration_ns)}" if step.duration_ns is not None else ""
         yield ("ran" + took + " -> ", short(escaped_json(step.result), 120))
         if step.truncated:
-            yield (f"result cut: {escaped_json(step.truncated)}",)
+            grown = step.truncated.get("bytes", 0) > step.truncated.get("bytes_before", 0)
+            yield (f"result {'padded' if grown else 'cut'}: {escaped_json(step.truncated)}",)
     elif step.outcome == "running":
         yield (("started, and no outcome was recorded", COLOURS["failed"]),)
     elif step.outcome != "not run":

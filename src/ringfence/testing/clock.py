@@ -11,7 +11,7 @@ START_NS = 1_700_000_000 * _NS
 class FakeClock:
     """The engine's clock in a test's hands (`Guard.load(..., clock=FakeClock())`); usable from any thread.
 
-    Both times stand still until `advance`.  `step_back` is what a corrected wall clock does: the
+    Both times stand still until `advance`; who sleeps on it advances it, and waits for nothing.  `step_back` is what a corrected wall clock does: the
     monotonic time never follows it.
     """
 
@@ -37,6 +37,17 @@ class FakeClock:
         with self._lock:
             self._now_ns += round(seconds * _NS)
             self._monotonic_ns += round(seconds * _NS)
+
+    def sleep_until(self, mono_ns: int) -> None:
+        """Let the time pass until the monotonic one is `mono_ns`; at once."""
+        with self._lock:
+            left_ns = max(mono_ns - self._monotonic_ns, 0)
+            self._now_ns += left_ns
+            self._monotonic_ns += left_ns
+
+    async def asleep_until(self, mono_ns: int) -> None:
+        """Like `sleep_until`."""
+        self.sleep_until(mono_ns)
 
     def step_back(self, seconds: float) -> None:
         """Set the wall time back by `seconds`; the monotonic time stays."""

@@ -19,15 +19,17 @@ from ringfence.engine.seams.errors import EngineError
 from ringfence.engine.seams.loop import EngineLoop
 from ringfence.engine.seams.ports import Entry
 from ringfence.plugins.memory.log import MemoryLog
+from ringfence.testing import FakeClock
 
 WAIT_S = 30
 FAILED = CallFailed("c", "raised", "boom", 1)
 
 
-class SteppingClock:
+class SteppingClock(FakeClock):
     """Says one nanosecond more each time it is asked."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.ns = 1_795_000_000_000_000_000
 
     def now_ns(self) -> int:

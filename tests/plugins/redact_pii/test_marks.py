@@ -4,7 +4,7 @@ import string
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ringfence.plugins import redact_pii
@@ -54,6 +54,7 @@ PIECES = st.sampled_from(
 )  # fmt: skip
 
 
+@settings(max_examples=300)
 @given(st.lists(PIECES, max_size=12).map("".join) | st.text(string.digits + " -.+()@a[]", max_size=60))
 def test_done_again_it_changes_nothing(text: str) -> None:
     once = redacted(text)
