@@ -17,6 +17,7 @@ from ringfence.dsl.checks import (
     layout,
     levels,
     people,
+    tests,
     warnings,
 )
 from ringfence.dsl.compile.policy import compile_policy
@@ -29,6 +30,8 @@ from ringfence.dsl.names import declare
 from ringfence.dsl.plan import Plan, TextFile
 from ringfence.dsl.resolve import cover, resolve
 from ringfence.dsl.shelves import Disk, Read, Reading, Recorded
+from ringfence.dsl.source import Source
+from ringfence.dsl.syntax import PolicyTest
 
 Stage = Callable[[Draft], None]
 """Reads and fills in the draft, and reports; it never raises for a wrong policy."""
@@ -60,6 +63,7 @@ STAGES: tuple[Stage, ...] = (
 
 WHOLE: tuple[Stage, ...] = (
     levels.readers_labelled,
+    tests.check_tests,
     warnings.check_each_tool,
     warnings.check_whole_policy,
 )
@@ -72,6 +76,10 @@ class Loaded:
 
     plan: Plan | None
     diagnostics: tuple[Diagnostic, ...]
+    source: Source
+    """The texts, in which spans have their places."""
+    tests: tuple[PolicyTest, ...] = ()
+    """The test blocks of the file itself: not those of the files that it uses."""
 
     @property
     def valid(self) -> bool:
@@ -150,7 +158,13 @@ def load_gathered(gathered: Gathered) -> Loaded:
         stage(policy)
     found = {(report.span, report.code, report.message): report for layer in layers for report in layer.found}
     diagnostics = tuple(found[key] for key in sorted(found))
-    if any(report.is_error for report in diagnostics):
-        return Loaded(None, diagnostics)
-    files = gathered.files
-    return Loaded(replace(compile_policy(policy, files), text=files[0].text), diagnostics)
+    document, files = gathered.policy.document, gathered.files
+    plan: Plan | None = None
+    if not any(report.is_error for report in diagnostics):
+        plan = replace(compile_policy(policy, files), text=files[0].text)
+    own = tuple(
+        node
+        for node in document.declarations
+        if isinstance(node, PolicyTest) and document.file.start <= node.span.start < document.file.end
+    )
+    return Loaded(plan, diagnostics, document.source, own)

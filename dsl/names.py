@@ -186,5 +186,3 @@ _TAKERS: dict[type, Callable[[Draft, Any], None]] = {
     syntax.Guarantee: _drafted("guarantee", "guarantees", GuaranteeDraft),
     syntax.Responses: _responses,
 }
-
-

@@ -13,9 +13,7 @@ from ringfence.dsl.plan import Json
 from ringfence.dsl.resolve import approver_known
 from ringfence.dsl.suggest import did_you_mean
 
-BUILT_IN_REASONS = frozenset(
-    {"allow", "require", "deny", "ask", "rate", "blast", "arguments", "redact"}
-)
+BUILT_IN_REASONS = frozenset({"allow", "require", "deny", "ask", "rate", "blast", "arguments", "redact"})
 """Names of reasons that a tool has of itself; a clause cannot be called so."""
 
 

@@ -109,9 +109,7 @@ def _rate(draft: Draft, tool: ToolDraft, node: syntax.Rate) -> None:
         )
 
 
-def _blast(
-    draft: Draft, name: str, tool: ToolDraft, node: syntax.BlastRadius, blast: syntax.Blast
-) -> None:
+def _blast(draft: Draft, name: str, tool: ToolDraft, node: syntax.BlastRadius, blast: syntax.Blast) -> None:
     too_large(draft, blast.count)
     _not_zero(draft, blast.count, "a blast radius of 0 allows nothing", "raise it")
     _period(draft, blast.period)
@@ -307,5 +305,3 @@ def form(budget: BudgetDraft) -> dict[str, Json]:
     elif budget.kind == "amount":
         core |= {"budget": budget.reason, "of": budget.amount, "scale": budget.scale}
     return core
-
-

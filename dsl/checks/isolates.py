@@ -61,7 +61,9 @@ def _runs(draft: Draft, name: str, tool: ToolDraft) -> None:
             draft.unknown("E113", "isolate", clause.isolate, draft.isolates)
         if isinstance(clause.what, syntax.Text):
             if not clause.what.value.strip():
-                draft.report("E113", "this file has no name", clause.what.span, "", "name a file of JavaScript")
+                draft.report(
+                    "E113", "this file has no name", clause.what.span, "", "name a file of JavaScript"
+                )
             continue
         slot = parameter(draft, name, tool, clause.what)
         if slot is None or not slot.type.known:

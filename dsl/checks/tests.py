@@ -12,16 +12,14 @@ from ringfence.dsl.compile.calendars import wall_ns
 from ringfence.dsl.compile.canonicalisers import canonicaliser
 from ringfence.dsl.draft import Draft, ToolDraft
 from ringfence.dsl.names import PRINCIPAL, declared
-from ringfence.dsl.resolve import approver_known
 from ringfence.dsl.plan import Canonicaliser, Json, UnfitError
+from ringfence.dsl.resolve import approver_known
 from ringfence.dsl.source import Span
 from ringfence.dsl.types import Type
 
 
 def check_tests(draft: Draft) -> None:
-    """Check every test block of the policy and of the files that it uses."""
-    if draft.layer is not None:
-        return  # what a ceiling's tests name is known under a policy only
+    """Check every test block of the policy and of the files that it uses, under all its ceilings."""
     names: set[str] = set()
     for node in draft.document.declarations:
         if isinstance(node, syntax.PolicyTest):

@@ -11,10 +11,8 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from ringfence.dsl.plan import (
-    AuditRule,
     Clause,
     Condition,
-    LabelClause,
     Plan,
     Redaction,
     Scope,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ringfence.dsl import syntax
 from ringfence.dsl.checks.tests import plain
 from ringfence.dsl.compile.calendars import wall_ns
-from ringfence.dsl.plan import Json, Plan, Question, Reason, UnfitError, Verdict
+from ringfence.dsl.plan import Json, Plan, Question, Reason, Verdict
 from ringfence.dsl.source import Span
 from ringfence.dsl.suggest import did_you_mean
 from ringfence.engine.decision.calls import Decision, Facts, ToolCall, key_base
@@ -331,7 +331,12 @@ class _Rehearsal:
         return f"no clause of this policy gives `{by}`; " + (did_you_mean(by, names) or "is it another name?")
 
 
-_VERDICTS = {"allowed": Verdict.ALLOW, "denied": Verdict.DENY, "not found": Verdict.UNKNOWN, "asks": Verdict.ASK}
+_VERDICTS = {
+    "allowed": Verdict.ALLOW,
+    "denied": Verdict.DENY,
+    "not found": Verdict.UNKNOWN,
+    "asks": Verdict.ASK,
+}
 
 
 def _as_expected(step: syntax.Called, decision: Decision, by: str | None) -> bool:

@@ -61,9 +61,7 @@ def _answerer(name: str, offered: PolicyFunction, gives: Canonicaliser) -> Answe
     return Answerer(name, source, offered.call, offered.timeout_ms / 1000, gives)
 
 
-def _disagreement(
-    declared: FunctionPlan, offered: PolicyFunction | None, registry: Registry
-) -> str | None:
+def _disagreement(declared: FunctionPlan, offered: PolicyFunction | None, registry: Registry) -> str | None:
     if offered is None:
         if not registry.has(declared.plugin):
             return f"the plugin `{declared.plugin}` is not active (see `ringfence plugins`)"
