@@ -150,7 +150,8 @@ class Reason:
 
     name: str
     """`send_email.allow`, `no_exfiltration`, `support.stop`; `NAME!error` if it could not be decided."""
-    effect: Literal["unknown", "deny", "ask", "allow", "halt"]
+    effect: Literal["unknown", "deny", "ask", "allow", "halt", "redact", "audit"]
+    """The last two only of shadow rules."""
     place: Place | None
     because: str | None = None
     detail: str | None = None
@@ -262,6 +263,9 @@ class AuditRule:
     level: Literal["minimal", "standard", "full"]
     condition: Condition | None
     shadow: bool = False
+    name: str = "audit"
+    """The rule's, as shadow records it."""
+    place: Place | None = None
 
 
 @dataclass(frozen=True, slots=True)

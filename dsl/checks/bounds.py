@@ -1,8 +1,8 @@
 """Stage `checks`: results, audit levels, responses and the bounds of agents (E110, E112, E115, W205)."""
 
 from ringfence.dsl import syntax
-from ringfence.dsl.compile.core import noun
 from ringfence.dsl.checks.reports import nothing, once, too_large, wrong_word
+from ringfence.dsl.compile.core import noun
 from ringfence.dsl.compile.periods import AUDIT_LEVELS
 from ringfence.dsl.draft import Draft, ToolDraft
 

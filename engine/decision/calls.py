@@ -108,6 +108,7 @@ class Charge:
     """Of a blast radius: the resources that the call touches, of which at most `limit` may differ in any
     window; `amount` is how many there are here, and is not counted.  Empty: `amount` is what counts."""
     counting: Literal["calls", "attempts", "successes"] = "calls"
+    """What keeps it: the dispatch, the request alone, or the success of the body."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,21 +15,26 @@ that would be number n+1 is denied and halts the run.  A denial too many halts t
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from ringfence.dsl.plan import Json, Obligations, Plan, Question, Reason, Scope, ToolPlan, UnfitError, Verdict
 from ringfence.engine.decision.arguments import canonical_arguments
 from ringfence.engine.decision.calls import Charge, Decision, Facts, Refusal, ToolCall
+from ringfence.engine.decision.charging import UnchargedError, charge_of, key_of
+from ringfence.engine.decision.labelling import label_of
 from ringfence.engine.decision.prepared import (
+    LEVELS,
     Prepared,
     PreparedBudget,
     PreparedClause,
-    charge_of,
     in_order,
     refusal_reason,
 )
+from ringfence.engine.decision.redaction import Redacted, redacted
 from ringfence.engine.decision.state import State
 
 _NO_OBLIGATIONS = Obligations()
+_NOTHING: frozenset[str] = frozenset()
 _UNKNOWN, _DENY, _ASK, _ALLOW = Verdict.UNKNOWN, Verdict.DENY, Verdict.ASK, Verdict.ALLOW
 
 
@@ -37,14 +42,20 @@ class Assessment:
     """Everything about a call but the ledger's answer.
 
     `wider` are the charges to reserve, in the fixed order (budget, key), before `conclude`; empty: none.
+    Those that count successes (`Charge.counting`) go into a reservation of their own, which is given back
+    when the body fails.  `attempts` are reserved whatever the verdict, and kept.  `wanted` are the questions
+    whose answers would say more: with them as `Facts.answers`, the call is assessed anew.
     """
 
     __slots__ = (
         "arguments",
         "asks",
+        "attempted",
+        "attempts",
         "charges",
         "denial_halts",
         "halt",
+        "label",
         "obligations",
         "prepared",
         "reasons",
@@ -61,6 +72,11 @@ class Assessment:
         self.obligations = _NO_OBLIGATIONS
         self.charges: tuple[Charge, ...] = ()
         self.wider: tuple[Charge, ...] = ()
+        self.attempted: tuple[Charge, ...] = ()
+        """All charges that count attempts, the run's own with them."""
+        self.attempts: tuple[Charge, ...] = ()
+        """Of those, the ones to reserve in the ledger."""
+        self.label: int | None = None
         self.asks: tuple[str, ...] = ()
         self.halt: Reason | None = None
         self.shadow: list[Reason] | None = None
@@ -72,7 +88,14 @@ class Assessment:
 
 
 def decide(
-    plan: Plan, state: State, call: ToolCall, facts: Facts, *, now_ns: int, key: str | None = None
+    plan: Plan,
+    state: State,
+    call: ToolCall,
+    facts: Facts,
+    *,
+    now_ns: int,
+    key: str | None = None,
+    calendars: bool = True,
 ) -> Decision:
     """Decide one tool call; pure and total.
 
@@ -82,19 +105,28 @@ def decide(
     Args:
         now_ns: The engine's clock, never before `state.latest_ns`, as it will be recorded.
         key: The call's key; with it, a call that holds its reservation already is not charged again.
+        calendars: Whether that clock says the time of day; if not, calendars are undecided.
     Returns:
         The decision with one reason per rule that spoke, in the order of the steps and then of the source.
     """
-    return conclude(assess(plan, state, call, facts, now_ns=now_ns, key=key), facts)
+    assessment = assess(plan, state, call, facts, now_ns=now_ns, key=key, calendars=calendars)
+    return conclude(assessment, facts)
 
 
 def assess(
-    plan: Plan, state: State, call: ToolCall, facts: Facts, *, now_ns: int, key: str | None = None
+    plan: Plan,
+    state: State,
+    call: ToolCall,
+    facts: Facts,
+    *,
+    now_ns: int,
+    key: str | None = None,
+    calendars: bool = True,
 ) -> Assessment:
     """Make steps 1 to 5 and check the budgets of the run; total: what breaks denies."""
     result = Assessment(call.arguments)
     try:
-        _assess(result, plan, state, call, facts, now_ns, key)
+        _assess(result, plan, state, call, facts, now_ns, key, calendars)
     except Exception as error:  # SECURITY: fails closed; whatever broke, the call is denied
         _break(result, error)
     return result
@@ -104,7 +136,7 @@ def _break(result: Assessment, error: Exception) -> None:
     if result.verdict > _DENY:
         result.verdict = _DENY
     result.reasons.append(Reason("engine!error", "deny", None, None, type(error).__name__))
-    result.charges = result.wider = ()
+    result.charges = result.wider = result.attempted = result.attempts = ()
 
 
 def _assess(
@@ -115,6 +147,7 @@ def _assess(
     facts: Facts,
     now_ns: int,
     key: str | None,
+    calendars: bool,
 ) -> None:
     agent = state.agent
     reasons = result.reasons
@@ -154,17 +187,39 @@ def _assess(
         return
 
     # 3. Do the arguments fit?  Has the host said what the clauses name?
+    known = state.calls.get(key) if key is not None else None
     fit = _fit(result, prepared, tool, call)
+    scope = Scope(
+        result.arguments,
+        state.principal,
+        {},
+        state.recall,
+        now_ns,
+        now_ns if calendars else None,
+        _NOTHING if known is None else known.edited,
+        facts.answers,
+        result.wanted,
+    )
     if prepared.missing:
         result.verdict = _DENY
         reasons.extend(prepared.missing)
+    if fit and tool.redactions:
+        fit = _redact(result, tool, scope, call)
+
+    # What counts attempts is charged now, whatever comes of the call.
+    if prepared.attempts and not (known is not None and known.attempted):
+        _charge_attempt(result, state, prepared, scope, fit, now_ns)
 
     # 4 and 5. The clauses.
     if fit:
-        _ask_clauses(result, plan, state, prepared, facts)
+        _ask_clauses(result, plan, state, prepared, scope, facts)
+        if result.verdict >= _ASK:
+            if prepared.labels:
+                result.label = label_of(prepared.labels, scope)
+            if prepared.audits:
+                _ask_audits(result, prepared, scope)
 
     # The limits that only a call which would pass can meet.  6. The budgets.
-    known = state.calls.get(key) if key is not None else None
     if result.verdict >= _ASK and agent is not None:
         calls, requests = agent.calls, agent.requests
         if (
@@ -179,7 +234,7 @@ def _assess(
             if state.requests + more > requests.at_most:
                 _halt(result, Reason(requests.reason, "halt", requests.place))
     if result.verdict >= _ASK and not (known is not None and known.holds):
-        _charge(result, state, prepared, now_ns)
+        _charge(result, state, prepared, scope, now_ns)
 
 
 def _halt(result: Assessment, reason: Reason) -> None:
@@ -205,20 +260,45 @@ def _fit(result: Assessment, prepared: Prepared, tool: ToolPlan, call: ToolCall)
     return False
 
 
-def _ask_clauses(result: Assessment, plan: Plan, state: State, prepared: Prepared, facts: Facts) -> None:
-    scope = Scope(result.arguments, state.principal, answers=facts.answers, wanted=result.wanted)
+def _redact(result: Assessment, tool: ToolPlan, scope: Scope, call: ToolCall) -> bool:
+    """Put the redacted values in the place of the given ones; from here on everyone sees those."""
+    outcome: Redacted = redacted(tool, scope, call.schema_names)
+    for reason in outcome.shadow:
+        _shadow(result, reason)
+    if outcome.failures:
+        result.verdict = _DENY
+        result.reasons.extend(outcome.failures)
+        return False
+    result.arguments = scope.arguments = outcome.arguments
+    return True
+
+
+def _ask_audits(result: Assessment, prepared: Prepared, scope: Scope) -> None:
+    level = LEVELS.index(result.obligations.audit)
+    for audit in prepared.audits:
+        if audit.condition is None or audit.condition(scope) is not False:
+            if audit.shadow:
+                _shadow(result, audit.spoken)
+            else:
+                level = max(level, audit.level)
+    result.obligations = prepared.obligations[level]
+
+
+def _ask_clauses(
+    result: Assessment, plan: Plan, state: State, prepared: Prepared, scope: Scope, facts: Facts
+) -> None:
     reasons = result.reasons
     for condition, spoken, not_decided, shadow, _ in prepared.denies:
         truth = True if condition is None else condition(scope)
         if truth is not False:
-            reason = spoken if truth is True else not_decided
+            reason = spoken if truth is True else _undecided(not_decided, state, prepared)
             if shadow:
                 _shadow(result, reason)
             else:
                 result.verdict = _DENY
                 reasons.append(reason)
     if prepared.asks:
-        _ask_people(result, plan, state, prepared.asks, scope, facts)
+        _ask_people(result, plan, state, prepared, scope, facts)
     allowed = False
     undecided: list[Reason] = []
     for condition, spoken, not_decided, shadow, _ in prepared.allows:
@@ -230,7 +310,7 @@ def _ask_clauses(result: Assessment, plan: Plan, state: State, prepared: Prepare
                 allowed = True
                 reasons.append(spoken)
         elif truth is not False and not shadow:
-            undecided.append(not_decided)
+            undecided.append(_undecided(not_decided, state, prepared))
     for reason in undecided:
         reasons.append(reason if allowed else replace(reason, effect="deny"))
     if not allowed:
@@ -239,21 +319,32 @@ def _ask_clauses(result: Assessment, plan: Plan, state: State, prepared: Prepare
             reasons.append(prepared.closed)
 
 
+def _undecided(reason: Reason, state: State, prepared: Prepared) -> Reason:
+    """Return the reason with what the session does not remember, where that may be why."""
+    if prepared.tool.remembers:
+        if state.recall.unknown:
+            return replace(reason, detail="could not be decided: part of the session is not in the record")
+        if state.recall.overflow:
+            return replace(reason, detail="could not be decided: more was shown than provenance keeps")
+    return reason
+
+
 def _ask_people(
     result: Assessment,
     plan: Plan,
     state: State,
-    clauses: tuple[PreparedClause, ...],
+    prepared: Prepared,
     scope: Scope,
     facts: Facts,
 ) -> None:
     asks: list[str] = []
+    clauses: tuple[PreparedClause, ...] = prepared.asks
     for clause in clauses:
         condition = clause.condition
         truth = True if condition is None else condition(scope)
         if truth is False:
             continue
-        reason = clause.spoken if truth is True else clause.undecided
+        reason = clause.spoken if truth is True else _undecided(clause.undecided, state, prepared)
         if clause.shadow:
             _shadow(result, reason)
             continue
@@ -297,7 +388,7 @@ def _shadow(result: Assessment, reason: Reason) -> None:
     result.shadow.append(reason)
 
 
-def _charge(result: Assessment, state: State, prepared: Prepared, now_ns: int) -> None:
+def _charge(result: Assessment, state: State, prepared: Prepared, scope: Scope, now_ns: int) -> None:
     """Find what the call is charged, and check what the run's own budgets have left."""
     charges = prepared.fixed
     if charges is not None:
@@ -311,10 +402,8 @@ def _charge(result: Assessment, state: State, prepared: Prepared, now_ns: int) -
     found: list[Charge] = []
     wider: list[Charge] = []
     for entry in prepared.budgets:
-        charge = entry.charge if entry.parameter is None else charge_of(entry, result.arguments)
+        charge = _charged(result, entry, scope)
         if charge is None:
-            result.verdict = _DENY
-            result.reasons.append(entry.no_key)
             continue
         found.append(charge)
         if entry.run_wide:
@@ -326,12 +415,55 @@ def _charge(result: Assessment, state: State, prepared: Prepared, now_ns: int) -
         result.wider = in_order(wider)
 
 
+def _charged(result: Assessment, entry: PreparedBudget, scope: Scope) -> Charge | None:
+    """Return what the call is charged to one budget; None: nothing, or it is denied for it."""
+    if entry.charge is not None:
+        return entry.charge
+    key = entry.key
+    if entry.parameter is not None:
+        value = scope.arguments.get(entry.parameter)
+        key = None if value is None else key_of(value)
+    if key is None:
+        result.verdict = _DENY
+        result.reasons.append(entry.no_key)
+        return None
+    try:
+        return charge_of(entry.budget, key, scope)
+    except UnchargedError:  # fails closed: it is denied
+        result.verdict = _DENY
+        result.reasons.append(entry.undecided)
+        return None
+
+
+def _charge_attempt(
+    result: Assessment, state: State, prepared: Prepared, scope: Scope, fit: bool, now_ns: int
+) -> None:
+    """Charge the attempt, all or nothing; of arguments that do not fit nothing can be measured."""
+    found: list[Charge] = []
+    wider: list[Charge] = []
+    lacking = len(result.reasons)
+    for entry in prepared.attempts:
+        if not fit and entry.charge is None:
+            continue
+        charge = _charged(result, entry, scope)
+        if charge is None:
+            continue
+        found.append(charge)
+        if entry.run_wide:
+            _check_room(result, state, entry, charge, now_ns)
+        else:
+            wider.append(charge)
+    if len(result.reasons) == lacking:
+        result.attempted = tuple(found)
+        result.attempts = in_order(wider)
+
+
 def _check_room(result: Assessment, state: State, entry: PreparedBudget, charge: Charge, now_ns: int) -> None:
-    window = state.windows.get((charge.budget, charge.key))
+    window: Any = state.windows.get((charge.budget, charge.key))
     if window is None:
         if charge.amount <= charge.limit and charge.limit > 0:
             return
-    elif window.has_room(charge.amount, charge.limit, charge.period_ns, now_ns=now_ns):
+    elif window.has_room(charge.members or charge.amount, charge.limit, charge.period_ns, now_ns=now_ns):
         return
     if entry.budget.halts:
         _halt(result, entry.full_halts)
@@ -346,25 +478,27 @@ def conclude(assessment: Assessment, facts: Facts) -> Decision:
     reasons = assessment.reasons
     halt = assessment.halt
     charges = assessment.charges
-    if facts.failed is not None or (assessment.wider and facts.reserved != ()):
-        reasons = list(reasons)
-        if facts.failed is not None:
-            reasons.append(Reason("engine!error", "deny", None, None, facts.failed))
-        elif facts.reserved is None:
-            reasons.append(Reason("engine!error", "deny", None, None, "the ledger was not asked"))
-        else:
-            for refusal in facts.reserved:
-                reason, halts = _refused(assessment, refusal)
-                reasons.append(reason)
-                if halts and halt is None:
-                    halt = reason
+    attempted = assessment.attempted
+    if facts.failed is not None:
+        reasons = [*reasons, Reason("engine!error", "deny", None, None, facts.failed)]
         verdict = min(verdict, _DENY)
-    if verdict <= _DENY:
+    if assessment.attempts and facts.attempted != ():
+        attempted = ()
+        reasons, halt = _refusals(assessment, facts.attempted, reasons, halt, facts)
+        verdict = min(verdict, _DENY)
+    if assessment.wider and facts.reserved != ():
+        # A call that is denied for another reason by now was not to be reserved.
+        if facts.reserved is not None or verdict >= _ASK:
+            reasons, halt = _refusals(assessment, facts.reserved, reasons, halt, facts)
+        verdict = min(verdict, _DENY)
+    if attempted:
+        charges = attempted + charges if verdict >= _ASK else attempted
+    elif verdict <= _DENY:
         charges = ()
-        if assessment.denial_halts is not None:
-            reasons = [*reasons, assessment.denial_halts]
-            if halt is None:
-                halt = assessment.denial_halts
+    if verdict <= _DENY and assessment.denial_halts is not None:
+        reasons = [*reasons, assessment.denial_halts]
+        if halt is None:
+            halt = assessment.denial_halts
     return Decision(
         verdict,
         tuple(reasons),
@@ -374,7 +508,27 @@ def conclude(assessment: Assessment, facts: Facts) -> Decision:
         assessment.asks if verdict is _ASK else (),
         halt,
         () if assessment.shadow is None else tuple(assessment.shadow),
+        assessment.label if verdict >= _ASK else None,
     )
+
+
+def _refusals(
+    assessment: Assessment,
+    refusals: tuple[Refusal, ...] | None,
+    reasons: list[Reason],
+    halt: Reason | None,
+    facts: Facts,
+) -> tuple[list[Reason], Reason | None]:
+    """Return the reasons with those of the ledger, and what halts."""
+    reasons = list(reasons)
+    if refusals is None and facts.failed is None:
+        reasons.append(Reason("engine!error", "deny", None, None, "the ledger was not asked"))
+    for refusal in refusals or ():
+        reason, halts = _refused(assessment, refusal)
+        reasons.append(reason)
+        if halts and halt is None:
+            halt = reason
+    return reasons, halt
 
 
 def _refused(assessment: Assessment, refusal: Refusal) -> tuple[Reason, bool]:

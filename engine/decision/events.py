@@ -37,9 +37,9 @@ class RunStarted:
     parent: str | None
     policy_file: str = "policy.fence"
     """What the places of the policy's rules call it."""
-    files: Json = ()
+    files: tuple[Json, ...] = ()
     """The other texts that the policy is made from, as records: role (`use`, `ceiling`), name, text."""
-    continues: Json = ()
+    continues: tuple[Json, ...] = ()
     """What its session (or the run that started it) remembers at its beginning: the runs to fold first, in
     order, as `[run, seq]`: up to that event."""
 
@@ -270,7 +270,7 @@ RunEvent = (
 KINDS: Mapping[str, type[RunEvent]] = {member.kind: member for member in RunEvent.__args__}
 _FIELDS = {kind: tuple(f.name for f in fields(member)) for kind, member in KINDS.items()}
 _GETTERS = {kind: attrgetter(*names) for kind, names in _FIELDS.items()}
-_TUPLES = frozenset({"capabilities", "asks", "tickets", "schema_names"})
+_TUPLES = frozenset({"capabilities", "asks", "continues", "files", "tickets", "schema_names"})
 _TIMES = frozenset({"expires_ns"})
 """Moments in nanoseconds are beyond 2^53-1, which JSON cannot say: a body holds them as decimal text."""
 

@@ -1,6 +1,8 @@
 """What a run's events say of one call: the part of the state that belongs to a call key."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from ringfence.dsl.plan import Json, Verdict
 from ringfence.engine.decision.calls import ToolCall
@@ -34,6 +36,17 @@ class OpenTicket:
     approved_by: tuple[str, ...] = ()
 
 
+class HeldCharge(NamedTuple):
+    """A charge to a run-wide budget."""
+
+    budget: str
+    key: str
+    units: Any
+    """An amount, or of a blast radius the members: what its window takes."""
+    period_ns: int | None
+    counts_success: bool = False
+
+
 class KnownCall:
     """All that the run's events say of one call key."""
 
@@ -41,15 +54,19 @@ class KnownCall:
         "_request",
         "approvers_asked",
         "asks",
+        "attempted",
         "charges",
+        "decided_arguments",
         "decided_ns",
         "digest",
+        "edited",
         "epoch",
         "holds",
         "key",
         "outcome",
         "started_epoch",
         "started_ns",
+        "successes",
         "takes_place",
         "tickets",
         "tool",
@@ -68,11 +85,19 @@ class KnownCall:
         """Of its latest decision; None: not decided."""
         self.digest = ""
         self.decided_ns: int | None = None
+        self.decided_arguments: Mapping[str, Json] | None = None
+        """The canonical arguments of its latest decision; None: those of the request were canonical."""
         self.asks: tuple[str, ...] = ()
         self.approvers_asked: frozenset[str] = frozenset()
         self.tickets: tuple[OpenTicket, ...] = ()
-        self.charges: tuple[tuple[str, str, int, int | None], ...] = ()
-        """Run-wide charges that are held: budget, key, amount, period."""
+        self.charges: tuple[HeldCharge, ...] = ()
+        """Run-wide charges that are held."""
+        self.successes: tuple[tuple[HeldCharge, int], ...] = ()
+        """Those that count successes, and when they were stamped: given back if the body fails."""
+        self.attempted = False
+        """True once its attempt was charged: that is kept, and not charged again."""
+        self.edited: frozenset[str] = frozenset()
+        """The parameters whose values an approver wrote."""
         self.holds = False
         """True from a decision that charged until the refund: it is not charged again."""
         self.takes_place = False
@@ -92,6 +117,13 @@ class KnownCall:
     @request.setter
     def request(self, edited: ToolCall) -> None:
         self._request = edited
+        self.decided_arguments = None
+
+    @property
+    def arguments(self) -> Mapping[str, Json]:
+        """The arguments as they were decided last."""
+        decided = self.decided_arguments
+        return self.request.arguments if decided is None else decided
 
     @property
     def in_flight(self) -> bool:

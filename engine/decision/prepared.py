@@ -3,15 +3,19 @@
 A call should build no object that it could find; this is where they lie.
 """
 
-from collections.abc import Iterable, Mapping
-from hashlib import sha256
-from typing import NamedTuple
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Literal, NamedTuple
 
-from ringfence.dsl.canonical import canonical
-from ringfence.dsl.plan import Budget, Clause, Condition, Json, Reason, ToolPlan
+from ringfence.dsl.plan import Budget, Clause, Condition, Obligations, Reason, ToolPlan
 from ringfence.engine.decision.arguments import Takes
 from ringfence.engine.decision.calls import Charge, Refusal
+from ringfence.engine.decision.charging import bounded
+from ringfence.engine.decision.labelling import Labels, labels_of
 from ringfence.engine.decision.state import State, run_wide
+
+LEVELS: tuple[Literal["minimal", "standard", "full"], ...] = ("minimal", "standard", "full")
+"""Audit levels in the order of their join: whatever asks for more of a record, or sooner, has its way."""
 
 
 class PreparedClause(NamedTuple):
@@ -30,12 +34,25 @@ class PreparedBudget(NamedTuple):
     budget: Budget
     run_wide: bool
     parameter: str | None
-    """The parameter whose value is the key; None: `charge` says all."""
+    """The parameter whose value is the key; None: `key` is."""
+    key: str | None
+    """None beside `parameter` None: it is missing in this run."""
     charge: Charge | None
-    """None beside `parameter` None: the key is missing in this run."""
+    """What every call is charged; None: that depends on the call, or the key is missing."""
     full: Reason
     full_halts: Reason
     no_key: Reason
+    undecided: Reason
+
+
+class PreparedAudit(NamedTuple):
+    """An audit rule with what it makes of the tool's obligations."""
+
+    condition: Condition | None
+    level: int
+    """0 minimal, 1 standard, 2 full."""
+    spoken: Reason
+    shadow: bool
 
 
 class Prepared:
@@ -44,13 +61,17 @@ class Prepared:
     __slots__ = (
         "allows",
         "asks",
+        "attempts",
+        "audits",
         "bad",
         "budgets",
         "closed",
         "denies",
         "fixed",
         "in_run",
+        "labels",
         "missing",
+        "obligations",
         "takes",
         "tool",
         "unheld",
@@ -62,7 +83,10 @@ class Prepared:
         self.denies = tuple(_clause(clause) for clause in tool.denies)
         self.asks = tuple(_clause(clause) for clause in tool.asks)
         self.allows = tuple(_clause(clause) for clause in tool.allows)
-        self.budgets = tuple(_budget(budget, tool, state) for budget in tool.budgets)
+        budgets = [_budget(budget, tool, state) for budget in tool.budgets]
+        self.attempts = tuple(entry for entry in budgets if entry.budget.counting == "attempts")
+        """Those that are charged whatever the verdict."""
+        self.budgets = tuple(entry for entry in budgets if entry.budget.counting != "attempts")
         self.in_run = tuple(entry for entry in self.budgets if entry.run_wide)
         charges = tuple(entry.charge for entry in self.budgets if entry.charge is not None)
         self.fixed: tuple[Charge, ...] | None = charges if len(charges) == len(self.budgets) else None
@@ -71,6 +95,17 @@ class Prepared:
             entry.charge for entry in self.budgets if entry.charge is not None and not entry.run_wide
         )
         """Of `fixed`, those to reserve in the ledger."""
+        self.labels: Labels = labels_of(tool.labels)
+        self.audits = tuple(
+            PreparedAudit(
+                rule.condition, LEVELS.index(rule.level), Reason(rule.name, "audit", rule.place), rule.shadow
+            )
+            for rule in tool.audits
+        )
+        self.obligations: tuple[Obligations, ...] = tuple(
+            replace(tool.obligations, audit=level) for level in LEVELS
+        )
+        """The tool's obligations under each audit level."""
         taken = None if tool.parameters is None else tool.parameters.values()
         self.takes: Takes | None = None
         if taken is not None:
@@ -91,6 +126,9 @@ class Prepared:
         elif state.agent is None:
             # SECURITY: without an agent there are no bounds on the run either, so nothing is held by it.
             self.unheld = Reason(f"{tool.name}.needs", "unknown", tool.place, None, "no agent acts here")
+        elif tool.starts is not None and tool.starts not in state.agent.may_start:
+            detail = f"{state.agent.name} may not start {tool.starts}"
+            self.unheld = Reason(f"{tool.name}.needs", "unknown", tool.place, None, detail)
         place = tool.allows[0].place if tool.allows else tool.place
         why = "no allow clause fits" if tool.allows else "no clause allows it"
         because = tool.allows[0].because if len(tool.allows) == 1 else None
@@ -129,17 +167,23 @@ def _budget(budget: Budget, tool: ToolPlan, state: State) -> PreparedBudget:
         key = said if isinstance(said, str) else None
     else:
         parameter = scope
-    charge = None if key is None else Charge(budget.id, bounded(key), 1, budget.limit, budget.period_ns)
+    charge = None
+    if key is not None:
+        key = bounded(key)
+        if budget.kind == "calls":
+            charge = Charge(budget.id, key, 1, budget.limit, budget.period_ns, (), budget.counting)
     name, place = budget.reason, budget.place
     detail = f"no room under {budget.limit}"
     return PreparedBudget(
         budget,
         run_wide(budget),
         parameter,
+        key,
         charge,
         Reason(name, "deny", place, None, detail),
         Reason(name, "halt", place, None, detail),
         Reason(f"{name}!key", "deny", place, None, f"{scope} is missing"),
+        Reason(f"{name}!error", "deny", place, None, "what it is charged could not be decided"),
     )
 
 
@@ -148,28 +192,9 @@ def in_order(charges: Iterable[Charge]) -> tuple[Charge, ...]:
     return tuple(sorted(charges, key=lambda charge: (charge.budget, charge.key)))
 
 
-def charge_of(prepared: PreparedBudget, arguments: Mapping[str, Json]) -> Charge | None:
-    """Return what the call is charged; None if the key is missing."""
-    if prepared.parameter is None:
-        return prepared.charge
-    value = arguments.get(prepared.parameter)
-    if value is None:
-        return None
-    key = value if isinstance(value, str) else canonical(value).decode("utf-8")
-    budget = prepared.budget
-    return Charge(budget.id, bounded(key), 1, budget.limit, budget.period_ns)
-
-
-def bounded(key: str) -> str:
-    """Return the key, or its digest where it is long: keys stand in every ledger row and record."""
-    if len(key) <= 200 and not key.startswith("sha256:"):  # a short key may not pass for a long one
-        return key
-    return "sha256:" + sha256(key.encode("utf-8")).hexdigest()
-
-
 def refusal_reason(prepared: "Prepared", refusal: Refusal) -> tuple[Reason, bool]:
     """Return the reason for a refusal, and whether it halts; a budget that is not the tool's still denies."""
-    for entry in prepared.budgets:
+    for entry in (*prepared.budgets, *prepared.attempts):
         if entry.budget.id == refusal.budget:
             if entry.budget.halts:
                 return entry.full_halts, True

@@ -41,11 +41,18 @@ def call_of(event: CallRequested) -> ToolCall:
 
 
 def decided(
-    key: str, call: ToolCall, decision: Decision, facts: Facts, *, said: bytes | None = None
+    key: str,
+    call: ToolCall,
+    decision: Decision,
+    facts: Facts,
+    *,
+    levels: Sequence[str] = (),
+    said: bytes | None = None,
 ) -> CallDecided:
     """Return the event for a decision; total: arguments that are no JSON have the empty digest.
 
     Args:
+        levels: Those of the plan, lowest first: they name the decision's label.
         said: The canonical form of the call's arguments, where the caller has it already; nobody else may
             change them meanwhile.
     """
@@ -68,6 +75,7 @@ def decided(
         charges=[charge_record(charge) for charge in decision.charges],
         asks=decision.asks,
         facts=facts_record(facts),
+        label=None if decision.label is None else levels[decision.label],
     )
 
 
@@ -94,35 +102,58 @@ def _untouched(canonical_arguments: Mapping[str, Json], given: Mapping[str, Json
 
 
 def charge_record(charge: Charge) -> dict[str, Json]:
-    """Return one charge as a record."""
-    return {"budget": charge.budget, "key": charge.key, "amount": charge.amount}
+    """Return one charge as a record; `counting` and `members` only where they say something."""
+    record: dict[str, Json] = {"budget": charge.budget, "key": charge.key, "amount": charge.amount}
+    if charge.counting != "calls":
+        record["counting"] = charge.counting
+    if charge.members:
+        record["members"] = list(charge.members)
+    return record
 
 
 def facts_record(facts: Facts) -> dict[str, Json]:
     """Return the facts as a record; times as decimal text, since they can be beyond 2^53-1."""
-    reserved: Sequence[dict[str, Json]] | None = None
-    if facts.reserved is not None:
-        reserved = [
-            {
-                "budget": refusal.budget,
-                "key": refusal.key,
-                "free_ns": None if refusal.free_ns is None else str(refusal.free_ns),
-            }
-            for refusal in facts.reserved
-        ]
     people = facts.approved_by
-    approved = {approver: list(people[approver]) for approver in people} if people else {}
-    return {"reserved": reserved, "approved_by": approved, "failed": facts.failed}
+    return {
+        "reserved": _refusals_record(facts.reserved),
+        "attempted": _refusals_record(facts.attempted),
+        "approved_by": {approver: list(people[approver]) for approver in people} if people else {},
+        "answers": dict(facts.answers) if facts.answers else {},
+        "failed": facts.failed,
+    }
+
+
+def _refusals_record(refusals: Sequence[Refusal] | None) -> Json:
+    if refusals is None:
+        return None
+    return [
+        {
+            "budget": refusal.budget,
+            "key": refusal.key,
+            "free_ns": None if refusal.free_ns is None else str(refusal.free_ns),
+        }
+        for refusal in refusals
+    ]
 
 
 def facts_of(record: Mapping[str, Json]) -> Facts:
-    """Rebuild facts from their record; raise KeyError, TypeError or ValueError for another shape."""
-    reserved = record["reserved"]
-    refusals = None
-    if reserved is not None:
-        refusals = tuple(
-            Refusal(item["budget"], item["key"], None if item["free_ns"] is None else int(item["free_ns"]))
-            for item in reserved
-        )
-    approved = {approver: tuple(people) for approver, people in record["approved_by"].items()}
-    return Facts(refusals, approved, record["failed"])
+    """Rebuild facts from their record; raise KeyError, TypeError or ValueError for another shape.
+
+    A record from before there were answers and attempts says nothing of them.
+    """
+    return Facts(
+        reserved=_refusals_of(record["reserved"]),
+        approved_by={approver: tuple(people) for approver, people in record["approved_by"].items()},
+        answers={key: list(answer) for key, answer in record.get("answers", {}).items()},
+        attempted=_refusals_of(record.get("attempted")),
+        failed=record["failed"],
+    )
+
+
+def _refusals_of(record: Json) -> tuple[Refusal, ...] | None:
+    if record is None:
+        return None
+    return tuple(
+        Refusal(item["budget"], item["key"], None if item["free_ns"] is None else int(item["free_ns"]))
+        for item in record
+    )

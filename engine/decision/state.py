@@ -13,13 +13,16 @@ What counts, and when:
 - *deadline*: stands still only while nothing is in flight and a ticket is open, and no longer than the
   last of the open tickets may be answered.  In flight: a call decided `allow` that has not ended, a model
   that was asked and has not answered.
+
+What the session remembers is folded in beside it, into `State.recall`.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, cast
 
+from ringfence.dsl.canonical import canonical
 from ringfence.dsl.plan import AgentPlan, Budget, Json, Plan, Reason, UnfitError, Verdict
-from ringfence.engine.decision.budgets import Window
+from ringfence.engine.decision.budgets import Members, Window
 from ringfence.engine.decision.calls import Status, ToolCall
 from ringfence.engine.decision.events import (
     ApprovalAnswered,
@@ -32,6 +35,7 @@ from ringfence.engine.decision.events import (
     CallStarted,
     ModelAnswered,
     ModelAsked,
+    PromptGiven,
     RunEnded,
     RunEvent,
     RunHalted,
@@ -39,8 +43,10 @@ from ringfence.engine.decision.events import (
     RunStarted,
     RunSuspended,
     Stamped,
+    SubrunJoined,
 )
-from ringfence.engine.decision.known import KnownCall, OpenTicket, Outcome
+from ringfence.engine.decision.known import HeldCharge, KnownCall, OpenTicket, Outcome
+from ringfence.engine.decision.recall.recall import Recall
 
 __all__ = ["KnownCall", "OpenTicket", "Outcome", "State", "apply", "run_wide", "start"]
 
@@ -58,6 +64,7 @@ class State:
         "halted",
         "holds",
         "in_flight",
+        "joining",
         "latest_ns",
         "models_in_flight",
         "open_tickets",
@@ -66,6 +73,7 @@ class State:
         "plan",
         "prepared",
         "principal",
+        "recall",
         "requests",
         "scope_keys",
         "seq",
@@ -77,7 +85,7 @@ class State:
         "windows",
     )
 
-    def __init__(self, plan: Plan, event: RunStarted, *, at_ns: int, seq: int) -> None:
+    def __init__(self, plan: Plan, event: RunStarted, recall: Recall, *, at_ns: int, seq: int) -> None:
         self.plan = plan
         agent = plan.agents.get(event.agent)
         self.agent: AgentPlan | None = agent
@@ -113,7 +121,7 @@ class State:
         """Calls decided `allow` that have not ended."""
         self.models_in_flight: set[str] = set()
         self.open_tickets: dict[str, OpenTicket] = {}
-        self.windows: dict[tuple[str, str], Window] = {}
+        self.windows: dict[tuple[str, str], Window | Members] = {}
         """Run-wide budgets: (budget, key) -> window."""
         self.epoch = 0
         """Rises with each resume."""
@@ -122,6 +130,10 @@ class State:
         """Base of the key -> (epoch, attempt) -> requests."""
         self.prepared: dict[str, Any] = {}
         """What `decide` has prepared for this run: a cache that changes no answer."""
+        self.recall = recall
+        """What the session remembers, as this run sees it."""
+        self.joining: dict[str, Recall] = {}
+        """Sub-run -> its memory, put here before its `SubrunJoined` is applied, which takes it out."""
 
     def next_ordinal(self, base: str, attempt: str | None) -> int:
         """Return the ordinal of the next request with this base.
@@ -194,12 +206,21 @@ def _said(plan: Plan, event: RunStarted, unfit: dict[str, str]) -> dict[str, Jso
     return values
 
 
-def start(plan: Plan, stamped: Stamped) -> State:
-    """Begin the fold with the run's first event; raise TypeError if that is no RunStarted."""
+def start(plan: Plan, stamped: Stamped, recall: Recall | None = None) -> State:
+    """Begin the fold with the run's first event; raise TypeError if that is no RunStarted.
+
+    Args:
+        recall: What the session remembers of its earlier runs, or a sub-run of its parent (then forked with
+            `child=True`): a fork for this run alone, of the same plan.  None: nothing came before.
+    """
     event = stamped.event
     if not isinstance(event, RunStarted):
         raise TypeError(f"a run begins with RunStarted, not {event.kind}")
-    return State(plan, event, at_ns=stamped.at_ns, seq=stamped.seq)
+    if recall is None:
+        recall = Recall(plan)
+    elif event.parent is None:
+        recall.new_run()
+    return State(plan, event, recall, at_ns=stamped.at_ns, seq=stamped.seq)
 
 
 def apply(state: State, stamped: Stamped) -> None:
@@ -210,7 +231,7 @@ def apply(state: State, stamped: Stamped) -> None:
     state.seq = stamped.seq
     step = _STEPS.get(type(stamped.event))
     if step is None:
-        return  # PromptGiven, SubrunStarted and RunStarted itself change nothing that decides
+        return  # SubrunStarted and RunStarted itself change nothing that decides
     was_paused = state.paused_since_ns is not None
     if was_paused:
         # INVARIANT: what the pause has lasted is added before the event can change the open tickets.
@@ -231,6 +252,16 @@ def _add_pause(state: State) -> None:
 _UNASKED = CallRequested("", "", {}, None, None, None)
 
 
+def _changed(known: KnownCall, new: Mapping[str, Json]) -> frozenset[str]:
+    """Return the arguments whose values are others than were decided before; none if those were withheld."""
+    if known.withheld is not None:
+        return frozenset()
+    old = known.arguments
+    return frozenset(
+        name for name, value in new.items() if name not in old or canonical(old[name]) != canonical(value)
+    )
+
+
 def _known(state: State, key: str) -> KnownCall:
     """Return the call, one without a request if the log does not have it: the fold is total."""
     known = state.calls.get(key)
@@ -249,6 +280,8 @@ def _requested(state: State, event: CallRequested, _now_ns: int) -> None:
         state.calls[event.call] = KnownCall(event.call, event, state.epoch)
     else:
         known.epoch = state.epoch  # asked for again after a resume: it goes on where it was
+    if state.recall.active:
+        state.recall.requested(event.arguments, withheld=event.withheld is not None)
 
 
 _VERDICTS = {str(verdict): verdict for verdict in Verdict}
@@ -259,6 +292,7 @@ def _decided(state: State, event: CallDecided, _now_ns: int) -> None:
     # SECURITY: a verdict that this version does not know is read as deny.
     verdict = known.verdict = _VERDICTS.get(event.verdict, Verdict.DENY)
     known.decided_ns = state.latest_ns
+    known.decided_arguments = event.arguments
     known.digest = event.digest
     known.asks = tuple(event.asks)
     if verdict is Verdict.ALLOW:
@@ -281,14 +315,29 @@ def _decided(state: State, event: CallDecided, _now_ns: int) -> None:
             state.open_tickets.pop(ticket.id, None)
     if event.charges:
         _hold(state, known, event.charges)
+    if state.recall.active:
+        _remember(state, known, event)
     for record in event.reasons:
         # A crash between this event and RunHalted must not bring the run back.
         if record["effect"] == "halt" and state.halted is None:
             state.halted = _halting(state.plan, record["name"], record["detail"])
 
 
+def _remember(state: State, known: KnownCall, event: CallDecided) -> None:
+    tool = state.plan.by_bound_name.get(known.tool)
+    if known.verdict is not Verdict.ALLOW or tool is None:
+        state.recall.dropped(event.call)
+        return
+    arguments = None if known.withheld is not None else known.arguments
+    state.recall.allowed(event.call, tool, arguments, state.principal, label=event.label)
+
+
 def _hold(state: State, known: KnownCall, charges: Json) -> None:
-    known.holds = True
+    for record in charges:
+        if record.get("counting") == "attempts":
+            known.attempted = True
+        else:
+            known.holds = True
     tool = state.plan.by_bound_name.get(known.tool)
     in_run = [budget for budget in tool.budgets if run_wide(budget)] if tool else []
     if not in_run:
@@ -298,12 +347,17 @@ def _hold(state: State, known: KnownCall, charges: Json) -> None:
         budget = budgets.get(record["budget"])
         if budget is None:
             continue
-        key, amount = record["key"], record["amount"]
-        window = state.windows.get((budget.id, key))
+        key, distinct = record["key"], budget.kind == "distinct"
+        units: Any = tuple(record.get("members", ())) if distinct else record["amount"]
+        window: Any = state.windows.get((budget.id, key))
         if window is None:
-            window = state.windows[budget.id, key] = Window()
-        window.hold(amount, budget.period_ns, now_ns=state.latest_ns)
-        known.charges += ((budget.id, key, amount, budget.period_ns),)
+            window = state.windows[budget.id, key] = Members() if distinct else Window()
+        window.hold(units, budget.period_ns, now_ns=state.latest_ns)
+        if budget.counting == "attempts":  # kept whatever becomes of the call
+            window.stamp(units, budget.period_ns, at_ns=state.latest_ns)
+        else:
+            counts_success = budget.counting == "successes"
+            known.charges += (HeldCharge(budget.id, key, units, budget.period_ns, counts_success),)
 
 
 def _give_place_back(state: State, known: KnownCall) -> None:
@@ -318,12 +372,13 @@ def _refunded(state: State, event: BudgetRefunded, _now_ns: int) -> None:
     known = _known(state, event.call)
     if known.started_ns is not None:
         return  # its dispatch began: what was charged is kept
-    for budget, key, amount, _period in known.charges:
-        window = state.windows[budget, key]
-        window.release(amount)
+    for held in known.charges:
+        window: Any = state.windows[held.budget, held.key]
+        window.release(held.units)
         if window.empty:
-            del state.windows[budget, key]
+            del state.windows[held.budget, held.key]
     known.charges = ()
+    state.recall.dropped(event.call)
     known.holds = False
     _give_place_back(state, known)
 
@@ -348,6 +403,7 @@ def _answered(state: State, event: ApprovalAnswered, _now_ns: int) -> None:
             ticket.approved_by += (event.by,)
         if isinstance(event.edited, Mapping):
             old = known.request
+            known.edited |= _changed(known, event.edited)
             known.request = ToolCall(
                 old.tool, event.edited, old.call_id, old.task, old.attempt, old.schema_names
             )
@@ -366,21 +422,37 @@ def _started(state: State, event: CallStarted, now_ns: int) -> None:
         known.takes_place = True
         state.places_taken += 1
     state.in_flight.add(event.call)
-    for budget, key, amount, period_ns in known.charges:
-        state.windows[budget, key].stamp(amount, period_ns, at_ns=now_ns)
+    for held in known.charges:
+        window: Any = state.windows[held.budget, held.key]
+        window.stamp(held.units, held.period_ns, at_ns=now_ns)
+        if held.counts_success:
+            known.successes += ((held, now_ns),)
     known.charges = ()
+    if state.recall.active:
+        state.recall.started(event.call)
 
 
 def _finished(state: State, event: CallFinished, _now_ns: int) -> None:
     known = _known(state, event.call)
     known.outcome = Outcome(True, event.result, None, None, state.epoch)
     state.in_flight.discard(event.call)
+    known.successes = ()
+    if state.recall.active:
+        state.recall.finished(event.call, event.result, at_ns=state.latest_ns)
 
 
 def _failed(state: State, event: CallFailed, _now_ns: int) -> None:
     known = _known(state, event.call)
     known.outcome = Outcome(False, None, event.outcome, event.error, state.epoch)
     state.in_flight.discard(event.call)
+    if event.outcome != "interrupted":  # that one goes on when the run is resumed, and may yet succeed
+        for held, stamped_ns in known.successes:
+            window: Any = state.windows.get((held.budget, held.key))
+            if window is not None:
+                window.give_back(held.units, held.period_ns, at_ns=stamped_ns)
+        known.successes = ()
+    if state.recall.active:
+        state.recall.failed(event.call, at_ns=state.latest_ns)
 
 
 def _model_asked(state: State, event: ModelAsked, _now_ns: int) -> None:
@@ -413,7 +485,21 @@ def _halted(state: State, event: RunHalted, _now_ns: int) -> None:
         state.status = "halted"
 
 
+def _prompted(state: State, event: PromptGiven, _now_ns: int) -> None:
+    if state.recall.active:
+        state.recall.prompt(event.source, event.text, at_ns=state.latest_ns)
+
+
+def _joined(state: State, event: SubrunJoined, _now_ns: int) -> None:
+    child = state.joining.pop(event.run, None)
+    if child is None:  # fails closed: what the sub-run has read cannot be told
+        state.recall.forget()
+    elif state.recall.active:
+        state.recall.join(child)
+
+
 def _ended(state: State, event: RunEnded, _now_ns: int) -> None:
+    state.recall.ended(at_ns=state.latest_ns)
     if state.status in ("running", "suspended"):
         state.status = cast(Status, event.status) if event.status in _FINAL else "failed"
 
@@ -448,6 +534,8 @@ _STEPS: Mapping[type[RunEvent], Callable[[State, Any, int], None]] = {
     CallStarted: _started,
     CallFinished: _finished,
     CallFailed: _failed,
+    PromptGiven: _prompted,
+    SubrunJoined: _joined,
     ModelAsked: _model_asked,
     ModelAnswered: _model_answered,
     RunSuspended: _suspended,

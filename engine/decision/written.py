@@ -41,16 +41,20 @@ def decided_body(event: CallDecided, decision: Decision, facts: Facts) -> bytes 
     """Return the body of a decision, made from what the event was made of."""
     if event.arguments is not None or facts.approved_by or facts.failed is not None or facts.reserved:
         return None
+    if facts.answers or facts.attempted:
+        return None
     try:
         reasons = ",".join([reason_text(reason) for reason in decision.reasons])
         shadow = ",".join([reason_text(reason) for reason in decision.shadow])
         charges = ",".join([_charge(charge) for charge in decision.charges])
         asks = ",".join(map(_quoted, event.asks))
         reserved = "null" if facts.reserved is None else "[]"
+        attempted = "null" if facts.attempted is None else "[]"
         return (
             f'{{"arguments":null,"asks":[{asks}],"call":{_quoted(event.call)},"charges":[{charges}]'
             f',"digest":{_quoted(event.digest)}'
-            f',"facts":{{"approved_by":{{}},"failed":null,"reserved":{reserved}}}'
+            f',"facts":{{"answers":{{}},"approved_by":{{}},"attempted":{attempted}'
+            f',"failed":null,"reserved":{reserved}}},"label":{_text(event.label)}'
             f',"reasons":[{reasons}],"shadow":[{shadow}],"verdict":{_quoted(event.verdict)}}}'
         ).encode()
     except (ValueError, TypeError):  # a lone surrogate, or no text: the general way describes it
@@ -115,4 +119,9 @@ def _charge(charge: Charge) -> str:
     amount = charge.amount
     if type(amount) is not int or not -LARGEST_INTEGER <= amount <= LARGEST_INTEGER:
         raise ValueError("no amount that JSON can say")
-    return f'{{"amount":{amount},"budget":{_quoted(charge.budget)},"key":{_quoted(charge.key)}}}'
+    budget, key = _quoted(charge.budget), _quoted(charge.key)
+    if charge.counting == "calls" and not charge.members:
+        return f'{{"amount":{amount},"budget":{budget},"key":{key}}}'
+    counting = "" if charge.counting == "calls" else f'"counting":{_quoted(charge.counting)},'
+    members = f',"members":[{",".join(map(_quoted, charge.members))}]' if charge.members else ""
+    return f'{{"amount":{amount},"budget":{budget},{counting}"key":{key}{members}}}'

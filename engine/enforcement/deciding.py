@@ -160,7 +160,7 @@ def _conclude(
             now_ns = run.now_ns()
             assessed = _assess(run, key, call, facts, now_ns)
         decision = conclude(assessed, facts)
-        event = decided(key, call, decision, facts, said=said)
+        event = decided(key, call, decision, facts, levels=run.plan.levels, said=said)
         shown = decision_record(run, call, event)
         body = decided_body(event, decision, facts) if shown is event else None
         run.append(shown, at_ns=now_ns, body=body)

@@ -15,6 +15,7 @@ from ringfence.engine.enforcement.requests import keeps_digests_only, keyed, own
 from ringfence.engine.enforcement.runs import Held, Run
 from ringfence.engine.enforcement.tool_results import RefusedResultError, ResultLens, bound_result
 from ringfence.engine.journal.jsonable import jsonable
+from ringfence.engine.seams.errors import EngineError
 
 _TEXT_AT_MOST = 500
 

@@ -11,7 +11,7 @@ from ringfence.dsl.canonical import canonical
 from ringfence.dsl.plan import Json, Plan, Verdict
 from ringfence.engine.decision.decide import decide
 from ringfence.engine.decision.events import CallDecided, CallStarted, Stamped, body_of
-from ringfence.engine.decision.records import decided, facts_of
+from ringfence.engine.decision.records import decided, facts_of, facts_record
 from ringfence.engine.decision.state import State, apply, start
 from ringfence.engine.retrospect.record import RecordError, RunRecord
 from ringfence.engine.seams.escape import escaped
@@ -121,8 +121,9 @@ def _decided_again(plan: Plan, state: State, stamped: Stamped, event: CallDecide
         raise RecordError(f"the facts of event {stamped.seq} cannot be read: {error}") from error
     now_ns = max(stamped.at_ns, state.latest_ns)
     decision = decide(plan, state, known.request, facts, now_ns=now_ns, key=event.call)
-    recorded = body_of(event)
-    recomputed = body_of(decided(event.call, known.request, decision, facts))
+    # The facts are given, not made again: an older record says less of them.
+    recorded = {**body_of(event), "facts": facts_record(facts)}
+    recomputed = body_of(decided(event.call, known.request, decision, facts, levels=plan.levels))
     if _same(recorded, recomputed):
         return None
     differs = tuple(name for name in recorded if not _same(recorded[name], recomputed[name]))

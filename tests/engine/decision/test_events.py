@@ -26,6 +26,7 @@ by_annotation: dict[str, st.SearchStrategy[object]] = {
     "tuple[str, ...]": st.lists(words, max_size=3).map(tuple),
     "tuple[str, ...] | None": st.none() | st.lists(words, max_size=3).map(tuple),
     "typing.Any": json_values,
+    "tuple[typing.Any, ...]": st.lists(json_values, max_size=2).map(tuple),
     "collections.abc.Mapping[str, typing.Any]": st.dictionaries(words, json_values, max_size=3),
 }
 events = st.sampled_from(sorted(KINDS)).flatmap(
@@ -66,7 +67,7 @@ def test_an_unknown_kind_and_other_fields_are_refused() -> None:
 def test_facts_are_read_back_as_they_were(
     reserved: tuple[Refusal, ...] | None, approved_by: dict[str, tuple[str, ...]], failed: str | None
 ) -> None:
-    facts = Facts(reserved, approved_by, failed)
+    facts = Facts(reserved, approved_by, {'["f"]': ["gave", 1]}, reserved, failed)
     assert facts_of(json.loads(canonical(facts_record(facts)))) == facts
 
 

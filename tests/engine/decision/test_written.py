@@ -32,7 +32,17 @@ places = st.none() | st.builds(Place, words, st.integers(1, 99), st.integers(1, 
 effects = st.sampled_from(["unknown", "deny", "ask", "allow", "halt"])
 reasons = st.lists(st.builds(Reason, words, effects, places, maybe, maybe), max_size=3).map(tuple)
 charges = st.lists(
-    st.builds(Charge, words, words, st.integers(-9, 2**53 - 1), st.just(5), st.none()), max_size=3
+    st.builds(
+        Charge,
+        words,
+        words,
+        st.integers(-9, 2**53 - 1),
+        st.just(5),
+        st.none(),
+        st.lists(words, max_size=2).map(tuple),
+        st.sampled_from(["calls", "attempts", "successes"]),
+    ),
+    max_size=3,
 ).map(tuple)
 
 
@@ -65,7 +75,10 @@ def test_a_request_whose_arguments_are_withheld_is_not_put_together() -> None:
     st.lists(words, max_size=2).map(tuple),
     st.none() | st.lists(st.builds(Refusal, words, words, st.none()), max_size=1).map(tuple),
     st.dictionaries(words, st.lists(words, max_size=2).map(tuple), max_size=1),
+    st.dictionaries(words, st.tuples(st.just("gave"), values).map(list), max_size=1),
+    st.none() | st.lists(st.builds(Refusal, words, words, st.none()), max_size=1).map(tuple),
     maybe,
+    st.none() | st.integers(0, 1),
 )
 def test_a_decision(
     key: str,
@@ -77,12 +90,15 @@ def test_a_decision(
     asks: tuple[str, ...],
     reserved: tuple[Refusal, ...] | None,
     approved_by: dict[str, tuple[str, ...]],
+    answers: dict[str, Json],
+    attempted: tuple[Refusal, ...] | None,
     failed: str | None,
+    label: int | None,
 ) -> None:
-    facts = Facts(reserved, approved_by, failed)
-    decision = Decision(verdict, spoke, {"x": 1}, charges=charged, asks=asks, shadow=shadow)
-    event = decided(key, ToolCall(tool, {"x": 1}), decision, facts)
-    usual = not reserved and not approved_by and failed is None
+    facts = Facts(reserved, approved_by, answers, attempted, failed)
+    decision = Decision(verdict, spoke, {"x": 1}, charges=charged, asks=asks, shadow=shadow, label=label)
+    event = decided(key, ToolCall(tool, {"x": 1}), decision, facts, levels=("low", 'h"igh'))
+    usual = not reserved and not attempted and not approved_by and not answers and failed is None
     assert decided_body(event, decision, facts) == (canonical(body_of(event)) if usual else None)
 
 
