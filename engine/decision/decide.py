@@ -95,7 +95,7 @@ def decide(
     *,
     now_ns: int,
     key: str | None = None,
-    calendars: bool = True,
+    wall_lead_ns: int | None = 0,
 ) -> Decision:
     """Decide one tool call; pure and total.
 
@@ -105,11 +105,12 @@ def decide(
     Args:
         now_ns: The engine's clock, never before `state.latest_ns`, as it will be recorded.
         key: The call's key; with it, a call that holds its reservation already is not charged again.
-        calendars: Whether that clock says the time of day; if not, calendars are undecided.
+        wall_lead_ns: How far the time of day is ahead of that clock; None: unknown, and calendars are
+            undecided.
     Returns:
         The decision with one reason per rule that spoke, in the order of the steps and then of the source.
     """
-    assessment = assess(plan, state, call, facts, now_ns=now_ns, key=key, calendars=calendars)
+    assessment = assess(plan, state, call, facts, now_ns=now_ns, key=key, wall_lead_ns=wall_lead_ns)
     return conclude(assessment, facts)
 
 
@@ -121,12 +122,12 @@ def assess(
     *,
     now_ns: int,
     key: str | None = None,
-    calendars: bool = True,
+    wall_lead_ns: int | None = 0,
 ) -> Assessment:
     """Make steps 1 to 5 and check the budgets of the run; total: what breaks denies."""
     result = Assessment(call.arguments)
     try:
-        _assess(result, plan, state, call, facts, now_ns, key, calendars)
+        _assess(result, plan, state, call, facts, now_ns, key, wall_lead_ns)
     except Exception as error:  # SECURITY: fails closed; whatever broke, the call is denied
         _break(result, error)
     return result
@@ -147,7 +148,7 @@ def _assess(
     facts: Facts,
     now_ns: int,
     key: str | None,
-    calendars: bool,
+    wall_lead_ns: int | None,
 ) -> None:
     agent = state.agent
     reasons = result.reasons
@@ -195,7 +196,7 @@ def _assess(
         {},
         state.recall,
         now_ns,
-        now_ns if calendars else None,
+        None if wall_lead_ns is None else now_ns + wall_lead_ns,
         _NOTHING if known is None else known.edited,
         facts.answers,
         result.wanted,

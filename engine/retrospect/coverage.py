@@ -11,8 +11,10 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from ringfence.dsl.plan import (
+    AuditRule,
     Clause,
     Condition,
+    LabelClause,
     Plan,
     Redaction,
     Scope,
@@ -87,7 +89,7 @@ class Coverage:
             allows=self._each(tool.allows),
             redactions=self._each(tool.redactions),
             labels=tuple(self._label(tool, label) for label in tool.labels),
-            audits=tuple(self._audit(tool, audit) for audit in tool.audits),
+            audits=tuple(self._audit(audit) for audit in tool.audits),
         )
 
     def _each(self, clauses: "Sequence[_C]") -> "tuple[_C, ...]":
@@ -97,6 +99,19 @@ class Coverage:
             else replace(clause, condition=self._asked(clause.condition, clause.place, clause.name))
             for clause in clauses
         )
+
+    def _label(self, tool: ToolPlan, label: LabelClause) -> LabelClause:
+        if label.layer is not None or label.place is None:
+            return label
+        if label.otherwise:
+            # It holds if the others are false, which its own condition does not say.
+            return label
+        return replace(label, condition=self._asked(label.condition, label.place, f"{tool.name}.result"))
+
+    def _audit(self, audit: AuditRule) -> AuditRule:
+        if audit.place is None:
+            return audit
+        return replace(audit, condition=self._asked(audit.condition, audit.place, audit.name))
 
     def _reachable(self, place: Place, name: str) -> Reachable:
         one = Reachable(place.file, place.line, place.column, name)
