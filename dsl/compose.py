@@ -127,7 +127,7 @@ def see(draft: Draft) -> None:
         _only_narrows(draft, block)
     if draft.policy is None:
         for block in blocks.values():
-            block.broken = True  # whose tool it is, and what it takes, is known under a policy only
+            block.unseen = True
         return
     draft.tools = {}
     for name, tool in draft.policy.tools.items():
@@ -139,6 +139,7 @@ def see(draft: Draft) -> None:
             traits=_traits_seen(draft, tool),
             slots=tool.slots,
             broken=tool.broken,
+            unseen=draft.policy.unread(tool.node.span),
             starts=tool.starts,
         )
 

@@ -41,6 +41,8 @@ class ToolDraft:
     """None: no `takes`."""
     broken: bool = False
     """Some mistake stands in its `needs` or `takes`: what follows from them is not reported again."""
+    unseen: bool = False
+    """In a ceiling that stands alone: what it takes is known under a policy only."""
     starts: str | None = None
     """The agent that a call of it starts."""
     touches: dict[str, list[str]] = field(default_factory=dict)
@@ -208,10 +210,6 @@ class Draft:
         self.report(
             "E115", f"{kind} `{name}` is declared twice", second, "the second one", "remove or rename one"
         )
-
-    def later(self, node: syntax.Later) -> None:
-        """Refuse what this version parses but does not enforce."""
-        self.report("E190", f"`{node.construct}` is not enforced by this version", node.span)
 
     def function_key(self, name: str) -> str:
         """Return what the plan calls a declared function: a ceiling's functions are its own."""

@@ -10,12 +10,9 @@ def headers(draft: Draft) -> None:
     declarations = draft.document.declarations
     editions = [node for node in declarations if isinstance(node, syntax.Edition)]
     policies = [node for node in declarations if isinstance(node, syntax.PolicyHeader)]
-    text = draft.document.source.text
-    start = len(text) - len(text.lstrip("\ufeff \t\r\n"))
-    first = declarations[0].span if declarations else Span(min(start, len(text)), min(start + 1, len(text)))
-    first = Span(first.start, _end_of_word(text, first.start))
+    first = _first_word(draft.document)
     if not editions:
-        if not draft.unread(Span(0, len(text))):
+        if not draft.unread(draft.document.file):
             draft.report(
                 "E003",
                 "the policy does not say its language",
@@ -42,7 +39,7 @@ def headers(draft: Draft) -> None:
         draft.header = policies[0]
         if draft.header.is_ceiling:
             draft.layer = draft.header.name.text
-    elif not draft.unread(Span(0, len(text))):
+    elif not draft.unread(draft.document.file):
         draft.report("E003", "the policy has no name", first, "", "add `policy NAME` after `language 1`")
     for policy in policies[1:]:
         draft.report(
@@ -54,8 +51,15 @@ def headers(draft: Draft) -> None:
         )
 
 
-def _end_of_word(text: str, start: int) -> int:
+def _first_word(document: syntax.Document) -> Span:
+    file, text = document.file, document.source.text
+    start = file.start
+    if document.declarations:
+        start = document.declarations[0].span.start
+    else:
+        while start < file.end and text[start] in "\ufeff \t\r\n":
+            start += 1
     end = start
-    while end < len(text) and (text[end].isalnum() or text[end] == "_"):
+    while end < file.end and (text[end].isalnum() or text[end] == "_"):
         end += 1
-    return max(end, min(start + 1, len(text)))
+    return Span(start, max(end, min(start + 1, file.end)))

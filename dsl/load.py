@@ -143,9 +143,15 @@ def _collector_paused() -> Iterator[None]:
 
 
 def load_gathered(gathered: Gathered) -> Loaded:
-    """Run the stages over a parsed policy and the ceilings over it."""
-    policy = Draft(gathered.policy.document, list(gathered.policy.found))
-    ceilings = [Draft(ceiling.document, list(ceiling.found)) for ceiling in gathered.ceilings]
+    """Load a parsed policy under the ceilings over it."""
+    policy, *ceilings = (
+        Draft(layer.document, list(layer.found)) for layer in (gathered.policy, *gathered.ceilings)
+    )
+    return load_drafts(policy, ceilings, gathered.files)
+
+
+def load_drafts(policy: Draft, ceilings: Sequence[Draft], files: tuple[TextFile, ...]) -> Loaded:
+    """Load a policy under its ceilings; each draft holds what the parser reported."""
     layers = (policy, *ceilings)
     for layer in layers:
         for stage in DECLARING:
@@ -158,9 +164,9 @@ def load_gathered(gathered: Gathered) -> Loaded:
         stage(policy)
     found = {(report.span, report.code, report.message): report for layer in layers for report in layer.found}
     diagnostics = tuple(found[key] for key in sorted(found))
-    document, files = gathered.policy.document, gathered.files
-    plan: Plan | None = None
-    if not any(report.is_error for report in diagnostics):
+    document, plan = policy.document, None
+    alone = policy.header is None or policy.header.is_ceiling
+    if not alone and not any(report.is_error for report in diagnostics):
         plan = replace(compile_policy(policy, files), text=files[0].text)
     own = tuple(
         node

@@ -431,6 +431,24 @@ class IsolatePlan:
 
 
 @dataclass(frozen=True, slots=True)
+class GuaranteePlan:
+    """What the policy promises: no call of these tools under this condition, unless someone approved it.
+
+    It is checked and kept; it decides nothing, and is not proved.
+    """
+
+    name: str
+    tools: tuple[str, ...]
+    """The policy's names of the tools that it speaks of, sorted."""
+    cores: tuple[Json, ...]
+    """The condition as JSON, once per way in which those tools type what it names."""
+    approved_by: str | None
+    """An approver's name, or `anyone`; None: never, whoever approves."""
+    place: Place
+    layer: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TextFile:
     """One text that the plan was made from."""
 
@@ -474,4 +492,5 @@ class Plan:
     files: tuple[TextFile, ...] = ()
     """Everything the plan was made from, the policy first: enough to make it again."""
     layers: tuple[str, ...] = ()
-    """The names of the ceilings over the policy."""
+    """The names of the ceilings over the policy, sorted."""
+    guarantees: tuple[GuaranteePlan, ...] = ()

@@ -115,7 +115,7 @@ def report_unknown_parameter(draft: Draft, name: str, tool: ToolDraft, word: syn
 
 def lenient(draft: Draft, tool: ToolDraft) -> bool:
     """True where names of parameters cannot be judged: some `takes` was not understood, or not seen."""
-    return tool.broken or draft.unread(tool.node.span)
+    return tool.unseen or draft.unread(tool.node.span)
 
 
 def _label(draft: Draft, label: syntax.Name, labels: set[str]) -> None:

@@ -9,7 +9,6 @@ from ringfence.dsl.checks.pairs import a
 from ringfence.dsl.checks.reports import too_large, wrong_word
 from ringfence.dsl.compile.periods import COUNTINGS, PERIODS_NS, SCOPES
 from ringfence.dsl.draft import AmountDraft, BudgetDraft, Draft, ToolDraft
-from ringfence.dsl.plan import Json
 from ringfence.dsl.suggest import did_you_mean
 from ringfence.dsl.types import LARGEST, NUMERIC, Type
 
@@ -287,21 +286,3 @@ def _number(draft: Draft, node: syntax.BudgetOf, type_: Type) -> None:
             "they cannot be compared",
             "give the limit as a size, such as `200 KB`" if not in_bytes else "give the limit as a number",
         )
-
-
-def form(budget: BudgetDraft) -> dict[str, Json]:
-    """Return the core form of a budget."""
-    period = PERIODS_NS[budget.period]
-    core: dict[str, Json] = {
-        "limit": budget.limit,
-        "period_ms": None if period is None else period // 1_000_000,
-        "for_each": budget.scope,
-        "halts": budget.halts,
-    }
-    if budget.counting != "calls":
-        core["counting"] = budget.counting
-    if budget.kind == "distinct":
-        core["distinct"] = [budget.resource, list(budget.resources)]
-    elif budget.kind == "amount":
-        core |= {"budget": budget.reason, "of": budget.amount, "scale": budget.scale}
-    return core

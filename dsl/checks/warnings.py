@@ -16,9 +16,13 @@ WIDE = frozenset({"external", "destructive", "code"})
 
 def check_each_tool(draft: Draft) -> None:
     """Warn about what one tool alone shows."""
+    if draft.layer is not None:
+        return
     for name, tool in draft.tools.items():
-        nodes = tool.node.clauses
-        if not any(isinstance(node, syntax.Allow | syntax.Later) for node in nodes) and not tool.broken:
+        nodes = tool.clauses
+        if tool.starts is not None or tool.broken:
+            continue
+        if not any(isinstance(node, syntax.Allow) for node in nodes):
             draft.report(
                 "W201",
                 f"tool `{name}` is never allowed",
@@ -40,7 +44,7 @@ def check_each_tool(draft: Draft) -> None:
 
 def check_whole_policy(draft: Draft) -> None:
     """Warn about what only the whole policy shows."""
-    if draft.failed:
+    if draft.failed or draft.layer is not None:
         return
     _never_allowed(draft)
     _rules(draft)
@@ -180,7 +184,7 @@ def _unbounded(draft: Draft, name: str, tool: ToolDraft) -> None:
             "what it destroys is gone",
             "add `ask APPROVER`",
         )
-    elif not asked and not any(isinstance(node, syntax.Rate) for node in tool.node.clauses):
+    elif not asked and not any(isinstance(node, syntax.Rate) for node in tool.clauses):
         draft.report(
             "W211",
             f"tool `{name}` does more than read and nothing bounds it",

@@ -1,50 +1,139 @@
 """Stage `compile`: from a draft without errors to the plan."""
 
+from collections.abc import Iterable
+from functools import partial
 from types import MappingProxyType
 
 from ringfence.dsl import syntax
 from ringfence.dsl.canonical import digest
+from ringfence.dsl.checks.history import tools_of
 from ringfence.dsl.compile import core as core_form
-from ringfence.dsl.compile.tools import Compiler, Tools
-from ringfence.dsl.draft import Draft
-from ringfence.dsl.plan import AgentPlan, ApproverPlan, Limit, Plan, Responses, TextFile
+from ringfence.dsl.compile.tools import Compiler, Tools, cores_of, parts_of
+from ringfence.dsl.compile.watches import Remembered
+from ringfence.dsl.draft import Draft, GuaranteeDraft, Slot
+from ringfence.dsl.names import declared, slot_of
+from ringfence.dsl.plan import (
+    AgentPlan,
+    ApproverPlan,
+    FunctionPlan,
+    GuaranteePlan,
+    IsolatePlan,
+    Limit,
+    Plan,
+    Responses,
+    TextFile,
+)
 from ringfence.dsl.source import Place, Source
+from ringfence.dsl.types import written
 
 
 def compile_policy(draft: Draft, files: tuple[TextFile, ...] = ()) -> Plan:
-    """Return the plan of a draft in which no stage found an error."""
+    """Return the plan of a policy and its ceilings, in which no stage found an error."""
     header, source = draft.header, draft.document.source
     assert header is not None and not draft.failed
-    # INVARIANT: a condition is only ever missing where an error was reported.
-    parts = [part for clauses in draft.clauses.values() for part in clauses]
-    parts += [part for rule in draft.rules.values() for part in rule.variants]
-    assert all(part.core is not None for part in parts)
+    layers = (draft, *draft.ceilings)
+    tools = core_form.declared_tools(draft)
+    remembered = _remembered(layers, tools)
     core = core_form.core_of(draft)
-    compiler = Compiler(draft, header.name.text)
+    compiler = Compiler(draft)
+    bound = {entry.node.bound.value if entry.node.bound else name: name for name, entry in tools.items()}
     return Plan(
         policy=header.name.text,
         version=header.version.value if header.version else None,
         edition=1,
         file=source.name,
         text=source.text,
-        files=files,
         digest=digest(core),
         core=core,
-        tools=Tools(compiler, {name: name for name in draft.tools}),
-        by_bound_name=Tools(
-            compiler,
-            {
-                entry.node.bound.value if entry.node.bound else name: name
-                for name, entry in draft.tools.items()
-            },
-        ),
+        tools=Tools(compiler, {name: name for name in tools}),
+        by_bound_name=Tools(compiler, bound),
         agents=MappingProxyType(_agents(draft)),
         approvers=MappingProxyType({name: _approver(source, node) for name, node in draft.approvers.items()}),
         capabilities=MappingProxyType(dict(draft.capabilities)),
         principal=MappingProxyType(
             {name: compiler.parameter(slot) for name, slot in draft.principal.items()}
         ),
-        responses=Responses(**core_form.responses(draft)),
+        responses=_responses(draft),
+        levels=draft.levels,
+        watches=MappingProxyType(remembered.watches),
+        traces=remembered.traces,
+        functions=MappingProxyType(
+            {
+                layer.function_key(name): _function(layer, compiler, node)
+                for layer in layers
+                for name, node in layer.functions.items()
+            }
+        ),
+        isolates=MappingProxyType({name: _isolate(source, node) for name, node in draft.isolates.items()}),
+        files=files or (TextFile("policy", source.name, source.text),),
+        layers=tuple(sorted(one.layer or "" for one in draft.ceilings)),
+        guarantees=tuple(_guarantee(layer, one) for layer in layers for one in layer.guarantees.values()),
+    )
+
+
+def _remembered(layers: tuple[Draft, ...], tools: Iterable[str]) -> Remembered:
+    """Return what some clause asks of the session."""
+    remembered = Remembered()
+    met: set[int] = set()
+    for layer in layers:
+        for name in tools:
+            for core in cores_of(layer, name):
+                # INVARIANT: a condition is only ever missing where an error was reported.
+                assert core is not None
+                if id(core) not in met:
+                    met.add(id(core))
+                    remembered.meet(core, partial(tools_of, layer))
+            remembered.traces |= any(part.effect == "ask" for part in parts_of(layer, name))
+    return remembered
+
+
+def _responses(draft: Draft) -> Responses:
+    form = core_form.responses(draft)
+    return Responses(
+        unknown=form["unknown"],
+        deny=form["deny"],
+        failure=form["failure"],
+        floor_ns=form.get("floor_ms", 0) * 1_000_000,
+        step_ns=form.get("step_ms", 0) * 1_000_000,
+    )
+
+
+def _function(layer: Draft, compiler: Compiler, node: syntax.FunctionOf) -> FunctionPlan:
+    gives = Slot("gives", declared(layer, node.gives), False, written(node.gives), node.gives.span)
+    return FunctionPlan(
+        name=layer.function_key(node.name.text),
+        plugin=node.plugin.value,
+        parameters=tuple(compiler.parameter(slot_of(layer, param)) for param in node.params),
+        gives=compiler.parameter(gives),
+        place=compiler.place(node.name),
+    )
+
+
+def _isolate(source: Source, node: syntax.Isolate) -> IsolatePlan:
+    form = core_form.isolate(node)
+    cpu_ms, time_ms = form.get("cpu_ms"), form.get("time_ms")
+    return IsolatePlan(
+        name=node.name.text,
+        lockdown=form.get("lockdown", "full"),
+        memory_bytes=form.get("memory_bytes"),
+        cpu_ns=None if cpu_ms is None else cpu_ms * 1_000_000,
+        time_ns=None if time_ms is None else time_ms * 1_000_000,
+        output_bytes=form.get("output_bytes"),
+        may_call=frozenset(form.get("may_call", ())),
+        clock=form.get("clock", "frozen"),
+        place=source.place(node.name.span),
+    )
+
+
+def _guarantee(layer: Draft, entry: GuaranteeDraft) -> GuaranteePlan:
+    form = core_form.guarantee(entry)
+    return GuaranteePlan(
+        name=entry.node.name.text,
+        tools=tuple(form["tools"]),
+        cores=tuple(form["when"]),
+        approved_by=form["unless_approved_by"],
+        place=layer.document.source.place(entry.node.name.span),
+        layer=layer.layer,
     )
 
 
@@ -87,6 +176,7 @@ def _agent(source: Source, node: syntax.Agent) -> AgentPlan:
         denials=limits.get("denials"),
         requests=limits.get("requests"),
         place=place,
+        may_start=frozenset(form.get("may_start", ())),
     )
 
 

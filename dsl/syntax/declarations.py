@@ -4,7 +4,7 @@ from collections.abc import Container
 from dataclasses import dataclass
 
 from ringfence.dsl.source import Source, Span
-from ringfence.dsl.syntax.expressions import Later, ListOf
+from ringfence.dsl.syntax.expressions import ListOf
 from ringfence.dsl.syntax.people import Agent, Approver, Isolate, Responses
 from ringfence.dsl.syntax.rules import BudgetOf, Guarantee, Order, Rule
 from ringfence.dsl.syntax.tests import PolicyTest
@@ -128,7 +128,6 @@ Declaration = (
     | BudgetOf
     | Guarantee
     | PolicyTest
-    | Later
 )
 
 

@@ -198,18 +198,6 @@ class During:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Later:
-    """Legal in edition 1 and parsed, but not enforced by this version: refused, never ignored.
-
-    Stands for a declaration, a clause or an expression; `construct` is what the author calls it
-    (`blast radius`, `order`, `after …`).
-    """
-
-    construct: str
-    span: Span
-
-
 Expression = (
     Constant
     | Duration
@@ -231,5 +219,4 @@ Expression = (
     | After
     | CallsTo
     | During
-    | Later
 )

@@ -26,7 +26,7 @@ PLAN = LOADED
 def meaning(value: Any) -> Any:
     """All that a plan says, but where it says it: no places, no closures, no text of the file."""
     if isinstance(value, Plan):
-        left_out = ("text", "file", "digest", "core")
+        left_out = ("text", "file", "files", "digest", "core")
         return {f.name: meaning(getattr(value, f.name)) for f in fields(value) if f.name not in left_out}
     if isinstance(value, Place) or callable(value):
         return None
