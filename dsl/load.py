@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ringfence.dsl.checks import (
     across,
+    asks,
     bounds,
     calendars,
     clauses,
@@ -15,6 +16,7 @@ from ringfence.dsl.checks import (
     declared,
     isolates,
     layout,
+    leaks,
     levels,
     people,
     tests,
@@ -32,6 +34,8 @@ from ringfence.dsl.resolve import cover, resolve
 from ringfence.dsl.shelves import Disk, Read, Reading, Recorded
 from ringfence.dsl.source import Source
 from ringfence.dsl.syntax import PolicyTest
+
+Installed = Callable[[str], bool]
 
 Stage = Callable[[Draft], None]
 """Reads and fills in the draft, and reports; it never raises for a wrong policy."""
@@ -66,6 +70,8 @@ WHOLE: tuple[Stage, ...] = (
     tests.check_tests,
     warnings.check_each_tool,
     warnings.check_whole_policy,
+    asks.check_asks,
+    leaks.check_leaks,
 )
 """What is judged of the policy under all its ceilings."""
 
@@ -87,17 +93,20 @@ class Loaded:
         return not any(report.is_error for report in self.diagnostics)
 
 
-def load(path: str | Path, *, ceilings: Sequence[str | Path] = ()) -> Loaded:
+def load(
+    path: str | Path, *, ceilings: Sequence[str | Path] = (), installed: Installed | None = None
+) -> Loaded:
     """Load a policy file, what it uses, and the ceilings over it.
 
     Args:
         ceilings: The files that the host pins.
+        installed: Says whether a plugin, or a redactor of one, is there; None: nobody knows.
     Raises:
         OSError: the policy or a pinned ceiling cannot be read.  What the text itself names and cannot be
             read is a diagnostic.
     """
     shelf = Disk()
-    return _load(str(path), shelf.text(str(path)), shelf, ceilings)
+    return _load(str(path), shelf.text(str(path)), shelf, ceilings, installed)
 
 
 def load_text(
@@ -106,16 +115,18 @@ def load_text(
     *,
     ceilings: Sequence[str | Path] = (),
     read: Read | None = None,
+    installed: Installed | None = None,
 ) -> Loaded:
     """Load a policy from its text; `name` is what diagnostics call it.
 
     Args:
         ceilings: Names of the ceilings that the host pins, found by `read` as well.
+        installed: As for `load`.
         read: Gives the text of each file that is named, by a path beside `name`.
     Raises:
         OSError, LookupError: a pinned ceiling cannot be read.
     """
-    return _load(name, text, Reading(read), ceilings)
+    return _load(name, text, Reading(read), ceilings, installed)
 
 
 def load_files(files: Sequence[TextFile]) -> Loaded:
@@ -125,9 +136,15 @@ def load_files(files: Sequence[TextFile]) -> Loaded:
     return _load(policy.name, policy.text, Recorded(files), ceilings)
 
 
-def _load(name: str, text: str, shelf: Shelf, ceilings: Sequence[str | Path]) -> Loaded:
+def _load(
+    name: str,
+    text: str,
+    shelf: Shelf,
+    ceilings: Sequence[str | Path],
+    installed: Installed | None = None,
+) -> Loaded:
     with _collector_paused():
-        return load_gathered(gather(name, text, shelf, [str(path) for path in ceilings]))
+        return load_gathered(gather(name, text, shelf, [str(path) for path in ceilings]), installed)
 
 
 @contextmanager
@@ -142,10 +159,11 @@ def _collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-def load_gathered(gathered: Gathered) -> Loaded:
+def load_gathered(gathered: Gathered, installed: Installed | None = None) -> Loaded:
     """Load a parsed policy under the ceilings over it."""
     policy, *ceilings = (
-        Draft(layer.document, list(layer.found)) for layer in (gathered.policy, *gathered.ceilings)
+        Draft(layer.document, list(layer.found), installed=installed)
+        for layer in (gathered.policy, *gathered.ceilings)
     )
     return load_drafts(policy, ceilings, gathered.files)
 

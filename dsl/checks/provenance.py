@@ -94,7 +94,8 @@ def _set(lowering: "Lowering", node: syntax.ComesFrom, subject: Typed, name: str
         element = Typed(subject.core, subject.type.element) if not subject.constant else subject
         pair = agree(element, values, "in") if not element.constant else (element, values)
         if isinstance(pair, Clash):
-            lowering.clash(pair.message, node.operator, pair.label, pair.help)
+            what = f"a value of `{name}` can never be {a(subject.type.element)}"
+            lowering.clash(what, node.operator, pair.label, pair.help)
             return None
         values = pair[1]
     return ["set", sorted(dict.fromkeys(values.core[1]))]

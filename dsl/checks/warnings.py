@@ -1,4 +1,4 @@
-"""Stage `checks`: what is legal and probably not meant (W201, W202, W203, W207, W209, W210, W211).
+"""Stage `checks`: what is legal and probably not meant (W201, W202, W203, W207, W210, W211).
 
 What needs the whole policy is judged only where it has no error: a misspelt name must not come back
 as three warnings.
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from ringfence.dsl import syntax
 from ringfence.dsl.checks.fold import TRUE
-from ringfence.dsl.checks.people import chain
+from ringfence.dsl.compile.tools import budgets_of, parts_of
 from ringfence.dsl.draft import Draft, RuleDraft, ToolDraft
 
 WIDE = frozenset({"external", "destructive", "code"})
@@ -43,15 +43,16 @@ def check_each_tool(draft: Draft) -> None:
 
 
 def check_whole_policy(draft: Draft) -> None:
-    """Warn about what only the whole policy shows."""
+    """Warn about what only the whole policy shows, under its ceilings."""
     if draft.failed or draft.layer is not None:
         return
     _never_allowed(draft)
     _rules(draft)
+    for ceiling in draft.ceilings:
+        _named_nothing(ceiling)
     _capabilities(draft)
-    _asks_without_limit(draft)
     for name, tool in draft.tools.items():
-        if tool.traits - {"read"} and _can_be_allowed(draft, name):
+        if tool.starts is None and tool.traits - {"read"} and _can_be_allowed(draft, name):
             _unbounded(draft, name, tool)
 
 
@@ -64,12 +65,11 @@ def _always_denied(draft: Draft, name: str) -> bool:
 
 
 def _effects(draft: Draft, name: str) -> Iterator[tuple[str, object]]:
-    """Yield the effect and core condition of every clause of a tool, rules across tools included."""
-    for clause in draft.clauses[name]:
-        yield clause.effect, clause.core
-    for rule, variant in draft.covering.get(name, ()):
-        clause = draft.rules[rule].variants[variant]
-        yield clause.effect, clause.core
+    """Yield the effect and core condition of every clause of a tool that is enforced, in every layer."""
+    for layer in (draft, *draft.ceilings):
+        for part in parts_of(layer, name):
+            if not part.shadow:
+                yield part.effect, part.core
 
 
 def _never_allowed(draft: Draft) -> None:
@@ -85,19 +85,30 @@ def _never_allowed(draft: Draft) -> None:
             )
 
 
+def _named_nothing(draft: Draft) -> None:
+    """Warn about rules of a ceiling that name tools which the policy does not have: perhaps a slip."""
+    for name, rule in draft.rules.items():
+        if not rule.covers and rule.node.target.kind == "names":
+            _covers_nothing(draft, name, rule)
+
+
+def _covers_nothing(draft: Draft, name: str, rule: RuleDraft) -> None:
+    draft.report(
+        "W203",
+        f"rule `{name}` covers no tool",
+        rule.node.name.span,
+        "nothing to decide",
+        "remove it, or name the tools that it is meant for",
+    )
+
+
 def _rules(draft: Draft) -> None:
     """Warn about rules that cover nothing, or nothing that another rule does not decide already."""
     everything: list[RuleDraft] = []
     alike: dict[str, list[RuleDraft]] = {}
     for name, rule in draft.rules.items():
         if not rule.covers:
-            draft.report(
-                "W203",
-                f"rule `{name}` covers no tool",
-                rule.node.name.span,
-                "nothing to decide",
-                "remove it, or name the tools that it is meant for",
-            )
+            _covers_nothing(draft, name, rule)
         elif _unconditional(rule):
             everything.append(rule)
     for name, rule in draft.rules.items():
@@ -127,15 +138,20 @@ def _unconditional(rule: RuleDraft) -> bool:
     return len(rule.variants) == 1 and bool(rule.variants[0].core == TRUE)
 
 
-def _effect(rule: RuleDraft) -> tuple[str, str | None]:
-    return rule.node.effect, rule.node.approver.text if rule.node.approver else None
+def _effect(rule: RuleDraft) -> tuple[str | None, ...]:
+    """Return what a rule does: two that do the same under the same condition are one too many."""
+    node = rule.node
+    words = (node.approver, node.param, node.redactor, node.level)
+    return node.effect, "shadow" if node.shadow else None, *(word.text if word else None for word in words)
 
 
 def _decides_all(other: RuleDraft, rule: RuleDraft) -> bool:
     """True if an unconditional rule leaves nothing for `rule` to decide where both cover a tool."""
     if _unconditional(rule):
         return False  # two of them are twins, and only the second is reported
-    return other.node.effect == "deny" or _effect(other) == _effect(rule)
+    if other.node.effect == "deny" and not other.node.shadow:
+        return not rule.node.shadow
+    return _effect(other) == _effect(rule)
 
 
 def _capabilities(draft: Draft) -> None:
@@ -159,21 +175,6 @@ def _capabilities(draft: Draft) -> None:
             )
 
 
-def _asks_without_limit(draft: Draft) -> None:
-    used = [clause.approver for clauses in draft.clauses.values() for clause in clauses if clause.approver]
-    used += [rule.node.approver for rule in draft.rules.values() if rule.node.approver]
-    for name in dict.fromkeys(name.text for name in used):
-        for node in chain(draft, name):
-            if not any(isinstance(clause, syntax.AnswerWithin) for clause in node.clauses):
-                draft.report(
-                    "W209",
-                    f"approver `{node.name.text}` is asked without a time limit",
-                    node.name.span,
-                    "a ticket may stay open for ever",
-                    "add `answer within 15 minutes otherwise deny`",
-                )
-
-
 def _unbounded(draft: Draft, name: str, tool: ToolDraft) -> None:
     asked = any(effect == "ask" for effect, _ in _effects(draft, name))
     if "destructive" in tool.traits and not asked:
@@ -184,11 +185,13 @@ def _unbounded(draft: Draft, name: str, tool: ToolDraft) -> None:
             "what it destroys is gone",
             "add `ask APPROVER`",
         )
-    elif not asked and not any(isinstance(node, syntax.Rate) for node in tool.clauses):
+    elif not asked and not any(
+        any(True for _ in budgets_of(layer, name)) for layer in (draft, *draft.ceilings)
+    ):
         draft.report(
             "W211",
             f"tool `{name}` does more than read and nothing bounds it",
             tool.node.name.span,
-            "no rate and no ask",
+            "no rate, blast radius, budget or ask",
             "add `rate 10 per hour`",
         )

@@ -76,6 +76,11 @@ def _whole(operand: Json) -> bool:
     return bool(operand[0] in ("arg", "principal"))
 
 
+def _given(operand: Json) -> bool:
+    """Say whether an operand is a value of the call, or a field of one, as it was given."""
+    return operand[0] in ("arg", "principal") or (operand[0] in _UNTYPED and _whole(operand))
+
+
 def _asks(operand: Json) -> bool:
     """Say whether an operand is the answer of a declared function, or made from one."""
     while operand[0] in _FUNCTIONS:
@@ -112,7 +117,7 @@ def _elements(domain: Json, scope: Scope, longest: Mapping[str, int]) -> tuple[i
     if kind in _PARSED:
         length = _length(domain[1], scope, longest)
         return length // _PARSED_CHARACTERS, length
-    if kind == "const" or _whole(domain):
+    if kind == "const" or _given(domain):
         value = domain[1] if kind == "const" else _value(domain, scope)
         if isinstance(value, list):
             return len(value), max(map(_weight, value), default=0)
@@ -133,7 +138,7 @@ def _reading(operand: Json, scope: Scope, longest: Mapping[str, int]) -> int:
         return _ASKED + sum(_reading(part, scope, longest) for part in operand[2])
     if kind == "calls":
         return 1
-    if kind in ("arg", "principal") or (kind in _UNTYPED and _whole(operand)):
+    if _given(operand):
         value = _value(operand, scope)
         if isinstance(value, list):
             return len(value)
@@ -151,7 +156,7 @@ def _length(operand: Json, scope: Scope, longest: Mapping[str, int]) -> int:
         return longest[operand[1]]
     if kind == "call":
         return _ANSWER
-    if kind in ("arg", "principal") or (kind in _UNTYPED and _whole(operand)):
+    if _given(operand):
         value = _value(operand, scope)
         return len(value) if isinstance(value, str) else _weight(value) if kind in _UNTYPED else 0
     return _length(_inside(operand), scope, longest)

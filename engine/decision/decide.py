@@ -33,6 +33,8 @@ from ringfence.engine.decision.prepared import (
 from ringfence.engine.decision.redaction import Redacted, redacted
 from ringfence.engine.decision.state import State
 
+ENGINE_CLOCK = -1
+"""As `wall_ns`: the engine's clock says the time of day."""
 _NO_OBLIGATIONS = Obligations()
 _NOTHING: frozenset[str] = frozenset()
 _UNKNOWN, _DENY, _ASK, _ALLOW = Verdict.UNKNOWN, Verdict.DENY, Verdict.ASK, Verdict.ALLOW
@@ -83,8 +85,6 @@ class Assessment:
         self.denial_halts: Reason | None = None
         """The reason that halts the run if this call is denied."""
         self.prepared: Prepared | None = None
-        self.wanted: dict[str, Question] = {}
-        """Questions to plugins that have no answer yet, by key."""
 
 
 def decide(
@@ -95,7 +95,7 @@ def decide(
     *,
     now_ns: int,
     key: str | None = None,
-    wall_lead_ns: int | None = 0,
+    wall_ns: int | None = ENGINE_CLOCK,
 ) -> Decision:
     """Decide one tool call; pure and total.
 
@@ -105,12 +105,11 @@ def decide(
     Args:
         now_ns: The engine's clock, never before `state.latest_ns`, as it will be recorded.
         key: The call's key; with it, a call that holds its reservation already is not charged again.
-        wall_lead_ns: How far the time of day is ahead of that clock; None: unknown, and calendars are
-            undecided.
+        wall_ns: The time of day that calendars see, since the epoch; None: they are undecided.
     Returns:
         The decision with one reason per rule that spoke, in the order of the steps and then of the source.
     """
-    assessment = assess(plan, state, call, facts, now_ns=now_ns, key=key, wall_lead_ns=wall_lead_ns)
+    assessment = assess(plan, state, call, facts, now_ns=now_ns, key=key, wall_ns=wall_ns)
     return conclude(assessment, facts)
 
 
@@ -122,12 +121,12 @@ def assess(
     *,
     now_ns: int,
     key: str | None = None,
-    wall_lead_ns: int | None = 0,
+    wall_ns: int | None = ENGINE_CLOCK,
 ) -> Assessment:
     """Make steps 1 to 5 and check the budgets of the run; total: what breaks denies."""
     result = Assessment(call.arguments)
     try:
-        _assess(result, plan, state, call, facts, now_ns, key, wall_lead_ns)
+        _assess(result, plan, state, call, facts, now_ns, key, wall_ns)
     except Exception as error:  # SECURITY: fails closed; whatever broke, the call is denied
         _break(result, error)
     return result
@@ -148,7 +147,7 @@ def _assess(
     facts: Facts,
     now_ns: int,
     key: str | None,
-    wall_lead_ns: int | None,
+    wall_ns: int | None,
 ) -> None:
     agent = state.agent
     reasons = result.reasons
@@ -196,7 +195,7 @@ def _assess(
         {},
         state.recall,
         now_ns,
-        None if wall_lead_ns is None else now_ns + wall_lead_ns,
+        now_ns if wall_ns == ENGINE_CLOCK else wall_ns,
         _NOTHING if known is None else known.edited,
         facts.answers,
         result.wanted,

@@ -35,6 +35,8 @@ class Held:
     decision: Decision
     reservation: str | None
     """The ledger's reservation that it holds."""
+    success: str | None = None
+    """Another one, of what counts successes: given back if the body fails."""
     tickets: tuple[Ticket, ...] = ()
     """The approvals it rests on: used up at dispatch."""
     edits: frozenset[str] = frozenset()

@@ -216,14 +216,13 @@ class _Rehearsal:
     def _decide(self, key: str, call: ToolCall, approved_by: Mapping[str, tuple[str, ...]]) -> Decision:
         """Decide the call, with answers and reservations, and record what came out."""
         plan, state = self.plan, self._begun()
+        wall = None if self.wall_lead_ns is None else self.now_ns + self.wall_lead_ns
         answers: dict[str, Json] = {}
         for _ in range(_ROUNDS):
             facts = Facts(approved_by=approved_by, answers=answers)
             if self.coverage is not None:
                 self.coverage.begin()
-            assessment = assess(
-                plan, state, call, facts, now_ns=self.now_ns, key=key, wall_lead_ns=self.wall_lead_ns
-            )
+            assessment = assess(plan, state, call, facts, now_ns=self.now_ns, key=key, wall_ns=wall)
             unanswered = {k: q for k, q in assessment.wanted.items() if k not in answers}
             if not unanswered:
                 break
