@@ -85,6 +85,8 @@ class Assessment:
         self.denial_halts: Reason | None = None
         """The reason that halts the run if this call is denied."""
         self.prepared: Prepared | None = None
+        self.wanted: dict[str, Question] = {}
+        """Questions to plugins that have no answer yet, by key."""
 
 
 def decide(
