@@ -178,7 +178,8 @@ class Compiler:
         for layer in self._layers:
             for part in layer.labels.get(name, ()):
                 assert part.rank is not None
-                yield LabelClause(part.rank, self._condition(part), part.otherwise, layer.layer)
+                place = self._source.place(part.span)
+                yield LabelClause(part.rank, self._condition(part), part.otherwise, layer.layer, place)
 
     def _redactions(self, parts: list[tuple[ClauseDraft, str | None]]) -> Iterator[Redaction]:
         found = [(part.redacts, layer, part) for part, layer in parts if part.redacts is not None]
