@@ -19,6 +19,7 @@ from ringfence.dsl.checks import (
     leaks,
     levels,
     people,
+    tests,
     warnings,
 )
 from ringfence.dsl.compile.policy import compile_policy
@@ -64,6 +65,7 @@ STAGES: tuple[Stage, ...] = (
 
 WHOLE: tuple[Stage, ...] = (
     levels.readers_labelled,
+    tests.check_tests,
     warnings.check_each_tool,
     warnings.check_whole_policy,
     asks.check_asks,

@@ -17,6 +17,7 @@ from ringfence.engine.enforcement.opening import store_error
 from ringfence.engine.enforcement.questions import Inquiry
 from ringfence.engine.enforcement.requests import Given, decision_record
 from ringfence.engine.enforcement.runs import Held, Run
+from ringfence.engine.enforcement.subruns import halt_above, with_above
 from ringfence.engine.seams.errors import EngineError
 
 
@@ -216,6 +217,7 @@ def _conclude(
         if run.state.seq != seen:  # other events came while the ledger was asked: look again
             now_ns = run.now_ns()
             assessed = _assess(run, key, call, facts, now_ns)
+        facts, halts = with_above(run, key, assessed, facts, now_ns=now_ns)
         decision = conclude(assessed, facts)
         event = decided(key, call, decision, facts, levels=run.plan.levels, said=said)
         shown = decision_record(run, call, event)
@@ -227,8 +229,7 @@ def _conclude(
             held.call, held.decision = call, decision
             held.reservation = taken.reservation or held.reservation
             held.success = taken.success or held.success
-        if decision.halt is not None:
-            run.halt(decision.halt.name, by=None, detail=decision.halt.detail)
+        halt_above(run, decision, halts)
         return held, decision
 
 

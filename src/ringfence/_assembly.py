@@ -8,8 +8,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ringfence._records import Records
-from ringfence.dsl.load import Loaded, load, load_text
+from ringfence.dsl.load import Loaded, load, load_files
 from ringfence.dsl.plan import Plan
+from ringfence.engine.decision.events import RunStarted
+from ringfence.engine.decision.records import texts_of
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.opening import Opening
 from ringfence.engine.seams.dispatch import Extensions
@@ -123,8 +125,8 @@ def _plan(loaded: Loaded, name: str) -> Plan:
     return loaded.plan
 
 
-def _replan(text: str, file: str) -> Plan:
-    return _plan(load_text(text, file), "the recorded policy")
+def _replan(begun: RunStarted) -> Plan:
+    return _plan(load_files(texts_of(begun)), "the recorded policy")
 
 
 def _observer_failed(sink: str, lost: int, why: str) -> None:

@@ -52,6 +52,8 @@ KINDS: list[e.RunEvent] = [
     e.CallFinished("aa.0", "sent", None, 5),
     e.CallFailed("aa.0", "raised", "boom", 5),
     e.SubrunStarted("r2", "aa.0"),
+    e.SubrunCounted("r2", "bb.0", "send_email", "decided", "deny", (), []),
+    e.SubrunJoined("r2", "aa.0", 5),
     e.RunSuspended(("T-AAAAAAAA",)),
     e.RunResumed("p"),
     e.RunHalted("main.stop", None, None),
