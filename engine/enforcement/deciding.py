@@ -1,10 +1,10 @@
 """One call of a run is decided: steps 1 to 6, in the turnstile, recorded before anything else happens."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ringfence.dsl.plan import Verdict
-from ringfence.engine.decision.calls import NO_FACTS, RESERVED, Decision, Facts, Refusal, ToolCall
+from ringfence.engine.decision.calls import NO_FACTS, RESERVED, Charge, Decision, Facts, Refusal, ToolCall
 from ringfence.engine.decision.decide import Assessment, assess, conclude
 from ringfence.engine.decision.events import BudgetRefunded
 from ringfence.engine.decision.records import decided
@@ -17,6 +17,7 @@ from ringfence.engine.enforcement.opening import store_error
 from ringfence.engine.enforcement.questions import Inquiry
 from ringfence.engine.enforcement.requests import Given, decision_record
 from ringfence.engine.enforcement.runs import Held, Run
+from ringfence.engine.enforcement.subruns import halt_above, with_above
 from ringfence.engine.seams.errors import EngineError
 
 
@@ -50,21 +51,26 @@ def request(run: Run, given: Given) -> Steps[Held | Ended]:
                     help="whether it took effect is unknown: look, then make the call anew",
                 )
             outcome = state.outcome_of(key)
-            if outcome is not None and outcome.failure != "interrupted":
-                assessed = assess(run.plan, state, call, NO_FACTS, now_ns=run.now_ns(), key=key)
-                held = Held(key, call, conclude(assessed, NO_FACTS), None, over=True)
-                return Ended(held, outcome)
-            if outcome is None and any(ticket.answer != "withdraw" for ticket in known.tickets):
-                return _asked_before(run, key, call)
+            ended = outcome is not None and outcome.failure != "interrupted"
+            asked = outcome is None and any(ticket.answer != "withdraw" for ticket in known.tickets)
+    if known is not None and ended and outcome is not None:
+        assessed = assess(run.plan, state, call, NO_FACTS, now_ns=run.now_ns(), key=key)
+        held = Held(key, call, conclude(assessed, NO_FACTS), None, over=True)
+        return Ended(held, outcome)
+    if known is not None and asked:
+        return (yield from _asked_before(run, key, call))
     return (yield from judge(run, key, call, approved_by={}, said=given.said))
 
 
-def _asked_before(run: Run, key: str, call: ToolCall) -> Held:
+def _asked_before(run: Run, key: str, call: ToolCall) -> Steps[Held]:
     """Return the call as it was decided before the run was put away: people were asked."""
     known = run.state.calls[key]
     assessed = assess(run.plan, run.state, call, NO_FACTS, now_ns=run.now_ns(), key=key)
+    if assessed.wanted:  # what was redacted must be again, to be the call that people were asked about
+        _, assessed, _, _ = yield from _informed(run, key, call, NO_FACTS, assessed)
     decision = conclude(assessed, Facts(reserved=()))._replace(verdict=Verdict.ASK, asks=known.asks)
-    return Held(key, call, decision, reservation_id(run, key) if known.holds else None)
+    held = reservation_id(run, key) if known.holds else None
+    return Held(key, call, decision, held, None if held is None else f"{held}/success")
 
 
 def reservation_id(run: Run, key: str) -> str:
@@ -99,32 +105,92 @@ def judge(
         seen = run.state.seq
     if assessed.wanted:
         facts, assessed, now_ns, seen = yield from _informed(run, key, call, facts, assessed)
-    reservation: str | None = None
-    failure: Exception | None = None
-    if assessed.verdict >= Verdict.ASK and assessed.wider:
-        reservation = reservation_id(run, key) + anew
-        run.reserved = True
-        refusals: tuple[Refusal, ...] | None = None
-        try:
-            refusals = yield from ledger.reserve(run.opening, reservation, assessed.wider, now_ns=now_ns)
-        except Exception as error:  # fails closed: decided with the failure as a fact, which denies
-            failure = error
-        if facts is NO_FACTS and refusals == ():
-            facts = RESERVED
-        else:
-            why = None if failure is None else f"the ledger: {type(failure).__name__}"
-            facts = replace(facts, reserved=refusals, failed=why)
+    taken = Taken()
+    if assessed.attempts:
+        facts = yield from _attempt(run, key, assessed.attempts, facts, taken, now_ns)
+    if assessed.verdict >= Verdict.ASK and assessed.wider and taken.failure is None and not facts.attempted:
+        facts = yield from _reserve(
+            run, reservation_id(run, key) + anew, assessed.wider, facts, taken, now_ns
+        )
     try:
-        held, decision = _conclude(run, key, call, assessed, facts, held, reservation, seen, now_ns, said)
+        held, decision = _conclude(run, key, call, assessed, facts, held, taken, seen, now_ns, said)
     except BaseException:  # what is not in the record was not charged either
-        if reservation is not None and failure is None:
-            ledger.refund_later(run.opening, reservation)
+        taken.give_back(run)
         raise
     if decision.verdict <= Verdict.DENY:
         release(run, held, "denied")
-    if failure is not None:
-        raise store_error("could not reserve the call's budgets", failure, run=run.id) from failure
+    if taken.failure is not None:
+        raise store_error(
+            "could not reserve the call's budgets", taken.failure, run=run.id
+        ) from taken.failure
     return held
+
+
+@dataclass(slots=True)
+class Taken:
+    """What one decision has reserved in the ledger."""
+
+    reservation: str | None = None
+    success: str | None = None
+    """The reservation of its own of what counts successes."""
+    failure: Exception | None = None
+
+    def give_back(self, run: Run) -> None:
+        """Give it back; what failed gives itself back."""
+        for name in (self.reservation, self.success):
+            if name is not None:
+                ledger.refund_later(run.opening, name)
+
+
+def _attempt(
+    run: Run, key: str, charges: Sequence[Charge], facts: Facts, taken: Taken, now_ns: int
+) -> Steps[Facts]:
+    """Charge what counts attempts, whatever the verdict: it is kept from now on."""
+    name = f"{reservation_id(run, key)}/attempt"
+    run.reserved = True
+    try:
+        refusals = yield from ledger.reserve(run.opening, name, charges, now_ns=now_ns)
+        if not refusals:
+            yield from ledger.dispatched(run.opening, name, now_ns=now_ns)
+    except Exception as error:  # fails closed: decided with the failure as a fact, which denies
+        taken.failure = error
+        return replace(facts, failed=_ledger_failed(error))
+    return replace(facts, attempted=refusals)
+
+
+def _reserve(
+    run: Run, name: str, charges: Sequence[Charge], facts: Facts, taken: Taken, now_ns: int
+) -> Steps[Facts]:
+    """Reserve all that is charged beyond the run, or nothing."""
+    run.reserved = True
+    successes = tuple(charge for charge in charges if charge.counting == "successes")
+    others = charges if not successes else [one for one in charges if one.counting != "successes"]
+    refusals: tuple[Refusal, ...] = ()
+    try:
+        if others:
+            refusals = yield from ledger.reserve(run.opening, name, others, now_ns=now_ns)
+            taken.reservation = None if refusals else name
+        if successes:
+            # Asked all the same, so that every reason is recorded.
+            own = f"{name}/success"
+            refused = yield from ledger.reserve(run.opening, own, successes, now_ns=now_ns)
+            taken.success = None if refused else own
+            refusals += refused
+    except BaseException as error:  # fails closed: decided with the failure as a fact, which denies
+        taken.give_back(run)
+        taken.reservation = taken.success = None
+        if not isinstance(error, Exception):
+            raise
+        taken.failure = error
+        return replace(facts, failed=_ledger_failed(error))
+    if refusals:
+        taken.give_back(run)
+        taken.reservation = taken.success = None
+    return RESERVED if facts is NO_FACTS and not refusals else replace(facts, reserved=refusals)
+
+
+def _ledger_failed(error: Exception) -> str:
+    return f"the ledger: {type(error).__name__}"
 
 
 def _informed(
@@ -149,7 +215,7 @@ def _conclude(
     assessed: Assessment,
     facts: Facts,
     held: Held | None,
-    reservation: str | None,
+    taken: Taken,
     seen: int,
     now_ns: int,
     said: bytes | None,
@@ -159,18 +225,19 @@ def _conclude(
         if run.state.seq != seen:  # other events came while the ledger was asked: look again
             now_ns = run.now_ns()
             assessed = _assess(run, key, call, facts, now_ns)
+        facts, halts = with_above(run, key, assessed, facts, now_ns=now_ns)
         decision = conclude(assessed, facts)
         event = decided(key, call, decision, facts, levels=run.plan.levels, said=said)
         shown = decision_record(run, call, event)
         body = decided_body(event, decision, facts) if shown is event else None
         run.append(shown, at_ns=now_ns, body=body)
         if held is None:
-            held = Held(key, call, decision, reservation)
+            held = Held(key, call, decision, taken.reservation, taken.success)
         else:
             held.call, held.decision = call, decision
-            held.reservation = reservation or held.reservation
-        if decision.halt is not None:
-            run.halt(decision.halt.name, by=None, detail=decision.halt.detail)
+            held.reservation = taken.reservation or held.reservation
+            held.success = taken.success or held.success
+        halt_above(run, decision, halts)
         return held, decision
 
 
@@ -190,8 +257,9 @@ def release(run: Run, held: Held, because: str) -> None:
                 run.append(BudgetRefunded(held.key, because))
     except EngineError:  # fails closed: without its record the reservation stays taken
         return
-    if held.reservation is not None:
-        ledger.refund_later(run.opening, held.reservation)
+    for name in (held.reservation, held.success):
+        if name is not None:
+            ledger.refund_later(run.opening, name)
 
 
 def release_all(run: Run, because: str) -> None:
@@ -208,3 +276,4 @@ def release_all(run: Run, because: str) -> None:
             reservation = reservation_id(run, known.key)
             for name in (reservation, *(f"{reservation}/{ticket.id}" for ticket in known.tickets)):
                 ledger.refund_later(run.opening, name)
+                ledger.refund_later(run.opening, f"{name}/success")

@@ -19,6 +19,10 @@ from ringfence.engine.seams.errors import EngineError
 
 _TEXT_AT_MOST = 500
 
+_UNSUCCESSFUL = frozenset({"raised", "timeout", "cancelled", "refused result", "refused"})
+"""Ends of a body that has certainly not succeeded.  One that was abandoned may, and one that was interrupted
+goes on: what counts successes is kept for those."""
+
 Passthrough = tuple[type[BaseException], ...]
 """Exceptions with which a framework leaves a body without failing it: a pause, a jump."""
 
@@ -81,9 +85,11 @@ def dispatch(run: Run, held: Held, flight: Flight | None) -> Steps[Started]:
         if flight is not None:
             run.flights.add(flight)
     mono_ns = opening.clock.monotonic_ns()
-    if held.reservation is not None:
+    if held.reservation is not None or held.success is not None:
         try:
-            yield from ledger.dispatched(opening, held.reservation, now_ns=now_ns)
+            for name in (held.reservation, held.success):
+                if name is not None:
+                    yield from ledger.dispatched(opening, name, now_ns=now_ns)
         except BaseException as error:  # fails closed: started, never run, and what it charged is kept
             fail(run, held, flight, "cancelled", "the dispatch could not be recorded", mono_ns)
             if not isinstance(error, Exception):
@@ -168,6 +174,8 @@ def fail(run: Run, held: Held, flight: Flight | None, outcome: str, error: str, 
         _down(run, flight)
         if not run.ended:
             run.append(CallFailed(held.key, outcome, error, _since(run, mono_ns)))
+    if held.success is not None and outcome in _UNSUCCESSFUL:
+        ledger.refund_later(run.opening, held.success)
 
 
 def again(ended: Ended, run: Run, lens: ResultLens) -> Any:

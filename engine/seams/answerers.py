@@ -36,7 +36,7 @@ def answerers(plan: Plan, registry: Registry) -> tuple[Mapping[str, Answerer], l
     found: dict[str, Answerer] = {}
     wrong: list[str] = []
     for name, declared in plan.functions.items():
-        offered = registry.function(declared.plugin, declared.name)
+        offered = registry.function(declared.plugin, _own_name(declared))
         why = _disagreement(declared, offered, registry)
         if why is None and offered is not None:
             found[name] = _answerer(name, offered, declared.gives.canonical)
@@ -61,9 +61,12 @@ def _answerer(name: str, offered: PolicyFunction, gives: Canonicaliser) -> Answe
     return Answerer(name, source, offered.call, offered.timeout_ms / 1000, gives)
 
 
-def _disagreement(
-    declared: FunctionPlan, offered: PolicyFunction | None, registry: Registry
-) -> str | None:
+def _own_name(declared: FunctionPlan) -> str:
+    """Return the name without the ceiling's that declares it."""
+    return declared.name.rpartition("/")[2]
+
+
+def _disagreement(declared: FunctionPlan, offered: PolicyFunction | None, registry: Registry) -> str | None:
     if offered is None:
         if not registry.has(declared.plugin):
             return f"the plugin `{declared.plugin}` is not active (see `ringfence plugins`)"
