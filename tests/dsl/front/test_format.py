@@ -142,3 +142,17 @@ def test_every_sentence_of_the_grammar_is_read_and_its_layout_says_the_same(text
     assert list(map(said, document.declarations)) == list(map(said, again.declarations))
     assert laid.count("# c") == text.count("# c")
     assert laid.count("# d") == text.count("# d")
+
+
+@given(st.data())
+@settings(max_examples=150, deadline=None)
+def test_no_mutation_of_a_policy_makes_the_formatter_raise(data: st.DataObject) -> None:
+    text = data.draw(st.sampled_from(POLICIES))
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, len(text)))
+        new = data.draw(
+            st.sampled_from(["#", "\n", " ", "(", ")", "{", "}", '"', "and", "# c\n", "\r\n", ",", "\t#"])
+        )
+        text = text[:at] + new + text[at + data.draw(st.integers(0, 4)) :]
+    if format_text(text).text is not None:
+        assert_laid_out(text)
