@@ -86,6 +86,7 @@ class Assessment:
         """The reason that halts the run if this call is denied."""
         self.prepared: Prepared | None = None
         self.wanted: dict[str, Question] = {}
+        """Questions to plugins that have no answer yet, by key."""
 
 
 def decide(

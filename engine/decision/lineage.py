@@ -95,7 +95,7 @@ def _between(tale: Tale, after: int, upto: int) -> list[Point]:
 class _Walk:
     """One run on the way."""
 
-    __slots__ = ("at", "began", "elsewhere", "recall", "seen", "seq", "state", "tale")
+    __slots__ = ("at", "began", "elsewhere", "recall", "root", "seen", "seq", "state", "tale")
 
     def __init__(self, tale: Tale) -> None:
         self.tale = tale
@@ -108,6 +108,7 @@ class _Walk:
         """Every run that it remembers, and how far."""
         self.began: Mapping[str, int] = {}
         """The same at its beginning."""
+        self.root = True
         self.elsewhere = False
         """It was decided under another plan."""
 
@@ -130,26 +131,38 @@ class Leaf:
     began: Mapping[str, int]
     """The same at its beginning: what it was forked from."""
     joined: int = 0
-    """Up to which of its events it was joined to another; 0: never."""
+    """Up to which of its events others remember it by; 0: none does, or a fork of it."""
+    root: bool = True
+    """It is no sub-run."""
 
 
-def arranged(leaves: Sequence[Leaf]) -> list[Leaf] | None:
+def fresh(plan: Plan) -> Recall:
+    """Return a memory of nothing, which can be joined to another."""
+    return Recall(plan).fork(child=True)
+
+
+def settle(recall: Recall) -> None:
+    """Have a memory that was forked here give no more than what comes from now on, when it is joined."""
+    recall.fork(child=True).join(recall)
+
+
+def arranged(leaves: Sequence[Leaf], *, first: Leaf | None = None) -> list[Leaf] | None:
     """Return the leaves in an order in which the first can be forked and the others joined to it.
 
     A memory can be joined to one that holds all that it was forked from, and of its own exactly what was
-    joined before.  None: there is no such order.
+    joined before.  None: there is no such order (with this one first).
     """
-    for first in leaves:
-        seen = dict(first.seen)
+    for root in leaves if first is None else (first,):
+        seen = dict(root.seen)
         for other in leaves:
-            if other is first:
+            if other is root:
                 continue
             holds = all(seen.get(run, 0) >= seq for run, seq in other.began.items())
             if not holds or seen.get(other.run, 0) != other.joined:
                 break
             add(seen, other.seen)
         else:
-            return [first, *(other for other in leaves if other is not first)]
+            return [root, *(other for other in leaves if other is not root)]
     return None
 
 
@@ -174,6 +187,8 @@ class Lineage:
         self._kept: dict[Point, tuple[Recall, dict[str, int]]] = {}
         """Memories that somebody goes on with."""
         self._wanted: set[Point] = set()
+        self._settled: set[Point] = set()
+        """Of those, the ones with which a later run of the session goes on."""
         self._joined: dict[Point, Point] = {}
         """A point, and the event at which it is joined: before it may go on."""
         for run, tale in family.tales.items():
@@ -188,6 +203,8 @@ class Lineage:
             self._joined[points[0]] = (run, one.seq)
         elif points:
             self._wanted.add(points[0])
+            if isinstance(one.event, RunStarted) and one.event.parent is None:
+                self._settled.add(points[0])
             for point in points[1:]:
                 self._joined[point] = (run, one.seq)
 
@@ -202,7 +219,7 @@ class Lineage:
         seen: dict[str, int] = {}
         for run, seq, *unread in begun.continues:
             if unread:
-                recall = recall or Recall(self._plan)
+                recall = recall or fresh(self._plan)
                 recall.forget()
                 seen[run] = max(seen.get(run, 0), seq)
                 continue
@@ -215,7 +232,7 @@ class Lineage:
                 recall.join(self._walks[run].memory)
             add(seen, its)
         if recall is None:
-            return Recall(self._plan), seen
+            return fresh(self._plan), seen
         return recall, seen
 
     def state(self, run: str, seq: int) -> State:
@@ -236,9 +253,10 @@ class Lineage:
         return self._leaf(run, self._walks[run])
 
     def _leaf(self, run: str, walk: _Walk) -> Leaf:
-        joined = [seq for other, seq in self._joined if other == run]
-        assert walk.recall is not None
-        return Leaf(run, walk.seq, walk.recall, walk.seen, walk.began, max(joined, default=0))
+        taken = [seq for other, seq in self._joined if other == run]
+        if walk.root:
+            taken += [seq for other, seq in self._settled if other == run]
+        return Leaf(run, walk.seq, walk.memory, walk.seen, walk.began, max(taken, default=0), walk.root)
 
     # ---- walking -----------------------------------------------------------------------------------
 
@@ -299,12 +317,14 @@ class Lineage:
         if (run, walk.seq) in self._wanted:
             assert walk.recall is not None
             self._kept[run, walk.seq] = (walk.recall.fork(child=True), dict(walk.seen))
+            if walk.root and (run, walk.seq) in self._settled:
+                settle(walk.recall)
 
     def _take(self, walk: _Walk, stamped: Stamped) -> None:
         event = stamped.event
         if isinstance(event, RunStarted) and walk.state is None:
             recall, walk.seen = self._begun(event)
-            walk.began = dict(walk.seen)
+            walk.began, walk.root = dict(walk.seen), event.parent is None
             walk.elsewhere = event.policy_digest != self._plan.digest
             walk.state = start(self._plan, stamped, recall)
             walk.recall = recall

@@ -138,7 +138,7 @@ class Lifecycle:
             self.kills.obey_again()  # an order that came while the run began
             if around is not None:
                 self._attach(run, around)
-            self._memories.live(run, beginning.seen)
+            self._memories.live(run, dict(beginning.seen))
             if prompt is not None:
                 run.append(PromptGiven("user", jsonable(prompt)))
             # The host keeps the run's id, in a checkpoint perhaps: an id that is not in the log is none.

@@ -22,7 +22,9 @@ from ringfence.engine.decision.lineage import (
     LineageError,
     add,
     arranged,
+    fresh,
     remembers,
+    settle,
     uncovered,
 )
 from ringfence.engine.decision.recall.recall import Recall
@@ -82,7 +84,7 @@ class Memories:
         if session is not None and (around is None or around.session != session):
             leaves = yield from self._leaves(session, newest)
         if around is not None:
-            return self._inside(around, leaves)
+            return self._inside(around, session, leaves)
         with contextlib.ExitStack() as held:
             for leaf in leaves:
                 run = self._live(session, leaf.run)
@@ -91,37 +93,39 @@ class Memories:
                     leaf.seq, leaf.recall, leaf.seen = run.state.seq, run.state.recall, run.remembered()
             return self._of(session, uncovered(leaves))
 
-    def _of(self, session: str | None, leaves: list[Leaf]) -> Beginning:
+    def _of(
+        self, session: str | None, leaves: list[Leaf], *, first: Leaf | None = None, unread: bool = False
+    ) -> Beginning:
         seen: dict[str, int] = {}
         for leaf in leaves:
             add(seen, leaf.seen)
         if not remembers(self._plan) or not leaves:
-            return Beginning(Recall(self._plan), tuple([leaf.run, leaf.seq] for leaf in leaves), seen)
-        order = None if any(leaf.recall.unknown for leaf in leaves) else arranged(leaves)
+            return Beginning(fresh(self._plan), tuple([leaf.run, leaf.seq] for leaf in leaves), seen)
+        unread = unread or any(leaf.recall.unknown for leaf in leaves)
+        order = None if unread else arranged(leaves, first=first)
         if order is None:  # fails closed: what cannot be put together leaves everything undecided
-            recall = Recall(self._plan)
+            recall = fresh(self._plan)
             recall.forget()
             self._covered(session, leaves)
             return Beginning(recall, tuple([leaf.run, leaf.seq, UNKNOWN] for leaf in leaves), seen)
         recall = order[0].recall.fork(child=True)
+        if first is None and order[0].root:
+            settle(order[0].recall)
+            order[0].joined = order[0].seq
         for other in order[1:]:
             recall.join(other.recall)
             other.joined = other.seq
         self._covered(session, leaves)
         return Beginning(recall, tuple([leaf.run, leaf.seq] for leaf in order), seen)
 
-    def _inside(self, around: Run, leaves: list[Leaf]) -> Beginning:
+    def _inside(self, around: Run, session: str | None, leaves: list[Leaf]) -> Beginning:
+        """Begin with what the run around knows, and with what else its own session does."""
         with around.lock:
-            point, seen = [around.id, around.state.seq], around.remembered()
-            recall = around.state.recall.fork(child=True)
-        more = [leaf for leaf in leaves if seen.get(leaf.run, 0) < leaf.seq]
-        if more and remembers(self._plan):
-            # Fails closed: another memory of this session was not joined to the run around this one.
-            recall.forget()
-            for leaf in more:
-                add(seen, leaf.seen)
-            return Beginning(recall, (point, *([leaf.run, leaf.seq, UNKNOWN] for leaf in more)), seen)
-        return Beginning(recall, (point,), seen)
+            known = Leaf(around.id, around.state.seq, around.state.recall, around.remembered(), {})
+            more = [leaf for leaf in leaves if known.seen.get(leaf.run, 0) < leaf.seq]
+            # Fails closed: of a run that goes on elsewhere meanwhile, nothing can be joined here.
+            going = any(self._live(session, leaf.run) is not None for leaf in more)
+            return self._of(session, [known, *more], first=known, unread=going)
 
     # ---- what is kept ------------------------------------------------------------------------------
 
@@ -135,7 +139,8 @@ class Memories:
             kept.live[run.id] = run
             kept.known.pop(run.id, None)
             seen = run.remembered()
-            kept.leaves[run.id] = Leaf(run.id, run.state.seq, run.state.recall, seen, began, joined)
+            state, root = run.state, run.parent is None
+            kept.leaves[run.id] = Leaf(run.id, state.seq, state.recall, seen, began, joined, root)
 
     def left(self, run: Run) -> None:
         """Remember how far a run came that is over or put away."""

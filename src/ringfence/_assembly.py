@@ -63,13 +63,14 @@ def load_guard(
         raise PolicyError(
             "no policy is named", help="name a `.fence` file, or write `policy = …` in `ringfence.toml`"
         )
-    return assemble(load_plan(path), chosen, store=store, plugins=plugins, clock=clock)
+    plan = load_plan(path, ceilings=chosen.ceilings)
+    return assemble(plan, chosen, store=store, plugins=plugins, clock=clock)
 
 
-def load_plan(path: str | Path) -> Plan:
-    """Load a policy file; raise PolicyError with every mistake drawn."""
+def load_plan(path: str | Path, *, ceilings: Sequence[Path] = ()) -> Plan:
+    """Load a policy file under the pinned ceilings; raise PolicyError with every mistake drawn."""
     try:
-        loaded = load(path)
+        loaded = load(path, ceilings=ceilings)
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is not UTF-8"
         raise PolicyError(f"{path}: cannot be read: {why}", help="name a `.fence` file") from error
