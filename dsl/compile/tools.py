@@ -184,8 +184,9 @@ class Compiler:
         for layer in self._layers:
             for part in layer.labels.get(name, ()):
                 assert part.rank is not None
-                core = _written(part.core)
-                yield LabelClause(part.rank, self._condition(part), part.otherwise, layer.layer, core)
+                place, core = self._source.place(part.span), _written(part.core)
+                condition = self._condition(part)
+                yield LabelClause(part.rank, condition, part.otherwise, layer.layer, place, core)
 
     def _redactions(self, parts: list[tuple[ClauseDraft, str | None]]) -> Iterator[Redaction]:
         found = [(part.redacts, layer, part) for part, layer in parts if part.redacts is not None]

@@ -13,12 +13,12 @@ def words(command: ArgumentParser) -> None:
 
 def run(asked: Namespace, say: Say) -> int:
     """Explain one policy file."""
-    from ringfence.cli.policy import read_policy
+    from ringfence.cli.policy import policy_of
     from ringfence.dsl.diagnostic import draw
     from ringfence.dsl.explain import explain
     from ringfence.dsl.sentences import sentences
 
-    loaded = read_policy(asked.file)
+    loaded = policy_of(asked)
     if loaded.plan is None:
         for line in draw(loaded.diagnostics).split("\n"):
             say.note(line)
