@@ -373,7 +373,9 @@ def _refunded(state: State, event: BudgetRefunded, _now_ns: int) -> None:
     if known.started_ns is not None:
         return  # its dispatch began: what was charged is kept
     for held in known.charges:
-        window: Any = state.windows[held.budget, held.key]
+        window: Any = state.windows.get((held.budget, held.key))
+        if window is None:
+            continue  # it was forgotten when it was empty: this charge is of nothing
         window.release(held.units)
         if window.empty:
             del state.windows[held.budget, held.key]
@@ -423,7 +425,9 @@ def _started(state: State, event: CallStarted, now_ns: int) -> None:
         state.places_taken += 1
     state.in_flight.add(event.call)
     for held in known.charges:
-        window: Any = state.windows[held.budget, held.key]
+        window: Any = state.windows.get((held.budget, held.key))
+        if window is None:
+            continue  # it was forgotten when it was empty: this charge is of nothing
         window.stamp(held.units, held.period_ns, at_ns=now_ns)
         if held.counts_success:
             known.successes += ((held, now_ns),)
