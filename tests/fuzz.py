@@ -1,8 +1,8 @@
 """The laws on random plans and sessions: `python -m tests.fuzz --cases 1000000`, or `make fuzz`.
 
-A case is one call, decided twice after one history: as the plan stands, and with some of its atoms undecided,
 A case is one call, decided twice after one history: as the plan stands, and with some atoms undecided,
-may become more permissive, and another order may change nothing.
+raising or unanswered (law 3), with its clauses in another order, or with a clause or a layer more.  No
+verdict may become more permissive, and another order may change nothing.
 """
 
 import argparse
