@@ -6,36 +6,13 @@ the fold.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from bench.agentdojo.guards import Standing
+from bench.agentdojo.outcomes import Outcome, Passage
 from bench.agentdojo.recordings import Recording
 from bench.agentdojo.suites import judged, tools_of
 
 Make = Callable[[Recording], Standing]
-
-
-@dataclass(frozen=True, slots=True)
-class Passage:
-    """What one guard said to the calls of a run."""
-
-    calls: int
-    """Those that reached the guard."""
-    denied: tuple[tuple[str, str], ...]
-    """Tool and reason of each call that was denied."""
-    asked: tuple[tuple[str, str], ...]
-    """Tool and reason of each call that a person was asked about."""
-    kept: tuple[bool | None, ...]
-    """Of each recorded call: True: it ran; False: it was dropped; None: it never reached a guard."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a run came out under one guard."""
-
-    passage: Passage
-    done: bool
-    """In a benign run: it is useful; in an attacked one: the attack succeeds."""
 
 
 def outcomes(recording: Recording, guards: Mapping[str, Make]) -> dict[str, Outcome]:

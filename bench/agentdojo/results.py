@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from bench.agentdojo.outcomes import Outcome
 from bench.agentdojo.recordings import Recording
-from bench.agentdojo.replay import Outcome
 
 GUARDS = ("policy", "allow all", "deny all writes")
 HALVES = ("tune", "held out", "all")
