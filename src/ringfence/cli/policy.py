@@ -1,6 +1,7 @@
 """Policy files as commands meet them."""
 
 from argparse import Namespace
+from collections.abc import Sequence
 
 from ringfence.cli.exits import CommandError
 from ringfence.dsl.diagnostic import Diagnostic
@@ -16,19 +17,20 @@ def policy_of(asked: Namespace) -> Loaded:
     return read_policy(asked.file, settings_of(asked))
 
 
-def read_policy(file: str, settings: Settings) -> Loaded:
-    """Load a policy under the pinned ceilings; refuse a file that cannot be read at all."""
+def read_policy(file: str, settings: Settings, *, ceilings: Sequence[str] = ()) -> Loaded:
+    """Load a policy under the pinned ceilings and these; refuse a file that cannot be read at all."""
     from ringfence.cli.desk import installed
 
     try:
-        return load(file, ceilings=settings.ceilings, installed=installed(settings))
+        return load(file, ceilings=(*settings.ceilings, *ceilings), installed=installed(settings))
     except UnicodeDecodeError as error:
         raise CommandError(
             f"{file} is not UTF-8: byte {error.start} does not belong to a character", help="save it as UTF-8"
         ) from error
     except OSError as error:
         raise CommandError(
-            f"{file} cannot be read: {error.strerror or error}", help="name a .fence file that exists"
+            f"{error.filename or file} cannot be read: {error.strerror or error}",
+            help="name a .fence file that exists",
         ) from error
 
 

@@ -16,6 +16,7 @@ def run(asked: Namespace, say: Say) -> int:
     from ringfence.cli.policy import policy_of
     from ringfence.dsl.diagnostic import draw
     from ringfence.dsl.explain import explain
+    from ringfence.dsl.sentences import sentences
 
     loaded = policy_of(asked)
     if loaded.plan is None:
@@ -23,7 +24,8 @@ def run(asked: Namespace, say: Say) -> int:
             say.note(line)
         return POLICY_INVALID
     if say.json:
-        say.data({"policy": loaded.plan.policy, "digest": loaded.plan.digest, "core": loaded.plan.core})
+        plan = loaded.plan
+        say.data({"policy": plan.policy, "digest": plan.digest, "core": plan.core, "agents": sentences(plan)})
     else:
         say.lines(explain(loaded.plan))
     return FINE
