@@ -22,7 +22,7 @@ def run(asked: Namespace, say: Say) -> int:
         say.data(
             {
                 "file": asked.file,
-                "valid": plan is not None,
+                "valid": loaded.valid,
                 "policy": plan and plan.policy,
                 "version": plan and plan.version,
                 "digest": plan and plan.digest,
@@ -37,4 +37,6 @@ def run(asked: Namespace, say: Say) -> int:
             say.line(
                 f"{plan.policy}: ", ("fine", "green"), f" ({len(plan.tools)} tool{tools}, {plan.digest})"
             )
-    return POLICY_INVALID if plan is None else FINE
+        elif loaded.valid:  # it has no plan: what it narrows is known under a policy only
+            say.line(f"{asked.file}: ", ("fine", "green"), " (a ceiling)")
+    return FINE if loaded.valid else POLICY_INVALID
