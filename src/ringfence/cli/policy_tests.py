@@ -4,7 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ringfence.cli.exits import FINE, POLICY_INVALID, REFUSED, CommandError
+from typing import Literal
+
+from ringfence.cli.exits import CommandError
 from ringfence.cli.junit import written
 from ringfence.cli.policy import diagnostic_record, read_policy
 from ringfence.cli.say import Piece, Say
@@ -35,8 +37,8 @@ class TestedFile:
 
 def run_tests(
     paths: Sequence[str], say: Say, *, coverage: bool, junit: str | None, ceilings: tuple[str, ...]
-) -> int:
-    """Run the tests of all files, say what came out, and return the exit code."""
+) -> Literal["passed", "failed", "invalid"]:
+    """Run the tests of all files, say what came out, and return it; `invalid`: a policy does not load."""
     files = [TestedFile(file, read_policy(file, ceilings=ceilings)) for file in _files(paths)]
     total = sum(len(one.loaded.tests) for one in files if one.loaded.plan is not None)
     if not total and all(one.loaded.plan is not None for one in files):
@@ -63,8 +65,8 @@ def run_tests(
     else:
         _say(files, clauses, say)
     if any(one.loaded.plan is None for one in files):
-        return POLICY_INVALID
-    return REFUSED if any(one.failed for one in files) else FINE
+        return "invalid"
+    return "failed" if any(one.failed for one in files) else "passed"
 
 
 @dataclass(frozen=True, slots=True)

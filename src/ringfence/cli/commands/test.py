@@ -2,6 +2,7 @@
 
 from argparse import ArgumentParser, Namespace
 
+from ringfence.cli.exits import FINE, POLICY_INVALID, REFUSED
 from ringfence.cli.say import Say
 
 
@@ -24,6 +25,7 @@ def run(asked: Namespace, say: Say) -> int:
     """Run the tests of the named files."""
     from ringfence.cli.policy_tests import run_tests
 
-    return run_tests(
+    outcome = run_tests(
         asked.paths, say, coverage=asked.coverage, junit=asked.junit, ceilings=tuple(asked.ceiling)
     )
+    return {"passed": FINE, "failed": REFUSED, "invalid": POLICY_INVALID}[outcome]
