@@ -1,16 +1,23 @@
 """The naive model of a decision: no state, no fold; each question scans the whole history again.
 
 It imports the events and nothing else of the engine.  Slow, short, and read beside LANGUAGE section 5.
+What conditions ask of the session is answered by a scan, too (tests/scanned.py).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
+from math import ceil
 from typing import Any
 
-from ringfence.dsl.plan import Plan, Scope, UnfitError
+from ringfence.dsl.plan import Budget, Plan, Scope, ToolPlan, UnfitError
 from ringfence.engine.decision.events import Stamped
+from tests.scanned import Scanned
 
-Named = tuple[int, set[str], str | None]
-"""Verdict (0 unknown, 1 deny, 2 ask, 3 allow), names of the reasons, what halts the run."""
+Named = tuple[int, set[str], str | None, int | None]
+"""Verdict (0 unknown, 1 deny, 2 ask, 3 allow), names of the reasons, what halts the run, the result's rank."""
+
+Measure = tuple[Budget, str, int, set[str]]
+"""A budget, its key, and what the call is charged: units, members."""
 
 
 class History:
@@ -24,7 +31,7 @@ class History:
         return [e for e in found if all(getattr(e, name) == value for name, value in fields.items())]
 
     def last(self, kind: str, call: str, *, charged: bool = False) -> int:
-        events = [e for e in self.of(kind, call=call) if not charged or e.charges]
+        events = [e for e in self.of(kind, call=call) if not charged or held(e)]
         return max((s.seq for s in self.events if s.event in events), default=0)
 
     def refunded(self, call: str, *, charged: bool = False) -> bool:
@@ -34,15 +41,26 @@ class History:
     def holds(self, call: str) -> bool:
         return self.last("CallDecided", call, charged=True) > 0 and not self.refunded(call, charged=True)
 
-    def taken(self, budget: str, key: str, period_ns: int | None, now_ns: int) -> int:
-        units = 0
+    def room(self, budget: Budget, key: str, units: int, members: set[str], now_ns: int) -> bool:
+        """Whether the units fit, or the members, beside all that is held and in the window."""
+        for charge in self.charged(budget, key, now_ns):
+            units, members = units + charge["amount"], members | set(charge.get("members", ()))
+        return 0 < budget.limit >= (len(members) if budget.kind == "distinct" else units)
+
+    def charged(self, budget: Budget, key: str, now_ns: int) -> Iterator[dict[str, Any]]:
+        """The charges of one budget and key that still count."""
         for call in {e.call for e in self.of("CallDecided") if e.charges}:
-            charges = [e.charges for e in self.of("CallDecided", call=call) if e.charges][-1]
-            at = [s.at_ns for s in self.events if s.event in self.of("CallStarted", call=call)]
-            gone = at and period_ns is not None and at[0] + period_ns <= now_ns
-            if self.holds(call) and not gone:
-                units += sum(c["amount"] for c in charges if (c["budget"], c["key"]) == (budget, key))
-        return units
+            decided = [e for e in self.of("CallDecided", call=call) if e.charges]
+            begun = self.of("CallStarted", call=call)
+            failed = [e for e in self.of("CallFailed", call=call) if e.outcome != "interrupted"]
+            if budget.counting == "attempts":
+                begun = decided[:1]
+            elif not self.holds(call) or (budget.counting == "successes" and failed):
+                continue
+            at = [s.at_ns for s in self.events if s.event in begun]
+            if not (at and budget.period_ns is not None and at[0] + budget.period_ns <= now_ns):
+                latest = decided[0] if budget.counting == "attempts" else decided[-1]
+                yield from (c for c in latest.charges if (c["budget"], c["key"]) == (budget.id, key))
 
     def places(self) -> int:
         calls = {e.call for e in self.of("CallDecided")}
@@ -69,13 +87,46 @@ class History:
         return total
 
 
+def held(event: Any) -> bool:
+    return any(charge.get("counting") != "attempts" for charge in event.charges)
+
+
+def owed(budget: Budget, scope: Scope) -> tuple[int, set[str]]:
+    """Units and members that a call is charged; raises where that cannot be said."""
+    if budget.kind == "calls":
+        return 1, set()
+    if budget.kind == "distinct":
+        given = [scope.arguments[name] for name in budget.resources if name in scope.arguments]
+        members = {str(m) for value in given for m in (value if isinstance(value, list) else [value])}
+        return len(members), members
+    assert budget.amount is not None
+    units = ceil(Fraction(budget.amount(scope)) * budget.scale)
+    if units < 0:
+        raise ValueError
+    return units, set()
+
+
+def level(tool: ToolPlan, scope: Scope) -> int | None:
+    """The highest rank of the clauses that hold, in any layer."""
+    ranks: list[int] = []
+    for layer in {clause.layer for clause in tool.labels}:
+        mine = [clause for clause in tool.labels if clause.layer == layer]
+        truths = [(c.condition(scope) if c.condition else True, c.rank) for c in mine if not c.otherwise]
+        ranks += [rank for truth, rank in truths if truth is not False]
+        ranks += [c.rank for c in mine if c.otherwise and all(truth is not True for truth, _ in truths)]
+    return max(ranks, default=None)
+
+
 def naive(
     plan: Plan, events: Sequence[Stamped], key: str, tool_name: str, given: Mapping[str, Any],
-    *, approved: frozenset[str], full: frozenset[str], now_ns: int,
+    *, approved: frozenset[str], full: frozenset[str], now_ns: int, session: Sequence[Stamped] = (),
 ) -> Named:  # fmt: skip
-    """Decide one call whose budgets `full` the ledger has refused, and which `approved` have approved."""
+    """Decide one call whose budgets `full` the ledger has refused, and which `approved` have approved.
+
+    `events` are those of the run, `session` all before the call (the same, if there is one run).
+    """
     past, begun, agent = History(plan, events), events[0].event, plan.agents["main"]
-    verdict, names, halt = 3, set[str](), None
+    verdict, names, halt, label = 3, set[str](), None, None
     halted = past.of("RunHalted")
     if halted:
         verdict, names = 1, {halted[0].reason}
@@ -90,15 +141,56 @@ def naive(
         principal = {**begun.principal, "agent": "main"}  # type: ignore[union-attr]
         lacking = {f"{reason}!key" for field, reason, _ in tool.principal_fields if field not in principal}
         verdict, names = (1 if lacking else verdict), names | lacking
+        scope = Scope(given, principal, memory=Scanned(plan, session or events), now_ns=now_ns)
+        fit = True
         try:
             assert tool.parameters is not None
             if not set(given) <= set(tool.parameters) or not tool.required <= set(given):
                 raise UnfitError("names")
-            arguments = {name: tool.parameters[name].canonical(value) for name, value in given.items()}
+            scope.arguments = {name: tool.parameters[name].canonical(value) for name, value in given.items()}
         except UnfitError:
-            verdict, names = min(verdict, 1), names | {f"{tool.name}.arguments"}
-        else:
-            scope, asks, allowed = Scope(arguments, principal), set[str](), set[str]()
+            fit, verdict, names = False, min(verdict, 1), names | {f"{tool.name}.arguments"}
+
+        def measured(budgets: Sequence[Budget]) -> tuple[list[Measure], bool]:
+            nonlocal names
+            found: list[Measure] = []
+            unsaid = set[str]()
+            for budget in budgets:
+                keys = {"run": "", "user": principal.get("user"), "tool": tool.name, **scope.arguments}
+                value = keys.get(str(budget.scope))
+                try:
+                    units, members = owed(budget, scope) if value is not None else (0, set())
+                except Exception:
+                    unsaid.add(f"{budget.reason}!error")
+                    continue
+                if value is None:
+                    unsaid.add(f"{budget.reason}!key")
+                elif members or budget.kind != "distinct":
+                    found.append((budget, str(value), units, members))
+            names = names | unsaid
+            return found, not unsaid
+
+        def room(measures: Sequence[Measure], *, wide: bool) -> bool:
+            nonlocal names, halt
+            lacking = [
+                budget
+                for budget, value, units, members in measures
+                if (budget.period_ns is not None and budget.scope != "run") is wide
+                if (budget.id in full if wide else not past.room(budget, value, units, members, now_ns))
+            ]
+            names = names | {budget.reason for budget in lacking}
+            halt = halt or next((budget.reason for budget in lacking if budget.halts), None)
+            return not lacking
+
+        attempts = [b for b in tool.budgets if b.counting == "attempts" and (fit or b.kind == "calls")]
+        if any(c.get("counting") == "attempts" for d in past.of("CallDecided", call=key) for c in d.charges):
+            attempts = []
+        tried, ok = measured(attempts)
+        if not (room(tried, wide=False) and ok):
+            verdict, tried = min(verdict, 1), []
+        charged: list[Measure] = []
+        if fit:
+            asks, allowed = set[str](), set[str]()
             for clause in (*tool.denies, *tool.asks, *tool.allows):
                 truth = clause.condition(scope) if clause.condition else True
                 said = clause.name if truth is not None else f"{clause.name}!error"
@@ -113,6 +205,7 @@ def naive(
             if not allowed:
                 verdict, names = 1, names if undecided else names | {f"{tool.name}.allow"}
             verdict = min(verdict, 2) if asks else verdict
+            label = level(tool, scope)
             questions = {(d.call, who) for d in past.of("CallDecided", verdict="ask") for who in d.asks}
             questions |= {(t.call, t.approver) for t in past.of("ApprovalAsked")}
             questions |= {(key, who) for who in asks}
@@ -120,25 +213,16 @@ def naive(
                 verdict, names, halt = 1, names | {agent.calls.reason}, agent.calls.reason
             elif verdict == 2 and agent.requests and len(questions) > agent.requests.at_most:
                 verdict, names, halt = 1, names | {agent.requests.reason}, agent.requests.reason
+            budgets = [b for b in tool.budgets if b.counting != "attempts"]
             if verdict >= 2 and not past.holds(key):
-                scopes = {"run": "", "user": principal.get("user"), "tool": tool.name, **arguments}
-                room = True
-                for wide in (False, True):
-                    for budget in tool.budgets if room or not wide else ():
-                        value = scopes.get(str(budget.scope))
-                        if value is None:
-                            room, names = False, names | {f"{budget.reason}!key"}
-                        elif (budget.period_ns is not None and budget.scope != "run") is not wide:
-                            continue
-                        elif (
-                            budget.id in full
-                            if wide
-                            else (past.taken(budget.id, str(value), budget.period_ns, now_ns) >= budget.limit)
-                        ):
-                            room, names = False, names | {budget.reason}
-                            halt = halt or (budget.reason if budget.halts else None)
-                verdict = verdict if room else 1
+                charged, ok = measured(budgets)
+                if not (room(charged, wide=False) and ok):
+                    verdict, charged = 1, []
+        if not room(tried, wide=True):
+            verdict, charged = min(verdict, 1), []
+        if not room(charged, wide=True):
+            verdict = 1
     denials = [d for d in past.of("CallDecided") if d.verdict in ("deny", "unknown")]
     if verdict <= 1 and agent.denials and len(denials) >= agent.denials.at_most and not halted:
         names, halt = names | {agent.denials.reason}, halt or agent.denials.reason
-    return verdict, names, halt
+    return verdict, names, halt, label if verdict >= 2 else None

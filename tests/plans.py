@@ -1,6 +1,7 @@
 """Plans made by hand, so that tests of the engine need no policy text."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from ringfence.dsl.plan import (
     AgentPlan,
@@ -69,8 +70,9 @@ def budget(
     period_ns: int | None = None,
     scope: str | None = "run",
     halts: bool = False,
+    **more: Any,
 ) -> Budget:
-    return Budget(f"{name}/{scope}", name, limit, period_ns, scope, halts, PLACE)
+    return Budget(f"{name}/{scope}", name, limit, period_ns, scope, halts, PLACE, **more)
 
 
 def tool(
@@ -84,6 +86,7 @@ def tool(
     needs: Iterable[str] = (),
     fields: Sequence[str] = (),
     obligations: Obligations | None = None,
+    **more: Any,
 ) -> ToolPlan:
     parameters = None if takes is None else {taken.name: taken for taken in takes}
     return ToolPlan(
@@ -101,6 +104,7 @@ def tool(
         place=PLACE,
         required=frozenset(n for n, p in (parameters or {}).items() if not p.optional),
         principal_fields=tuple((field, f"{name}.allow", PLACE) for field in fields),
+        **more,
     )
 
 
@@ -117,6 +121,8 @@ def plan(
     holds: Iterable[str] = (),
     approvers: Sequence[ApproverPlan] = (),
     principal: Mapping[str, Parameter] | None = None,
+    may_start: Iterable[str] = (),
+    **more: Any,
 ) -> Plan:
     agent = AgentPlan(
         "main",
@@ -126,6 +132,7 @@ def plan(
         limit("main.denials", denials),
         limit("main.requests", requests),
         None,
+        frozenset(may_start),
     )
     return Plan(
         policy="test",
@@ -142,6 +149,7 @@ def plan(
         capabilities={held: frozenset() for held in holds},
         principal=principal or {},
         responses=Responses(),
+        **more,
     )
 
 

@@ -105,9 +105,9 @@ def _steps(core: Json, scope: Scope, longest: Mapping[str, int]) -> int:
     if kind in _RECALLED:
         return 1
     if kind in _TRACED:
-        count, length = _elements(core[1], scope, longest)
-        each = _QUESTION + length // _PARSED_CHARACTERS
-        return _reading(core[1], scope, longest) + max(count, 1) * len(core[2]) * each
+        count, _ = _elements(core[1], scope, longest)
+        asking = max(count, 1) * _QUESTION + _length(core[1], scope, longest) // _PARSED_CHARACTERS
+        return _reading(core[1], scope, longest) + asking * len(core[2])
     return 1 + sum(_reading(part, scope, longest) for part in core[1:] if isinstance(part, list))
 
 
@@ -116,6 +116,9 @@ def _elements(domain: Json, scope: Scope, longest: Mapping[str, int]) -> tuple[i
     kind = domain[0]
     if kind in _PARSED:
         length = _length(domain[1], scope, longest)
+        text = _value(domain[1], scope) if _given(domain[1]) else None
+        if isinstance(text, str):
+            return sum(map(text.count, "@＠﹫")) if kind == "emails" else text.count("://"), length
         return length // _PARSED_CHARACTERS, length
     if kind == "const" or _given(domain):
         value = domain[1] if kind == "const" else _value(domain, scope)
@@ -158,7 +161,7 @@ def _length(operand: Json, scope: Scope, longest: Mapping[str, int]) -> int:
         return _ANSWER
     if _given(operand):
         value = _value(operand, scope)
-        return len(value) if isinstance(value, str) else _weight(value) if kind in _UNTYPED else 0
+        return len(value) if isinstance(value, str) else _weight(value)
     return _length(_inside(operand), scope, longest)
 
 

@@ -1,17 +1,28 @@
 """Policy files as commands meet them."""
 
+from argparse import Namespace
 from collections.abc import Sequence
 
 from ringfence.cli.exits import CommandError
 from ringfence.dsl.diagnostic import Diagnostic
 from ringfence.dsl.load import Loaded, load
 from ringfence.dsl.plan import Json
+from ringfence.engine.seams.settings import Settings
 
 
-def read_policy(file: str, *, ceilings: Sequence[str] = ()) -> Loaded:
-    """Load a policy, under the ceilings that are pinned; refuse a file that cannot be read at all."""
+def policy_of(asked: Namespace) -> Loaded:
+    """Load the policy that a command names, under the ceilings that its settings pin."""
+    from ringfence.cli.desk import settings_of
+
+    return read_policy(asked.file, settings_of(asked))
+
+
+def read_policy(file: str, settings: Settings, *, ceilings: Sequence[str] = ()) -> Loaded:
+    """Load a policy under the pinned ceilings and these; refuse a file that cannot be read at all."""
+    from ringfence.cli.desk import installed
+
     try:
-        return load(file, ceilings=ceilings)
+        return load(file, ceilings=(*settings.ceilings, *ceilings), installed=installed(settings))
     except UnicodeDecodeError as error:
         raise CommandError(
             f"{file} is not UTF-8: byte {error.start} does not belong to a character", help="save it as UTF-8"

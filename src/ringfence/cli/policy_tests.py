@@ -16,6 +16,7 @@ from ringfence.dsl.plan import Json
 from ringfence.engine.retrospect.coverage import Coverage, Reachable
 from ringfence.engine.retrospect.failures import drawn, record
 from ringfence.engine.retrospect.rehearsal import Rehearsed, rehearse
+from ringfence.engine.seams.settings import Settings
 
 PATTERN = "*_test.fence"
 """What a folder's files with tests are called."""
@@ -36,10 +37,18 @@ class TestedFile:
 
 
 def run_tests(
-    paths: Sequence[str], say: Say, *, coverage: bool, junit: str | None, ceilings: tuple[str, ...]
+    paths: Sequence[str],
+    say: Say,
+    settings: Settings,
+    *,
+    coverage: bool,
+    junit: str | None,
+    ceilings: tuple[str, ...],
 ) -> Literal["passed", "failed", "invalid"]:
     """Run the tests of all files, say what came out, and return it; `invalid`: a policy does not load."""
-    files = [TestedFile(file, read_policy(file, ceilings=ceilings)) for file in _files(paths)]
+    # A test says by itself which ceilings are over its policy: those of `under` and of `--ceiling`.
+    alone = settings.model_copy(update={"ceilings": ()})
+    files = [TestedFile(file, read_policy(file, alone, ceilings=ceilings)) for file in _files(paths)]
     total = sum(len(one.loaded.tests) for one in files if one.loaded.plan is not None)
     if not total and all(one.loaded.plan is not None for one in files):
         raise CommandError(

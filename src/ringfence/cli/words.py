@@ -8,7 +8,7 @@ from typing import NoReturn
 from ringfence.cli.exits import CANNOT_RUN, CommandError
 
 GROUPS = {
-    "write": ("check", "test", "explain", "convert"),
+    "write": ("check", "fmt", "test", "explain", "convert"),
     "analyse": ("blast",),
     "operate": ("runs", "show", "why", "replay", "approvals", "approve", "deny", "kill", "verify"),
     "serve": ("plugins", "doctor"),

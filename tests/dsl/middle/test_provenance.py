@@ -159,5 +159,10 @@ def test_an_untyped_field_that_is_no_text_or_number_has_no_source() -> None:
 def test_more_questions_than_can_be_answered_are_undecided() -> None:
     many = [f"p{number}@x.example" for number in range(20_000)]
     assert truth("to comes only from user", Remembered(sources={"user": many[:5]}), to=many) is None
+    body = " ".join(many)
+    assert truth("emails(body) comes only from user", Remembered(sources={"user": many}), body=body) is None
     few = many[:500]
+    assert truth("emails(body) comes only from user", Remembered(sources={"user": few}), body=" ".join(few)) is True
+    long = "nobody is named here, at great length " * 10_000 + few[0]
+    assert truth("emails(body) comes only from user", Remembered(sources={"user": few}), body=long) is True
     assert truth("to comes only from user", Remembered(sources={"user": few}), to=few) is True

@@ -147,7 +147,7 @@ class Run:
         refusals = tuple(Refusal(charge.budget, charge.key, None) for charge in asked.wider if full)
         facts = Facts(refusals if asked.verdict >= Verdict.ASK else None, approved)
         decision = conclude(asked, facts)
-        verdict, names, halt = naive(
+        verdict, names, halt, label = naive(
             self.plan,
             self.events,
             key,
@@ -161,6 +161,7 @@ class Run:
         assert int(decision.verdict) == verdict
         assert {reason.name for reason in decision.reasons} == names
         assert (decision.halt.name if decision.halt else None) == halt
+        assert decision.label == label
         self.record(decided(key, call, decision, facts))
         if decision.halt:
             self.record(RunHalted(decision.halt.name, None, None))

@@ -13,10 +13,10 @@ def words(command: ArgumentParser) -> None:
 
 def run(asked: Namespace, say: Say) -> int:
     """Check one policy file."""
-    from ringfence.cli.policy import diagnostic_record, read_policy
+    from ringfence.cli.policy import diagnostic_record, policy_of
     from ringfence.dsl.diagnostic import draw
 
-    loaded = read_policy(asked.file)
+    loaded = policy_of(asked)
     plan, found = loaded.plan, loaded.diagnostics
     if say.json:
         say.data(

@@ -23,9 +23,15 @@ def words(command: ArgumentParser) -> None:
 
 def run(asked: Namespace, say: Say) -> int:
     """Run the tests of the named files."""
+    from ringfence.cli.desk import settings_of
     from ringfence.cli.policy_tests import run_tests
 
     outcome = run_tests(
-        asked.paths, say, coverage=asked.coverage, junit=asked.junit, ceilings=tuple(asked.ceiling)
+        asked.paths,
+        say,
+        settings_of(asked),
+        coverage=asked.coverage,
+        junit=asked.junit,
+        ceilings=tuple(asked.ceiling),
     )
     return {"passed": FINE, "failed": REFUSED, "invalid": POLICY_INVALID}[outcome]
