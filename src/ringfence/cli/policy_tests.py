@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-
 from typing import Literal
 
 from ringfence.cli.exits import CommandError

@@ -227,6 +227,18 @@ def test_what_was_returned_is_a_source_and_carries_its_level() -> None:
     passes(WHO + f'ran read(what: "secret") returning "x"\ncall {ANN} is denied by quiet')
 
 
+def test_a_result_is_bounded_before_it_counts_as_shown() -> None:
+    policy = HEAD + """
+    tool rows { allow always result at most 1 rows rate 9 per day }
+    tool use { takes x: text allow when x comes only from [rows] rate 9 per day }
+    """
+    ran = 'ran rows() returning [{name: "Ann"}, {name: "Bob"}]\n'
+    passes(ran + 'call use(x: "Ann") is allowed\ncall use(x: "Bob") is denied by use.allow', policy)
+    passes("ran rows()\ncall rows() is allowed", policy)
+    failure = fails('ran rows() returning "Ann"', policy)
+    assert failure.got == "refused: rows are expected and the result is no list"
+
+
 def test_an_order_looks_at_what_ran() -> None:
     at = 'at "2026-11-23 10:00 Europe/London"\nprompt "x y"\n'
     passes(
