@@ -4,6 +4,7 @@
 #   make demo    the support desk: first unguarded, then guarded
 #   make test    all tests
 #   make check   what CI runs: format, lint, types, import contracts, tests
+#   make fuzz    the laws of the language on 1,000,000 random cases; FUZZ="--seed 7" for other ones
 #   make bench   speed, against the goals; writes bench/results.json
 #   make fmt     format and mend what can be mended
 #   make clean   remove .venv, caches and what the demo has left
@@ -17,7 +18,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3
 	$$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& echo $$python && break; done)
 
-.PHONY: help demo test check format lint types imports bench fmt clean
+.PHONY: help demo test check format lint types imports fuzz bench fmt clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -67,6 +68,10 @@ types:
 imports:
 	$(call install,dev)
 	$(BIN)/lint-imports
+
+fuzz:
+	$(call install,dev)
+	@$(BIN)/python -m tests.fuzz $(FUZZ)
 
 bench:
 	$(call install,dev)
