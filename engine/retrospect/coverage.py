@@ -45,6 +45,8 @@ class Coverage:
     def __init__(self, plan: Plan) -> None:
         self.all: set[Reachable] = set()
         self.reached: set[Reachable] = set()
+        self._speaking: set[Reachable] = set()
+        """Budgets and limits: they have no condition that could be asked."""
         self._now: set[Reachable] = set()
         """Reached in the round of the decision that is on."""
         tools = {name: self._watched(tool) for name, tool in plan.tools.items()}
@@ -56,7 +58,12 @@ class Coverage:
         for agent in plan.agents.values():
             for limit in (agent.stop, agent.calls, agent.denials, agent.requests):
                 if limit is not None:
-                    self._reachable(limit.place, limit.reason)
+                    self._speaking.add(self._reachable(limit.place, limit.reason))
+
+    @property
+    def unreached(self) -> list[Reachable]:
+        """The clauses that no test has reached, by place."""
+        return sorted(self.all - self.reached)
 
     def begin(self) -> None:
         """Forget what was reached in a round that is asked again with more answers."""
@@ -68,20 +75,15 @@ class Coverage:
             if reason.place is not None:
                 place = reason.place
                 spoke = Reachable(place.file, place.line, place.column, reason.name.removesuffix("!error"))
-                if spoke in self.all:
+                if spoke in self._speaking:
                     self._now.add(spoke)
         self.reached |= self._now
         self._now = set()
 
-    @property
-    def unreached(self) -> list[Reachable]:
-        """The clauses that no test has reached, by place."""
-        return sorted(self.all - self.reached)
-
     def _watched(self, tool: ToolPlan) -> ToolPlan:
         for budget in tool.budgets:
             if budget.layer is None:
-                self._reachable(budget.place, budget.reason)
+                self._speaking.add(self._reachable(budget.place, budget.reason))
         return replace(
             tool,
             denies=self._each(tool.denies),

@@ -162,7 +162,10 @@ def test_more_questions_than_can_be_answered_are_undecided() -> None:
     body = " ".join(many)
     assert truth("emails(body) comes only from user", Remembered(sources={"user": many}), body=body) is None
     few = many[:500]
-    assert truth("emails(body) comes only from user", Remembered(sources={"user": few}), body=" ".join(few)) is True
+    assert (
+        truth("emails(body) comes only from user", Remembered(sources={"user": few}), body=" ".join(few))
+        is True
+    )
     long = "nobody is named here, at great length " * 10_000 + few[0]
     assert truth("emails(body) comes only from user", Remembered(sources={"user": few}), body=long) is True
     assert truth("to comes only from user", Remembered(sources={"user": few}), to=few) is True
