@@ -19,7 +19,7 @@ from ringfence.dsl.automaton import Machine, Reduction, Table
 from ringfence.dsl.build import BUILDERS, Builder
 from ringfence.dsl.diagnostic import Diagnostic
 from ringfence.dsl.recover import Vocabulary, run
-from ringfence.dsl.scan import Scanner
+from ringfence.dsl.scan import Lexeme, Scanner
 from ringfence.dsl.source import Source, Span
 from ringfence.dsl.syntax import Declaration, Document
 
@@ -31,13 +31,18 @@ def parse(source: Source, file: Span | None = None) -> tuple[Document, list[Diag
     """
     language = _language()
     file = source.first if file is None else file
-    lexemes, reports = language.scanner.scan(source, file)
+    words, reports = language.scanner.scan(source, file)
     machine = Machine(language.table, language.start, source)
-    body, lost = run(machine, lexemes, language.vocabulary)
+    body, lost = run(machine, words, language.vocabulary)
     reports += machine.reports
     reports.sort(key=lambda report: (report.span, report.code))
     document = Document(source, file, tuple(cast(list[Declaration], body.items)), lost)
     return document, reports
+
+
+def lexemes(source: Source, file: Span) -> list[Lexeme]:
+    """Return the words of one file, without comments."""
+    return _language().scanner.scan(source, file)[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,8 +29,8 @@ class Outcome:
     """The tools whose calls ran."""
 
 
-def replay(recording: Recording, make: Make, *, approve: bool = False) -> Outcome:
-    """Replay one run; `approve`: whoever is asked says yes."""
+def replay(recording: Recording, make: Make) -> Outcome:
+    """Replay one run."""
     bench = Bench(recording)
     guard = make(recording)
     denied: list[tuple[str, str]] = []
@@ -46,7 +46,7 @@ def replay(recording: Recording, make: Make, *, approve: bool = False) -> Outcom
         verdict, why = guard.decide(call.tool, arguments)
         if verdict == "ask":
             asked.append((call.tool, why))
-        if verdict == "allow" or (verdict == "ask" and approve):
+        if verdict == "allow" or (verdict == "ask" and guard.approve):
             bench.keep(call, run=True)
             guard.ended(bench.result(call), failed=call.failed or call.result is None)
             kept.append(call.tool)

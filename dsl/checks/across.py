@@ -9,7 +9,7 @@ from ringfence.dsl.checks.fold import TRUE
 from ringfence.dsl.checks.guards import parameters_named
 from ringfence.dsl.checks.orders import lower_order
 from ringfence.dsl.compile.periods import AUDIT_LEVELS
-from ringfence.dsl.draft import ClauseDraft, Draft, RuleDraft
+from ringfence.dsl.draft import ClauseDraft, Draft, GuaranteeDraft, RuleDraft
 from ringfence.dsl.names import not_installed
 from ringfence.dsl.plan import Json
 from ringfence.dsl.suggest import did_you_mean
@@ -142,13 +142,15 @@ def guarantees(draft: Draft) -> None:
         condition = guarantee.node.when
         if condition is None:
             guarantee.cores = [TRUE]
-        elif not guarantee.covers:
-            Lowering(draft, "", {}, lenient=True).condition(condition)
+        elif guarantee.covers:
+            _lower_guarantee(draft, guarantee, condition)
         else:
-            for _ in _seen_alike(
-                draft,
-                guarantee.covers,
-                condition,
-                lambda name, lowering: guarantee.cores.append(lowering.condition(condition)),
-            ):
-                pass
+            Lowering(draft, "", {}, lenient=True).condition(condition)
+
+
+def _lower_guarantee(draft: Draft, guarantee: GuaranteeDraft, condition: syntax.Expression) -> None:
+    def variant(name: str, lowering: Lowering) -> None:
+        guarantee.cores.append(lowering.condition(condition))
+
+    for _ in _seen_alike(draft, guarantee.covers, condition, variant):
+        pass  # each way is lowered once

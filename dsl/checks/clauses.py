@@ -145,6 +145,7 @@ def lower(
 
 
 def possible(draft: Draft, core: Json | None, node: syntax.Expression) -> None:
+    """Report a condition that no call can make true."""
     if core is not None and never_true(core):
         draft.report(
             "E120",

@@ -1,4 +1,4 @@
-"""Stage `counted`: rates, blast radii and budgets over tools become budgets (E110, E112, E114, W205, W213)."""
+"""Stage `counted`: rates, blast radii and budgets over tools, in one form (E110, E112, E114, W205, W213)."""
 
 from collections.abc import Iterable
 

@@ -100,7 +100,7 @@ def _calls_itself(draft: Draft, isolate: str, called: syntax.Name) -> None:
         if runs.isolate.text == isolate:
             draft.report(
                 "E134",
-                f"isolate `{isolate}` may call `{called.text}`, which runs in it",
+                f"isolate `{isolate}` may call `{called.text}`, which leads back into it",
                 called.span,
                 "this leads back here" if name != called.text else "it would call itself",
                 "let it run in another isolate, or do not let it be called",

@@ -1,5 +1,8 @@
 """Stage `layout`: a clause that starts on another clause's line is easily overlooked (W214)."""
 
+from itertools import pairwise
+from typing import Any
+
 from ringfence.dsl import syntax
 from ringfence.dsl.draft import Draft
 from ringfence.dsl.source import Span
@@ -13,11 +16,11 @@ def check_layout(draft: Draft) -> None:
     for block in draft.document.declarations:
         if not isinstance(block, _BLOCKS) or len(block.clauses) < 2:
             continue
-        clauses = block.clauses
+        clauses: tuple[Any, ...] = block.clauses
         opened = text.rfind("{", block.span.start, clauses[0].span.start)
         if text.find("\n", opened, block.span.end) < 0:
             continue
-        for before, clause in zip(clauses, clauses[1:], strict=False):
+        for before, clause in pairwise(clauses):
             if text.find("\n", before.span.end, clause.span.start) < 0:
                 start = clause.span.start
                 draft.report(

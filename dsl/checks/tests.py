@@ -19,9 +19,7 @@ from ringfence.dsl.types import Type
 
 
 def check_tests(draft: Draft) -> None:
-    """Check every test block of the policy and of the files that it uses."""
-    if draft.layer is not None:
-        return  # what a ceiling's tests name is known under a policy only
+    """Check every test block of the policy and of the files that it uses, under all its ceilings."""
     names: set[str] = set()
     for node in draft.document.declarations:
         if isinstance(node, syntax.PolicyTest):

@@ -141,6 +141,8 @@ class Facts:
     it was not asked."""
     failed: str | None = None
     """Why the store, the ledger or a plugin could not answer; such a call is denied."""
+    above: tuple[Reason, ...] = ()
+    """What the runs around this one refuse, since they count the calls of the whole tree."""
 
 
 NO_FACTS = Facts()

@@ -480,6 +480,10 @@ def conclude(assessment: Assessment, facts: Facts) -> Decision:
     reasons = assessment.reasons
     halt = assessment.halt
     charges = assessment.charges
+    if facts.above:
+        reasons = [*reasons, *facts.above]
+        verdict = min(verdict, _DENY)
+        halt = halt or next((reason for reason in facts.above if reason.effect == "halt"), None)
     attempted = assessment.attempted
     if facts.failed is not None:
         reasons = [*reasons, Reason("engine!error", "deny", None, None, facts.failed)]

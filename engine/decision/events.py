@@ -40,8 +40,9 @@ class RunStarted:
     files: tuple[Json, ...] = ()
     """The other texts that the policy is made from, as records: role (`use`, `ceiling`), name, text."""
     continues: tuple[Json, ...] = ()
-    """What its session (or the run that started it) remembers at its beginning: the runs to fold first, in
-    order, as `[run, seq]`: up to that event."""
+    """What is remembered at its beginning: `[run, seq]` of the runs (of its session, and the one around it)
+    whose memory up to that event, and all that this one continued, is joined in this order.  A third member,
+    `unknown`, says that it could not be read then: everything is undecided."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,7 @@ class CallDecided:
     """A list of records: budget, key, amount; those made in this decision."""
     asks: tuple[str, ...]
     facts: Json
-    """`reserved`, `approved_by`, `answers`, `attempted`, `failed`: replay decides again with these."""
+    """`reserved`, `approved_by`, `answers`, `attempted`, `above`, `failed`: replay decides again with these."""
     label: str | None = None
     """The level that the result will have; None: the tool says none."""
 
@@ -202,6 +203,26 @@ class SubrunStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class SubrunCounted:
+    """A call of a run inside of this one counts here too: what is `per run` counts the whole tree."""
+
+    kind: ClassVar[str] = "SubrunCounted"
+    run: str
+    """The run that made the call: begun by this run, or inside of one that was."""
+    call: str
+    tool: str
+    """The framework's name."""
+    counted: str
+    """`decided`, `asked` (one more ticket), `started`, `refunded`, `failed`."""
+    verdict: str | None
+    """Of `decided`."""
+    asks: tuple[str, ...]
+    """Of `decided` and `asked`: the approvers."""
+    charges: Json
+    """Of `decided`: the charges made, as in the decision."""
+
+
+@dataclass(frozen=True, slots=True)
 class SubrunJoined:
     """What the sub-run remembers up to `seq` is remembered here too: its result arrived."""
 
@@ -260,6 +281,7 @@ RunEvent = (
     | CallFinished
     | CallFailed
     | SubrunStarted
+    | SubrunCounted
     | SubrunJoined
     | RunSuspended
     | RunResumed

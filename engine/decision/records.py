@@ -7,10 +7,10 @@ from a record can be compared with the recorded one, field by field.
 from collections.abc import Mapping, Sequence
 
 from ringfence.dsl.canonical import canonical
-from ringfence.dsl.plan import Json, Verdict
+from ringfence.dsl.plan import Json, TextFile, Verdict
 from ringfence.engine.decision.calls import Charge, Decision, Facts, Refusal, ToolCall, digest_of
-from ringfence.engine.decision.events import CallDecided, CallRequested
-from ringfence.engine.decision.written import reason_record
+from ringfence.engine.decision.events import CallDecided, CallRequested, RunStarted
+from ringfence.engine.decision.written import reason_of, reason_record
 
 
 def requested(
@@ -114,13 +114,16 @@ def charge_record(charge: Charge) -> dict[str, Json]:
 def facts_record(facts: Facts) -> dict[str, Json]:
     """Return the facts as a record; times as decimal text, since they can be beyond 2^53-1."""
     people = facts.approved_by
-    return {
+    record: dict[str, Json] = {
         "reserved": _refusals_record(facts.reserved),
         "attempted": _refusals_record(facts.attempted),
         "approved_by": {approver: list(people[approver]) for approver in people} if people else {},
         "answers": dict(facts.answers) if facts.answers else {},
         "failed": facts.failed,
     }
+    if facts.above:
+        record["above"] = [reason_record(reason) for reason in facts.above]
+    return record
 
 
 def _refusals_record(refusals: Sequence[Refusal] | None) -> Json:
@@ -146,6 +149,7 @@ def facts_of(record: Mapping[str, Json]) -> Facts:
         approved_by={approver: tuple(people) for approver, people in record["approved_by"].items()},
         answers={key: list(answer) for key, answer in record.get("answers", {}).items()},
         attempted=_refusals_of(record.get("attempted")),
+        above=tuple(reason_of(one) for one in record.get("above", ())),
         failed=record["failed"],
     )
 
@@ -157,3 +161,18 @@ def _refusals_of(record: Json) -> tuple[Refusal, ...] | None:
         Refusal(item["budget"], item["key"], None if item["free_ns"] is None else int(item["free_ns"]))
         for item in record
     )
+
+
+def texts_of(begun: RunStarted) -> tuple[TextFile, ...]:
+    """Return the texts that the run's policy was made from, the policy first.
+
+    Raises:
+        KeyError, TypeError, ValueError: they are recorded in another shape.
+    """
+    others = (TextFile(one["role"], one["name"], one["text"]) for one in begun.files)
+    return (TextFile("policy", begun.policy_file, begun.policy_text), *others)
+
+
+def texts_record(files: Sequence[TextFile]) -> tuple[dict[str, Json], ...]:
+    """Return the texts beside the policy as they are recorded."""
+    return tuple({"role": one.role, "name": one.name, "text": one.text} for one in files[1:])

@@ -17,7 +17,7 @@ What counts, and when:
 What the session remembers is folded in beside it, into `State.recall`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, cast
 
 from ringfence.dsl.canonical import canonical
@@ -43,10 +43,12 @@ from ringfence.engine.decision.events import (
     RunStarted,
     RunSuspended,
     Stamped,
+    SubrunCounted,
     SubrunJoined,
 )
 from ringfence.engine.decision.known import HeldCharge, KnownCall, OpenTicket, Outcome
 from ringfence.engine.decision.recall.recall import Recall
+from ringfence.engine.decision.tree import known_below
 
 __all__ = ["KnownCall", "OpenTicket", "Outcome", "State", "apply", "run_wide", "start"]
 
@@ -57,6 +59,7 @@ class State:
     __slots__ = (
         "agent",
         "attempts",
+        "below",
         "calls",
         "deadline_ns",
         "denials",
@@ -126,6 +129,8 @@ class State:
         self.epoch = 0
         """Rises with each resume."""
         self.calls: dict[str, KnownCall] = {}
+        self.below: dict[str, KnownCall] = {}
+        """Calls of the runs inside of this one, by `run/call`: they count here too."""
         self.attempts: dict[str, dict[tuple[int, str | None], int]] = {}
         """Base of the key -> (epoch, attempt) -> requests."""
         self.prepared: dict[str, Any] = {}
@@ -306,10 +311,7 @@ def _decided(state: State, event: CallDecided, _now_ns: int) -> None:
     if verdict <= Verdict.DENY:
         state.denials += 1
     if verdict is Verdict.ASK:
-        for approver in known.asks:
-            if approver not in known.approvers_asked:
-                known.approvers_asked |= {approver}
-                state.requests += 1
+        _ask_more(state, known, known.asks)
     else:
         for ticket in known.tickets:
             state.open_tickets.pop(ticket.id, None)
@@ -321,6 +323,13 @@ def _decided(state: State, event: CallDecided, _now_ns: int) -> None:
         # A crash between this event and RunHalted must not bring the run back.
         if record["effect"] == "halt" and state.halted is None:
             state.halted = _halting(state.plan, record["name"], record["detail"])
+
+
+def _ask_more(state: State, known: KnownCall, approvers: Iterable[str]) -> None:
+    for approver in approvers:
+        if approver not in known.approvers_asked:
+            known.approvers_asked |= {approver}
+            state.requests += 1
 
 
 def _remember(state: State, known: KnownCall, event: CallDecided) -> None:
@@ -370,8 +379,15 @@ def _give_place_back(state: State, known: KnownCall) -> None:
 
 def _refunded(state: State, event: BudgetRefunded, _now_ns: int) -> None:
     known = _known(state, event.call)
+    if known.started_ns is None:
+        _give_back(state, known)
+        state.recall.dropped(event.call)
+
+
+def _give_back(state: State, known: KnownCall) -> None:
+    """Give back what a call took that is not dispatched; of one that was, what was charged is kept."""
     if known.started_ns is not None:
-        return  # its dispatch began: what was charged is kept
+        return
     for held in known.charges:
         window: Any = state.windows.get((held.budget, held.key))
         if window is None:
@@ -380,7 +396,6 @@ def _refunded(state: State, event: BudgetRefunded, _now_ns: int) -> None:
         if window.empty:
             del state.windows[held.budget, held.key]
     known.charges = ()
-    state.recall.dropped(event.call)
     known.holds = False
     _give_place_back(state, known)
 
@@ -390,9 +405,7 @@ def _asked(state: State, event: ApprovalAsked, _now_ns: int) -> None:
     ticket = OpenTicket(event.ticket, event.call, event.approver, event.expires_ns)
     known.tickets += (ticket,)
     state.open_tickets[event.ticket] = ticket
-    if event.approver not in known.approvers_asked:
-        known.approvers_asked |= {event.approver}
-        state.requests += 1
+    _ask_more(state, known, (event.approver,))
 
 
 def _answered(state: State, event: ApprovalAnswered, _now_ns: int) -> None:
@@ -418,12 +431,18 @@ def _answered(state: State, event: ApprovalAnswered, _now_ns: int) -> None:
 
 def _started(state: State, event: CallStarted, now_ns: int) -> None:
     known = _known(state, event.call)
-    known.started_ns = now_ns
     known.started_epoch = state.epoch
+    state.in_flight.add(event.call)
+    _dispatch(state, known, now_ns)
+    if state.recall.active:
+        state.recall.started(event.call)
+
+
+def _dispatch(state: State, known: KnownCall, now_ns: int) -> None:
+    known.started_ns = now_ns
     if not known.takes_place:
         known.takes_place = True
         state.places_taken += 1
-    state.in_flight.add(event.call)
     for held in known.charges:
         window: Any = state.windows.get((held.budget, held.key))
         if window is None:
@@ -432,8 +451,6 @@ def _started(state: State, event: CallStarted, now_ns: int) -> None:
         if held.counts_success:
             known.successes += ((held, now_ns),)
     known.charges = ()
-    if state.recall.active:
-        state.recall.started(event.call)
 
 
 def _finished(state: State, event: CallFinished, _now_ns: int) -> None:
@@ -450,13 +467,17 @@ def _failed(state: State, event: CallFailed, _now_ns: int) -> None:
     known.outcome = Outcome(False, None, event.outcome, event.error, state.epoch)
     state.in_flight.discard(event.call)
     if event.outcome != "interrupted":  # that one goes on when the run is resumed, and may yet succeed
-        for held, stamped_ns in known.successes:
-            window: Any = state.windows.get((held.budget, held.key))
-            if window is not None:
-                window.give_back(held.units, held.period_ns, at_ns=stamped_ns)
-        known.successes = ()
+        _unsucceeded(state, known)
     if state.recall.active:
         state.recall.failed(event.call, at_ns=state.latest_ns)
+
+
+def _unsucceeded(state: State, known: KnownCall) -> None:
+    for held, stamped_ns in known.successes:
+        window: Any = state.windows.get((held.budget, held.key))
+        if window is not None:
+            window.give_back(held.units, held.period_ns, at_ns=stamped_ns)
+    known.successes = ()
 
 
 def _model_asked(state: State, event: ModelAsked, _now_ns: int) -> None:
@@ -524,6 +545,33 @@ def _halting(plan: Plan, name: str, detail: str | None) -> Reason:
     return Reason(name, "halt", None, None, detail)
 
 
+def _counted(state: State, event: SubrunCounted, now_ns: int) -> None:
+    known = known_below(state, event)
+    match event.counted:
+        case "decided":
+            verdict = _VERDICTS.get(event.verdict or "", Verdict.DENY)
+            known.verdict = verdict
+            if verdict is not Verdict.ALLOW:
+                _give_place_back(state, known)
+            elif not known.takes_place and known.started_ns is None:
+                known.takes_place = True
+                state.places_taken += 1
+            if verdict <= Verdict.DENY:
+                state.denials += 1
+            if verdict is Verdict.ASK:
+                _ask_more(state, known, event.asks)
+            if event.charges:
+                _hold(state, known, event.charges)
+        case "asked":
+            _ask_more(state, known, event.asks)
+        case "started":
+            _dispatch(state, known, now_ns)
+        case "refunded":
+            _give_back(state, known)
+        case "failed":
+            _unsucceeded(state, known)
+
+
 def run_wide(budget: Budget) -> bool:
     """Say whether the budget lives in the run's state; every other is the ledger's."""
     return budget.period_ns is None or budget.scope == "run"
@@ -546,4 +594,5 @@ _STEPS: Mapping[type[RunEvent], Callable[[State, Any, int], None]] = {
     RunResumed: _resumed,
     RunHalted: _halted,
     RunEnded: _ended,
+    SubrunCounted: _counted,
 }

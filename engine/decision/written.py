@@ -11,6 +11,7 @@ from typing import Any
 
 from ringfence.dsl.canonical import LARGEST_INTEGER, canonical
 from ringfence.dsl.plan import Json, Reason
+from ringfence.dsl.source import Place
 from ringfence.engine.decision.calls import Charge, Decision, Facts
 from ringfence.engine.decision.events import CallDecided, CallFinished, CallRequested, CallStarted, RunEvent
 
@@ -39,7 +40,7 @@ def requested_body(event: CallRequested, said: bytes) -> bytes | None:
 
 def decided_body(event: CallDecided, decision: Decision, facts: Facts) -> bytes | None:
     """Return the body of a decision, made from what the event was made of."""
-    if event.arguments is not None or facts.approved_by or facts.failed is not None or facts.reserved:
+    if event.arguments is not None or facts.approved_by or facts.failed is not None or facts.reserved or facts.above:
         return None
     if facts.answers or facts.attempted:
         return None
@@ -100,6 +101,17 @@ def reason_record(reason: Reason) -> dict[str, Json]:
         "because": reason.because,
         "detail": reason.detail,
     }
+
+
+def reason_of(record: Mapping[str, Json]) -> Reason:
+    """Rebuild a reason from its record; raise KeyError or TypeError for another shape."""
+    place = None if record["place"] is None else _place(record["place"])
+    return Reason(record["name"], record["effect"], place, record["because"], record["detail"])
+
+
+def _place(said: str) -> Place:
+    file, line, column = said.rsplit(":", 2)
+    return Place(file, int(line), int(column))
 
 
 def reason_text(reason: Reason) -> str:

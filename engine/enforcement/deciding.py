@@ -17,6 +17,7 @@ from ringfence.engine.enforcement.opening import store_error
 from ringfence.engine.enforcement.questions import Inquiry
 from ringfence.engine.enforcement.requests import Given, decision_record
 from ringfence.engine.enforcement.runs import Held, Run
+from ringfence.engine.enforcement.subruns import halt_above, with_above
 from ringfence.engine.seams.errors import EngineError
 
 
@@ -50,19 +51,23 @@ def request(run: Run, given: Given) -> Steps[Held | Ended]:
                     help="whether it took effect is unknown: look, then make the call anew",
                 )
             outcome = state.outcome_of(key)
-            if outcome is not None and outcome.failure != "interrupted":
-                assessed = assess(run.plan, state, call, NO_FACTS, now_ns=run.now_ns(), key=key)
-                held = Held(key, call, conclude(assessed, NO_FACTS), None, over=True)
-                return Ended(held, outcome)
-            if outcome is None and any(ticket.answer != "withdraw" for ticket in known.tickets):
-                return _asked_before(run, key, call)
+            ended = outcome is not None and outcome.failure != "interrupted"
+            asked = outcome is None and any(ticket.answer != "withdraw" for ticket in known.tickets)
+    if known is not None and ended and outcome is not None:
+        assessed = assess(run.plan, state, call, NO_FACTS, now_ns=run.now_ns(), key=key)
+        held = Held(key, call, conclude(assessed, NO_FACTS), None, over=True)
+        return Ended(held, outcome)
+    if known is not None and asked:
+        return (yield from _asked_before(run, key, call))
     return (yield from judge(run, key, call, approved_by={}, said=given.said))
 
 
-def _asked_before(run: Run, key: str, call: ToolCall) -> Held:
+def _asked_before(run: Run, key: str, call: ToolCall) -> Steps[Held]:
     """Return the call as it was decided before the run was put away: people were asked."""
     known = run.state.calls[key]
     assessed = assess(run.plan, run.state, call, NO_FACTS, now_ns=run.now_ns(), key=key)
+    if assessed.wanted:  # what was redacted must be again, to be the call that people were asked about
+        _, assessed, _, _ = yield from _informed(run, key, call, NO_FACTS, assessed)
     decision = conclude(assessed, Facts(reserved=()))._replace(verdict=Verdict.ASK, asks=known.asks)
     held = reservation_id(run, key) if known.holds else None
     return Held(key, call, decision, held, None if held is None else f"{held}/success")
@@ -104,7 +109,9 @@ def judge(
     if assessed.attempts:
         facts = yield from _attempt(run, key, assessed.attempts, facts, taken, now_ns)
     if assessed.verdict >= Verdict.ASK and assessed.wider and taken.failure is None and not facts.attempted:
-        facts = yield from _reserve(run, reservation_id(run, key) + anew, assessed.wider, facts, taken, now_ns)
+        facts = yield from _reserve(
+            run, reservation_id(run, key) + anew, assessed.wider, facts, taken, now_ns
+        )
     try:
         held, decision = _conclude(run, key, call, assessed, facts, held, taken, seen, now_ns, said)
     except BaseException:  # what is not in the record was not charged either
@@ -113,7 +120,9 @@ def judge(
     if decision.verdict <= Verdict.DENY:
         release(run, held, "denied")
     if taken.failure is not None:
-        raise store_error("could not reserve the call's budgets", taken.failure, run=run.id) from taken.failure
+        raise store_error(
+            "could not reserve the call's budgets", taken.failure, run=run.id
+        ) from taken.failure
     return held
 
 
@@ -216,6 +225,7 @@ def _conclude(
         if run.state.seq != seen:  # other events came while the ledger was asked: look again
             now_ns = run.now_ns()
             assessed = _assess(run, key, call, facts, now_ns)
+        facts, halts = with_above(run, key, assessed, facts, now_ns=now_ns)
         decision = conclude(assessed, facts)
         event = decided(key, call, decision, facts, levels=run.plan.levels, said=said)
         shown = decision_record(run, call, event)
@@ -227,8 +237,7 @@ def _conclude(
             held.call, held.decision = call, decision
             held.reservation = taken.reservation or held.reservation
             held.success = taken.success or held.success
-        if decision.halt is not None:
-            run.halt(decision.halt.name, by=None, detail=decision.halt.detail)
+        halt_above(run, decision, halts)
         return held, decision
 
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar, Unpack, cast
 
 from ringfence.dsl.plan import Json, Plan, Verdict
 from ringfence.engine.decision.calls import Decision, Principal, ToolCall
-from ringfence.engine.decision.events import ModelAnswered, ModelAsked, PromptGiven
+from ringfence.engine.decision.events import ModelAnswered, ModelAsked, PromptGiven, RunStarted
 from ringfence.engine.enforcement import dispatch, pacing, replies
 from ringfence.engine.enforcement.answers import Answering, BackendAnswers
 from ringfence.engine.enforcement.bodies import AsyncFlight, Flight, Landed, SyncFlight, run_inline
@@ -48,7 +48,7 @@ class Guard:
         settings: Settings,
         opening: Opening,
         *,
-        replan: Callable[[str, str], Plan],
+        replan: Callable[[RunStarted], Plan],
         runs: Callable[["Guard"], Any] | None = None,
     ) -> None:
         self.plan = plan

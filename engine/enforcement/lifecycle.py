@@ -1,7 +1,6 @@
 """Runs begin, are put away, go on and end; one living process holds a session at a time."""
 
 import contextlib
-import json
 import secrets
 import threading
 from collections.abc import Callable, Iterable
@@ -18,18 +17,22 @@ from ringfence.engine.decision.events import (
     RunStarted,
     Stamped,
     SubrunStarted,
-    event_of,
 )
+from ringfence.engine.decision.lineage import Leaf
+from ringfence.engine.decision.records import texts_record
 from ringfence.engine.enforcement.current import current_call
 from ringfence.engine.enforcement.deciding import release, release_all
 from ringfence.engine.enforcement.drive import Steps
 from ringfence.engine.enforcement.kills import Kills
+from ringfence.engine.enforcement.memories import Memories
 from ringfence.engine.enforcement.opening import Opened, Opening, store_error
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.enforcement.sessions import Sessions
+from ringfence.engine.enforcement.subruns import may_begin
 from ringfence.engine.enforcement.tickets import Asking
 from ringfence.engine.enforcement.unclean import Unclean
 from ringfence.engine.journal.jsonable import jsonable
+from ringfence.engine.journal.tales import stamped_of
 from ringfence.engine.seams.errors import DeniedError, EngineError, RingfenceError
 from ringfence.engine.seams.ports import Entry, RunRow
 
@@ -40,7 +43,7 @@ _TEXT_AT_MOST: Final = 500
 class Lifecycle:
     """The runs that this process lives."""
 
-    def __init__(self, plan: Plan, opening: Opening, replan: Callable[[str, str], Plan]) -> None:
+    def __init__(self, plan: Plan, opening: Opening, replan: Callable[[RunStarted], Plan]) -> None:
         self._plan = plan
         self._opening = opening
         self._replan = replan
@@ -48,6 +51,7 @@ class Lifecycle:
         self._live: dict[str, Run] = {}
         self._sessions = Sessions(opening)
         self._unclean = Unclean(opening)
+        self._memories = Memories(plan, opening)
         self._swept: tuple[Opened, Future[None]] | None = None
         self.kills = Kills(opening, self.live)
 
@@ -91,21 +95,27 @@ class Lifecycle:
         opened = yield from self._opened()
         name = self._agent(agent)
         around = self._around(parent)
+        if around is not None:
+            may_begin(around, name)
         holds = self._holds(name, capabilities, around)
         run = Run(f"run-{secrets.token_hex(8)}", self._plan, _principal(principal), self._opening)
         run.secret = secrets.token_bytes(32)
+        if around is not None:
+            run.lock = around.lock  # INVARIANT: what one of a tree records, all of it counts, at once
         session_id = session if session is not None else run.id
         yield from self._sessions.lease(session_id)
         try:
-            head: str | None = None
+            newest: RunRow | None = None
             if session is not None:
                 found: list[RunRow] = yield self._opening.submit(opened.log.runs(session=session, limit=1))
-                head = found[0].head.hex() if found else None
+                newest = found[0] if found else None
+            beginning = yield from self._memories.beginning(session, around, newest)
+            run.seen = beginning.seen
             opened.journal.open_run(run.id)
             run.begin(
                 RunStarted(
                     session=session_id,
-                    session_head=head,
+                    session_head=None if newest is None else newest.head.hex(),
                     agent=name,
                     principal=dict(run.principal.values),
                     capabilities=holds,
@@ -118,13 +128,17 @@ class Lifecycle:
                     resume_of=resume_of,
                     parent=around.id if around is not None else parent if isinstance(parent, str) else None,
                     policy_file=self._plan.file,
-                )
+                    files=texts_record(self._plan.files),
+                    continues=beginning.continues,
+                ),
+                beginning.recall,
             )
             with self._lock:
                 self._live[run.id] = run
             self.kills.obey_again()  # an order that came while the run began
             if around is not None:
                 self._attach(run, around)
+            self._memories.live(run, dict(beginning.seen))
             if prompt is not None:
                 run.append(PromptGiven("user", jsonable(prompt)))
             # The host keeps the run's id, in a checkpoint perhaps: an id that is not in the log is none.
@@ -144,6 +158,7 @@ class Lifecycle:
         with contextlib.suppress(RingfenceError):  # what the log has of it is ended by the next sweep
             if hasattr(run, "state"):
                 run.append(RunEnded("failed", "it did not begin"))
+                self._memories.left(run)
         _detach(run)
         with contextlib.suppress(RingfenceError):  # closed meanwhile: nothing is leased any more
             self._opening.ready.journal.close_run(run.id)
@@ -182,9 +197,11 @@ class Lifecycle:
         inside = current_call()
         with around.lock:
             around.check_live()  # SECURITY: nothing begins inside of a run that is over
+            call = inside[1] if inside and inside[0] is around else None
+            around.append(SubrunStarted(run.id, call))
             run.parent = around
             around.children.append(run)
-            around.append(SubrunStarted(run.id, inside[1] if inside and inside[0] is around else None))
+            around.started[run.id] = (run, call)
 
     # ---- suspend and resume ------------------------------------------------------------------------
 
@@ -215,6 +232,7 @@ class Lifecycle:
             with self._lock:
                 self._live.pop(run.id, None)
             _detach(run)
+            self._memories.left(run)
             journal.close_run(run.id)
             released = self._sessions.let_go(run.session)
         if released is not None:
@@ -241,7 +259,7 @@ class Lifecycle:
         try:
             row = yield from self._row(run_id)
             entries: list[Entry] = yield self._opening.submit(opened.log.read(run_id))
-            run = self._rebuilt(run_id, entries)
+            run, leaf = yield from self._rebuilt(run_id, entries)
             _same(run.principal, principal, run_id)
             if row.status != "suspended":
                 yield from self._bury(run)
@@ -252,9 +270,11 @@ class Lifecycle:
             with self._lock:
                 self._live[run_id] = run
             if run.parent is not None:
-                with run.parent.lock:
+                with run.lock:
                     run.parent.children.append(run)
+                    run.parent.started[run.id] = (run, self._begun_by(run))
             run.append(RunResumed(self._sessions.holder))
+            self._memories.live(run, dict(leaf.began), leaf.joined)
             # What runs from now on must not be taken for a run that is still put away.
             yield from self._opening.durable(run=run_id)
             for order in orders:
@@ -296,17 +316,13 @@ class Lifecycle:
             )
         return row
 
-    def _rebuilt(self, run_id: str, entries: list[Entry]) -> Run:
-        """Fold the run's events again, under the policy that it began with."""
+    def _rebuilt(self, run_id: str, entries: list[Entry]) -> Steps[tuple[Run, Leaf]]:
+        """Fold the run's events again, under the policy that it began with, and with what it remembers."""
         stamped = [_stamped(entry) for entry in entries]
         first = stamped[0].event if stamped else None
         if not isinstance(first, RunStarted):
             raise EngineError(f"the record of the run `{run_id}` has no beginning", run=run_id)
-        plan = (
-            self._plan
-            if first.policy_digest == self._plan.digest
-            else self._replan(first.policy_text, first.policy_file)
-        )
+        plan = self._plan if first.policy_digest == self._plan.digest else self._replan(first)
         if plan.digest != first.policy_digest:
             raise EngineError(
                 f"the policy of the run `{run_id}` cannot be made again from its record",
@@ -316,12 +332,25 @@ class Lifecycle:
         run = Run(run_id, plan, Principal(**first.principal), self._opening)
         run.reserved = True  # perhaps, before it was put away
         run.secret = secrets.token_bytes(32)
-        run.begin_from(stamped[0])
-        for one in stamped[1:]:
-            run.fold(one)
         # SECURITY: what bounds and halts the run around this one bounds and halts it again.
         run.parent = self._around(first.parent)
-        return run
+        if run.parent is not None:
+            run.lock = run.parent.lock
+        state, leaf = yield from self._memories.rebuilt(run_id, plan, entries)
+        run.seen = dict(leaf.seen)
+        run.rebuild(state, stamped)
+        if first.parent is not None and run.parent is None and state.status == "suspended":
+            raise EngineError(
+                f"the run `{first.parent}` around `{run_id}` does not go on here",
+                run=run_id,
+                help="go on with that one first: what is `per run` counts the whole tree",
+            )
+        return run, leaf
+
+    def _begun_by(self, run: Run) -> str | None:
+        """Return the call of the run around in which this one goes on."""
+        inside = current_call()
+        return inside[1] if inside and inside[0] is run.parent else None
 
     # ---- end ---------------------------------------------------------------------------------------
 
@@ -407,10 +436,11 @@ def _same(began: Principal, goes_on: Principal | None, run_id: str) -> None:
 def _stamped(entry: Entry) -> Stamped:
     if entry.body is None:
         raise EngineError("the record of the run was purged", run=entry.run, help="start a new run")
-    return Stamped(entry.seq, entry.at_ns, event_of(entry.kind, json.loads(entry.body)))
+    return stamped_of(entry)
 
 
 def _detach(run: Run) -> None:
-    """Take a run that is no longer live away from the run around it."""
-    if run.parent is not None and run in run.parent.children:
-        run.parent.children.remove(run)
+    """Take a run that is no longer live away from the run around it, which remembers what it did."""
+    if run.parent is not None and not run.parent.ended:
+        with contextlib.suppress(RingfenceError):  # a log that is broken lets nothing start any more
+            run.parent.over_inside(run)

@@ -77,9 +77,7 @@ class Questions:
             answers |= found
         return answers
 
-    async def _ask(
-        self, asked: Mapping[str, tuple[Answerer, Question]], seconds: float
-    ) -> dict[str, Json]:
+    async def _ask(self, asked: Mapping[str, tuple[Answerer, Question]], seconds: float) -> dict[str, Json]:
         tasks = {
             key: asyncio.ensure_future(self._answer(answerer, question))
             for key, (answerer, question) in asked.items()
@@ -244,5 +242,3 @@ def _quiet(work: "Future[Json]") -> "Future[Json]":
 
 def _failed(why: str) -> Json:
     return ["failed", why]
-
-

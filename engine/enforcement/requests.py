@@ -154,4 +154,11 @@ def decision_record(run: Run, call: ToolCall, event: CallDecided) -> CallDecided
     if not keeps_digests_only(run, call.tool):
         return event
     kept = keyed(run, event.digest)
-    return replace(event, arguments=None, digest=kept["$keyed"])
+    facts = event.facts
+    if facts.get("answers"):  # the questions hold values of the arguments
+        answers = {
+            keyed(run, key)["$keyed"]: [how, keyed(run, what) if how == "gave" else what]
+            for key, (how, what) in facts["answers"].items()
+        }
+        facts = {**facts, "answers": answers}
+    return replace(event, arguments=None, digest=kept["$keyed"], facts=facts)

@@ -1,7 +1,7 @@
 """A live run: its state, its turnstile, and what of it is in flight."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +9,8 @@ from ringfence.dsl.plan import Plan, Reason
 from ringfence.engine.decision.calls import Decision, Principal, ToolCall
 from ringfence.engine.decision.events import (
     ApprovalAnswered,
+    CallFailed,
+    CallFinished,
     ModelAnswered,
     ModelAsked,
     RunEnded,
@@ -17,8 +19,11 @@ from ringfence.engine.decision.events import (
     RunStarted,
     RunSuspended,
     Stamped,
+    SubrunJoined,
 )
+from ringfence.engine.decision.recall.recall import Recall
 from ringfence.engine.decision.state import State, apply, start
+from ringfence.engine.decision.tree import below, counted_above
 from ringfence.engine.enforcement.bodies import Flight
 from ringfence.engine.enforcement.opening import Opening
 from ringfence.engine.enforcement.turnstile import Turnstile
@@ -66,7 +71,12 @@ class Run:
     waiting: dict[object, Callable[[], None]] = field(default_factory=dict, repr=False)
     """Wakes whoever waits for people in this run."""
     children: "list[Run]" = field(default_factory=list, repr=False)
+    """Runs inside of this one that are live."""
     parent: "Run | None" = field(default=None, repr=False)
+    started: "dict[str, tuple[Run, str | None]]" = field(default_factory=dict, repr=False)
+    """Runs inside of this one whose end it has not seen, and the call that began each."""
+    seen: dict[str, int] = field(default_factory=dict, repr=False)
+    """The runs that this one remembers, and how far."""
     answers_seen: dict[str, int] = field(default_factory=dict, repr=False)
     """Ticket -> how many of its answers are in the record."""
     secret: bytes = field(default=b"", repr=False)
@@ -112,15 +122,19 @@ class Run:
         now_ns, latest_ns = self.opening.clock.now_ns(), self.state.latest_ns
         return now_ns if now_ns > latest_ns else latest_ns
 
-    def begin(self, event: RunStarted) -> None:
-        """Record the first event and start the fold."""
-        self.begin_from(self.opening.ready.journal.record(self.id, event))
+    def begin(self, event: RunStarted, recall: Recall) -> None:
+        """Record the first event and start the fold, with what the session remembers."""
+        stamped = self.opening.ready.journal.record(self.id, event)
+        self.state = start(self.plan, stamped, recall)
+        self.session, self.agent = event.session, event.agent
 
-    def begin_from(self, stamped: Stamped) -> None:
-        """Start the fold from the recorded first event."""
-        self.state = start(self.plan, stamped)
-        assert isinstance(stamped.event, RunStarted)
-        self.session, self.agent = stamped.event.session, stamped.event.agent
+    def rebuild(self, state: State, events: Iterable[Stamped]) -> None:
+        """Take over the state that was folded from these events."""
+        self.state = state
+        for stamped in events:
+            if isinstance(stamped.event, RunStarted):
+                self.session, self.agent = stamped.event.session, stamped.event.agent
+            self._note(stamped.event)
 
     def append(self, event: RunEvent, *, at_ns: int | None = None, body: bytes | None = None) -> Stamped:
         """Record an event, whose canonical body may be known, and fold it in.
@@ -131,6 +145,10 @@ class Run:
         with self.lock:
             if self.ended:
                 raise EngineError(f"the run `{self.id}` has ended and takes no more events", run=self.id)
+            if isinstance(event, CallFinished | CallFailed) and self.started:
+                self._join_those(event.call)
+            if self.parent is not None:
+                self._count_above(self.parent, event)
             moment = self.now_ns() if at_ns is None else at_ns
             stamped = self.opening.ready.journal.record(self.id, event, at_ns=moment, body=body)
             self.fold(stamped)
@@ -147,12 +165,63 @@ class Run:
     def fold(self, stamped: Stamped) -> None:
         """Take a recorded event in, live or from the log."""
         apply(self.state, stamped)
-        event = stamped.event
+        self._note(stamped.event)
+
+    def _note(self, event: RunEvent) -> None:
         if isinstance(event, ApprovalAnswered):
             if event.by is not None:
                 self.answers_seen[event.ticket] = self.answers_seen.get(event.ticket, 0) + 1
         elif isinstance(event, RunEnded):
             self.ended = True
+
+    # ---- the runs inside of this one ---------------------------------------------------------------
+
+    def _count_above(self, around: "Run", event: RunEvent) -> None:
+        """Have the run around count what is `per run`, before it is recorded here: it never counts less."""
+        call = getattr(event, "call", None) or ""
+        if isinstance(event, CallFailed):
+            counted_there = below(around.state, self.id, call)
+            if counted_there is None or not counted_there.successes:
+                return
+        known = self.state.calls.get(call)
+        counted = counted_above(self.id, event, known.tool if known is not None else "")
+        if counted is not None and not around.ended:
+            around.append(counted)
+
+    def remembered(self) -> dict[str, int]:
+        """Return the runs that this one remembers, itself too, and how far."""
+        return {**self.seen, self.id: self.state.seq}
+
+    def join(self, child: "Run", call: str | None) -> None:
+        """Remember what a run inside of this one does, up to now: whatever it gave is about to arrive."""
+        with self.lock:
+            if self.ended or child.state.seq <= self.seen.get(child.id, 0):
+                return
+            self.state.joining[child.id] = child.state.recall
+            self.append(SubrunJoined(child.id, call, child.state.seq))
+            for run, seq in child.remembered().items():
+                self.seen[run] = max(self.seen.get(run, 0), seq)
+
+    def _join_those(self, call: str) -> None:
+        # SECURITY: before the outcome of the call is recorded, and so before the model sees it.
+        for child, begun_by in tuple(self.started.values()):
+            if begun_by == call:
+                self.join(child, call)
+                if child.ended or child.suspended:
+                    del self.started[child.id]
+
+    def over_inside(self, child: "Run") -> None:
+        """Take in that a run inside of this one is over, or put away."""
+        with self.lock:
+            if child in self.children:
+                self.children.remove(child)
+            begun = self.started.get(child.id)
+            if begun is None:
+                return
+            known = self.state.calls.get(begun[1]) if begun[1] is not None else None
+            if known is None or not known.in_flight:  # else it is joined when that call ends
+                self.join(child, begun[1])
+                del self.started[child.id]
 
     # ---- live, or over -----------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from ringfence.engine.enforcement.drive import Steps
 from ringfence.engine.enforcement.opening import Opening, store_error
 from ringfence.engine.enforcement.requests import keeps_digests_only, keyed
 from ringfence.engine.enforcement.runs import Held, Run
+from ringfence.engine.enforcement.sources import sources_of
 from ringfence.engine.enforcement.waits import Waits
 from ringfence.engine.seams.errors import EngineError, PendingError
 from ringfence.engine.seams.hookspecs import Answers, Question
@@ -143,6 +144,7 @@ class Asking:
                 because=because,
                 asked_ns=now_ns,
                 expires_ns=None if asked.within_ns is None else now_ns + asked.within_ns,
+                sources=sources_of(run, held),
             )
             run.append(ApprovalAsked(held.key, ticket.id, approver, ticket.expires_ns), at_ns=now_ns)
             # SECURITY: a question that nobody may answer is not shown to anybody: the call is refused.
@@ -355,4 +357,5 @@ def question_of(ticket: Ticket, run: Run) -> Question:
         requester=run.principal.user,
         asked_ns=ticket.asked_ns,
         expires_ns=ticket.expires_ns,
+        sources=ticket.sources,
     )

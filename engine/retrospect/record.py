@@ -1,18 +1,20 @@
 """A run as it was recorded: the stored entries read back as stamped events."""
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ringfence.dsl.canonical import LARGEST_INTEGER
-from ringfence.dsl.plan import Json, Plan
+from ringfence.dsl.plan import Plan
 from ringfence.engine.decision.events import KINDS, SCHEMA, RunStarted, Stamped, event_of
+from ringfence.engine.decision.lineage import Family, Tale
+from ringfence.engine.journal.tales import FORGOTTEN, decode
 from ringfence.engine.seams.ports import Entry
 
 if TYPE_CHECKING:
     from ringfence.engine.retrospect.replay import Replay
     from ringfence.engine.retrospect.timeline import CallStep, Step
+
+Others = Callable[[str], Sequence[Entry]]
 
 
 class RecordError(ValueError):
@@ -28,10 +30,15 @@ class RunRecord:
     """Those whose bodies are still there."""
     purged: Mapping[int, str] = field(default_factory=dict)
     """Sequence number -> kind of the events whose bodies were purged."""
+    others: "Others | None" = field(default=None, repr=False, compare=False)
+    """Reads another run of the same log, for what this one remembers of it; None: there is no log at hand."""
 
     @classmethod
-    def read(cls, entries: Iterable[Entry]) -> "RunRecord":
+    def read(cls, entries: Iterable[Entry], *, others: "Others | None" = None) -> "RunRecord":
         """Read a run's entries, in order.
+
+        Args:
+            others: Returns the entries of another run of the log; empty for one that it has not.
 
         Raises:
             RecordError: There are none, one is missing or out of order, one was written by a newer version,
@@ -52,7 +59,7 @@ class RunRecord:
                 events.append(_stamped(entry, entry.body))
         if run is None:
             raise RecordError("there is no such run: the log has no event of it")
-        return cls(run, tuple(events), purged)
+        return cls(run, tuple(events), purged, others)
 
     @property
     def started(self) -> RunStarted:
@@ -82,6 +89,43 @@ class RunRecord:
 
         return replay(self, plan)
 
+    @property
+    def tale(self) -> Tale:
+        """What the run made its session remember."""
+        gaps = frozenset(seq for seq, kind in self.purged.items() if kind not in FORGOTTEN)
+        return Tale(self.events, gaps)
+
+    def family(self) -> Family:
+        """Return the runs that this one continues or joined, each as far as it did.
+
+        Raises:
+            RecordError: One is not in the log, or not whole.
+        """
+        family = Family()
+        family.tell(self.run, self.tale)
+        family.want(self.run, self.tale.last)
+        while (run := family.missing()) is not None:
+            family.tell(run, self._other(run, family.upto[run]))
+        return family
+
+    def _other(self, run: str, upto: int) -> Tale:
+        if self.others is None:
+            raise RecordError(f"run `{self.run}` goes on from run `{run}`, and no log is at hand to read it")
+        entries = self.others(run)
+        if not entries:
+            raise RecordError(f"run `{self.run}` goes on from run `{run}`, which is not in the log")
+        record = RunRecord.read(entries)
+        tale = record.tale
+        purged = min((seq for seq in tale.gaps if seq <= upto), default=None)
+        if purged is not None:
+            raise RecordError(
+                f"run `{self.run}` goes on from run `{run}`, whose event {purged} "
+                f"({record.purged[purged]}) was purged"
+            )
+        if tale.last < upto and max(record.purged, default=0) < upto:
+            raise RecordError(f"run `{self.run}` goes on from event {upto} of run `{run}`, which is not there")
+        return tale
+
 
 def _stamped(entry: Entry, body: bytes) -> Stamped:
     if not (isinstance(body, bytes) and type(entry.schema) is type(entry.at_ns) is int):
@@ -96,15 +140,6 @@ def _stamped(entry: Entry, body: bytes) -> Stamped:
     if (entry.seq == 1) != (entry.kind == "RunStarted"):
         raise RecordError(f"event {entry.id} is `{entry.kind}`: a run begins with RunStarted, once")
     try:
-        return Stamped(entry.seq, entry.at_ns, event_of(entry.kind, _decode(body.decode("utf-8"))))
+        return Stamped(entry.seq, entry.at_ns, event_of(entry.kind, decode(body.decode("utf-8"))))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise RecordError(f"the body of event {entry.id} is no {entry.kind}: {error}") from error
-
-
-def _number(digits: str) -> Json:
-    """Return an integer; a float where canonical JSON wrote a large float without a fraction."""
-    number = int(digits)
-    return number if -LARGEST_INTEGER <= number <= LARGEST_INTEGER else float(digits)
-
-
-_decode = json.JSONDecoder(parse_int=_number).decode

@@ -10,14 +10,18 @@ from dataclasses import dataclass
 from ringfence.dsl.canonical import canonical
 from ringfence.dsl.plan import Json, Plan, Verdict
 from ringfence.engine.decision.decide import decide
-from ringfence.engine.decision.events import CallDecided, CallStarted, Stamped, body_of
-from ringfence.engine.decision.records import decided, facts_of, facts_record
-from ringfence.engine.decision.state import State, apply, start
+from ringfence.engine.decision.events import CallDecided, CallStarted, RunStarted, Stamped, body_of
+from ringfence.engine.decision.lineage import Family, Lineage, LineageError, remembers
+from ringfence.engine.decision.records import decided, facts_of, facts_record, texts_of
+from ringfence.engine.decision.state import State
 from ringfence.engine.retrospect.record import RecordError, RunRecord
 from ringfence.engine.seams.escape import escaped
 
-_UNDECIDING = frozenset({"PromptGiven", "SubrunStarted"})
-"""Kinds of events that a fold passes over: a purged one is no obstacle."""
+_UNDECIDING = frozenset({"SubrunStarted"})
+"""Kinds of events that every fold passes over: a purged one is no obstacle."""
+
+_REMEMBERED = frozenset({"PromptGiven", "SubrunJoined"})
+"""The same, where the policy asks nothing of history, labels or provenance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +79,15 @@ def replay(record: RunRecord, plan: Plan | None = None) -> Replay:
         RecordError: The run cannot be decided again: events that decide were purged, recorded facts are
             unreadable, or the recorded policy does not load in this version.
     """
-    missing = [f"{seq} ({kind})" for seq, kind in record.purged.items() if kind not in _UNDECIDING]
+    begun = record.started
+    own = plan is None
+    if plan is None:
+        plan = compiled(begun, record.run)
+    idle = _UNDECIDING if remembers(plan) else _UNDECIDING | _REMEMBERED
+    missing = [f"{seq} ({kind})" for seq, kind in record.purged.items() if kind not in idle]
     if missing:
         raise RecordError(f"run `{record.run}` cannot be replayed, purged: event {missing[0]}")
-    begun = record.started
-    if plan is None:
-        plan = _compiled(begun.policy_text, begun.policy_file, record.run)
+    if own:
         if plan.digest != begun.policy_digest:
             changed = Divergence(
                 1,
@@ -90,7 +97,8 @@ def replay(record: RunRecord, plan: Plan | None = None) -> Replay:
                 {"policy_digest": plan.digest},
             )
             return Replay(record.run, 0, changed)
-    state = start(plan, record.events[0])
+    fold = Fold(record, plan)
+    state = fold.state
     decisions = 0
     skipped: list[Unreplayable] = []
     for stamped in record.events[1:]:
@@ -107,7 +115,7 @@ def replay(record: RunRecord, plan: Plan | None = None) -> Replay:
             divergence = _started_rightly(state, stamped, event)
         if divergence is not None:
             return Replay(record.run, decisions, divergence, tuple(skipped))
-        apply(state, stamped)
+        fold.take(stamped)
     return Replay(record.run, decisions, None, tuple(skipped))
 
 
@@ -180,11 +188,44 @@ def _shown(value: Json) -> str:
         return repr(value)
 
 
-def _compiled(text: str, file: str, run: str) -> Plan:
-    # The parser is needed only here: a replay under a given plan starts without it.
-    from ringfence.dsl.load import load_text
+class Fold:
+    """The fold of one run under a plan, with what it remembers of others, event by event.
 
-    loaded = load_text(text, file)
+    Raises:
+        RecordError: A run that this one goes on from is not in the log, or not whole.
+    """
+
+    def __init__(self, record: RunRecord, plan: Plan) -> None:
+        self._run = record.run
+        if remembers(plan):
+            family = record.family()
+        else:
+            family = Family()
+            family.tell(record.run, record.tale)
+            family.upto[record.run] = record.tale.last
+        self._lineage = Lineage(plan, family)
+        self.state = self._at(1)
+
+    def take(self, stamped: Stamped) -> None:
+        """Take the next event."""
+        self._at(stamped.seq)
+
+    def _at(self, seq: int) -> State:
+        try:
+            return self._lineage.state(self._run, seq)
+        except LineageError as error:
+            raise RecordError(f"event {seq} of run `{self._run}` cannot be folded: {error}") from error
+
+
+def compiled(begun: RunStarted, run: str) -> Plan:
+    """Return the plan that a run began with, made again from its record; raise RecordError if it does not load."""
+    # The parser is needed only here: a replay under a given plan starts without it.
+    from ringfence.dsl.load import load_files
+
+    try:
+        loaded = load_files(texts_of(begun))
+    except (KeyError, TypeError, ValueError, AttributeError, LookupError) as error:
+        raise RecordError(f"the texts of the policy of run `{run}` cannot be read: {error}") from error
     if loaded.plan is None:
         errors = "; ".join(f"{d.code} {d.message}" for d in loaded.diagnostics if d.is_error)
         raise RecordError(f"the policy of run `{run}` does not load in this version: {errors}")

@@ -66,9 +66,7 @@ def _own_name(declared: FunctionPlan) -> str:
     return declared.name.rpartition("/")[2]
 
 
-def _disagreement(
-    declared: FunctionPlan, offered: PolicyFunction | None, registry: Registry
-) -> str | None:
+def _disagreement(declared: FunctionPlan, offered: PolicyFunction | None, registry: Registry) -> str | None:
     if offered is None:
         if not registry.has(declared.plugin):
             return f"the plugin `{declared.plugin}` is not active (see `ringfence plugins`)"

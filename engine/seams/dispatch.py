@@ -105,6 +105,10 @@ class Extensions:
         """Return who answers the questions of a plan's conditions, and what is wrong with the others."""
         return answerers(plan, self._registry)
 
+    def installed(self, name: str) -> bool:
+        """Say whether there is an active plugin, or a redactor of one, of this name."""
+        return self._registry.has(name) or self._registry.redactor(name) is not None
+
     # ---- stores ----------------------------------------------------------------------------------
 
     def open_store(self, url: str | None = None) -> Store:

@@ -25,6 +25,9 @@ VARIABLES = (
     ),
     Variable("RINGFENCE_DEBUG", "", "not empty: the command line shows where an unforeseen error comes from"),
     Variable("RINGFENCE_POLICY", "policy", "the policy file; relative to the current folder"),
+    Variable(
+        "RINGFENCE_CEILINGS", "ceilings", "the pinned ceilings, separated by commas; relative to the current folder"
+    ),
     Variable("RINGFENCE_STORE", "store", "the store URL; a relative path starts at the current folder"),
     Variable("RINGFENCE_MODE", "mode", "`enforce`"),
     Variable("RINGFENCE_PLUGINS", "plugins", "the plugins that may load, separated by commas"),
@@ -36,6 +39,7 @@ VARIABLES = (
 
 _PLAIN = {variable.name: variable.key for variable in VARIABLES if "__" not in variable.name}
 _NO_KEY = {name for name, key in _PLAIN.items() if not key}
+_LISTS = {("plugins",), ("ceilings",)}
 _FAMILIES = {"LIMITS": 1, "SINKS": 2, "BACKENDS": 2}
 
 
@@ -67,7 +71,7 @@ def overlay(
             continue  # the file has no table there: that mistake is reported with the file's others
         value = environment[name]
         table[at[-1]] = (
-            [word.strip() for word in value.split(",") if word.strip()] if at == ("plugins",) else value
+            [word.strip() for word in value.split(",") if word.strip()] if at in _LISTS else value
         )
         origins[at] = name
     return origins, mistakes

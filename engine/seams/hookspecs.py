@@ -14,7 +14,7 @@ thread (`asyncio.to_thread`).  A coroutine that is past its time is cancelled an
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Protocol
 
@@ -125,6 +125,9 @@ class Question:
     """When it was asked: the engine's clock, nanoseconds since the Unix epoch."""
     expires_ns: int | None
     """When it stops being open: the same clock; None: never."""
+    sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Parameter -> where its value was found: `user`, `model` (nowhere), a tool, `TOOL.FIELD`, ...; empty: it
+    cannot be told.  Parts of one value may come from different ones."""
 
     def lines(self, *, limit: int | None = None) -> list[str]:
         """Return the question for display, control and bidirectional characters escaped.
@@ -133,10 +136,10 @@ class Question:
             limit: Characters shown of each argument; what is cut is said.  None: all of them.
         """
         lines = [f"{self.ticket}: {escaped(self.agent)} wants to run {escaped(self.tool)}"]
-        lines += [
-            f"  {escaped(name)} = {escaped_json(value, limit=limit)}"
-            for name, value in self.arguments.items()
-        ]
+        for name, value in self.arguments.items():
+            lines.append(f"  {escaped(name)} = {escaped_json(value, limit=limit)}")
+            if name in self.sources:
+                lines.append(f"    from: {from_words(self.sources[name])}")
         if not self.arguments:
             lines.append("  (no arguments)")
         lines.append(f"  for: {escaped(self.requester) if self.requester is not None else '(not said)'}")
@@ -153,6 +156,11 @@ class Question:
     def text(self) -> str:
         """The same as one text, nothing cut."""
         return "\n".join(self.lines())
+
+
+def from_words(sources: Sequence[str]) -> str:
+    """Return the sources of one value for display, escaped."""
+    return ", ".join(map(escaped, sources)) if sources else "(cannot be told)"
 
 
 class Answers(Protocol):

@@ -5,7 +5,7 @@ object per guard.  Times are nanoseconds since the Unix epoch on the engine's cl
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
 from ringfence.dsl.plan import Json
@@ -225,6 +225,9 @@ class Ticket:
     """(who, `approve`, `reject` or `ignored`, why), in order; who counts once."""
     edited: Mapping[str, Json] | None = None
     """The arguments that the approver put in the place of the asked ones: the call is decided anew."""
+    sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Parameter -> where its value was found: `user`, `model` (nowhere), a tool, `TOOL.FIELD`, ...; empty: it
+    cannot be told.  Parts of one value may come from different ones."""
 
 
 class TicketStore(Protocol):

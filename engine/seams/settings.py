@@ -93,6 +93,8 @@ class Settings(BaseModel):
 
     policy: Path | None = None
     """The policy file; None: the caller names it."""
+    ceilings: Annotated[tuple[Path, ...], BeforeValidator(_one_or_more)] = ()
+    """The ceilings that the deployment pins over every policy: files that only narrow."""
     store: str = DEFAULT_STORE
     """The store URL."""
     mode: Literal["enforce"] = "enforce"
@@ -186,11 +188,10 @@ class Settings(BaseModel):
     def _build(
         cls, data: dict[str, Any], file: Path | None, environment: Mapping[str, str], *, folder: Path
     ) -> Self:
-        for key in ("policy", "store"):
-            if isinstance(data.get(key), str):
-                data[key] = _from(folder, key, data[key])
+        for key in _PLACED & data.keys():
+            data[key] = _from(folder, key, data[key])
         origins, mistakes = overlay(data, environment)
-        for key in ("policy", "store"):
+        for key in _PLACED:
             if (key,) in origins:
                 data[key] = _from(Path.cwd(), key, data[key])
         data.setdefault("store", _from(folder, "store", DEFAULT_STORE))
@@ -222,7 +223,15 @@ def absolute_url(url: str, folder: Path) -> str:
     return f"{scheme}:///{(folder / path).as_posix()}"
 
 
-def _from(folder: Path, key: str, value: str) -> str:
+_PLACED = {"policy", "ceilings", "store"}
+"""The keys whose relative paths start at the folder of who says them."""
+
+
+def _from(folder: Path, key: str, value: Any) -> Any:
+    if isinstance(value, list):
+        return [_from(folder, key, one) for one in value]
+    if not isinstance(value, str):  # a mistake that is reported with the others
+        return value
     return absolute_url(value, folder) if key == "store" else str(folder / value)
 
 

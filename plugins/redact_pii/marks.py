@@ -68,7 +68,7 @@ def _marked(text: str, mark: str, spans: Iterator[Span]) -> str:
 
 @cache
 def _pattern(name: str) -> Any:
-    import re2  # when it is first needed: the command line loads every plugin
+    import re2  # type: ignore[import-untyped]  # when it is first needed: the command line loads every plugin
 
     return re2.compile(_PATTERNS[name])
 

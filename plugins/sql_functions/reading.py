@@ -117,7 +117,7 @@ def _is_cte(table: exp.Table) -> bool:
         return False  # the target of a statement that writes is a table
     name = table.name.lower()
     below: exp.Expression = table
-    above = table.parent
+    above: Any = table.parent
     inside: exp.Expression | None = None
     while above is not None:
         if isinstance(below, exp.CTE):

@@ -76,10 +76,12 @@ def _said(ticket: Ticket) -> str:
     said = {field.name: getattr(ticket, field.name) for field in fields(ticket)}
     said["arguments"] = dict(ticket.arguments)
     said["edited"] = None if ticket.edited is None else dict(ticket.edited)
+    said["sources"] = {name: list(found) for name, found in ticket.sources.items()}
     return json.dumps(said, sort_keys=True, separators=(",", ":"))
 
 
 def _ticket(said: str) -> Ticket:
     stored: dict[str, Any] = json.loads(said)
     answers = tuple((who, verdict, why) for who, verdict, why in stored.pop("answers"))
-    return Ticket(**stored, answers=answers)
+    sources = {name: tuple(found) for name, found in stored.pop("sources", {}).items()}
+    return Ticket(**stored, answers=answers, sources=sources)

@@ -8,8 +8,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ringfence._records import Records
-from ringfence.dsl.load import Loaded, load, load_text
+from ringfence.dsl.load import Loaded, load, load_files
 from ringfence.dsl.plan import Plan
+from ringfence.engine.decision.events import RunStarted
+from ringfence.engine.decision.records import texts_of
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.opening import Opening
 from ringfence.engine.seams.dispatch import Extensions
@@ -61,13 +63,14 @@ def load_guard(
         raise PolicyError(
             "no policy is named", help="name a `.fence` file, or write `policy = …` in `ringfence.toml`"
         )
-    return assemble(load_plan(path), chosen, store=store, plugins=plugins, clock=clock)
+    plan = load_plan(path, ceilings=chosen.ceilings)
+    return assemble(plan, chosen, store=store, plugins=plugins, clock=clock)
 
 
-def load_plan(path: str | Path) -> Plan:
-    """Load a policy file; raise PolicyError with every mistake drawn."""
+def load_plan(path: str | Path, *, ceilings: Sequence[Path] = ()) -> Plan:
+    """Load a policy file under the pinned ceilings; raise PolicyError with every mistake drawn."""
     try:
-        loaded = load(path)
+        loaded = load(path, ceilings=ceilings)
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is not UTF-8"
         raise PolicyError(f"{path}: cannot be read: {why}", help="name a `.fence` file") from error
@@ -123,8 +126,8 @@ def _plan(loaded: Loaded, name: str) -> Plan:
     return loaded.plan
 
 
-def _replan(text: str, file: str) -> Plan:
-    return _plan(load_text(text, file), "the recorded policy")
+def _replan(begun: RunStarted) -> Plan:
+    return _plan(load_files(texts_of(begun)), "the recorded policy")
 
 
 def _observer_failed(sink: str, lost: int, why: str) -> None:

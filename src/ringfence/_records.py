@@ -1,6 +1,6 @@
 """The runs in a guard's log, as records that can be shown and replayed."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from ringfence.engine.enforcement.drive import Steps, run_async, run_sync
@@ -54,7 +54,11 @@ class Records:
         entries: list[Entry] = yield from self._ask(lambda opened: opened.log.read(run_id))
         if not entries:
             raise EngineError(f"there is no run `{run_id}`", help="see `ringfence runs`")
-        return RunRecord.read(entries)
+        return RunRecord.read(entries, others=self._entries)
+
+    def _entries(self, run_id: str) -> Sequence[Entry]:
+        """Read another run, when a replay asks for it."""
+        return run_sync(self._ask(lambda opened: opened.log.read(run_id)), self._opening.loop)
 
     def _rows(self, session: str | None, limit: int | None) -> Steps[Rows]:
         return (yield from self._ask(lambda opened: opened.log.runs(session=session, limit=limit)))

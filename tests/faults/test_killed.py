@@ -72,7 +72,7 @@ def look(folder: Path) -> None:
     assert verify_log(links, [entry for run in entries.values() for entry in run]).intact
     decided: dict[tuple[str, str], set[str]] = {}
     for run, its in entries.items():
-        record = RunRecord.read(its)
+        record = RunRecord.read(its, others=lambda other: entries.get(other, []))
         assert record.replay(guard.plan).divergence is None
         for stamped in record.events:
             if isinstance(stamped.event, CallDecided):
@@ -88,6 +88,9 @@ def look(folder: Path) -> None:
                 guard.resume_run(row.run)
             assert guard.runs.list(limit=None)
     guard.begin_run(principal=ALICE, agent="main")
+    with guard.run(principal=ALICE, agent="main", session="s") as later:
+        pass  # it goes on with whatever the dead have left in their session
+    assert guard.runs.get(later.id).replay().identical
     waiting = {row.run for row in guard.runs.list() if row.status == "suspended"}
     guard.close()
     held = held_by(folder) - waiting

@@ -3,11 +3,13 @@
 from pathlib import Path
 
 from ringfence.dsl.diagnostic import draw
+from ringfence.dsl.format import format_text
 from ringfence.dsl.parse import parse
 from ringfence.dsl.source import Source
 from tests.golden.outline import outline
 
 FRONT = Path(__file__).parent / "front"
+FORMAT = Path(__file__).parent / "format"
 POLICIES = Path(__file__).parent.parent / "dsl" / "policies"
 
 
@@ -27,6 +29,20 @@ def stored(path: Path) -> Path:
     return FRONT / f"{path.stem}.golden"
 
 
+def layouts() -> list[Path]:
+    """Return every text whose layout is kept: the specification's big policy, and what is hard to lay out."""
+    return [POLICIES / "support_desk.fence", *sorted(FORMAT.glob("*.fence"))]
+
+
+def laid_out(path: Path) -> str:
+    """Return a text in the one layout."""
+    text = format_text(path.read_text(encoding="utf-8"), path.name).text
+    assert text is not None
+    return text
+
+
 if __name__ == "__main__":
     for path in inputs():
         stored(path).write_text(golden(path), encoding="utf-8")
+    for path in layouts():
+        (FORMAT / f"{path.stem}.golden").write_text(laid_out(path), encoding="utf-8")

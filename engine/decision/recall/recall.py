@@ -120,6 +120,12 @@ class Recall:
             return self.traces.comes_only_from(value, (source,), position=position)
         return self.traces.comes_from(value, source, position=position)
 
+    def sources_of(self, value: Json) -> list[Origin]:
+        """Return every source in which a part of the value is found, for people; empty: it cannot be told."""
+        if self.unknown or self.traces is None:
+            return []
+        return self.traces.sources_of(value, position=self.position + 1)
+
     @property
     def overflow(self) -> bool:
         """True if more text was shown than is kept: what matches nothing is then undecided."""

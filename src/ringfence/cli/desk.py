@@ -4,7 +4,7 @@ A command that reads never creates anything: a log that is not there is an error
 """
 
 from argparse import Namespace
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,6 +121,15 @@ def plugin_rows(settings: Settings) -> "list[PluginRow]":
     from ringfence.engine.seams.registry import plugins_report
 
     return plugins_report(allowed=settings.plugins, builtins=builtins(), where=settings.where)
+
+
+def installed(settings: Settings) -> Callable[[str], bool]:
+    """Return what says whether a plugin, or a redactor of one, may be used under these settings."""
+    from ringfence._assembly import builtins
+    from ringfence.engine.seams.registry import Registry
+
+    registry = Registry(allowed=settings.plugins, builtins=builtins(), where=settings.where)
+    return lambda name: registry.has(name) or registry.redactor(name) is not None
 
 
 def _refuse_what_is_not_there(url: str) -> None:

@@ -83,7 +83,7 @@ def _policy(settings: Settings) -> Finding:
     if settings.policy is None:
         return Finding("policy", "note", "the settings name none: the host says it in Guard.load")
     try:
-        loaded = read_policy(str(settings.policy))
+        loaded = read_policy(str(settings.policy), settings)
     except CommandError as error:
         return Finding("policy", "broken", str(error), error.help)
     errors = sum(found.is_error for found in loaded.diagnostics)

@@ -13,7 +13,7 @@ def history(desk: Desk, run: str) -> RunRecord:
     """Return the run as it was recorded; what is not whole is refused, never shown as if it were."""
     entries = desk.ask(desk.events.read(run))
     try:
-        return RunRecord.read(entries)
+        return RunRecord.read(entries, others=lambda other: desk.ask(desk.events.read(other)))
     except RecordError as error:
         raise unreadable(run, error) from error
 

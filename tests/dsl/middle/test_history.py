@@ -173,6 +173,14 @@ def test_what_is_spelt_names_the_same_things(text: str) -> None:
         assert (word in spelt) == (word in text or (word == "08:00" and "during" in text))
 
 
+def test_levels_are_spelt_by_their_names() -> None:
+    core = clause_of("not (after reading secret) and body carries internal").core
+    assert (
+        spell(core, ("public", "internal", "secret"))
+        == "not (after reading secret) and body carries internal"
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "atoms"),
     [

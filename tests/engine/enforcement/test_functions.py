@@ -380,3 +380,33 @@ def test_a_plan_without_functions_asks_nobody(make: Callable[..., Guard], monkey
 
     monkeypatch.setattr(questions.Inquiry, "__init__", asks)
     assert guard.execute(run, call("plain", body="x"), lambda _: "ran") == "ran"
+
+
+def test_audit_minimal_keeps_questions_and_answers_out_of_the_log(make: Callable[..., Guard]) -> None:
+    policy = POLICY.replace("redact body with hide rate 100", "redact body with hide audit minimal rate 100")
+    guard = make(crm(lambda _: True, hide=lambda text: text.replace("secret", "***")), policy=policy)
+    run = guard.begin_run(principal=ALICE)
+    given: list[Any] = []
+    guard.execute(run, call("note", body="a secret"), given.append)
+    assert given == [{"body": "a ***"}]
+    (decided,) = decisions(guard, run)
+    ((question, (how, what)),) = decided.facts["answers"].items()
+    assert question.startswith("hmac-sha256:") and how == "gave" and list(what) == ["$keyed"]
+    assert not any("secret" in repr(event) or "***" in repr(event) for event in events_of(guard, run)[1:])
+
+
+def test_a_call_that_people_were_asked_about_goes_on_redacted_after_a_resume(
+    make: Callable[..., Guard],
+) -> None:
+    asked: list[str] = []
+    guard = make(crm(lambda _: True, hide=lambda text: asked.append(text) or text.replace("secret", "***")))
+    run = guard.begin_run(principal=ALICE)
+    with pytest.raises(Exception) as caught:
+        guard.execute(run, call("signed_note", "c1", body="b secret"), lambda _: 1, wait=False)
+    guard.suspend(run)
+    guard.approve(caught.value.tickets[0], by="dana")  # type: ignore[attr-defined]
+    run = guard.resume_run(run.id)
+    given: list[Any] = []
+    guard.execute(run, call("signed_note", "c1", body="b secret"), given.append, wait=False)
+    assert given == [{"body": "b ***"}]
+    assert guard.runs.get(run.id).replay().divergence is None

@@ -135,6 +135,11 @@ def test_a_file_that_is_not_utf8_is_a_clear_error(tmp_path: Path) -> None:
 # One case for each row of the table.
 VARIABLE_CASES: dict[str, tuple[dict[str, str], str, Any]] = {
     "RINGFENCE_POLICY": ({"RINGFENCE_POLICY": "/p/x.fence"}, "policy", Path("/p/x.fence")),
+    "RINGFENCE_CEILINGS": (
+        {"RINGFENCE_CEILINGS": "/p/a.fence, /p/b.fence"},
+        "ceilings",
+        (Path("/p/a.fence"), Path("/p/b.fence")),
+    ),
     "RINGFENCE_STORE": ({"RINGFENCE_STORE": "memory:"}, "store", "memory:"),
     "RINGFENCE_MODE": ({"RINGFENCE_MODE": "enforce"}, "mode", "enforce"),
     "RINGFENCE_PLUGINS": ({"RINGFENCE_PLUGINS": "a, b,"}, "plugins", ("a", "b")),
@@ -193,6 +198,20 @@ def test_paths_in_variables_start_at_the_current_folder(
     settings = load(tmp_path, "", RINGFENCE_STORE="sqlite:///x.db", RINGFENCE_POLICY="p.fence")
     assert settings.store == f"sqlite:///{tmp_path}/here/x.db"
     assert settings.policy == tmp_path / "here" / "p.fence"
+
+
+def test_ceilings_are_files_beside_who_names_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load(tmp_path, "ceilings = 'org.fence'").ceilings == (tmp_path / "org.fence",)
+    assert load(tmp_path, "ceilings = ['a.fence', '/b.fence']").ceilings == (
+        tmp_path / "a.fence",
+        Path("/b.fence"),
+    )
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    overlaid = load(tmp_path, "ceilings = 'org.fence'", RINGFENCE_CEILINGS="x.fence,../y.fence")
+    assert overlaid.ceilings == (tmp_path / "here" / "x.fence", tmp_path / "here" / "../y.fence")
+    with pytest.raises(SettingsError, match="ceilings"):
+        load(tmp_path, "ceilings = [7]")
 
 
 def test_settings_are_printed_without_what_may_be_secret(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ def run(asked: Namespace, say: Say) -> int:
     from ringfence.cli.drawing import duration
     from ringfence.cli.records import ticket_record
     from ringfence.engine.seams.escape import escaped, escaped_json
+    from ringfence.engine.seams.hookspecs import from_words
 
     with desk(asked) as here:
         tickets = here.ask(here.tickets.pending())
@@ -37,6 +38,8 @@ def run(asked: Namespace, say: Say) -> int:
         # SECURITY: a person decides on what is shown here, so nothing of the arguments is cut.
         for name, value in ticket.arguments.items():
             say.line(f"  {escaped(str(name))} = {escaped_json(value)}")
+            if name in ticket.sources:
+                say.line((f"    from: {from_words(ticket.sources[name])}", "dim"))
         may = f" ({', '.join(map(escaped, people[ticket.id])) or 'nobody: the settings name no people'})"
         group = f", group {escaped(ticket.group)}{may}" if ticket.group else ""
         never = f", never {escaped(ticket.never)}" if ticket.never else ""

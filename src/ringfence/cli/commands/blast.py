@@ -19,11 +19,11 @@ def words(command: ArgumentParser) -> None:
 
 def run(asked: Namespace, say: Say) -> int:
     """Print one row per tool that somebody can call."""
-    from ringfence.cli.policy import read_policy
+    from ringfence.cli.policy import policy_of
     from ringfence.dsl.blast import blast
     from ringfence.dsl.diagnostic import draw
 
-    loaded = read_policy(asked.file)
+    loaded = policy_of(asked)
     if loaded.plan is None:
         for line in draw(loaded.diagnostics).split("\n"):
             say.note(line)

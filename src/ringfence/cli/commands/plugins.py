@@ -31,7 +31,7 @@ def run(asked: Namespace, say: Say) -> int:
             if row.allowed
             else ("not allowed", "yellow")
         )
-        hooks = ", ".join(name.removeprefix("ringfence_") for name in row.hooks)
+        hooks = ", ".join([*(name.removeprefix("ringfence_") for name in row.hooks), *row.functions])
         source = " ".join(filter(None, (row.distribution, row.version))) or "-"
         table.append((escaped(row.name), state, escaped(source), escaped(row.why_not or hooks)))
     say.table(table, head=("PLUGIN", "STATE", "FROM", "BRINGS"))

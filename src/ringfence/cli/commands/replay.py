@@ -27,11 +27,11 @@ def run(asked: Namespace, say: Say) -> int:
     with desk(asked) as here:
         row = find_run(here, asked.run)
         record = history(here, row.run)
-    try:
-        with say.progress("replay", len(record.events), counted=False):
-            replay = record.replay()
-    except RecordError as error:
-        raise unreadable(row.run, error) from error
+        try:
+            with say.progress("replay", len(record.events), counted=False):
+                replay = record.replay()
+        except RecordError as error:
+            raise unreadable(row.run, error) from error
     if say.json:
         say.data({**asdict(replay), "identical": replay.identical})
     else:

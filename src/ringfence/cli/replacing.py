@@ -1,0 +1,24 @@
+"""A file written anew, whole or not at all."""
+
+import os
+import tempfile
+from pathlib import Path
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Put `text` in the place of a file's content: a reader sees the old or the new one, never a part.
+
+    A link stays a link, and the file keeps its mode.  Raises OSError and leaves the file as it was.
+    """
+    target = path.resolve(strict=True)
+    handle, fresh = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        with open(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(fresh, target.stat().st_mode & 0o7777)
+        os.replace(fresh, target)
+    except BaseException:  # nothing is left behind, and the error goes on
+        os.unlink(fresh)
+        raise
