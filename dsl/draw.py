@@ -4,7 +4,7 @@ import unicodedata
 from collections.abc import Iterable
 
 from ringfence.dsl.diagnostic import Diagnostic
-from ringfence.dsl.source import Span
+from ringfence.dsl.source import Source, Span
 
 _TAB = 4
 _WIDEST = 160  # of a drawn line; what is beyond stands in the file
@@ -12,7 +12,14 @@ _WIDEST = 160  # of a drawn line; what is beyond stands in the file
 
 def drawn(diagnostic: Diagnostic) -> str:
     """Return one report: the message, the place, the line with the span underlined, and the help."""
-    source, span = diagnostic.source, diagnostic.span
+    kind = "error" if diagnostic.is_error else "warning"
+    first = f"{kind}[{diagnostic.code}]: {diagnostic.message}"
+    notes = (f"help: {diagnostic.help}",) if diagnostic.help else ()
+    return drawing(first, diagnostic.source, diagnostic.span, diagnostic.label, notes)
+
+
+def drawing(first: str, source: Source, span: Span, label: str = "", notes: Iterable[str] = ()) -> str:
+    """Return what stands at a place: a first line, the place, the line underlined, and notes below it."""
     end = source.file(span).end
     span = Span(min(span.start, end), min(max(span.end, span.start), end))
     place = source.place(span)
@@ -32,16 +39,14 @@ def drawn(diagnostic: Diagnostic) -> str:
         carets = carets[: max(1, _width(shown) - start)]
     number = str(place.line)
     margin = " " * len(number)
-    kind = "error" if diagnostic.is_error else "warning"
     rows = [
-        f"{kind}[{diagnostic.code}]: {_visible(diagnostic.message)}",
+        _visible(first),
         f"{margin}--> {_visible(place.file)}:{place.line}:{place.column}",
         f"{margin} |",
         f"{number} | {shown}".rstrip(),
-        f"{margin} | {' ' * start}{carets} {_visible(diagnostic.label)}".rstrip(),
+        f"{margin} | {' ' * start}{carets} {_visible(label)}".rstrip(),
     ]
-    if diagnostic.help:
-        rows.append(f"{margin} = help: {_visible(diagnostic.help)}")
+    rows += [f"{margin} = {_visible(note)}" for note in notes]
     return "\n".join(rows)
 
 

@@ -5,7 +5,19 @@ Everything is printed from the plan, nothing from the text: what is read here is
 
 from collections.abc import Iterator
 
-from ringfence.dsl.plan import AgentPlan, ApproverPlan, Budget, Clause, Plan, ToolPlan
+from ringfence.dsl.plan import (
+    ApproverPlan,
+    AuditRule,
+    Clause,
+    GuaranteePlan,
+    IsolatePlan,
+    LabelClause,
+    Plan,
+    Redaction,
+    ToolPlan,
+)
+from ringfence.dsl.sentences import budget_words, sentences
+from ringfence.dsl.source import Place
 from ringfence.dsl.spelling import spell
 from ringfence.dsl.types import duration_text, size_text
 
@@ -14,18 +26,25 @@ def explain(plan: Plan) -> str:
     """Return the core form of a plan and, in sentences, what each agent may do."""
     version = f' version "{plan.version}"' if plan.version else ""
     lines = [f"policy {plan.policy}{version}, language {plan.edition}, {plan.file}", plan.digest]
+    if plan.layers:
+        lines.append(f"under {', '.join(plan.layers)}")
+    if plan.levels:
+        lines += ["", f"levels {' < '.join(plan.levels)}"]
+    for function in plan.functions.values():
+        takes = ", ".join(f"{one.name}: {one.type}" for one in function.parameters)
+        gives = f"gives {function.gives.type} from {_quoted(function.plugin)}"
+        lines += ["", f"function {function.name}({takes}) {gives}  [{function.place}]"]
     for approver in plan.approvers.values():
         lines += ["", *_approver(approver)]
+    for isolate in plan.isolates.values():
+        lines += ["", *_isolate(isolate)]
     for tool in plan.tools.values():
         lines += ["", *_tool(plan, tool)]
-    said = {"unknown": plan.responses.unknown, "deny": plan.responses.deny, "failure": plan.responses.failure}
-    lines += ["", "what the model is told"]
-    lines += [
-        f"  {occasion:<8} {_quoted(text) if text is not None else 'because'}"
-        for occasion, text in said.items()
-    ]
-    for agent in plan.agents.values():
-        lines += ["", *_agent(plan, agent)]
+    lines += ["", *_told(plan)]
+    for guarantee in plan.guarantees:
+        lines += ["", *_guarantee(plan, guarantee)]
+    for said in sentences(plan).values():
+        lines += ["", said[0], *(f"  {sentence}" for sentence in said[1:])]
     return "\n".join(lines) + "\n"
 
 
@@ -45,9 +64,36 @@ def _approver(approver: ApproverPlan) -> Iterator[str]:
         yield f"  answer within {duration_text(approver.within_ns)} otherwise {otherwise}"
 
 
+def _isolate(isolate: IsolatePlan) -> Iterator[str]:
+    yield f"isolate {isolate.name}  [{isolate.place}]"
+    yield f"  lockdown {isolate.lockdown}"
+    for word, size in (("memory", isolate.memory_bytes), ("output at most", isolate.output_bytes)):
+        if size is not None:
+            yield f"  {word} {size_text(size)}"
+    for word, length in (("cpu", isolate.cpu_ns), ("time", isolate.time_ns)):
+        if length is not None:
+            yield f"  {word} {duration_text(length)}"
+    if isolate.may_call:
+        yield f"  may call {', '.join(sorted(isolate.may_call))}"
+    yield f"  clock {isolate.clock}"
+
+
+def _told(plan: Plan) -> Iterator[str]:
+    responses = plan.responses
+    yield "what the model is told"
+    said = {"unknown": responses.unknown, "deny": responses.deny, "failure": responses.failure}
+    for occasion, text in said.items():
+        yield f"  {occasion:<8} {_quoted(text) if text is not None else 'because'}"
+    if responses.floor_ns or responses.step_ns:
+        floor, step = duration_text(responses.floor_ns), duration_text(responses.step_ns)
+        yield f"  latency  at least {floor} in steps of {step}"
+
+
 def _tool(plan: Plan, tool: ToolPlan) -> Iterator[str]:
     bound = f" is {_quoted(tool.bound)}" if tool.bound != tool.name else ""
     yield f"tool {tool.name}{bound}  [{tool.place}]"
+    if tool.starts is not None:
+        yield f"  starts agent {tool.starts}"
     if tool.needs:
         traits = ", ".join(sorted(tool.traits)) or "no traits"
         yield f"  needs {', '.join(sorted(tool.needs))}  ({traits})"
@@ -56,79 +102,71 @@ def _tool(plan: Plan, tool: ToolPlan) -> Iterator[str]:
     else:
         taken = (f"{p.name}: {p.type}{' optional' if p.optional else ''}" for p in tool.parameters.values())
         yield f"  takes {', '.join(taken) or 'nothing'}"
-    for clause in sorted((*tool.denies, *tool.asks, *tool.allows), key=_written_at):
+    clauses: list[Clause | Redaction | AuditRule] = [*tool.denies, *tool.asks, *tool.allows]
+    clauses += [*tool.redactions, *tool.audits]
+    for clause in sorted(clauses, key=_written_at):
         yield from _clause(plan, clause)
+    for label in tool.labels:
+        yield f"  result is {_label(plan, label)}"
     for budget in tool.budgets:
-        yield f"  budget {_budget(budget)}  {budget.reason}  [{budget.place}]"
+        yield f"  budget {budget_words(plan, budget)}  {budget.reason}  [{budget.place}]{_of(budget.layer)}"
+    yield from _duties(tool)
+
+
+def _duties(tool: ToolPlan) -> Iterator[str]:
     duties = tool.obligations
     if duties.max_rows is not None:
         yield f"  result at most {duties.max_rows} rows"
     if duties.max_bytes is not None:
         yield f"  result at most {size_text(duties.max_bytes)}"
+    if duties.step_bytes is not None:
+        yield f"  result in steps of {size_text(duties.step_bytes)}"
+    if tool.isolated is not None:
+        what = tool.isolated.param or _quoted(tool.isolated.file or "")
+        yield f"  runs {what} in {tool.isolated.isolate}"
     if duties.stop_ns is not None:
         yield f"  stop after {duration_text(duties.stop_ns)}"
     yield f"  audit {duties.audit}"
 
 
-def _written_at(clause: Clause) -> tuple[int, int]:
-    return clause.place.line, clause.place.column
+def _written_at(clause: Clause | Redaction | AuditRule) -> tuple[str, int, int]:
+    place = clause.place or Place("", 0, 0)
+    return place.file, place.line, place.column
 
 
-def _clause(plan: Plan, clause: Clause) -> Iterator[str]:
-    effect = f"ask {clause.approver}" if clause.effect == "ask" else clause.effect
+def _clause(plan: Plan, clause: Clause | Redaction | AuditRule) -> Iterator[str]:
+    match clause:
+        case Redaction():
+            effect = f"redact {clause.param} with {clause.redactor}"
+        case AuditRule():
+            effect = f"audit {clause.level}"
+        case Clause(effect="ask"):
+            effect = f"ask {clause.approver}"
+        case _:
+            effect = clause.effect
     when = "always" if clause.condition is None else f"when {spell(clause.core, plan.levels)}"
-    yield f"  {effect} {when}  {clause.name}  [{clause.place}]"
-    if clause.because is not None:
+    shadow = "shadow " if clause.shadow else ""
+    yield f"  {shadow}{effect} {when}  {clause.name}  [{clause.place}]{_of(clause.layer)}"
+    if isinstance(clause, Clause) and clause.because is not None:
         yield f"    because {_quoted(clause.because)}"
 
 
-def _budget(budget: Budget) -> str:
-    period = "in a run" if budget.period_ns is None else f"in any {duration_text(budget.period_ns)}"
-    scope = (
-        ""
-        if budget.scope == "run"
-        else f", for each {budget.scope}"
-        if budget.scope
-        else ", for the whole policy"
-    )
-    return f"{budget.limit} {period}{scope}, then {'halt' if budget.halts else 'deny'}"
+def _of(layer: str | None) -> str:
+    return "" if layer is None else f"  of ceiling {layer}"
 
 
-def _agent(plan: Plan, agent: AgentPlan) -> Iterator[str]:
-    yield f"Agent {agent.name} holds {', '.join(sorted(agent.holds)) or 'no capability'}."
-    if agent.stop is not None:
-        yield f"  Its run ends after {duration_text(agent.stop.at_most)}."
-    for limit, what in (
-        (agent.calls, "calls"),
-        (agent.denials, "denials"),
-        (agent.requests, "approval requests"),
-    ):
-        if limit is not None:
-            yield f"  Its run has at most {limit.at_most} {what}; one more ends it."
-    hidden = []
-    for tool in plan.tools.values():
-        if tool.needs <= agent.holds:
-            yield from _may(plan, tool)
-        else:
-            hidden.append(tool.bound)
-    if hidden:
-        yield f"  To it, these tools do not exist: {', '.join(hidden)}."
+def _label(plan: Plan, label: LabelClause) -> str:
+    level = plan.levels[label.rank]
+    if label.otherwise:
+        return f"{level} otherwise{_of(label.layer)}"
+    if label.condition is None:
+        return f"{level}{_of(label.layer)}"
+    return f"{level} when {spell(label.core, plan.levels)}{_of(label.layer)}"
 
 
-def _may(plan: Plan, tool: ToolPlan) -> Iterator[str]:
-    if not tool.allows or any(clause.condition is None for clause in tool.denies):
-        yield f"  It may never call {tool.bound}."
-        return
-    if any(clause.condition is None for clause in tool.allows):
-        sentence = f"  It may call {tool.bound}"
-    else:
-        allows = (spell(clause.core, plan.levels) for clause in tool.allows)
-        sentence = f"  It may call {tool.bound} when {', or when '.join(allows)}"
-    for clause in tool.denies:
-        sentence += f"; never when {spell(clause.core, plan.levels)}"
-    for clause in tool.asks:
-        when = "" if clause.condition is None else f" when {spell(clause.core, plan.levels)}"
-        sentence += f"; {clause.approver} must approve{when}"
-    for budget in tool.budgets:
-        sentence += f"; at most {_budget(budget)}"
-    yield sentence + "."
+def _guarantee(plan: Plan, guarantee: GuaranteePlan) -> Iterator[str]:
+    yield f"guarantee {guarantee.name}, kept and not proved  [{guarantee.place}]{_of(guarantee.layer)}"
+    conditions = list(dict.fromkeys(spell(core, plan.levels) for core in guarantee.cores))
+    when = "" if conditions in ([], ["always"]) else f" when {' or when '.join(conditions)}"
+    unless = f" unless approved by {guarantee.approved_by}" if guarantee.approved_by else ""
+    yield f"  never {', '.join(guarantee.tools) or 'any tool that is declared'}{when}{unless}"

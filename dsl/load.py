@@ -32,6 +32,8 @@ from ringfence.dsl.names import declare
 from ringfence.dsl.plan import Plan, TextFile
 from ringfence.dsl.resolve import cover, resolve
 from ringfence.dsl.shelves import Disk, Read, Reading, Recorded
+from ringfence.dsl.source import Source
+from ringfence.dsl.syntax import PolicyTest
 
 Installed = Callable[[str], bool]
 
@@ -80,6 +82,10 @@ class Loaded:
 
     plan: Plan | None
     diagnostics: tuple[Diagnostic, ...]
+    source: Source
+    """The texts, in which spans have their places."""
+    tests: tuple[PolicyTest, ...] = ()
+    """The test blocks of the file itself: not those of the files that it uses."""
 
     @property
     def valid(self) -> bool:
@@ -176,7 +182,13 @@ def load_drafts(policy: Draft, ceilings: Sequence[Draft], files: tuple[TextFile,
         stage(policy)
     found = {(report.span, report.code, report.message): report for layer in layers for report in layer.found}
     diagnostics = tuple(found[key] for key in sorted(found))
+    document, plan = policy.document, None
     alone = policy.header is None or policy.header.is_ceiling
-    if alone or any(report.is_error for report in diagnostics):
-        return Loaded(None, diagnostics)
-    return Loaded(replace(compile_policy(policy, files), text=files[0].text), diagnostics)
+    if not alone and not any(report.is_error for report in diagnostics):
+        plan = replace(compile_policy(policy, files), text=files[0].text)
+    own = tuple(
+        node
+        for node in document.declarations
+        if isinstance(node, PolicyTest) and document.file.start <= node.span.start < document.file.end
+    )
+    return Loaded(plan, diagnostics, document.source, own)

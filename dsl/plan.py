@@ -239,6 +239,9 @@ class LabelClause:
     otherwise: bool
     """Holds if all conditions of the tool's other label clauses (in this layer) are false."""
     layer: str | None = None
+    core: Json = field(default=("always",), repr=False)
+    """The condition as JSON."""
+    place: Place | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +256,8 @@ class Redaction:
     place: Place
     layer: str | None = None
     shadow: bool = False
+    core: Json = field(default=("always",), repr=False)
+    """The condition as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +270,9 @@ class AuditRule:
     name: str = "audit"
     """The rule's, as shadow records it."""
     place: Place | None = None
+    layer: str | None = None
+    core: Json = field(default=("always",), repr=False)
+    """The condition as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,6 +311,8 @@ class Budget:
     scale: int = 1
     """The ledger counts in 1/scale units: `limit` is in them already; an amount is multiplied, rounded up."""
     layer: str | None = None
+    core: Json = field(default=None, repr=False)
+    """Of `amount`: the operand as JSON."""
 
 
 @dataclass(frozen=True, slots=True)

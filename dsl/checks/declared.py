@@ -3,10 +3,10 @@
 from typing import TYPE_CHECKING
 
 from ringfence.dsl import syntax
-from ringfence.dsl.checks.functions import FUNCTIONS
+from ringfence.dsl.checks.functions import FROM_PLUGINS, FUNCTIONS
 from ringfence.dsl.checks.pairs import Typed, a, family, literal, taken_for
 from ringfence.dsl.draft import Draft
-from ringfence.dsl.names import declared
+from ringfence.dsl.names import declared, not_installed
 from ringfence.dsl.plan import UnfitError
 from ringfence.dsl.types import TEXTUAL, UNKNOWN, Type
 
@@ -49,6 +49,18 @@ def check_functions(draft: Draft) -> None:
                 )
             declared(draft, param.type)
         declared(draft, node.gives)
+
+
+def imply(draft: Draft, name: syntax.Name) -> None:
+    """Declare a function that needs no declaration, as if `function … from "…"` stood in the file."""
+    plugin, gives, is_list = FROM_PLUGINS[name.text]
+    span = name.span
+    text = syntax.TypeName(syntax.Name("text", span), False, None, span)
+    param = syntax.Param(syntax.Name("query", span), text, False, span)
+    result = syntax.TypeName(syntax.Name(gives, span), is_list, None, span)
+    draft.functions[name.text] = syntax.FunctionOf(name, (param,), result, syntax.Text(plugin, span), span)
+    if draft.installed is not None and not draft.installed(plugin):
+        not_installed(draft, "plugin", plugin, span)
 
 
 def asked(operands: "Operands", node: syntax.Apply, function: syntax.FunctionOf) -> Typed:

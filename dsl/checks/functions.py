@@ -52,5 +52,8 @@ FUNCTIONS: dict[str, Signature] = {
 READ_AS_TEXT = frozenset({"lower", "urls", "emails"})
 """Functions of a text alone, so that an untyped value can only be meant as one."""
 
-FROM_PLUGINS = {"sql_tables": ("query: text", "list of text"), "sql_is_read_only": ("query: text", "boolean")}
-"""Functions that come with a plugin: what they take and give."""
+FROM_PLUGINS: dict[str, tuple[str, str, bool]] = {
+    "sql_tables": ("sql_functions", "text", True),
+    "sql_is_read_only": ("sql_functions", "boolean", False),
+}
+"""Functions of one text that need no declaration: the plugin that answers, the type they give, if a list."""

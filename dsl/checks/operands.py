@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from ringfence.dsl import syntax
-from ringfence.dsl.checks.declared import asked
+from ringfence.dsl.checks.declared import asked, imply
 from ringfence.dsl.checks.functions import FROM_PLUGINS, FUNCTIONS, READ_AS_TEXT
 from ringfence.dsl.checks.pairs import Typed, a, family, taken_for
 from ringfence.dsl.compile.canonicalisers import KINDS
@@ -251,13 +251,13 @@ class Operands:
     def _apply(self, node: syntax.Apply) -> Typed:
         name = node.function.text
         function = FUNCTIONS.get(name)
+        if function is None and name in FROM_PLUGINS and name not in self.draft.functions:
+            imply(self.draft, node.function)
         if function is None and name in self.draft.functions:
             return asked(self, node, self.draft.functions[name])
         if function is None:
-            if name in FROM_PLUGINS:
-                self._from_a_plugin(node.function)
-            else:
-                self.draft.unknown("E107", "function", node.function, (*FUNCTIONS, *self.draft.functions))
+            known = (*FUNCTIONS, *FROM_PLUGINS, *self.draft.functions)
+            self.draft.unknown("E107", "function", node.function, known)
             return POISON
         arguments = [self.value(argument) for argument in node.arguments]
         if len(arguments) != 1:
@@ -285,13 +285,3 @@ class Operands:
             return POISON
         operation, result = found
         return Typed([operation, argument.core], result)
-
-    def _from_a_plugin(self, function: syntax.Name) -> None:
-        given, gives = FROM_PLUGINS[function.text]
-        self.report(
-            "E107",
-            f"`{function.text}` comes with the SQL plugin, which is not installed",
-            function.span,
-            "this version has no such plugin",
-            f'declare one of your own: `function {function.text}({given}) gives {gives} from "PLUGIN"`',
-        )

@@ -288,8 +288,10 @@ def _field_present(core: Json) -> Condition:
     def field_present(scope: Scope) -> Truth:
         try:
             found = value(scope)
-        except Exception:  # the record itself was not given, so its field was not: `is missing` holds
+        except KeyError:  # the record itself was not given, so its field was not: `is missing` holds
             return False
+        except Exception:  # fails closed: undecided counts against the caller
+            return None
         for name in path:
             if not isinstance(found, dict):
                 return None

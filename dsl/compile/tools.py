@@ -114,11 +114,7 @@ class Compiler:
             principal_fields=self._first_of_each(said),
             labels=tuple(self._labels(name)),
             redactions=tuple(self._redactions(parts)),
-            audits=tuple(
-                AuditRule(part.level, self._condition(part), part.shadow)  # type: ignore[arg-type]  # checked
-                for part, _ in parts
-                if part.effect == "audit"
-            ),
+            audits=tuple(self._audit(part, layer) for part, layer in parts if part.effect == "audit"),
             isolated=_isolated(entry),
             starts=entry.starts,
             remembers=any(True for core in self.cores(name) for _ in asked(core)),
@@ -154,12 +150,11 @@ class Compiler:
         ready = self._clauses.get(id(part))
         if ready is not None:
             return ready
-        core: Json = core_form.ALWAYS if part.core == TRUE else part.core
         clause = Clause(
             name=part.reason,
             effect=part.effect,  # type: ignore[arg-type]  # the others are no clauses of a plan
             condition=self._condition(part),
-            core=core,
+            core=_written(part.core),
             place=self._source.place(part.span),
             because=part.because,
             approver=part.approver.text if part.approver else None,
@@ -174,11 +169,23 @@ class Compiler:
             self._conditions[id(part)] = None if part.core == TRUE else bounded(part.core)
         return self._conditions[id(part)]
 
+    def _audit(self, part: ClauseDraft, layer: str | None) -> AuditRule:
+        return AuditRule(
+            level=part.level,  # type: ignore[arg-type]  # checked against the three
+            condition=self._condition(part),
+            shadow=part.shadow,
+            name=part.reason,
+            place=self._source.place(part.span),
+            layer=layer,
+            core=_written(part.core),
+        )
+
     def _labels(self, name: str) -> Iterator[LabelClause]:
         for layer in self._layers:
             for part in layer.labels.get(name, ()):
                 assert part.rank is not None
-                yield LabelClause(part.rank, self._condition(part), part.otherwise, layer.layer)
+                place, core = self._source.place(part.span), _written(part.core)
+                yield LabelClause(part.rank, self._condition(part), part.otherwise, layer.layer, core, place)
 
     def _redactions(self, parts: list[tuple[ClauseDraft, str | None]]) -> Iterator[Redaction]:
         found = [(part.redacts, layer, part) for part, layer in parts if part.redacts is not None]
@@ -187,7 +194,8 @@ class Compiler:
         for (param, redactor), layer, part in found:
             condition = self._condition(part)
             place = self._source.place(part.span)
-            yield Redaction(part.reason, param, redactor, condition, place, layer, part.shadow)
+            core = _written(part.core)
+            yield Redaction(part.reason, param, redactor, condition, place, layer, part.shadow, core)
 
     def _budgets(self, name: str) -> Iterator[Budget]:
         for layer in self._layers:
@@ -207,6 +215,7 @@ class Compiler:
                     amount=None if part.amount is None else operand(part.amount),
                     scale=part.scale,
                     layer=layer.layer,
+                    core=part.amount,
                 )
 
     def _obligations(self, name: str) -> Obligations:
@@ -234,6 +243,10 @@ class Compiler:
                 if attribute not in fields:
                     fields[attribute] = (attribute, reason, self._source.place(span))
         return tuple(fields.values())
+
+
+def _written(core: Json) -> Json:
+    return core_form.ALWAYS if core == TRUE else core
 
 
 _DECIDING = ("deny", "ask", "allow")

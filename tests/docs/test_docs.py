@@ -29,7 +29,8 @@ def test_every_block_says_what_it_is_so_that_none_goes_untested(block: Block) ->
 
 @pytest.mark.parametrize("block", of_kind("fence"), ids=lambda block: block.name)
 def test_a_policy_block_gives_exactly_the_reports_it_announces(block: Block) -> None:
-    loaded = load_text(policy_text(block), block.info.get("title", block.name))
+    titled = {other.info["title"]: other.code for other in blocks(block.page) if "title" in other.info}
+    loaded = load_text(policy_text(block), block.info.get("title", block.name), read=titled.__getitem__)
     codes = [diagnostic.code for diagnostic in loaded.diagnostics]
     wanted = [block.info["code"]] if "code" in block.info else []
     assert codes == wanted, draw(loaded.diagnostics)

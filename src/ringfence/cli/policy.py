@@ -1,6 +1,7 @@
 """Policy files as commands meet them."""
 
 from argparse import Namespace
+from collections.abc import Sequence
 
 from ringfence.cli.exits import CommandError
 from ringfence.dsl.diagnostic import Diagnostic
@@ -16,25 +17,29 @@ def policy_of(asked: Namespace) -> Loaded:
     return read_policy(asked.file, settings_of(asked))
 
 
-def read_policy(file: str, settings: Settings) -> Loaded:
-    """Load a policy under the pinned ceilings; refuse a file that cannot be read at all."""
+def read_policy(file: str, settings: Settings, *, ceilings: Sequence[str] = ()) -> Loaded:
+    """Load a policy under the pinned ceilings and these; refuse a file that cannot be read at all."""
     from ringfence.cli.desk import installed
 
     try:
-        return load(file, ceilings=settings.ceilings, installed=installed(settings))
+        return load(file, ceilings=(*settings.ceilings, *ceilings), installed=installed(settings))
     except UnicodeDecodeError as error:
         raise CommandError(
             f"{file} is not UTF-8: byte {error.start} does not belong to a character", help="save it as UTF-8"
         ) from error
     except OSError as error:
         raise CommandError(
-            f"{file} cannot be read: {error.strerror or error}", help="name a .fence file that exists"
+            f"{error.filename or file} cannot be read: {error.strerror or error}",
+            help="name a .fence file that exists",
         ) from error
 
 
 def diagnostic_record(found: Diagnostic) -> dict[str, Json]:
-    """Return a diagnostic for programs; lines and columns count from 1, the end is exclusive."""
+    """Return a diagnostic for programs; lines and columns count from 1, offsets into the file from 0, the
+    end is exclusive.
+    """
     place = found.source.place(found.span)
+    begins = found.source.file(found.span).start
     return {
         "code": found.code,
         "error": found.is_error,
@@ -42,8 +47,8 @@ def diagnostic_record(found: Diagnostic) -> dict[str, Json]:
         "file": place.file,
         "line": place.line,
         "column": place.column,
-        "start": found.span.start,
-        "end": found.span.end,
+        "start": found.span.start - begins,
+        "end": found.span.end - begins,
         "label": found.label,
         "help": found.help,
     }

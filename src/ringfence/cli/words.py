@@ -8,7 +8,7 @@ from typing import NoReturn
 from ringfence.cli.exits import CANNOT_RUN, CommandError
 
 GROUPS = {
-    "write": ("check", "fmt", "explain", "convert"),
+    "write": ("check", "fmt", "test", "explain", "convert"),
     "analyse": ("blast",),
     "operate": ("runs", "show", "why", "replay", "approvals", "approve", "deny", "kill", "verify"),
     "serve": ("plugins", "doctor"),
@@ -32,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
     words = Words(
         prog="ringfence",
         description="A policy language and a runtime guard for every tool call of an agent.",
-        epilog="exit codes: 0 fine, 1 could not run, 2 denied or diverged, 3 policy invalid, 4 pending",
+        epilog="exit codes: 0 fine, 1 could not run, 2 denied or failed, 3 policy invalid, 4 pending",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )

@@ -1,7 +1,7 @@
-"""Fixtures for policy and plugin tests: `ringfence_clock`, `ringfence_guard`.
+"""Policy tests (`*_test.fence`) as items, and the fixtures `ringfence_clock` and `ringfence_guard`.
 
 pytest loads this in every run of everyone who has Ringfence installed, so it imports nothing but
-pytest until a fixture is asked for.
+pytest until such a file is met or a fixture is asked for.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,6 +13,7 @@ import pytest
 if TYPE_CHECKING:
     from ringfence import Guard
     from ringfence.testing.clock import FakeClock
+    from ringfence.testing.fence_files import FenceFile
 
 pytest.register_assert_rewrite(
     "ringfence.testing.approvals",
@@ -20,6 +21,22 @@ pytest.register_assert_rewrite(
     "ringfence.testing.sinks",
     "ringfence.testing.stores",
 )
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the one setting, for `pyproject.toml` and its like."""
+    parser.addini(
+        "ringfence_ceilings", "ceilings that are pinned over the policies under test", type="linelist"
+    )
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> "FenceFile | None":
+    """Collect `*_test.fence`: each test block is an item."""
+    if not file_path.name.endswith("_test.fence"):
+        return None
+    from ringfence.testing.fence_files import FenceFile
+
+    return FenceFile.from_parent(parent, path=file_path)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ CONDITIONS = [
     ("E106", "after any tool that needs «lok»", "after any tool that needs look"),
     ("E107", "«is_custmer»(one)", "is_customer(one)"),
     ("E107", "«is_customer»(one, one)", "is_customer(one)"),
-    ("E107", '«sql_tables»(body) contains "x"', 'body contains "x"'),
+    ("E107", '«sql_table»(body) contains "x"', 'sql_tables(body) contains "x"'),
     ("E108", "one comes from «uesr»", "one comes from user"),
     ("E108", "one comes from [user, «qeury»]", "one comes from [user, query]"),
     ("E108", "one comes only from [«contact».email]", "one comes only from [contacts.email]"),

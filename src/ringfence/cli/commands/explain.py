@@ -2,7 +2,7 @@
 
 from argparse import ArgumentParser, Namespace
 
-from ringfence.cli.exits import FINE, POLICY_INVALID
+from ringfence.cli.exits import FINE, POLICY_INVALID, CommandError
 from ringfence.cli.say import Say
 
 
@@ -16,14 +16,21 @@ def run(asked: Namespace, say: Say) -> int:
     from ringfence.cli.policy import policy_of
     from ringfence.dsl.diagnostic import draw
     from ringfence.dsl.explain import explain
+    from ringfence.dsl.sentences import sentences
 
     loaded = policy_of(asked)
+    if loaded.plan is None and loaded.valid:
+        raise CommandError(
+            f"{asked.file} is a ceiling, and decides nothing of itself",
+            help="explain a policy that it stands over",
+        )
     if loaded.plan is None:
         for line in draw(loaded.diagnostics).split("\n"):
             say.note(line)
         return POLICY_INVALID
     if say.json:
-        say.data({"policy": loaded.plan.policy, "digest": loaded.plan.digest, "core": loaded.plan.core})
+        plan = loaded.plan
+        say.data({"policy": plan.policy, "digest": plan.digest, "core": plan.core, "agents": sentences(plan)})
     else:
         say.lines(explain(loaded.plan))
     return FINE
