@@ -323,6 +323,23 @@ def test_a_host_message_without_origin_is_as_secret_as_can_be(guard: Guard) -> N
     assert post(guard, run) == "denied by leave"
 
 
+def test_an_attachment_is_a_source_of_its_own(guard: Guard, url: str, clock: FakeClock) -> None:
+    policy = DESK.replace("comes only from [user, query]", "comes only from [attachment]")
+    other = elsewhere(url, clock, policy)
+    with other.run(
+        principal=ALICE, agent="main", prompt="mail bob@a.example", attachments=["eve@a.example"]
+    ) as run:
+        assert decided(other, run, "mail", to="bob@a.example") == "denied by mail.known"
+        assert decided(other, run, "mail", to="eve@a.example") == "done"
+    assert all_replay(other) == 1
+    other.close()
+
+
+def test_only_an_agent_that_may_start_another_sees_the_tool_that_does(guard: Guard) -> None:
+    assert guard.visible(begin(guard), ["query", "helper", "nothing"]) == ["query", "helper"]
+    assert guard.visible(begin(guard, agent="helper"), ["query", "helper"]) == ["query"]
+
+
 # ---- runs inside of runs ---------------------------------------------------------------------------
 
 
