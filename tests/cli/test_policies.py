@@ -43,6 +43,26 @@ def test_a_policy_without_mistakes_is_fine(capsys: pytest.CaptureFixture[str]) -
     assert (document["valid"], document["policy"], document["diagnostics"]) == (True, "rows", [])
 
 
+def test_a_ceiling_alone_is_fine_and_has_no_plan(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "org.fence").write_text("language 1\nceiling org\ncapability send is external\n")
+    assert main(["check", "org.fence"]) == 0
+    assert capsys.readouterr().out == "org.fence: fine (a ceiling)\n"
+    said = data(capsys, "check", "org.fence")
+    assert (said["valid"], said["policy"], said["diagnostics"]) == (True, None, [])
+
+
+def test_a_mistake_in_a_used_file_is_said_with_that_file(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "words.fence").write_text("language 1\nset tables = [1 2]\n")
+    (folder / "uses.fence").write_text('language 1\npolicy p\nuse "words.fence"\n')
+    assert main(["check", "uses.fence"]) == 3
+    assert "--> words.fence:2:17" in capsys.readouterr().out
+    (report,) = data(capsys, "check", "uses.fence", code=3)["diagnostics"]
+    assert (report["file"], report["line"], report["column"]) == ("words.fence", 2, 17)
+    assert (report["start"], report["end"]) == (27, 28)
+
+
 def test_every_mistake_is_drawn_and_the_policy_is_invalid(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "wrong.fence"]) == 3
     text = capsys.readouterr().out
