@@ -1,4 +1,4 @@
-"""What a decision says beside its verdict: labels, redacted values, audit levels, questions; who starts what."""
+"""What a decision says beside its verdict: labels, redacted values, audit levels, questions."""
 
 from dataclasses import replace
 from typing import Any
@@ -18,7 +18,7 @@ from ringfence.dsl.plan import (
 )
 from ringfence.engine.decision.calls import Decision, Facts, ToolCall
 from ringfence.engine.decision.decide import assess, decide
-from ringfence.engine.decision.events import ApprovalAnswered, ApprovalAsked, Stamped
+from ringfence.engine.decision.events import ApprovalAnswered, ApprovalAsked, RunEvent, Stamped
 from ringfence.engine.decision.records import decided, requested
 from ringfence.engine.decision.state import apply, start
 from tests.plans import PLACE, T0, approver, clause, parameter, plan, run_started, tool
@@ -186,7 +186,7 @@ def test_only_what_an_approver_changed_is_edited() -> None:
     state = start(of, run_started(of))
     call = ToolCall("t", {"x": "ANN", "y": "b"})
     made = decide(of, state, call, Facts(), now_ns=T0)
-    told = [
+    told: list[RunEvent] = [
         requested("k.0", call),
         decided("k.0", call, made, Facts()),
         ApprovalAsked("k.0", "T-1", "lead", None),
