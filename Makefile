@@ -4,6 +4,7 @@
 #   make demo    the support desk: first unguarded, then guarded
 #   make test    all tests
 #   make check   what CI runs: format, lint, types, import contracts, tests
+#   make fuzz    the laws of the language on 1,000,000 random cases; FUZZ="--seed 7" for other ones
 #   make bench   speed, against the goals; writes bench/results.json
 #   make bench-agentdojo   recorded attacks, about half an hour; CORPUS=FILE says where the recordings are
 #   make fmt     format and mend what can be mended
@@ -19,7 +20,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3
 	$$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& echo $$python && break; done)
 
-.PHONY: help demo test check format lint types imports bench bench-agentdojo .bench-agentdojo fmt clean
+.PHONY: help demo test check format lint types imports fuzz bench bench-agentdojo .bench-agentdojo fmt clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -69,6 +70,10 @@ types:
 imports:
 	$(call install,dev)
 	$(BIN)/lint-imports
+
+fuzz:
+	$(call install,dev)
+	@$(BIN)/python -m tests.fuzz $(FUZZ)
 
 bench:
 	$(call install,dev)
