@@ -73,7 +73,8 @@ def load_plan(path: str | Path, *, ceilings: Sequence[Path] = ()) -> Plan:
         loaded = load(path, ceilings=ceilings)
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is not UTF-8"
-        raise PolicyError(f"{path}: cannot be read: {why}", help="name a `.fence` file") from error
+        file = getattr(error, "filename", None) or path
+        raise PolicyError(f"{file}: cannot be read: {why}", help="name a `.fence` file") from error
     return _plan(loaded, str(path))
 
 
