@@ -161,7 +161,8 @@ class _Checking:
                     "",
                     f"write `given {name.text}(VALUE) gives …`",
                 )
-        function = self.draft.functions.get(name.text)
+        functions = self._functions()
+        function = functions.get(name.text)
         if function is not None:
             types = [(param.name.text, declared(self.draft, param.type)) for param in function.params]
             self._count(step.function, len(types))
@@ -171,8 +172,15 @@ class _Checking:
         elif name.text in FROM_PLUGINS or name.text in self._redactors():
             self._count(step.function, 1)
         else:
-            known = (*self.draft.functions, *FROM_PLUGINS, *self._redactors())
+            known = (*functions, *FROM_PLUGINS, *self._redactors())
             self.draft.unknown("E107", "function", name, known)
+
+    def _functions(self) -> dict[str, syntax.FunctionOf]:
+        """Return the policy's functions and those of its ceilings; one name of several is the policy's."""
+        functions: dict[str, syntax.FunctionOf] = {}
+        for layer in (*self.draft.ceilings, self.draft):
+            functions |= layer.functions
+        return functions
 
     def _count(self, function: syntax.Invocation, count: int) -> None:
         given = len(function.arguments)
@@ -183,7 +191,8 @@ class _Checking:
             )
 
     def _redactors(self) -> Iterator[str]:
-        for node in self.draft.document.declarations:
+        layers = (self.draft, *self.draft.ceilings)
+        for node in (node for layer in layers for node in layer.document.declarations):
             if isinstance(node, syntax.Rule) and node.redactor is not None:
                 yield node.redactor.text
             elif isinstance(node, syntax.Tool):

@@ -6,6 +6,7 @@ from typing import Any
 
 from ringfence.dsl.plan import Json
 from ringfence.engine.decision.events import CallFailed, CallFinished, CallStarted
+from ringfence.engine.decision.results import RefusedResultError, bound_result
 from ringfence.engine.enforcement import ledger, replies
 from ringfence.engine.enforcement.bodies import Flight, Landed
 from ringfence.engine.enforcement.deciding import Ended
@@ -13,7 +14,7 @@ from ringfence.engine.enforcement.drive import Steps
 from ringfence.engine.enforcement.opening import store_error
 from ringfence.engine.enforcement.requests import keeps_digests_only, keyed, own
 from ringfence.engine.enforcement.runs import Held, Run
-from ringfence.engine.enforcement.tool_results import RefusedResultError, ResultLens, bound_result
+from ringfence.engine.enforcement.tool_results import ResultLens
 from ringfence.engine.journal.jsonable import jsonable
 from ringfence.engine.seams.errors import EngineError
 

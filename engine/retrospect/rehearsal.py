@@ -31,6 +31,7 @@ from ringfence.engine.decision.events import (
     Stamped,
 )
 from ringfence.engine.decision.records import decided, requested
+from ringfence.engine.decision.results import RefusedResultError, bound_result
 from ringfence.engine.decision.state import State, apply, start
 from ringfence.engine.retrospect.coverage import Coverage
 from ringfence.engine.retrospect.windows import Windows
@@ -263,12 +264,22 @@ class _Rehearsal:
         if decision.verdict is Verdict.ASK and signers:
             decision = self._sign(key, call, decision, signers)
         if decision.verdict is Verdict.ALLOW:
-            self._run(key, None if step.returning is None else step.returning.value)
-            return None
+            return self._ran_to_its_end(step, key, decision)
         if decision.verdict is Verdict.ASK:
             self._withdraw(key)
         expected = "to have run" + (f", signed by {_names(signers)}" if signers else "")
         return Failure(step.span, expected, _said(decision), decision.reasons)
+
+    def _ran_to_its_end(self, step: syntax.Ran, key: str, decision: Decision) -> Failure | None:
+        shown: Json = None
+        if step.returning is not None:
+            try:
+                shown = bound_result(step.returning.value, decision.obligations).value
+            except RefusedResultError as error:  # fails the test: such a result is not shown to a model
+                expected = "this result to be shown to the model"
+                return Failure(step.returning.span, expected, f"refused: {error}", decision.reasons)
+        self._run(key, shown)
+        return None
 
     def _sign(self, key: str, call: ToolCall, asked: Decision, signers: tuple[str, ...]) -> Decision:
         """Let each approver that was asked sign, or the one it passes the question on to; decide again."""

@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
-from ringfence.cli.exits import FINE, POLICY_INVALID, REFUSED, CommandError
+from ringfence.cli.exits import CommandError
 from ringfence.cli.junit import written
 from ringfence.cli.policy import diagnostic_record, read_policy
 from ringfence.cli.say import Piece, Say
@@ -42,8 +43,8 @@ def run_tests(
     coverage: bool,
     junit: str | None,
     ceilings: tuple[str, ...],
-) -> int:
-    """Run the tests of all files, say what came out, and return the exit code."""
+) -> Literal["passed", "failed", "invalid"]:
+    """Run the tests of all files, say what came out, and return it; `invalid`: a policy does not load."""
     # A test says by itself which ceilings are over its policy: those of `under` and of `--ceiling`.
     alone = settings.model_copy(update={"ceilings": ()})
     files = [TestedFile(file, read_policy(file, alone, ceilings=ceilings)) for file in _files(paths)]
@@ -72,8 +73,8 @@ def run_tests(
     else:
         _say(files, clauses, say)
     if any(one.loaded.plan is None for one in files):
-        return POLICY_INVALID
-    return REFUSED if any(one.failed for one in files) else FINE
+        return "invalid"
+    return "failed" if any(one.failed for one in files) else "passed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,10 @@
 """What each step of a policy test means, and how one that fails is shown."""
 # ruff: noqa: E501  steps as they stand in a test, one a line
 
+from pathlib import Path
+
 from ringfence.dsl.diagnostic import draw
-from ringfence.dsl.load import Loaded, load_text
+from ringfence.dsl.load import Loaded, load, load_text
 from ringfence.engine.retrospect.failures import drawn, record
 from ringfence.engine.retrospect.rehearsal import Failure, rehearse
 
@@ -227,6 +229,18 @@ def test_what_was_returned_is_a_source_and_carries_its_level() -> None:
     passes(WHO + f'ran read(what: "secret") returning "x"\ncall {ANN} is denied by quiet')
 
 
+def test_a_result_is_bounded_before_it_counts_as_shown() -> None:
+    policy = HEAD + """
+    tool rows { allow always result at most 1 rows rate 9 per day }
+    tool use { takes x: text allow when x comes only from [rows] rate 9 per day }
+    """
+    ran = 'ran rows() returning [{name: "Ann"}, {name: "Bob"}]\n'
+    passes(ran + 'call use(x: "Ann") is allowed\ncall use(x: "Bob") is denied by use.allow', policy)
+    passes("ran rows()\ncall rows() is allowed", policy)
+    failure = fails('ran rows() returning "Ann"', policy)
+    assert failure.got == "refused: rows are expected and the result is no list"
+
+
 def test_an_order_looks_at_what_ran() -> None:
     at = 'at "2026-11-23 10:00 Europe/London"\nprompt "x y"\n'
     passes(
@@ -376,6 +390,22 @@ def test_a_function_answers_what_was_given_and_nothing_else() -> None:
         call {EVE} is denied by mail.allow
         """
     )
+
+
+def test_the_functions_and_redactors_of_a_ceiling_are_given_by_their_own_names(tmp_path: Path) -> None:
+    (tmp_path / "top.fence").write_text(
+        'language 1\nceiling top\nfunction is_ours(x: text) gives boolean from "crm"\n'
+        "rule ours: deny use when not is_ours(x)\nrule hide: redact x with pii for use\n"
+    )
+    (tmp_path / "p.fence").write_text(
+        'language 1\npolicy p under "top.fence"\ntool use { takes x: text allow when x != "b" rate 9 per day }\n'
+        'test "it" { call use(x: "a") is denied by ours given is_ours("a") gives true call use(x: "a") is allowed\n'
+        'given pii("a") gives "b" call use(x: "a") is denied by use.allow }\n'
+    )
+    made = load(tmp_path / "p.fence")
+    assert made.plan is not None, draw(made.diagnostics)
+    rehearsed = rehearse(made.plan, made.tests[0])
+    assert rehearsed.passed, drawn(rehearsed, made.source)
 
 
 def test_a_redactor_leaves_the_value_unless_something_else_is_given() -> None:

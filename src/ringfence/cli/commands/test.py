@@ -2,6 +2,7 @@
 
 from argparse import ArgumentParser, Namespace
 
+from ringfence.cli.exits import FINE, POLICY_INVALID, REFUSED
 from ringfence.cli.say import Say
 
 
@@ -25,7 +26,7 @@ def run(asked: Namespace, say: Say) -> int:
     from ringfence.cli.desk import settings_of
     from ringfence.cli.policy_tests import run_tests
 
-    return run_tests(
+    outcome = run_tests(
         asked.paths,
         say,
         settings_of(asked),
@@ -33,3 +34,4 @@ def run(asked: Namespace, say: Say) -> int:
         junit=asked.junit,
         ceilings=tuple(asked.ceiling),
     )
+    return {"passed": FINE, "failed": REFUSED, "invalid": POLICY_INVALID}[outcome]

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from ringfence.dsl.plan import Json, Obligations
-from ringfence.engine.enforcement.tool_results import RefusedResultError, bound_result
+from ringfence.engine.decision.results import RefusedResultError, bound_result
 
 ROWS = [{"n": n} for n in range(10)]
 
