@@ -44,7 +44,7 @@ class SystemClock:
 
     async def asleep_until(self, mono_ns: int) -> None:
         """Like `sleep_until`, in the caller's event loop."""
-        while (left_ns := mono_ns - time.monotonic_ns()) > 0:
+        while (left_ns := mono_ns - time.monotonic_ns()) > 0:  # noqa: ASYNC110 - nothing but time is waited for
             await asyncio.sleep(left_ns / 1e9)
 
 
