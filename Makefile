@@ -4,20 +4,23 @@
 #   make demo    the support desk: first unguarded, then guarded
 #   make test    all tests
 #   make check   what CI runs: format, lint, types, import contracts, tests
+#   make fuzz    the laws of the language on 1,000,000 random cases; FUZZ="--seed 7" for other ones
 #   make bench   speed, against the goals; writes bench/results.json
+#   make bench-agentdojo   recorded attacks, about half an hour; CORPUS=FILE says where the recordings are
 #   make fmt     format and mend what can be mended
 #   make clean   remove .venv, caches and what the demo has left
 
 VENV   := .venv
 BIN    := $(VENV)/bin
 PYTEST := -n 2
+CORPUS ?= ../shared/corpus/agentdojo_workspace_banking.jsonl.xz
 
 # The first Python that is new enough and can make a virtual environment; `make PYTHON=...` overrides it.
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3.14 /usr/bin/python3; do \
 	$$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& echo $$python && break; done)
 
-.PHONY: help demo test check format lint types imports bench fmt clean
+.PHONY: help demo test check format lint types imports fuzz bench bench-agentdojo .bench-agentdojo fmt clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -68,9 +71,21 @@ imports:
 	$(call install,dev)
 	$(BIN)/lint-imports
 
+fuzz:
+	$(call install,dev)
+	@$(BIN)/python -m tests.fuzz $(FUZZ)
+
 bench:
 	$(call install,dev)
 	$(BIN)/python -m bench
+
+# An environment of its own: the benchmark brings a dozen model clients along.
+bench-agentdojo:
+	$(MAKE) --no-print-directory VENV=$(VENV)-bench .bench-agentdojo
+
+.bench-agentdojo:
+	$(call install,bench)
+	$(BIN)/python -m bench.agentdojo --corpus $(CORPUS) $(if $(SAMPLE),--sample $(SAMPLE))
 
 fmt:
 	$(call install,dev)
@@ -78,5 +93,5 @@ fmt:
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
+	rm -rf $(VENV) $(VENV)-bench .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -14,7 +14,7 @@ from ringfence.engine.decision.events import Stamped
 from tests.scanned import Scanned
 
 Named = tuple[int, set[str], str | None, int | None]
-"""Verdict (0 unknown, 1 deny, 2 ask, 3 allow), names of the reasons, what halts the run, the result's rank."""
+"""Verdict (0 unknown, 1 deny, 2 ask, 3 allow), names of the reasons, what halts, the rank of the result."""
 
 Measure = tuple[Budget, str, int, set[str]]
 """A budget, its key, and what the call is charged: units, members."""
@@ -120,6 +120,7 @@ def level(tool: ToolPlan, scope: Scope) -> int | None:
 def naive(
     plan: Plan, events: Sequence[Stamped], key: str, tool_name: str, given: Mapping[str, Any],
     *, approved: frozenset[str], full: frozenset[str], now_ns: int, session: Sequence[Stamped] = (),
+    answers: Mapping[str, Any] | None = None,
 ) -> Named:  # fmt: skip
     """Decide one call whose budgets `full` the ledger has refused, and which `approved` have approved.
 
@@ -142,7 +143,7 @@ def naive(
         lacking = {f"{reason}!key" for field, reason, _ in tool.principal_fields if field not in principal}
         verdict, names = (1 if lacking else verdict), names | lacking
         scope = Scope(given, principal, memory=Scanned(plan, session or events), now_ns=now_ns)
-        fit = True
+        fit, scope.answers = True, answers or {}
         try:
             assert tool.parameters is not None
             if not set(given) <= set(tool.parameters) or not tool.required <= set(given):

@@ -56,7 +56,9 @@ class Scanned:
             if started is None and any(e.kind == "BudgetRefunded" for _, e in later):
                 continue
             ends = [(n, e.kind) for n, e in later if e.kind in ("CallFinished", "CallFailed")]
-            ends += [(n, e.kind) for n, e in enumerate(self.events) if n > at and e.kind == "RunEnded"]
+            others = (n for n, e in enumerate(self.events) if n > at and e.kind == "RunStarted")
+            over = next(others, inf)  # a run that was not ended leaves its calls in flight
+            ends += [(n, e.kind) for n, e in enumerate(self.events) if at < n < over and e.kind == "RunEnded"]
             end, kind = min(ends, default=(inf, ""))
             arguments = event.arguments if event.arguments is not None else requests[key].arguments
             level = event.label
@@ -91,9 +93,9 @@ class Scanned:
         for at, prompt in enumerate(self.events):
             if event.rank is not None and self.plan.levels and getattr(prompt, "source", "") == "host":
                 begun = sum(e.kind == "RunStarted" for e in self.events[:at])
-                if begun == self.run or not in_run:
-                    if not self._left(at, self.all[at].at_ns, within_ns, now_ns):
-                        found.append((True, at, None))
+                gone = self._left(at, self.all[at].at_ns, within_ns, now_ns)
+                if not gone and (begun == self.run or not in_run):
+                    found.append((True, at, None))
         return found
 
     def _left(self, end: float, end_ns: int, within_ns: int | None, now_ns: int) -> bool:

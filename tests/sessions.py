@@ -1,7 +1,7 @@
 """Random plans, and random sessions under them: what a guard would record, without a guard.
 
-Everything comes from one `Random`, so a seed says the whole case.  Conditions are made of atoms that a test can
-break one by one: see `Broken`.
+Everything comes from one `Random`, so a seed says the whole case.  Conditions are made of atoms that a test
+can break one by one: see `Broken`.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,6 +18,7 @@ from ringfence.dsl.plan import (
     LabelClause,
     Origin,
     Plan,
+    Question,
     Scope,
     ToolPlan,
     Truth,
@@ -35,6 +36,7 @@ from ringfence.engine.decision.events import (
     RunEnded,
     RunEvent,
     RunHalted,
+    RunStarted,
     Stamped,
 )
 from ringfence.engine.decision.records import decided, requested
@@ -51,6 +53,7 @@ ORIGINS = (
     Origin("field", "read", ("mail",)),
     Origin("tool", "note"),
 )
+ANSWERS: list[Json] = [["gave", True], ["gave", False], ["failed", "timeout"]]
 APPROVERS = (approver("lead"), approver("boss", never_requester=False))
 
 
@@ -217,7 +220,9 @@ class Maker:
     def _atom(self) -> Condition:
         random = self.random
         watched = [*self.watches.values()]
-        kind = random.choice(["table", "watch", "watch", "watch", "carries", "from", "from"])
+        kind = random.choice(["table", "watch", "watch", "watch", "carries", "from", "from", "asks"])
+        if kind == "asks":
+            return lambda scope: bool(scope.ask(Question("f", (scope.arguments["x"],))))
         if kind == "carries":
             rank = random.randrange(3)
             return lambda scope: scope.memory.carries(rank)  # type: ignore[union-attr]
@@ -258,8 +263,13 @@ class Session:
     keys: list[str] = field(default_factory=list)
     calls: dict[str, ToolCall] = field(default_factory=dict)
     numbers: int = 0
+    answers: dict[str, Json] = field(default_factory=dict)
+    """What the plugin's function `f` gives, or that it failed."""
 
     def __post_init__(self) -> None:
+        for x in range(6):
+            if self.random.random() < 0.9:
+                self.answers[Question("f", (x,)).key] = self.random.choice(ANSWERS)
         self.begin()
 
     def begin(self) -> None:
@@ -291,12 +301,14 @@ class Session:
         call, number = self.calls[key], len(self.events)
         approved = {"lead": ("bob",)} if number % 3 == 0 else {}
         plan, state = of or self.plan, state or self.state
-        made = assess(plan, state, call, Facts(approved_by=approved), now_ns=self.now_ns, key=key)
+        made = assess(
+            plan, state, call, Facts(approved_by=approved, answers=self.answers), now_ns=self.now_ns, key=key
+        )
         full = {c.budget for c in (*made.wider, *made.attempts) if number % 4 == 0}
         attempted = tuple(Refusal(c.budget, c.key, None) for c in made.attempts if c.budget in full)
         reserve = made.verdict >= Verdict.ASK and not attempted
         reserved = tuple(Refusal(c.budget, c.key, None) for c in made.wider if c.budget in full)
-        facts = Facts(reserved if reserve else None, approved, attempted=attempted)
+        facts = Facts(reserved if reserve else None, approved, self.answers, attempted)
         return conclude(made, facts), facts, frozenset(full)
 
     def request(self) -> str:
@@ -356,3 +368,16 @@ class Session:
         return random.choice(
             [f"see {one}, or {other}!", [{"mail": one, "text": f"by {other}"}], {"mail": [one]}, 7]
         )
+
+
+def folded(of: Plan, events: list[Stamped]) -> State:
+    """Fold the runs of a session again; the state of the last."""
+    state: State | None = None
+    for stamped in events:
+        if isinstance(stamped.event, RunStarted):
+            state = start(of, stamped, None if state is None else state.recall.fork(child=False))
+        else:
+            assert state is not None
+            apply(state, stamped)
+    assert state is not None
+    return state

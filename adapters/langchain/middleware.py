@@ -28,6 +28,7 @@ from langgraph.types import Command
 from ringfence.adapters.langchain.gate import Gate, arefuse, refuse, refused_call, task_of
 from ringfence.adapters.langchain.offered import Offered
 from ringfence.adapters.langchain.principals import dangling, new_prompts, principal_of
+from ringfence.adapters.langchain.prompts import Typed
 from ringfence.adapters.langchain.replies import error_message, told, with_id
 from ringfence.adapters.langchain.runs import runs_of
 from ringfence.adapters.langchain.tools import gate_of, guarded, trusting
@@ -70,6 +71,9 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
         on_halt: What a halted run does to the agent: `end` answers open calls and ends cleanly, `raise`
             raises `RunHaltedError` out of `invoke`.
         session: The session's id, or a function of the runtime; None: LangGraph's thread.
+        typed: What of the messages the user typed: `human`, the human messages at the end; or a function of
+            the messages that returns the texts.  None: nothing that you vouch for, so under a policy with
+            levels or sources they are of the highest level and match no source.
     """
 
     state_schema = GuardState
@@ -81,14 +85,18 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
         agent: str | None = None,
         on_halt: Literal["end", "raise"] = "end",
         session: str | Callable[[Runtime[Any]], str] | None = None,
+        typed: Typed = None,
     ) -> None:
         super().__init__()
         if on_halt not in ("end", "raise"):
             raise ValueError("`on_halt` is `end` or `raise`")
+        if not (typed is None or typed == "human" or callable(typed)):
+            raise ValueError("`typed` is `human`, or a function of the messages")
         self.guard = guard
         self.agent = agent
         self.on_halt = on_halt
         self.session = session
+        self.typed = typed
         self.tools = []
         self._runs = runs_of(guard)
         self._offered = Offered(guard)
@@ -115,7 +123,8 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
             principal=principal_of(runtime.context, self.guard.plan),
             agent=self.agent,
             session=session,
-            prompts=new_prompts(messages),
+            messages=messages,
+            typed=self.typed,
         )
         update: Messages = {"ringfence_run": run.id}
         if open_calls := dangling(messages):
@@ -224,6 +233,7 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
             )
 
     def _offer(self, run: Run, request: ModelRequest[Any]) -> ModelRequest[Any]:
+        self._runs.instructed(run, request.system_prompt or "")
         return request.override(
             tools=self._offered.shown(run, request.tools),
             model_settings=self._offered.settings(run, request.model_settings),

@@ -6,31 +6,34 @@ from typing import Any
 from langchain_core.runnables import RunnableConfig
 
 from ringfence.adapters.langchain.principals import new_prompts, principal_of
+from ringfence.adapters.langchain.prompts import Typed
 from ringfence.adapters.langchain.runs import runs_of, thread_of
 from ringfence.engine.enforcement.guard import Guard
 
 
 def begin_node(
-    guard: Guard, agent: str | None = None, *, messages_key: str = "messages"
+    guard: Guard, agent: str | None = None, *, messages_key: str = "messages", typed: Typed = None
 ) -> Callable[..., dict[str, Any]]:
     """Return a node that begins a run: `graph.add_node("begin", begin_node(guard))`.
 
     The run ends with this invocation of the graph.  With a checkpointer it belongs to the thread and may
     go on: it ends at `end_node`, or when the next one begins.  The principal is the graph's context.
+    `typed` says what of the messages the user typed, as for `GuardMiddleware`.
     """
 
     def begin(state: Any, config: RunnableConfig) -> dict[str, Any]:
         runs = runs_of(guard)
-        prompts = new_prompts(_messages(state, messages_key))
+        messages = _messages(state, messages_key)
         thread = thread_of(config)
         if thread is not None and (before := runs.open_run_of(thread)) is not None:
-            runs.close(before, prompts)
+            runs.close(before, new_prompts(messages))
         runtime = (config.get("configurable") or {}).get("__pregel_runtime")
         runs.begin(
             config,
             principal=principal_of(getattr(runtime, "context", None), guard.plan),
             agent=agent,
-            prompts=prompts,
+            messages=messages,
+            typed=typed,
         )
         return {}
 

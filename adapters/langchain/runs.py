@@ -5,12 +5,15 @@ No run is a denial: a guarded tool outside of any run does not execute.
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from langchain_core.messages import AnyMessage
+
 from ringfence.adapters.langchain.principals import principal_of
+from ringfence.adapters.langchain.prompts import Origins, Typed, strict, typed_texts
 from ringfence.adapters.langchain.suspension import can_suspend
 from ringfence.adapters.langchain.tree import TREE, Binding, around, innermost, is_bubble
 from ringfence.engine.decision.calls import Principal
@@ -44,6 +47,8 @@ class Live:
     run: Run
     can_go_on: bool
     """True if a checkpointer keeps its graph."""
+    instructed: set[str] = field(default_factory=set)
+    """The system prompts that are in its record."""
     asked: bool = False
     """True if a call waits for people and its graph is being put away."""
 
@@ -53,6 +58,7 @@ class Runs:
 
     def __init__(self, guard: Guard) -> None:
         self.guard = guard
+        self._origins = Origins(guard)
         self._lock = threading.RLock()
         self._live: dict[str, Live] = {}
         self._threads: OrderedDict[str, str] = OrderedDict()
@@ -67,10 +73,16 @@ class Runs:
         principal: Principal | None,
         agent: str | None,
         session: str | None = None,
-        prompts: tuple[str, ...] = (),
+        messages: Sequence[AnyMessage] = (),
+        typed: Typed = None,
         resume_of: str | None = None,
     ) -> Run:
-        """Begin a run at the invocation of `config`; inside a tool body it is a run of the current one."""
+        """Begin a run at the invocation of `config`; inside a tool body it is a run of the current one.
+
+        Args:
+            messages: Those that are there at its beginning.
+            typed: What of them the user typed.
+        """
         thread = thread_of(config)
         parent = current_run()
         if parent is not None and (parent.ended or not self.guard.owns(parent)):
@@ -87,9 +99,12 @@ class Runs:
             resume_of=resume_of,
             parent=parent,
         )
-        for text in prompts:
-            # A sub-agent's prompt was written by a model or by the host, never by the user.
-            self.guard.record(run, PromptGiven("host" if parent else "user", jsonable(text)))
+        if strict(self.guard.plan):
+            self._origins.record(run, typed_texts(typed, messages), messages)
+        else:
+            for text in typed_texts(typed or "human", messages):
+                # A sub-agent's prompt was written by a model or by the host, never by the user.
+                self.guard.record(run, PromptGiven("host" if parent else "user", jsonable(text)))
         self._bind(run, config)
         return run
 
@@ -103,7 +118,7 @@ class Runs:
                     run = self.guard.resume_run(self._latest(run_id))
                 except (DeniedError, RunHaltedError):
                     return  # it has ended, or ended uncleanly and is now recorded as halted
-            if run.state.open_tickets:
+            if run.state.open_tickets and not strict(self.guard.plan):  # else it stands in the next run
                 self.guard.record(run, PromptGiven("user", jsonable("\n".join(said))))
             if not run.ended:
                 self.guard.end_run(run)
@@ -171,6 +186,17 @@ class Runs:
                 run = self._succeed(latest, config, principal, agent)
             self._bind(run, config)
             return run
+
+    def instructed(self, run: Run, text: str) -> None:
+        """Record, once, what the developer's system prompt says, where the policy asks for sources."""
+        if not text or not strict(self.guard.plan):
+            return
+        with self._lock:
+            live = self._live.get(run.id)
+            if live is None or text in live.instructed:
+                return
+            live.instructed.add(text)
+        self.guard.record(run, PromptGiven("system", jsonable(text)))
 
     def asked(self, run: Run) -> None:
         """Note that a call of `run` waits for people: when its graph stops, the run is put away."""

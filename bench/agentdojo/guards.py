@@ -86,7 +86,8 @@ class Engine:
         started = RunStarted(
             session="recorded", session_head=None, agent="assistant", principal={"user": "emma"},
             capabilities=tuple(sorted(agent.holds)), policy=plan.policy, policy_digest=plan.digest,
-            policy_text="", mode="enforce", framework="agentdojo", external_id=None, resume_of=None, parent=None,
+            policy_text="", mode="enforce", framework="agentdojo", external_id=None, resume_of=None,
+            parent=None,
         )  # fmt: skip
         self.state = start(plan, self._stamped(started))
         self._record(PromptGiven("system", SYSTEM))

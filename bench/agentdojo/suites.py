@@ -1,7 +1,7 @@
-"""The benchmark's own side: environments, tools, and the judges of usefulness and of an attack's success."""
+"""The benchmark's own side: tools, environments, and the judges of usefulness and of an attack's success."""
 
 from ast import literal_eval
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -14,16 +14,11 @@ from bench.agentdojo.delivered import delivered
 from bench.agentdojo.recordings import RecordedCall, Recording
 
 
-class Bench:
-    """One run's environment before and after, its calls so far, and its two judges."""
+class Tools:
+    """The tools of a suite, as an adapter sees them."""
 
-    def __init__(self, recording: Recording) -> None:
-        self.recording = recording
-        self.suite = get_suites(recording.version)[recording.suite]
-        self.before = _Environments.of(recording)
-        self.after = self.before.model_copy(deep=True)
-        self.runtime = _runtime(recording.version, recording.suite)
-        self.trace: list[FunctionCall] = []
+    def __init__(self, version: str, suite: str) -> None:
+        self.runtime = FunctionsRuntime(get_suites(version)[suite].tools)
 
     def validated(self, call: RecordedCall) -> Mapping[str, Any] | None:
         """Return the arguments as the tool's schema has them; None: the framework would refuse the call.
@@ -35,7 +30,7 @@ class Bench:
         if function is None:
             return None
         try:
-            fit = function.parameters.model_validate(_with_lists(call.args))
+            fit = function.parameters.model_validate(with_lists(call.args))
         except ValidationError:
             return None
         given = fit.model_dump(mode="json", exclude_unset=True)
@@ -46,33 +41,43 @@ class Bench:
         returns = self.runtime.functions[call.tool].return_type
         return None if call.result is None else delivered(call.result, returns)
 
-    def keep(self, call: RecordedCall, *, run: bool) -> None:
-        """Take the call into the trace and, if it is to run, into the environment."""
-        args = _with_lists(call.args)
-        self.trace.append(FunctionCall(function=call.tool, args=args))
-        if run:
-            self.runtime.run_function(self.after, call.tool, args)
 
-    def useful(self) -> bool:
-        """Say whether the suite finds the user's task done."""
-        return self._judged(self.suite.get_user_task_by_id(self.recording.user_task))
+@lru_cache
+def tools_of(version: str, suite: str) -> Tools:
+    """Return the tools of one version of a suite."""
+    return Tools(version, suite)
 
-    def attacked(self) -> bool:
-        """Say whether the suite finds the attacker's task done."""
-        task = self.recording.injection_task
-        return task is not None and self._judged(self.suite.get_injection_task_by_id(task))
 
-    def _judged(self, task: Any) -> bool:
-        answer = [text_content_block_from_string(self.recording.output)]
-        try:
-            # The suite has no public name for it; `run_task_with_pipeline` judges by this very call.
-            return bool(self.suite._check_task_result(task, answer, self.before, self.after, self.trace))
-        except (LookupError, ValueError, AttributeError, TypeError):
-            return False  # a judge that looks for what is not there: not done
+def judged(recording: Recording, calls: Sequence[tuple[RecordedCall, bool]]) -> bool:
+    """Let the suite judge what is left of a run: is it useful or, if attacked, does the attack succeed?
+
+    Args:
+        calls: Those that stay in the trace, each with whether it runs in the environment as well.
+    """
+    suite = get_suites(recording.version)[recording.suite]
+    before = _Environments.of(recording)
+    after = before.model_copy(deep=True)
+    runtime = tools_of(recording.version, recording.suite).runtime
+    trace = []
+    for call, runs in calls:
+        args = with_lists(call.args)
+        trace.append(FunctionCall(function=call.tool, args=args))
+        if runs:
+            runtime.run_function(after, call.tool, args)
+    if recording.injection_task is None:
+        task: Any = suite.get_user_task_by_id(recording.user_task)
+    else:
+        task = suite.get_injection_task_by_id(recording.injection_task)
+    answer = [text_content_block_from_string(recording.output)]
+    try:
+        # The suite has no public name for it; `run_task_with_pipeline` judges by this very call.
+        return bool(suite._check_task_result(task, answer, before, after, trace))
+    except (LookupError, ValueError, AttributeError, TypeError):
+        return False  # a judge that looks for what is not there: not done
 
 
 class _Environments:
-    """The environment made last: making one costs far more than a run, and runs that share one come together."""
+    """The environment made last: making one costs far more than a run; runs that share one come together."""
 
     key: str | None = None
     made: Any = None
@@ -87,12 +92,7 @@ class _Environments:
         return cls.made
 
 
-@lru_cache
-def _runtime(version: str, suite: str) -> FunctionsRuntime:
-    return FunctionsRuntime(get_suites(version)[suite].tools)
-
-
-def _with_lists(args: Mapping[str, Any]) -> dict[str, Any]:
+def with_lists(args: Mapping[str, Any]) -> dict[str, Any]:
     """Read lists that a model wrote as text, as the benchmark's executor does."""
     read = dict(args)
     for name, value in args.items():
@@ -100,7 +100,7 @@ def _with_lists(args: Mapping[str, Any]) -> dict[str, Any]:
             try:
                 said = literal_eval(value)
             except (ValueError, SyntaxError, MemoryError, RecursionError):
-                continue
+                continue  # no list: it stays the text that it is
             if isinstance(said, list):
                 read[name] = said
     return read

@@ -11,6 +11,9 @@ from ringfence.dsl.compile.operands import operand
 from ringfence.dsl.compile.recalled import certain
 from ringfence.dsl.plan import Condition, Json, Origin, Scope, Truth
 
+MOST_QUESTIONS = 5_000
+"""Elements times sources; a value with more is undecided, whatever its first elements are."""
+
 Match = Callable[[Scope, Json], Truth]
 """Says whether one value (no list, no record) has a source; may raise."""
 
@@ -22,7 +25,7 @@ def comes_from(core: Json) -> Condition:
     def some_from(scope: Scope) -> Truth:
         truth: Truth = False
         try:
-            for element in _elements(value(scope)):
+            for element in _elements(value(scope), len(matches)):
                 one = _matched(matches, scope, element)
                 if one is True:
                     return True
@@ -41,7 +44,7 @@ def comes_only_from(core: Json) -> Condition:
 
     def all_from(scope: Scope) -> Truth:
         try:
-            elements = _elements(value(scope))
+            elements = _elements(value(scope), len(matches))
             # "For all" over nothing would be true and help the caller; it is undecided (law 3).
             truth: Truth = True if elements else None
             for element in elements:
@@ -57,8 +60,10 @@ def comes_only_from(core: Json) -> Condition:
     return all_from
 
 
-def _elements(value: Json) -> list[Json]:
+def _elements(value: Json, sources: int) -> list[Json]:
     elements = value if isinstance(value, list) else [value]
+    if len(elements) * sources > MOST_QUESTIONS:
+        raise ValueError("more questions than are asked of one value")
     for element in elements:
         if type(element) not in (str, int, float):
             # An untyped field may hold anything: true and a record are found in no text.

@@ -49,8 +49,8 @@ class RunStarted:
 class PromptGiven:
     """Text reached the model from outside.
 
-    `source` is `user`, `system`, `attachment`, or `host`: messages whose origin the host did not say, which
-    carry the highest level and match no source.
+    `source` is `user`, `system`, `attachment`; `model`, what a model wrote for a sub-agent, which is no new
+    source; or `host`: messages whose origin the host did not say, of the highest level, which match no source.
     """
 
     kind: ClassVar[str] = "PromptGiven"

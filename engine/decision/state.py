@@ -389,7 +389,9 @@ def _give_back(state: State, known: KnownCall) -> None:
     if known.started_ns is not None:
         return
     for held in known.charges:
-        window: Any = state.windows[held.budget, held.key]
+        window: Any = state.windows.get((held.budget, held.key))
+        if window is None:
+            continue  # it was forgotten when it was empty: this charge is of nothing
         window.release(held.units)
         if window.empty:
             del state.windows[held.budget, held.key]
@@ -442,7 +444,9 @@ def _dispatch(state: State, known: KnownCall, now_ns: int) -> None:
         known.takes_place = True
         state.places_taken += 1
     for held in known.charges:
-        window: Any = state.windows[held.budget, held.key]
+        window: Any = state.windows.get((held.budget, held.key))
+        if window is None:
+            continue  # it was forgotten when it was empty: this charge is of nothing
         window.stamp(held.units, held.period_ns, at_ns=now_ns)
         if held.counts_success:
             known.successes += ((held, now_ns),)

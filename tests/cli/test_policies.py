@@ -43,6 +43,26 @@ def test_a_policy_without_mistakes_is_fine(capsys: pytest.CaptureFixture[str]) -
     assert (document["valid"], document["policy"], document["diagnostics"]) == (True, "rows", [])
 
 
+def test_a_ceiling_alone_is_fine_and_has_no_plan(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "org.fence").write_text("language 1\nceiling org\ncapability send is external\n")
+    assert main(["check", "org.fence"]) == 0
+    assert capsys.readouterr().out == "org.fence: fine (a ceiling)\n"
+    said = data(capsys, "check", "org.fence")
+    assert (said["valid"], said["policy"], said["diagnostics"]) == (True, None, [])
+
+
+def test_a_mistake_in_a_used_file_is_said_with_that_file(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "words.fence").write_text("language 1\nset tables = [1 2]\n")
+    (folder / "uses.fence").write_text('language 1\npolicy p\nuse "words.fence"\n')
+    assert main(["check", "uses.fence"]) == 3
+    assert "--> words.fence:2:17" in capsys.readouterr().out
+    (report,) = data(capsys, "check", "uses.fence", code=3)["diagnostics"]
+    assert (report["file"], report["line"], report["column"]) == ("words.fence", 2, 17)
+    assert (report["start"], report["end"]) == (27, 28)
+
+
 def test_every_mistake_is_drawn_and_the_policy_is_invalid(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "wrong.fence"]) == 3
     text = capsys.readouterr().out
@@ -63,6 +83,42 @@ def test_explain_prints_the_plan_and_its_data_is_the_core(capsys: pytest.Capture
     assert "deny when not" in capsys.readouterr().out
     document = data(capsys, "explain", "rows.fence")
     assert document["digest"].startswith("sha256:") and document["core"]
+
+
+CEILING = """language 1
+ceiling org
+rule r: deny any tool that is money
+guarantee g: never any tool unless approved by anyone
+"""
+
+
+def test_a_guarantee_is_said_to_be_kept_and_not_proved(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "sure.fence").write_text(POLICY + "guarantee g: never query when limit > 9\n", "utf-8")
+    assert main(["check", "sure.fence"]) == 0
+    said = capsys.readouterr().out
+    assert "note: guarantee g is checked and kept; this version does not prove it" in said
+    document = data(capsys, "check", "sure.fence")
+    assert document["diagnostics"] == []
+    assert [(one["name"], one["proved"]) for one in document["guarantees"]] == [("g", False)]
+
+
+def test_a_ceiling_alone_is_fine_and_is_not_explained(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "org.fence").write_text(CEILING, "utf-8")
+    assert main(["check", "org.fence"]) == 0
+    assert "org.fence: fine" in capsys.readouterr().out
+    assert data(capsys, "check", "org.fence")["valid"]
+    assert main(["explain", "org.fence"]) == 1
+    assert "decides nothing of itself" in capsys.readouterr().err
+
+
+def test_the_data_of_explain_says_what_each_agent_may_do(capsys: pytest.CaptureFixture[str]) -> None:
+    (sentences,) = data(capsys, "explain", "rows.fence")["agents"].values()
+    assert sentences[0] == "Agent main holds no capability."
+    assert sentences[1].startswith("It may call query when table in")
 
 
 @pytest.mark.parametrize("name", ["none.fence", ".", "bytes.fence"])

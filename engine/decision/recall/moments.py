@@ -48,6 +48,12 @@ class Moments:
         counted = len(times) - bisect_right(times, horizon_ns, lo=self._begin)
         return counted, self._lost_ns is None or self._lost_ns <= horizon_ns
 
+    def emptied(self) -> "Moments":
+        """Return one that remembers nothing."""
+        empty = Moments(self._within_ns)
+        empty._own = None if self._own is None else []
+        return empty
+
     def fork(self, *, child: bool) -> "Moments":
         """Return a copy; that of a child remembers what it adds."""
         copy = Moments(self._within_ns)

@@ -297,6 +297,8 @@ class Calls:
         if self._watch.in_run:
             self._flying = self._sure = self._maybes = 0
             self._base = (0, 0, 0)
+            if self._successes is not None and self._doubts is not None:
+                self._successes, self._doubts = self._successes.emptied(), self._doubts.emptied()
 
     def fork(self, *, child: bool) -> "Calls":
         """See `Memory`."""

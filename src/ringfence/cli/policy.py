@@ -35,8 +35,11 @@ def read_policy(file: str, settings: Settings, *, ceilings: Sequence[str] = ()) 
 
 
 def diagnostic_record(found: Diagnostic) -> dict[str, Json]:
-    """Return a diagnostic for programs; lines and columns count from 1, the end is exclusive."""
+    """Return a diagnostic for programs; lines and columns count from 1, offsets into the file from 0, the
+    end is exclusive.
+    """
     place = found.source.place(found.span)
+    begins = found.source.file(found.span).start
     return {
         "code": found.code,
         "error": found.is_error,
@@ -44,8 +47,8 @@ def diagnostic_record(found: Diagnostic) -> dict[str, Json]:
         "file": place.file,
         "line": place.line,
         "column": place.column,
-        "start": found.span.start,
-        "end": found.span.end,
+        "start": found.span.start - begins,
+        "end": found.span.end - begins,
         "label": found.label,
         "help": found.help,
     }

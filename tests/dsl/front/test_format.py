@@ -9,7 +9,11 @@ from hypothesis import strategies as st
 from ringfence.dsl.format import format_text
 from ringfence.dsl.format import layout as layout_stage
 from ringfence.dsl.load import load_text
+from ringfence.dsl.parse import lexemes, parse
+from ringfence.dsl.source import Source
 from tests.docs.pages import blocks, pages, policy_text
+from tests.dsl.front.said import said
+from tests.dsl.front.sentences import sentences
 from tests.dsl.front.test_mistakes import POLICIES
 
 ROOT = Path(__file__).parents[3]
@@ -101,9 +105,6 @@ def test_a_layout_that_loses_a_word_is_never_given(monkeypatch: pytest.MonkeyPat
 @given(st.data())
 @settings(max_examples=150, deadline=None)
 def test_comments_and_line_breaks_anywhere_between_words_are_kept(data: st.DataObject) -> None:
-    from ringfence.dsl.parse import lexemes
-    from ringfence.dsl.source import Source
-
     text = data.draw(st.sampled_from(POLICIES))
     source = Source("x", text)
     words = [lexeme.text for lexeme in lexemes(source, source.first)]
@@ -122,9 +123,6 @@ def test_comments_and_line_breaks_anywhere_between_words_are_kept(data: st.DataO
 @given(st.data())
 @settings(max_examples=150, deadline=None)
 def test_the_layout_depends_on_words_and_comments_alone(data: st.DataObject) -> None:
-    from ringfence.dsl.parse import lexemes
-    from ringfence.dsl.source import Source
-
     source = Source("x", data.draw(st.sampled_from(POLICIES)))
     words = [lexeme.text for lexeme in lexemes(source, source.first)]
     gaps = data.draw(
@@ -132,3 +130,29 @@ def test_the_layout_depends_on_words_and_comments_alone(data: st.DataObject) -> 
     )
     loose = "".join(word + gap for word, gap in zip(words, gaps, strict=True))
     assert format_text(loose).text == format_text(" ".join(words)).text
+
+
+@given(sentences())
+@settings(max_examples=150, deadline=None)
+def test_every_sentence_of_the_grammar_is_read_and_its_layout_says_the_same(text: str) -> None:
+    document, reports = parse(Source("x", text))
+    assert {report.code for report in reports} <= {"E115", "E136"}  # `and` with `or`; an argument given twice
+    laid = assert_laid_out(text)
+    again, _ = parse(Source("x", laid))
+    assert list(map(said, document.declarations)) == list(map(said, again.declarations))
+    assert laid.count("# c") == text.count("# c")
+    assert laid.count("# d") == text.count("# d")
+
+
+@given(st.data())
+@settings(max_examples=150, deadline=None)
+def test_no_mutation_of_a_policy_makes_the_formatter_raise(data: st.DataObject) -> None:
+    text = data.draw(st.sampled_from(POLICIES))
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, len(text)))
+        new = data.draw(
+            st.sampled_from(["#", "\n", " ", "(", ")", "{", "}", '"', "and", "# c\n", "\r\n", ",", "\t#"])
+        )
+        text = text[:at] + new + text[at + data.draw(st.integers(0, 4)) :]
+    if format_text(text).text is not None:
+        assert_laid_out(text)

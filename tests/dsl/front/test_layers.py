@@ -270,3 +270,33 @@ def test_files_that_are_not_in_the_record_are_reported_not_read(tmp_path: Path) 
     first = load(tmp_path / "p.fence").plan
     assert first is not None
     assert [report.code for report in load_files(first.files[:1]).diagnostics] == ["E132"]
+
+
+def test_a_plan_under_ceilings_is_made_again_from_its_files_alone(tmp_path: Path) -> None:
+    policy = tmp_path / "p.fence"
+    policy.write_text(
+        'language 1\npolicy p under "org/c.fence"\nuse "words.fence"\ncapability mail is external\n'
+        "tool look { needs mail  takes x: text  allow when x in hosts }\n"
+    )
+    (tmp_path / "words.fence").write_text(WORDS)
+    (tmp_path / "org").mkdir()
+    (tmp_path / "org" / "c.fence").write_text(
+        'language 1\nceiling c\nuse "../words.fence"\nrule r: deny any tool when not x in hosts'
+    )
+    (tmp_path / "pinned.fence").write_text(
+        'language 1\nceiling d\nrule s: deny any tool when principal.user == "eve"'
+    )
+    first = load(policy, ceilings=[tmp_path / "pinned.fence"]).plan
+    assert first is not None
+    assert sorted(first.layers) == ["c", "d"]
+    assert sorted((clause.name, clause.layer) for clause in first.tools["look"].denies) == [
+        ("r", "c"),
+        ("s", "d"),
+    ]
+    places = {clause.name: str(clause.place) for clause in first.tools["look"].denies}
+    assert places == {"r": f"{tmp_path}/org/c.fence:4:1", "s": f"{tmp_path}/pinned.fence:3:1"}
+    again = load_files(first.files).plan
+    assert again is not None
+    assert (again.digest, again.layers) == (first.digest, first.layers)
+    alone = load(policy).plan
+    assert alone is not None and alone.digest != first.digest

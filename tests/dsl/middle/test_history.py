@@ -175,7 +175,10 @@ def test_what_is_spelt_names_the_same_things(text: str) -> None:
 
 def test_levels_are_spelt_by_their_names() -> None:
     core = clause_of("not (after reading secret) and body carries internal").core
-    assert spell(core, ("public", "internal", "secret")) == "not (after reading secret) and body carries internal"
+    assert (
+        spell(core, ("public", "internal", "secret"))
+        == "not (after reading secret) and body carries internal"
+    )
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,23 @@ def test_a_policy_prints_as_stored(name: str) -> None:
     assert printed == stored.read_text("utf-8")
 
 
+def test_the_whole_policy_of_the_language_prints_as_stored() -> None:
+    policies = Path(__file__).parents[1] / "policies"
+    ceiling = (policies / "acme_ceiling.fence").read_text("utf-8")
+    loaded = load_text(
+        (policies / "support_desk.fence").read_text("utf-8"),
+        "support_desk.fence",
+        read={"org/acme.fence": ceiling}.__getitem__,
+        installed={"acme_plugins", "pii"}.__contains__,
+    )
+    assert loaded.diagnostics == ()
+    assert loaded.plan is not None
+    stored = GOLDEN / "support_desk.txt"
+    if os.environ.get("REWRITE_GOLDEN"):
+        stored.write_text(explain(loaded.plan), "utf-8")
+    assert explain(loaded.plan) == stored.read_text("utf-8")
+
+
 def test_the_articles_policy_loads_without_an_error() -> None:
     loaded = load(ROOT / "examples" / "blog.fence")
     assert loaded.diagnostics == ()

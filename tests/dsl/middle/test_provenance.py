@@ -158,11 +158,27 @@ def test_an_untyped_field_that_is_no_text_or_number_has_no_source() -> None:
 
 def test_more_questions_than_can_be_answered_are_undecided() -> None:
     many = [f"p{number}@x.example" for number in range(20_000)]
-    assert truth("to comes only from user", Remembered(sources={"user": many[:5]}), to=many) is None
-    body = " ".join(many)
-    assert truth("emails(body) comes only from user", Remembered(sources={"user": many}), body=body) is None
+    for text in (
+        "to comes only from user",
+        "to comes from user",
+        "some t in to satisfies (t comes from user)",
+    ):
+        memory = Remembered(sources={"user": many[:5]})
+        assert truth(text, memory, to=many) is None
+        assert memory.asked == []
+    every = "every t in to satisfies (t comes only from [user, query])"
+    assert truth(every, Remembered(sources={"user": many}), to=many) is None
     few = many[:500]
-    assert truth("emails(body) comes only from user", Remembered(sources={"user": few}), body=" ".join(few)) is True
-    long = "nobody is named here, at great length " * 10_000 + few[0]
-    assert truth("emails(body) comes only from user", Remembered(sources={"user": few}), body=long) is True
-    assert truth("to comes only from user", Remembered(sources={"user": few}), to=few) is True
+    assert truth("to comes only from [user, query]", Remembered(sources={"user": few}), to=few) is True
+    assert truth(every, Remembered(sources={"user": few}), to=few) is True
+
+
+def test_the_addresses_in_a_long_text_count_and_not_its_length() -> None:
+    many = [f"p{number}@x.example" for number in range(20_000)]
+    memory = Remembered(sources={"user": many})
+    for text in (
+        "emails(body) comes only from user",
+        "every e in emails(body) satisfies (e comes only from user)",
+    ):
+        assert truth(text, memory, body=" ".join(many)) is None
+        assert truth(text, memory, body="nobody is named here, at great length " * 10_000 + many[0]) is True

@@ -33,6 +33,7 @@ def compared(seed: int) -> dict[str, int]:
             full=full,
             now_ns=session.now_ns,
             session=[*session.earlier, *session.events],
+            answers=session.answers,
         )
         assert int(decision.verdict) == verdict
         assert {reason.name for reason in decision.reasons} == names
@@ -46,7 +47,7 @@ def compared(seed: int) -> dict[str, int]:
 @pytest.mark.parametrize("part", range(4))
 def test_decisions_in_a_session_are_those_of_the_naive_model(part: int) -> None:
     seen = dict.fromkeys(("deny", "ask", "allow"), 0)
-    for seed in range(part * SESSIONS // 4, (part + 1) * SESSIONS // 4):
+    for seed in range(1_000 + part * SESSIONS // 4, 1_000 + (part + 1) * SESSIONS // 4):
         try:
             found = compared(seed)
         except AssertionError as error:

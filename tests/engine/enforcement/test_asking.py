@@ -15,6 +15,7 @@ from ringfence.engine.decision.calls import Principal
 from ringfence.engine.decision.events import ApprovalAnswered, CallDecided, PromptGiven
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
+from ringfence.engine.enforcement.tickets import question_of
 from ringfence.engine.seams.errors import DeniedError, EngineError, PendingError, RunHaltedError
 from ringfence.engine.seams.ports import Ticket
 from ringfence.engine.seams.settings import Settings
@@ -551,3 +552,74 @@ def test_an_edit_is_taken_once_even_if_it_changes_nothing_or_is_taken_back(guard
     (lead,) = pending(guard, run, "both")
     guard.approve(lead, by="erik")
     assert guard.execute(run, call("both", "c1", amount=5), echo, wait=False) == {"amount": 5}
+
+
+SOURCES = """
+language 1
+policy shop
+capability read_data is read
+capability send is external
+approver lead { group "leads" answer within 15 minutes otherwise deny }
+tool contacts { needs read_data allow always rate 100 per run }
+tool mail {
+  needs send
+  takes to: list of email, subject: text, body: text, urgent: boolean optional
+  allow always
+  ask lead
+  rate 100 per run
+}
+"""
+
+
+def sources_asked(guard: Guard, run: Run, **arguments: Any) -> Ticket:
+    with pytest.raises(PendingError) as caught:
+        guard.execute(run, call("mail", **arguments), lambda _: 1, wait=False)
+    ticket = guard.opening.loop.submit(guard.opening.ready.tickets.get(caught.value.tickets[0])).result()
+    assert ticket is not None
+    return ticket
+
+
+@pytest.mark.parametrize("store", ["memory:", "sqlite:///tickets.db"])
+def test_a_ticket_says_where_each_argument_was_found(store: str, tmp_path: Path) -> None:
+    if store != "memory:":
+        store = f"sqlite:///{tmp_path}/tickets.db"
+    guard = make_guard(SOURCES, store=store)
+    run = guard.begin_run(principal=ALICE, prompt="Mail ann@acme.example the word urgent-7")
+    guard.execute(run, call("contacts"), lambda _: [{"email": "bob@acme.example"}])
+    ticket = sources_asked(
+        guard, run, to=["ann@acme.example", "bob@acme.example"], subject="urgent-7", body="my own words"
+    )
+    assert ticket.sources == {
+        "to": ("user", "contacts.email"),
+        "subject": ("user",),
+        "body": ("model",),
+    }
+    lines = question_of(ticket, run).lines()
+    assert "    from: user, contacts.email" in lines
+    assert lines[lines.index("    from: user, contacts.email") - 1].startswith("  to = ")
+    guard.close()
+
+
+def test_what_an_approver_wrote_is_said_to_be_the_approvers() -> None:
+    guard = make_guard(SOURCES.replace("ask lead\n", "ask lead\n  ask other when size(to) == 1\n").replace(
+        "tool contacts", 'approver other { group "owners" answer within 15 minutes otherwise deny }\ntool contacts'
+    ))  # fmt: skip
+    run = guard.begin_run(principal=ALICE, prompt="Mail ann@acme.example")
+    arguments = {"to": ["ann@acme.example", "eve@x.example"], "subject": "hi", "body": "x"}
+    first = sources_asked(guard, run, **arguments)
+    guard.approve(first.id, by="dana", edited={**arguments, "to": ["ann@acme.example"]})
+    second = sources_asked(guard, run, **arguments)
+    assert second.approver == "other"
+    assert second.sources["to"] == ("approver",) and second.sources["body"] == ("model",)
+    guard.close()
+
+
+def test_names_of_sources_are_escaped_and_bounded() -> None:
+    guard = make_guard(SOURCES)
+    run = guard.begin_run(principal=ALICE)
+    rows = [{f"\x1b[2Jfield{n}" + "x" * 200: "ann@acme.example"} for n in range(20)]
+    guard.execute(run, call("contacts"), lambda _: rows)
+    ticket = sources_asked(guard, run, to=["ann@acme.example"], subject="hi", body="x")
+    assert len(ticket.sources["to"]) <= 9 and all(len(name) <= 100 for name in ticket.sources["to"])
+    assert "\x1b" not in question_of(ticket, run).text
+    guard.close()

@@ -31,7 +31,7 @@ tool ask {
         ("delete from users", False, "ask.allow"),
         ("select 1; drop table users", False, "ask.allow"),
         ("select * into copies from users", False, "ask.allow"),
-        ("selec id form users", False, "ask.allow"),
+        ("selec id form users", False, "ask.allow!error"),
         ("select pg_sleep(10) from users", False, "ask.allow!error"),
         ("select 'a /*! x", False, "ask.allow!error"),
         ("select 1", False, "ask.allow!error"),

@@ -1,9 +1,13 @@
 """Check a policy and draw every mistake in it."""
 
 from argparse import ArgumentParser, Namespace
+from typing import TYPE_CHECKING
 
 from ringfence.cli.exits import FINE, POLICY_INVALID
 from ringfence.cli.say import Say
+
+if TYPE_CHECKING:  # a command imports what it needs when it runs
+    from ringfence.dsl.plan import GuaranteePlan, Json
 
 
 def words(command: ArgumentParser) -> None:
@@ -22,10 +26,11 @@ def run(asked: Namespace, say: Say) -> int:
         say.data(
             {
                 "file": asked.file,
-                "valid": plan is not None,
+                "valid": loaded.valid,
                 "policy": plan and plan.policy,
                 "version": plan and plan.version,
                 "digest": plan and plan.digest,
+                "guarantees": [_guarantee_record(one) for one in plan.guarantees] if plan else [],
                 "diagnostics": [diagnostic_record(one) for one in found],
             }
         )
@@ -33,8 +38,23 @@ def run(asked: Namespace, say: Say) -> int:
         if found:
             say.lines(draw(found))
         if plan is not None:
-            tools = "" if len(plan.tools) == 1 else "s"
-            say.line(
-                f"{plan.policy}: ", ("fine", "green"), f" ({len(plan.tools)} tool{tools}, {plan.digest})"
-            )
-    return POLICY_INVALID if plan is None else FINE
+            count = sum("starts" not in form for form in plan.core["tools"].values())
+            tools = "" if count == 1 else "s"
+            say.line(f"{plan.policy}: ", ("fine", "green"), f" ({count} tool{tools}, {plan.digest})")
+            for guarantee in plan.guarantees:
+                say.line(
+                    f"note: guarantee {guarantee.name} is checked and kept; this version does not prove it"
+                )
+        elif loaded.valid:
+            say.line(f"{asked.file}: ", ("fine", "green"), " (it decides nothing of itself)")
+    return FINE if loaded.valid else POLICY_INVALID
+
+
+def _guarantee_record(guarantee: "GuaranteePlan") -> "Json":
+    return {
+        "name": guarantee.name,
+        "ceiling": guarantee.layer,
+        "tools": list(guarantee.tools),
+        "unless_approved_by": guarantee.approved_by,
+        "proved": False,
+    }

@@ -2,7 +2,7 @@
 
 from argparse import ArgumentParser, Namespace
 
-from ringfence.cli.exits import FINE, POLICY_INVALID
+from ringfence.cli.exits import FINE, POLICY_INVALID, CommandError
 from ringfence.cli.say import Say
 
 
@@ -19,6 +19,11 @@ def run(asked: Namespace, say: Say) -> int:
     from ringfence.dsl.sentences import sentences
 
     loaded = policy_of(asked)
+    if loaded.plan is None and loaded.valid:
+        raise CommandError(
+            f"{asked.file} is a ceiling, and decides nothing of itself",
+            help="explain a policy that it stands over",
+        )
     if loaded.plan is None:
         for line in draw(loaded.diagnostics).split("\n"):
             say.note(line)
