@@ -25,7 +25,6 @@ USE = '"../../../dsl/policies/support_desk.fence"'
 WHO = 'as agent support, user "alice", workspace "w1", tier "gold"\n'
 LIMITS = (syntax.StopAfter, syntax.AtMost)
 RULES = (syntax.Allow, syntax.Require, syntax.Deny, syntax.Ask, syntax.Rate)
-ACROSS = (syntax.Rule, syntax.Order, syntax.BudgetOf)
 
 
 def in_runs(call: str, count: int, *, each: int = 40, minutes: int = 1, before: str = "") -> str:
@@ -84,9 +83,9 @@ def mutants() -> Iterator[tuple[str, str]]:
     for node in document.declarations:
         match node:
             case syntax.Agent():
-                for clause in node.clauses:
-                    if isinstance(clause, LIMITS):
-                        yield f"{node.name.text}: {words(clause.span)}", without(clause.span)
+                for limit in node.clauses:
+                    if isinstance(limit, LIMITS):
+                        yield f"{node.name.text}: {words(limit.span)}", without(limit.span)
             case syntax.Tool():
                 for clause in node.clauses:
                     if isinstance(clause, RULES) or (
