@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from examples.support_desk import acme_plugins
+
 from ringfence.engine.seams.errors import DeniedError
 from ringfence.engine.seams.registry import Registry
 from ringfence.testing import PolicyFunctionContract

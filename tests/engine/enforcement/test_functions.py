@@ -410,3 +410,19 @@ def test_a_call_that_people_were_asked_about_goes_on_redacted_after_a_resume(
     guard.execute(run, call("signed_note", "c1", body="b secret"), given.append, wait=False)
     assert given == [{"body": "b ***"}]
     assert guard.runs.get(run.id).replay().divergence is None
+
+
+def test_questions_and_answers_that_would_not_fit_the_record_are_not_asked(
+    make: Callable[..., Guard], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Asked(*(f"a{n}@acme.example" for n in range(20)))
+    guard = make(crm(asked))
+    run = guard.begin_run(principal=ALICE)
+    monkeypatch.setattr(questions, "RECORDED_AT_MOST", 400)
+    with pytest.raises(DeniedError):
+        guard.execute(run, call("mail", to=[f"a{n}@acme.example" for n in range(20)]), lambda _: 1)
+    assert 0 < len(asked.questions) < 20
+    (decided,) = decisions(guard, run)
+    assert 0 < sum(map(len, decided.facts["answers"])) <= 400
+    assert set(map(str, decided.facts["answers"].values())) == {"['gave', True]"}
+    assert guard.runs.get(run.id).replay().divergence is None
