@@ -8,6 +8,7 @@ from ringfence.dsl.load import Loaded, load, load_text
 from ringfence.engine.retrospect.failures import drawn, record
 from ringfence.engine.retrospect.rehearsal import Failure, rehearse
 
+POLICIES = Path(__file__).parents[2] / "dsl" / "policies"
 HEAD = "language 1\npolicy p\n"
 DESK = (
     HEAD
@@ -230,10 +231,13 @@ def test_what_was_returned_is_a_source_and_carries_its_level() -> None:
 
 
 def test_a_result_is_bounded_before_it_counts_as_shown() -> None:
-    policy = HEAD + """
+    policy = (
+        HEAD
+        + """
     tool rows { allow always result at most 1 rows rate 9 per day }
     tool use { takes x: text allow when x comes only from [rows] rate 9 per day }
     """
+    )
     ran = 'ran rows() returning [{name: "Ann"}, {name: "Bob"}]\n'
     passes(ran + 'call use(x: "Ann") is allowed\ncall use(x: "Bob") is denied by use.allow', policy)
     passes("ran rows()\ncall rows() is allowed", policy)
@@ -445,3 +449,13 @@ def test_each_test_begins_with_nothing() -> None:
     made = load_text(text)
     assert made.plan is not None
     assert [rehearse(made.plan, test).passed for test in made.tests] == [True, True]
+
+
+def test_the_tests_of_the_specification_pass_on_its_own_policy() -> None:
+    made = load(POLICIES / "support_desk_test.fence")
+    assert made.plan is not None, draw(made.diagnostics)
+    assert made.plan.layers == ("acme_org",)
+    assert len(made.tests) == 3
+    for test in made.tests:
+        rehearsed = rehearse(made.plan, test)
+        assert rehearsed.passed, drawn(rehearsed, made.source)
