@@ -164,7 +164,7 @@ def attempt(work: Callable[[], Any]) -> list[str]:
 def plain(world: World, *, inline: bool = False) -> None:
     """Calls that are allowed, denied, refused by a budget, and fail; a sub-run; a prompt, a model asked."""
     guard = world.guard(inline=inline)
-    with guard.run(principal=ALICE, agent="main", session="s", prompt="do it") as run:
+    with guard.run(principal=ALICE, agent="main", session="s", prompt="do it", attachments=["a"]) as run:
         for number in range(11):
             mail = call("mail", f"c{number}", to="a@b.example")
             attempt(partial(guard.execute, run, mail, world.effect))
