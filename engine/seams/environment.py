@@ -26,9 +26,7 @@ VARIABLES = (
     Variable("RINGFENCE_DEBUG", "", "not empty: the command line shows where an unforeseen error comes from"),
     Variable("RINGFENCE_POLICY", "policy", "the policy file; relative to the current folder"),
     Variable(
-        "RINGFENCE_CEILINGS",
-        "ceilings",
-        "the pinned ceilings, separated by commas; relative to the current folder",
+        "RINGFENCE_CEILINGS", "ceilings", "the pinned ceilings, separated by commas; relative ones as above"
     ),
     Variable("RINGFENCE_STORE", "store", "the store URL; a relative path starts at the current folder"),
     Variable("RINGFENCE_MODE", "mode", "`enforce`"),
