@@ -154,7 +154,7 @@ class Guard:
     def record(self, run: Run, event: PromptGiven | ModelAsked | ModelAnswered) -> None:
         """Record what the model was given or said.  A new word of the user withdraws open questions.
 
-        What the host hands to the model beside the prompt has a source too: `PromptGiven("attachment", text)`;
+        What the host hands to the model beside the prompt has a source: `PromptGiven("attachment", text)`;
         of `PromptGiven("host", text)` the host does not say it, so it carries the highest level.
         """
         self._own(run)
