@@ -42,6 +42,8 @@ def compose(policy: Draft, ceilings: Sequence[Draft]) -> None:
             ceiling.duplicate("ceiling", header.name.text, header.name.span)
         if header is not None:
             names.add(header.name.text)
+        if ceiling.layer is None:  # no ceiling, and reported: it must not be taken for a policy
+            ceiling.layer = "" if header is None else header.name.text
     _join_traits(policy, ceilings)
     _join_levels(policy, ceilings)
     for ceiling in ceilings:

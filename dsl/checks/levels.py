@@ -35,7 +35,16 @@ def rank_of(draft: Draft, level: syntax.Name) -> int | None:
     """Return the rank of a level; report a name that is none."""
     if level.text in draft.levels:
         return draft.levels.index(level.text)
-    draft.unknown("E103", "level", level, draft.levels)
+    if draft.levels or level.text in draft.document.lost:
+        draft.unknown("E103", "level", level, draft.levels)
+    elif draft.policy is not None or draft.layer is None:
+        draft.report(
+            "E103",
+            f"unknown level `{level.text}`",
+            level.span,
+            "no levels are declared",
+            "declare them, lowest first: `levels public < internal < secret`",
+        )
     return None
 
 

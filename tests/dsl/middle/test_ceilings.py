@@ -219,3 +219,17 @@ def test_the_order_of_ceilings_changes_nothing_and_each_of_them_counts() -> None
 
 def test_two_ceilings_of_one_name_are_refused() -> None:
     assert codes(load(POLICY, ORG, ORG + "# another\n")) == [("E115", "other1.fence:2:9", "org")]
+
+
+def test_a_policy_where_a_ceiling_should_be_is_refused_and_stands_for_nothing() -> None:
+    loaded = load(POLICY, "language 1\npolicy other\ntool mail { allow always }\n")
+    assert "E132" in [code for code, _, _ in codes(loaded)]
+    assert loaded.plan is None
+    assert load(POLICY, "").plan is None
+
+
+def test_a_ceiling_may_use_the_levels_of_the_policy() -> None:
+    silent = ORG.replace("levels low < high\n", "")
+    plan = planned(POLICY, silent + "rule r: deny mail when after reading low\n")
+    assert denied(plan, "mail") == ["r"]
+    assert load_text(silent + "tool query { result is low }\n").diagnostics == ()

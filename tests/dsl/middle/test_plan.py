@@ -311,3 +311,20 @@ def test_no_two_budgets_share_an_id_whatever_parameters_are_called() -> None:
         .budgets
     )
     assert old.id != new.id
+
+
+@pytest.mark.parametrize(
+    "name", ["support_desk", "support_desk_test", "faq_bot", "from_the_article", "acme_ceiling"]
+)
+def test_every_policy_of_the_language_checks_without_a_diagnostic(name: str) -> None:
+    policies = Path(__file__).parents[1] / "policies"
+    texts = {f"{path.stem}.fence": path.read_text("utf-8") for path in policies.glob("*.fence")}
+    texts["org/acme.fence"] = texts["acme_ceiling.fence"]
+    loaded = load_text(
+        texts[f"{name}.fence"],
+        f"{name}.fence",
+        read=texts.__getitem__,
+        installed={"acme_plugins", "pii"}.__contains__,
+    )
+    assert loaded.diagnostics == ()
+    assert (loaded.plan is None) == (name == "acme_ceiling")

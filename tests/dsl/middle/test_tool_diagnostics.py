@@ -70,6 +70,7 @@ MISTAKES = [
     ("E102", js("runs «coed» in box"), js("runs code in box")),
     ("E102", query("allow always", "budget b: 9 per day of «limmit» over query"), query("allow always", "budget b: 9 per day of limit over query")),
     ("E103", labelled("allow always\n  result is «midd» when table == \"a\"\n  result is high otherwise", "tool other {\n  needs look\n  allow always\n  result is mid\n}"), labelled("allow always\n  " + LABELS)),
+    ("E103", query("allow always\n  result is «high»"), labelled("allow always\n  " + LABELS)),
     ("E105", query("allow always", "guarantee g: never query unless approved by «leed»"), query("allow always", "guarantee g: never query unless approved by lead")),
     ("E105", query("allow always", "rule r: ask «leed» before query"), query("allow always", "rule r: ask lead before query")),
     ("E110", js("runs «count» in box"), js("runs code in box")),

@@ -58,9 +58,10 @@ async def awaited(address: str) -> bool:
     return True
 
 
-@pytest.mark.parametrize(
-    "function", [no_type, no_answer, an_object, a_dict, many, by_name, awaited, len, "x"]
-)
+WRONG = (no_type, no_answer, an_object, a_dict, many, by_name, awaited, len, "x")
+
+
+@pytest.mark.parametrize("function", WRONG)
 def test_what_a_policy_could_not_call_is_refused_where_it_is_defined(function: Any) -> None:
     with pytest.raises(TypeError):
         policy_function()(function)
