@@ -33,7 +33,8 @@ class Scanned:
     """A `Recalled` over the events of all runs of one session, one after another."""
 
     def __init__(self, plan: Plan, events: Sequence[Stamped]) -> None:
-        self.plan, self.events, self.all = plan, [s.event for s in events], events
+        self.plan, self.all = plan, events
+        self.events: list[Any] = [stamped.event for stamped in events]
         self.run = sum(event.kind == "RunStarted" for event in self.events)
 
     def calls(self) -> Iterator[Call]:
@@ -43,11 +44,11 @@ class Scanned:
         run = 0
         for at, event in enumerate(self.events):
             if event.kind == "RunStarted":
-                run, principal = run + 1, {**event.principal, "agent": event.agent}  # type: ignore[union-attr]
+                run, principal = run + 1, {**event.principal, "agent": event.agent}
             elif event.kind == "CallRequested":
-                requests[event.call] = event  # type: ignore[union-attr]
+                requests[event.call] = event
             elif event.kind == "CallDecided":
-                decided[event.call] = (at, event, principal, run)  # type: ignore[union-attr]
+                decided[event.call] = (at, event, principal, run)
         for key, (at, event, principal, run) in decided.items():
             later = [(n, e) for n, e in enumerate(self.events) if n > at and getattr(e, "call", None) == key]
             started = next((n for n, e in later if e.kind == "CallStarted"), None)

@@ -106,7 +106,10 @@ class Maker:
     def plan(self) -> Plan:
         """Return the plan."""
         random = self.random
-        limits = {name: random.choice([None, None, None, 9, 3]) for name in ("calls", "denials", "requests")}
+
+        def most() -> int | None:
+            return random.choice([None, None, None, 9, 3])
+
         return plan(
             *(self._tool(name) for name in TOOLS),
             stop_ns=random.choice([None, None, 60 * SECOND_NS]),
@@ -114,7 +117,9 @@ class Maker:
             levels=LEVELS,
             watches=self.watches,
             traces=True,
-            **limits,
+            calls=most(),
+            denials=most(),
+            requests=most(),
         )
 
     def _some(self, make: Callable[[], Any], most: int) -> list[Any]:
@@ -130,7 +135,7 @@ class Maker:
             denies=clauses("deny", 2),
             asks=clauses("ask", 1),
             allows=clauses("allow", 2) or [clause("always", "allow")],
-            budgets=self._budgets(name),
+            budgets=[*self._budgets(name)],
             labels=self._labels(name),
             remembers=True,
         )

@@ -82,7 +82,9 @@ class Origins:
     def _said_in(self, run: Run) -> set[bytes]:
         """Return everything that the session's runs have recorded, read once each."""
         responses = run.plan.responses
-        own = {_key(text) for text in (responses.unknown, responses.deny, responses.failure, "withdrawn") if text}
+        own = {
+            _key(text) for text in (responses.unknown, responses.deny, responses.failure, "withdrawn") if text
+        }
         with self._lock:
             known = self._sessions.setdefault(run.session, _Known())
             self._sessions.move_to_end(run.session)

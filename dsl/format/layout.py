@@ -1,5 +1,6 @@
 """Words on lines."""
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
@@ -119,13 +120,18 @@ class Layout:
             cuts = sorted(at for at, other in ranks.items() if other == rank)
             if rank and rank % 2 == 0:
                 cuts = self._filled(words, cuts, indent, hang)
+        starts = [0, *cuts]
+        inner: list[dict[int, int]] = [{} for _ in starts]
+        for at, other in ranks.items():
+            piece = bisect_right(starts, at) - 1
+            if other != rank and at > starts[piece]:
+                inner[piece][at - starts[piece]] = other
         lines: list[str] = []
-        for start, end in zip([0, *cuts], [*cuts, len(words)], strict=True):
-            inner = {at - start: other for at, other in ranks.items() if start < at < end and other != rank}
+        for start, end, ranks_within in zip(starts, [*cuts, len(words)], inner, strict=True):
             column = indent + (hang if start else 0)
             if start:
                 lines += [" " * column + comment.text for comment in words[start].comments]
-            lines += self._laid(words[start:end], inner, column)
+            lines += self._laid(words[start:end], ranks_within, column)
         return lines
 
     def _filled(self, words: Sequence[Word], cuts: Sequence[int], indent: int, hang: int) -> list[int]:

@@ -50,7 +50,7 @@ class PromptGiven:
     """Text reached the model from outside.
 
     `source` is `user`, `system`, `attachment`; `model`, what a model wrote for a sub-agent, which is no new
-    source; or `host`: messages whose origin the host did not say, of the highest level, which match no source.
+    source; or `host`: messages whose origin the host did not say, of the highest level, matching no source.
     """
 
     kind: ClassVar[str] = "PromptGiven"
@@ -122,7 +122,8 @@ class CallDecided:
     """A list of records: budget, key, amount; those made in this decision."""
     asks: tuple[str, ...]
     facts: Json
-    """`reserved`, `approved_by`, `answers`, `attempted`, `above`, `failed`: replay decides again with these."""
+    """`reserved`, `approved_by`, `answers`, `attempted`, `failed`, perhaps `above`: replay decides again with
+    these."""
     label: str | None = None
     """The level that the result will have; None: the tool says none."""
 
@@ -187,8 +188,8 @@ class CallFailed:
     kind: ClassVar[str] = "CallFailed"
     call: str
     outcome: str
-    """`raised`, `timeout`, `cancelled`, `abandoned`, `interrupted`, `refused result`, or `refused` (before its
-    body could start)."""
+    """`raised`, `timeout`, `cancelled`, `abandoned`, `interrupted`, `refused result`, or `refused` (before
+    its body could start)."""
     error: str
     duration_ns: int
 

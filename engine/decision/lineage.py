@@ -360,6 +360,7 @@ def relabelled(plan: Plan, state: State, stamped: Stamped, event: CallDecided) -
 
 
 def add(seen: dict[str, int], more: Mapping[str, int]) -> None:
+    """Add what else is remembered, and how far."""
     for run, seq in more.items():
         if seen.get(run, 0) < seq:
             seen[run] = seq

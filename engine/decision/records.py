@@ -115,8 +115,8 @@ def facts_record(facts: Facts) -> dict[str, Json]:
     """Return the facts as a record; times as decimal text, since they can be beyond 2^53-1."""
     people = facts.approved_by
     record: dict[str, Json] = {
-        "reserved": _refusals_record(facts.reserved),
-        "attempted": _refusals_record(facts.attempted),
+        "reserved": None if facts.reserved is None else [*map(_refusal_record, facts.reserved)],
+        "attempted": None if facts.attempted is None else [*map(_refusal_record, facts.attempted)],
         "approved_by": {approver: list(people[approver]) for approver in people} if people else {},
         "answers": dict(facts.answers) if facts.answers else {},
         "failed": facts.failed,
@@ -126,17 +126,13 @@ def facts_record(facts: Facts) -> dict[str, Json]:
     return record
 
 
-def _refusals_record(refusals: Sequence[Refusal] | None) -> Json:
-    if refusals is None:
-        return None
-    return [
-        {
-            "budget": refusal.budget,
-            "key": refusal.key,
-            "free_ns": None if refusal.free_ns is None else str(refusal.free_ns),
-        }
-        for refusal in refusals
-    ]
+def _refusal_record(refusal: Refusal) -> dict[str, Json]:
+    free_ns = refusal.free_ns
+    return {
+        "budget": refusal.budget,
+        "key": refusal.key,
+        "free_ns": None if free_ns is None else str(free_ns),
+    }
 
 
 def facts_of(record: Mapping[str, Json]) -> Facts:

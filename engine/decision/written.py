@@ -40,9 +40,9 @@ def requested_body(event: CallRequested, said: bytes) -> bytes | None:
 
 def decided_body(event: CallDecided, decision: Decision, facts: Facts) -> bytes | None:
     """Return the body of a decision, made from what the event was made of."""
-    if event.arguments is not None or facts.approved_by or facts.failed is not None or facts.reserved or facts.above:
+    if event.arguments is not None or facts.approved_by or facts.failed is not None or facts.reserved:
         return None
-    if facts.answers or facts.attempted:
+    if facts.answers or facts.attempted or facts.above:
         return None
     try:
         reasons = ",".join([reason_text(reason) for reason in decision.reasons])
@@ -50,12 +50,13 @@ def decided_body(event: CallDecided, decision: Decision, facts: Facts) -> bytes 
         charges = ",".join([_charge(charge) for charge in decision.charges])
         asks = ",".join(map(_quoted, event.asks))
         reserved = "null" if facts.reserved is None else "[]"
+        label = "null" if event.label is None else _quoted(event.label)
         attempted = "null" if facts.attempted is None else "[]"
         return (
             f'{{"arguments":null,"asks":[{asks}],"call":{_quoted(event.call)},"charges":[{charges}]'
             f',"digest":{_quoted(event.digest)}'
             f',"facts":{{"answers":{{}},"approved_by":{{}},"attempted":{attempted}'
-            f',"failed":null,"reserved":{reserved}}},"label":{_text(event.label)}'
+            f',"failed":null,"reserved":{reserved}}},"label":{label}'
             f',"reasons":[{reasons}],"shadow":[{shadow}],"verdict":{_quoted(event.verdict)}}}'
         ).encode()
     except (ValueError, TypeError):  # a lone surrogate, or no text: the general way describes it

@@ -133,8 +133,15 @@ class Guard:
 
     def visible(self, run: Run, names: Iterable[str]) -> list[str]:
         """Return the names of the tools that the model may see: declared, and held by the run."""
-        tools, holds = run.plan.by_bound_name, run.state.holds
-        return [name for name in names if (tool := tools.get(name)) is not None and tool.needs <= holds]
+        tools, holds, agent = run.plan.by_bound_name, run.state.holds, run.state.agent
+        may_start = frozenset() if agent is None else agent.may_start
+        return [
+            name
+            for name in names
+            if (tool := tools.get(name)) is not None
+            and tool.needs <= holds
+            and (tool.starts is None or tool.starts in may_start)
+        ]
 
     def owns(self, run: Run) -> bool:
         """Say whether the run was begun under this guard: another one's policy is not this one's."""
@@ -145,7 +152,11 @@ class Guard:
         run.check_live()
 
     def record(self, run: Run, event: PromptGiven | ModelAsked | ModelAnswered) -> None:
-        """Record what the model was given or said.  A new word of the user withdraws open questions."""
+        """Record what the model was given or said.  A new word of the user withdraws open questions.
+
+        What the host hands on beside the prompt has a source, too: `PromptGiven("attachment", text)`.
+        With `PromptGiven("host", text)` the host does not say which, so it carries the highest level.
+        """
         self._own(run)
         if isinstance(event, PromptGiven) and event.source == "user" and run.state.open_tickets:
             self._asking.withdraw_all(run, "the user said something new")

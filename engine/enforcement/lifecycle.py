@@ -85,6 +85,7 @@ class Lifecycle:
         agent: str | None = None,
         session: str | None = None,
         prompt: Any = None,
+        attachments: Iterable[Any] = (),
         capabilities: Iterable[str] | None = None,
         framework: str = "python",
         external_id: str | None = None,
@@ -141,6 +142,8 @@ class Lifecycle:
             self._memories.live(run, dict(beginning.seen))
             if prompt is not None:
                 run.append(PromptGiven("user", jsonable(prompt)))
+            for text in attachments:
+                run.append(PromptGiven("attachment", jsonable(text)))
             # The host keeps the run's id, in a checkpoint perhaps: an id that is not in the log is none.
             yield from self._opening.durable(run=run.id)
         except BaseException as error:  # fails closed: there is no run

@@ -183,9 +183,9 @@ class Memories:
         with self._lock:
             kept = self._sessions.get(session)
             leaves = list(kept.leaves.values()) if kept is not None else []
-        if kept is not None and all(leaf.recall.plan.digest == self._plan.digest for leaf in leaves):
-            if kept.live or (yield from self._unchanged(session, kept)):
-                return leaves
+        own = all(leaf.recall.plan.digest == self._plan.digest for leaf in leaves)
+        if kept is not None and own and (kept.live or (yield from self._unchanged(session, kept))):
+            return leaves
         if newest is None:
             return []
         if not remembers(self._plan):

@@ -35,6 +35,8 @@ PATIENCE_S: Final = 10.0
 """All the time that the questions of one decision may take together."""
 ANSWER_AT_MOST: Final = 1024 * 1024
 """Bytes of one answer, as canonical JSON: it is recorded with the decision."""
+RECORDED_AT_MOST: Final = 4 * ANSWER_AT_MOST
+"""Bytes of all questions, and of all answers, that one decision records."""
 
 _log = logging.getLogger("ringfence")
 
@@ -125,19 +127,31 @@ class Questions:
 class Inquiry:
     """What one decision has asked so far: each question once, and not without end."""
 
-    __slots__ = ("_ends_s", "_plan", "_questions", "_rounds", "answers")
+    __slots__ = (
+        "_ends_s",
+        "_plan",
+        "_questions",
+        "_room_to_answer",
+        "_room_to_ask",
+        "_rounds",
+        "_too_much",
+        "answers",
+    )
 
     def __init__(self, questions: Questions, plan: Plan) -> None:
         self._questions = questions
         self._plan = plan
         self._ends_s = time.monotonic() + PATIENCE_S
         self._rounds = 0
+        self._room_to_ask = self._room_to_answer = RECORDED_AT_MOST
+        self._too_much: set[str] = set()
+        """Questions that are not asked because they could not be recorded."""
         self.answers: dict[str, Json] = {}
         """By the question's key: `["gave", value]` or `["failed", why]`."""
 
     def put(self, wanted: Mapping[str, Question]) -> Steps[bool]:
         """Ask what is wanted and was not asked yet; return False if that is nothing more."""
-        new = {key: question for key, question in wanted.items() if key not in self.answers}
+        new = self._recordable(wanted)
         left_s = self._ends_s - time.monotonic()
         if not new or self._rounds > ROUNDS_AT_MOST:
             return False
@@ -150,10 +164,33 @@ class Inquiry:
             room, why = 0, "the decision's time for questions was up"
         asked = dict(list(new.items())[: max(room, 0)])
         if asked:
-            self.answers |= yield from self._questions.ask(self._plan, asked, seconds=left_s)
+            given = yield from self._questions.ask(self._plan, asked, seconds=left_s)
+            for key in asked:
+                self.answers[key] = self._kept(given[key])
         for key in new.keys() - asked.keys():
             self.answers[key] = _failed(why)
         return True
+
+    def _recordable(self, wanted: Mapping[str, Question]) -> dict[str, Question]:
+        """Return the new questions that there is room for in the record; the others stay unanswered."""
+        new = {}
+        for key, question in wanted.items():
+            if key in self.answers or key in self._too_much:
+                continue
+            size = len(key.encode())
+            if size > self._room_to_ask:  # fails closed: unanswered is undecided
+                self._too_much.add(key)
+            else:
+                self._room_to_ask -= size
+                new[key] = question
+        return new
+
+    def _kept(self, answer: Json) -> Json:
+        size = len(canonical(answer))
+        if size > self._room_to_answer:
+            return _failed("the answers to one decision are too large together")
+        self._room_to_answer -= size
+        return answer
 
 
 class _Line:

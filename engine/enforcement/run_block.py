@@ -23,7 +23,9 @@ class AboutRun(TypedDict, total=False):
     session: str | None
     """Everything whose messages the model sees; None: a session of its own."""
     prompt: Any
-    """What the user typed, recorded as such."""
+    """What the user typed, recorded as such: never what stands around it, nor what somebody else wrote."""
+    attachments: Iterable[Any]
+    """Texts that the user handed over, recorded as such."""
     capabilities: Iterable[str] | None
     """What the run holds, where that is less than its agent does."""
     framework: str

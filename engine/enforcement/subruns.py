@@ -35,7 +35,7 @@ def may_begin(around: Run, agent: str) -> None:
         raise EngineError(
             f"the agent `{around.agent}` may not start `{agent}`",
             run=around.id,
-            help=f"write `may start {agent}` into the block of `{around.agent}`, and `allow` the tool `{agent}`",
+            help=f"write `may start {agent}` into the block of the agent `{around.agent}`",
         )
 
 
@@ -62,7 +62,9 @@ def with_above(
         if not more:
             break
         facts = replace(facts, above=(*facts.above, *more))
-        halts += [(one, r) for one, reasons in zip(above, found, strict=True) for r in reasons if r.effect == "halt"]
+        halts += [
+            (one, r) for one, reasons in zip(above, found, strict=True) for r in reasons if r.effect == "halt"
+        ]
         if decision.verdict <= Verdict.DENY:
             break
     return facts, halts

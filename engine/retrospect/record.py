@@ -123,7 +123,9 @@ class RunRecord:
                 f"({record.purged[purged]}) was purged"
             )
         if tale.last < upto and max(record.purged, default=0) < upto:
-            raise RecordError(f"run `{self.run}` goes on from event {upto} of run `{run}`, which is not there")
+            raise RecordError(
+                f"run `{self.run}` goes on from event {upto} of run `{run}`, which is not there"
+            )
         return tale
 
 

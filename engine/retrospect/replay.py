@@ -87,16 +87,15 @@ def replay(record: RunRecord, plan: Plan | None = None) -> Replay:
     missing = [f"{seq} ({kind})" for seq, kind in record.purged.items() if kind not in idle]
     if missing:
         raise RecordError(f"run `{record.run}` cannot be replayed, purged: event {missing[0]}")
-    if own:
-        if plan.digest != begun.policy_digest:
-            changed = Divergence(
-                1,
-                None,
-                ("policy_digest",),
-                {"policy_digest": begun.policy_digest},
-                {"policy_digest": plan.digest},
-            )
-            return Replay(record.run, 0, changed)
+    if own and plan.digest != begun.policy_digest:
+        changed = Divergence(
+            1,
+            None,
+            ("policy_digest",),
+            {"policy_digest": begun.policy_digest},
+            {"policy_digest": plan.digest},
+        )
+        return Replay(record.run, 0, changed)
     fold = Fold(record, plan)
     state = fold.state
     decisions = 0
@@ -218,7 +217,11 @@ class Fold:
 
 
 def compiled(begun: RunStarted, run: str) -> Plan:
-    """Return the plan that a run began with, made again from its record; raise RecordError if it does not load."""
+    """Return the plan that a run began with, made again from its record.
+
+    Raises:
+        RecordError: It does not load in this version.
+    """
     # The parser is needed only here: a replay under a given plan starts without it.
     from ringfence.dsl.load import load_files
 

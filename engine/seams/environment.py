@@ -26,7 +26,7 @@ VARIABLES = (
     Variable("RINGFENCE_DEBUG", "", "not empty: the command line shows where an unforeseen error comes from"),
     Variable("RINGFENCE_POLICY", "policy", "the policy file; relative to the current folder"),
     Variable(
-        "RINGFENCE_CEILINGS", "ceilings", "the pinned ceilings, separated by commas; relative to the current folder"
+        "RINGFENCE_CEILINGS", "ceilings", "the pinned ceilings, separated by commas; relative ones as above"
     ),
     Variable("RINGFENCE_STORE", "store", "the store URL; a relative path starts at the current folder"),
     Variable("RINGFENCE_MODE", "mode", "`enforce`"),
@@ -70,9 +70,7 @@ def overlay(
         if not isinstance(table, dict):
             continue  # the file has no table there: that mistake is reported with the file's others
         value = environment[name]
-        table[at[-1]] = (
-            [word.strip() for word in value.split(",") if word.strip()] if at in _LISTS else value
-        )
+        table[at[-1]] = [word.strip() for word in value.split(",") if word.strip()] if at in _LISTS else value
         origins[at] = name
     return origins, mistakes
 

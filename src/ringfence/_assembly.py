@@ -44,7 +44,7 @@ class SystemClock:
 
     async def asleep_until(self, mono_ns: int) -> None:
         """Like `sleep_until`, in the caller's event loop."""
-        while (left_ns := mono_ns - time.monotonic_ns()) > 0:
+        while (left_ns := mono_ns - time.monotonic_ns()) > 0:  # noqa: ASYNC110 - nothing but time is waited for
             await asyncio.sleep(left_ns / 1e9)
 
 
@@ -73,7 +73,8 @@ def load_plan(path: str | Path, *, ceilings: Sequence[Path] = ()) -> Plan:
         loaded = load(path, ceilings=ceilings)
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is not UTF-8"
-        raise PolicyError(f"{path}: cannot be read: {why}", help="name a `.fence` file") from error
+        file = getattr(error, "filename", None) or path
+        raise PolicyError(f"{file}: cannot be read: {why}", help="name a `.fence` file") from error
     return _plan(loaded, str(path))
 
 

@@ -46,7 +46,7 @@ def test_a_policy_without_mistakes_is_fine(capsys: pytest.CaptureFixture[str]) -
 def test_a_ceiling_alone_is_fine_and_has_no_plan(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "org.fence").write_text("language 1\nceiling org\ncapability send is external\n")
     assert main(["check", "org.fence"]) == 0
-    assert capsys.readouterr().out == "org.fence: fine (a ceiling)\n"
+    assert capsys.readouterr().out == "org.fence: fine (it decides nothing of itself)\n"
     said = data(capsys, "check", "org.fence")
     assert (said["valid"], said["policy"], said["diagnostics"]) == (True, None, [])
 
@@ -179,3 +179,68 @@ def test_a_whole_run_can_be_shown_and_asked_about(recorded: Path, capsys: pytest
     assert "user: look" in text and "denied by query.row_cap at rows.fence:6:3" in text
     assert main(["why", "last", "c2"]) == 0
     assert "require row_cap: limit >= 1" in capsys.readouterr().out
+
+
+ASKING = """language 1
+policy asking
+capability send is external
+function is_customer(address: email) gives boolean from "acme_plugins"
+tool mail {
+  needs send
+  takes to: email, body: text
+  allow when is_customer(to)
+  redact body with pii
+  redact body with names
+  rate 1 per hour
+}
+"""
+
+
+def test_check_says_which_plugins_are_not_installed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "asking.fence").write_text(ASKING, "utf-8")
+    said = data(capsys, "check", "asking.fence")
+    assert said["valid"], "the rest of the policy stands"
+    assert [(one["code"], one["line"]) for one in said["diagnostics"]] == [("W216", 4), ("W216", 10)]
+
+
+CEILING = """language 1
+ceiling org
+capability send is external
+rule quiet: deny any tool that is external
+"""
+
+
+def test_a_policy_is_checked_and_loaded_under_the_ceilings_that_the_settings_pin(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = (
+        "language 1\npolicy free\ncapability send is external\ntool mail {\n  needs send\n  allow always\n}\n"
+    )
+    (folder / "free.fence").write_text(free, "utf-8")
+    (folder / "org.fence").write_text(CEILING, "utf-8")
+    alone = data(capsys, "check", "free.fence")["digest"]
+    (folder / "ringfence.toml").write_text('ceilings = "org.fence"\nstore = "memory:"\n', "utf-8")
+    pinned = data(capsys, "check", "free.fence")["digest"]
+    assert pinned != alone
+    assert data(capsys, "check", "org.fence")["valid"], "a pinned ceiling may be checked itself"
+    guard = Guard.load("free.fence")
+    assert guard.plan.digest == pinned and guard.plan.layers == ("org",)
+    run = guard.begin_run()
+    with pytest.raises(DeniedError) as denied:
+        guard.execute(run, ToolCall("mail", {}), lambda _: "sent")
+    assert denied.value.reason is not None and denied.value.reason.name == "quiet"
+    guard.close()
+    monkeypatch.setenv("RINGFENCE_CEILINGS", "none.fence")
+    assert main(["check", "free.fence"]) == 1
+    assert "none.fence" in capsys.readouterr().err
+
+
+def test_plugins_shows_what_functions_and_redactors_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = {row["name"]: row["functions"] for row in data(capsys, "plugins")}
+    assert rows["redact_pii"] == ["redactor pii"]
+    assert rows["sql_functions"] == [
+        "sql_is_read_only(text: text) gives boolean",
+        "sql_tables(text: text) gives list of text",
+    ]
+    assert main(["plugins"]) == 0
+    assert "redactor pii" in capsys.readouterr().out

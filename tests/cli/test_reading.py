@@ -19,6 +19,7 @@ TICKET = Ticket(
     arguments={"note": "\u202eevil\x1b[2J" + "x" * 5000},
     digest="d", policy_digest="p", approver="lead", group="leads", quorum=2, never="alice",
     because="a person decides", asked_ns=START_NS, expires_ns=None,
+    sources={"note": ("user", "web_fetch.\x1b[2Jrow")},
 )  # fmt: skip
 
 
@@ -89,6 +90,13 @@ def test_a_question_is_shown_in_full_and_cannot_lie_about_itself(
     assert "asks: lead, group leads (dana, erin), never alice, 0 of 2 answers" in text
     (ticket,) = data(capsys, "approvals")
     assert ticket["people"] == ["dana", "erin"] and ticket["arguments"] == TICKET.arguments
+
+
+def test_a_question_says_where_each_argument_was_found(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = told(capsys, "approvals")
+    assert "    from: user, web_fetch.\\u001b[2Jrow" in text and "\x1b" not in text
+    (ticket,) = data(capsys, "approvals")
+    assert ticket["sources"] == {"note": list(TICKET.sources["note"])}
 
 
 def test_a_quorum_is_pending_until_enough_people_have_approved(

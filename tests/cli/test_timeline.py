@@ -94,7 +94,7 @@ def test_nothing_that_a_model_or_a_tool_wrote_can_move_the_cursor_or_forge_a_lin
     (call,) = [step for step in steps if isinstance(step, CallStep)]
     grounds = [
         "".join(p if isinstance(p, str) else p[0] for p in line)
-        for line in ground_lines(call, evil, start_ns=0)
+        for line in ground_lines(call, {"support.fence": evil}, start_ns=0)
     ]
     lines = told(steps) + grounds
     assert len(lines) > 20
@@ -136,15 +136,15 @@ def test_why_shows_the_line_of_the_policy_under_each_reason(whole_run: list[e.Ru
     call = [step for step in timeline(stamped(whole_run)) if isinstance(step, CallStep)][1]
     text = [
         "".join(p if isinstance(p, str) else p[0] for p in line)
-        for line in ground_lines(call, POLICY, start_ns=START_NS)
+        for line in ground_lines(call, {"support.fence": POLICY}, start_ns=START_NS)
     ]
     at = text.index('     5 |   allow when domain(to) == "acme.example"')
     assert text[at - 1] == "  denied by send_email.allow at support.fence:5:3 (no allow holds)"
     assert text[at + 1] == "       |   ^"
-    assert policy_lines(call, POLICY) == ['  allow when domain(to) == "acme.example"']
+    assert policy_lines(call, {"support.fence": POLICY}) == ['  allow when domain(to) == "acme.example"']
 
 
 def test_a_place_that_is_not_in_the_policy_shows_no_line() -> None:
     call = CallStep(START_NS, "aa.0", "t", {}, None, None)
     call.decisions.append({"verdict": "deny", "reasons": [reason("t.allow", "deny", "support.fence:999:1")]})
-    assert policy_lines(call, POLICY) == []
+    assert policy_lines(call, {"support.fence": POLICY}) == []

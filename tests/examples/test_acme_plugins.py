@@ -7,14 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from examples.support_desk import acme_plugins
+
+from ringfence._assembly import builtins
+from ringfence.dsl.load import load
+from ringfence.engine.seams.answerers import answerers
 from ringfence.engine.seams.errors import DeniedError
 from ringfence.engine.seams.registry import Registry
 from ringfence.testing import PolicyFunctionContract
 from tests.guards import ALICE, call, make_guard
 
 FOLDER = Path(acme_plugins.__file__ or "").parent
+ROOT = FOLDER.parent.parent
 
 POLICY = """
 language 1
@@ -61,3 +65,14 @@ def test_the_distribution_names_the_module_under_the_name_that_policies_use() ->
     registry.check()
     (row,) = [row for row in registry.rows if row.name == "acme_plugins"]
     assert row.functions == ("is_customer(address: email) gives boolean",)
+
+
+def test_beside_it_the_whole_support_desk_of_the_language_checks_without_a_word() -> None:
+    registry = Registry(builtins=builtins(), extra=[acme_plugins])
+    loaded = load(
+        ROOT / "tests" / "dsl" / "policies" / "support_desk.fence",
+        installed=lambda name: registry.has(name) or registry.redactor(name) is not None,
+    )
+    assert loaded.diagnostics == () and loaded.plan is not None
+    found, wrong = answerers(loaded.plan, registry)
+    assert set(found) == {"is_customer", "redact pii"} and wrong == []

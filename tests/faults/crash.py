@@ -164,7 +164,7 @@ def attempt(work: Callable[[], Any]) -> list[str]:
 def plain(world: World, *, inline: bool = False) -> None:
     """Calls that are allowed, denied, refused by a budget, and fail; a sub-run; a prompt, a model asked."""
     guard = world.guard(inline=inline)
-    with guard.run(principal=ALICE, agent="main", session="s", prompt="do it") as run:
+    with guard.run(principal=ALICE, agent="main", session="s", prompt="do it", attachments=["a"]) as run:
         for number in range(11):
             mail = call("mail", f"c{number}", to="a@b.example")
             attempt(partial(guard.execute, run, mail, world.effect))
@@ -230,6 +230,17 @@ def resumed(world: World) -> None:
     late = guard.begin_run(principal=ALICE, agent="main")
     world.clock.advance(301)
     attempt(lambda: guard.execute(late, call("look", what="x"), world.effect))
+    guard.close()
+
+
+def counted(world: World) -> None:
+    """Budgets that count attempts and successes: a call that runs, one that is denied, one that fails."""
+    guard = world.guard()
+    run = guard.begin_run(principal=ALICE, agent="main")
+    attempt(lambda: guard.execute(run, call("tries", "a", amount=5), world.effect))
+    attempt(lambda: guard.execute(run, call("tries", "b", amount=500), world.effect))
+    attempt(lambda: guard.execute(run, call("tries", "c", amount=6), lambda _: 1 // 0))
+    guard.end_run(run)
     guard.close()
 
 
@@ -299,7 +310,7 @@ def gave_up(world: World) -> None:
 
 
 SCENARIOS: dict[str, Callable[[World], None]] = {
-    work.__name__: work for work in (plain, inline, asked, resumed, unclean, let_go, broken, gave_up)
+    work.__name__: work for work in (plain, inline, asked, resumed, counted, unclean, let_go, broken, gave_up)
 }
 
 

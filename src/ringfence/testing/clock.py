@@ -11,8 +11,8 @@ START_NS = 1_700_000_000 * _NS
 class FakeClock:
     """The engine's clock in a test's hands (`Guard.load(..., clock=FakeClock())`); usable from any thread.
 
-    Both times stand still until `advance`; who sleeps on it advances it, and waits for nothing.  `step_back` is what a corrected wall clock does: the
-    monotonic time never follows it.
+    Both times stand still until `advance`; who sleeps on it advances it, and waits for nothing.
+    `step_back` is what a corrected wall clock does: the monotonic time never follows it.
     """
 
     def __init__(self, start_ns: int = START_NS) -> None:

@@ -85,6 +85,7 @@ def ticket(ticket_id: str = "T-AAAA1111", **fields: object) -> Ticket:
         "quorum": 1,
         "never": "alice",
         "because": "more than three recipients",
+        "sources": {"to": ("user", "contacts.email"), "size": ()},
         "asked_ns": NOW_NS,
         "expires_ns": NOW_NS + MINUTE_NS,
     }

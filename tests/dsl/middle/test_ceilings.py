@@ -223,7 +223,7 @@ def test_two_ceilings_of_one_name_are_refused() -> None:
 
 def test_a_policy_where_a_ceiling_should_be_is_refused_and_stands_for_nothing() -> None:
     loaded = load(POLICY, "language 1\npolicy other\ntool mail { allow always }\n")
-    assert [code for code, _, _ in codes(loaded) if code.startswith("E")][0] == "E132"
+    assert "E132" in [code for code, _, _ in codes(loaded)]
     assert loaded.plan is None
     assert load(POLICY, "").plan is None
 

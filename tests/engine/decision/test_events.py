@@ -27,7 +27,6 @@ by_annotation: dict[str, st.SearchStrategy[object]] = {
     "tuple[str, ...] | None": st.none() | st.lists(words, max_size=3).map(tuple),
     "tuple[typing.Any, ...]": st.lists(json_values, max_size=3).map(tuple),
     "typing.Any": json_values,
-    "tuple[typing.Any, ...]": st.lists(json_values, max_size=2).map(tuple),
     "collections.abc.Mapping[str, typing.Any]": st.dictionaries(words, json_values, max_size=3),
 }
 events = st.sampled_from(sorted(KINDS)).flatmap(

@@ -601,9 +601,9 @@ def test_a_ticket_says_where_each_argument_was_found(store: str, tmp_path: Path)
 
 
 def test_what_an_approver_wrote_is_said_to_be_the_approvers() -> None:
-    guard = make_guard(SOURCES.replace("ask lead\n", "ask lead\n  ask other when size(to) == 1\n").replace(
-        "tool contacts", 'approver other { group "owners" answer within 15 minutes otherwise deny }\ntool contacts'
-    ))  # fmt: skip
+    other = 'approver other { group "owners" answer within 15 minutes otherwise deny }\n'
+    policy = SOURCES.replace("ask lead\n", "ask lead\n  ask other when size(to) == 1\n")
+    guard = make_guard(policy.replace("tool contacts", other + "tool contacts"))
     run = guard.begin_run(principal=ALICE, prompt="Mail ann@acme.example")
     arguments = {"to": ["ann@acme.example", "eve@x.example"], "subject": "hi", "body": "x"}
     first = sources_asked(guard, run, **arguments)

@@ -35,6 +35,13 @@ tool pay {
 }
 tool once { needs send takes what: text allow always rate 1 per hour counting successes }
 tool signed { needs send takes what: text allow always ask lead rate 1 per hour counting successes }
+tool write {
+  needs send
+  takes to: list of email
+  touches to as recipient
+  allow always
+  blast radius 2 recipient per run, 3 recipient per day
+}
 isolate box { memory 64 MB time 1 second }
 tool code { needs send takes code: text runs code in box allow always rate 1 per hour }
 """
@@ -176,3 +183,15 @@ def test_an_isolated_tool_never_runs_on_the_host_and_is_charged_nothing(guard: G
     decided = [event for event in events_of(guard, run) if isinstance(event, CallDecided)]
     assert [one.verdict for one in decided] == ["allow", "allow"]
     assert "CallStarted" not in {event.kind for event in events_of(guard, run)}
+
+
+def test_a_blast_radius_counts_different_resources_in_the_run_and_beyond_it(guard: Guard, run: Run) -> None:
+    ann, bob, cid, dan = (f"{name}@acme.example" for name in ("ann", "bob", "cid", "dan"))
+    for _ in range(3):
+        assert guard.execute(run, call("write", to=[ann, bob]), lambda _: "sent") == "sent"
+    assert denied_by(guard, run, "write", to=[cid]) == "write.blast"
+    other = guard.begin_run(principal=ALICE)
+    assert guard.execute(other, call("write", to=[ann, cid]), lambda _: "sent") == "sent"
+    assert denied_by(guard, guard.begin_run(principal=ALICE), "write", to=[dan]) == "write.blast"
+    for one in (run, other):
+        assert guard.runs.get(one.id).replay().divergence is None

@@ -45,7 +45,7 @@ def crm(answer: Answer, *, timeout_ms: int = 10_000, hide: Callable[[str], str] 
     module = ModuleType("acme.crm")
 
     def is_customer(address: Email) -> bool:
-        return answer(address)
+        return answer(address)  # type: ignore[no-any-return]  # some of them lie
 
     module.is_customer = policy_function(timeout_ms=timeout_ms)(is_customer)  # type: ignore[attr-defined]
     if hide is not None:
@@ -129,7 +129,12 @@ def test_a_function_sees_nothing_of_the_callers_context(make: Callable[..., Guar
     seen: list[object] = []
     secret: contextvars.ContextVar[str] = contextvars.ContextVar("secret", default="nothing")
     secret.set("the host's")
-    guard = make(crm(lambda _: bool(seen.append(secret.get())) or True))
+
+    def answer(_: str) -> bool:
+        seen.append(secret.get())
+        return True
+
+    guard = make(crm(answer))
     run = guard.begin_run(principal=ALICE)
     guard.execute(run, call("mail", to=["ann@acme.example"]), lambda _: 1)
     assert seen == ["nothing"]
@@ -398,8 +403,7 @@ def test_audit_minimal_keeps_questions_and_answers_out_of_the_log(make: Callable
 def test_a_call_that_people_were_asked_about_goes_on_redacted_after_a_resume(
     make: Callable[..., Guard],
 ) -> None:
-    asked: list[str] = []
-    guard = make(crm(lambda _: True, hide=lambda text: asked.append(text) or text.replace("secret", "***")))
+    guard = make(crm(lambda _: True, hide=lambda text: text.replace("secret", "***")))
     run = guard.begin_run(principal=ALICE)
     with pytest.raises(Exception) as caught:
         guard.execute(run, call("signed_note", "c1", body="b secret"), lambda _: 1, wait=False)
@@ -409,4 +413,20 @@ def test_a_call_that_people_were_asked_about_goes_on_redacted_after_a_resume(
     given: list[Any] = []
     guard.execute(run, call("signed_note", "c1", body="b secret"), given.append, wait=False)
     assert given == [{"body": "b ***"}]
+    assert guard.runs.get(run.id).replay().divergence is None
+
+
+def test_questions_and_answers_that_would_not_fit_the_record_are_not_asked(
+    make: Callable[..., Guard], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Asked(*(f"a{n}@acme.example" for n in range(20)))
+    guard = make(crm(asked))
+    run = guard.begin_run(principal=ALICE)
+    monkeypatch.setattr(questions, "RECORDED_AT_MOST", 400)
+    with pytest.raises(DeniedError):
+        guard.execute(run, call("mail", to=[f"a{n}@acme.example" for n in range(20)]), lambda _: 1)
+    assert 0 < len(asked.questions) < 20
+    (decided,) = decisions(guard, run)
+    assert 0 < sum(map(len, decided.facts["answers"])) <= 400
+    assert set(map(str, decided.facts["answers"].values())) == {"['gave', True]"}
     assert guard.runs.get(run.id).replay().divergence is None

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from ringfence.dsl.plan import Responses
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.pacing import end_ns
-from ringfence.dsl.plan import Responses
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.seams.errors import DeniedError, PendingError, RingfenceError
 from ringfence.testing import FakeClock

@@ -28,6 +28,40 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[s
         guard.close()
 
 
+BLAST = """language 1
+policy crm
+tool touch {{
+  takes account: text
+  touches account as account
+  allow always
+  blast radius 10 account per {period}
+}}
+"""
+
+
+@pytest.mark.parametrize("period", ["run", "day"])
+def test_fifty_threads_touch_ten_different_resources_as_often_as_they_like(
+    make: Callable[[str], Guard], period: str
+) -> None:
+    guard, touched = make(BLAST.format(period=period)), list[str]()
+    together = threading.Barrier(50)
+    run = guard.begin_run(principal=ALICE, agent="main")
+
+    def touch(number: int) -> None:
+        together.wait()
+        with contextlib.suppress(DeniedError):
+            asked = call("touch", f"c{number}", account=f"a{number % 25}")
+            guard.execute(run, asked, lambda arguments: touched.append(arguments["account"]))
+
+    threads = [threading.Thread(target=touch, args=(number,)) for number in range(50)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(touched), len(set(touched))) == (20, 10)
+    assert guard.runs.get(run.id).replay().divergence is None
+
+
 LIMITS = {
     "a budget of the policy": POLICY,
     "a budget of the run": POLICY.replace("rate 10 per hour", "rate 10 per run"),

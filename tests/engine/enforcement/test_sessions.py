@@ -35,7 +35,13 @@ tool query {
   result is internal otherwise
   rate 5 per run
 }
-tool mail { needs send takes to: text allow always require known: to comes only from [user, query] rate 90 per hour }
+tool mail {
+  needs send
+  takes to: text
+  allow always
+  require known: to comes only from [user, query]
+  rate 90 per hour
+}
 tool post { needs send takes body: text allow always rate 90 per hour }
 tool sign { needs read_data takes body: text allow always ask lead result is public }
 tool once { needs read_data takes body: text allow always result is public rate 1 per run otherwise halt }
@@ -79,7 +85,9 @@ def decided(guard: Guard, run: Run, tool: str, **arguments: Any) -> str:
         guard.execute(run, call(tool, **arguments), lambda _: "sent")
     except DeniedError as denied:
         assert denied.decision is not None
-        return "denied by " + ", ".join(r.name for r in denied.decision.reasons if r.effect in ("deny", "halt"))
+        return "denied by " + ", ".join(
+            r.name for r in denied.decision.reasons if r.effect in ("deny", "halt")
+        )
     return "done"
 
 
@@ -166,7 +174,9 @@ def test_a_policy_of_another_digest_folds_the_session_anew_with_its_own_labels(
     query(guard, first, "orders")
     guard.end_run(first)
     guard.close()
-    stricter = elsewhere(url, clock, DESK.replace("result is internal otherwise", "result is secret otherwise"))
+    stricter = elsewhere(
+        url, clock, DESK.replace("result is internal otherwise", "result is secret otherwise")
+    )
     second = begin(stricter)
     assert post(stricter, second) == "denied by leave"
     stricter.end_run(second)
@@ -313,6 +323,23 @@ def test_a_host_message_without_origin_is_as_secret_as_can_be(guard: Guard) -> N
     assert post(guard, run) == "denied by leave"
 
 
+def test_an_attachment_is_a_source_of_its_own(guard: Guard, url: str, clock: FakeClock) -> None:
+    policy = DESK.replace("comes only from [user, query]", "comes only from [attachment]")
+    other = elsewhere(url, clock, policy)
+    with other.run(
+        principal=ALICE, agent="main", prompt="mail bob@a.example", attachments=["eve@a.example"]
+    ) as run:
+        assert decided(other, run, "mail", to="bob@a.example") == "denied by mail.known"
+        assert decided(other, run, "mail", to="eve@a.example") == "done"
+    assert all_replay(other) == 1
+    other.close()
+
+
+def test_only_an_agent_that_may_start_another_sees_the_tool_that_does(guard: Guard) -> None:
+    assert guard.visible(begin(guard), ["query", "helper", "nothing"]) == ["query", "helper"]
+    assert guard.visible(begin(guard, agent="helper"), ["query", "helper"]) == ["query"]
+
+
 # ---- runs inside of runs ---------------------------------------------------------------------------
 
 
@@ -326,7 +353,9 @@ def start_helper(guard: Guard, run: Run, body: Any) -> Any:
     return guard.execute(run, call("helper", task="x"), work)
 
 
-def test_what_a_sub_agent_reads_its_parent_carries_before_the_result_arrives(guard: Guard, url: str, clock: FakeClock) -> None:
+def test_what_a_sub_agent_reads_its_parent_carries_before_the_result_arrives(
+    guard: Guard, url: str, clock: FakeClock
+) -> None:
     run = begin(guard)
     assert post(guard, run) == "done"
     start_helper(guard, run, lambda child: query(guard, child, "payments"))

@@ -17,7 +17,9 @@ from ringfence.plugin import Date, Email, Line, Url, policy_function, redactor
 
 def test_annotations_are_the_types_of_a_policy() -> None:
     @policy_function(timeout_ms=70)
-    def every(a: str, b: Line, c: int, d: float, e: bool, f: Email, g: Url, h: Date, i: list[Email]) -> list[str]:
+    def every(
+        a: str, b: Line, c: int, d: float, e: bool, f: Email, g: Url, h: Date, i: list[Email]
+    ) -> list[str]:
         return []
 
     found = described(every)
@@ -56,7 +58,10 @@ async def awaited(address: str) -> bool:
     return True
 
 
-@pytest.mark.parametrize("function", [no_type, no_answer, an_object, a_dict, many, by_name, awaited, len, "x"])
+WRONG = (no_type, no_answer, an_object, a_dict, many, by_name, awaited, len, "x")
+
+
+@pytest.mark.parametrize("function", WRONG)
 def test_what_a_policy_could_not_call_is_refused_where_it_is_defined(function: Any) -> None:
     with pytest.raises(TypeError):
         policy_function()(function)

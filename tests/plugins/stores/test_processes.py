@@ -1,6 +1,7 @@
 """Several processes on one file: exact limits, one gapless chain, leases that fall when a holder dies."""
 
 import asyncio
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,15 @@ async def race(store, name):
         if not await store.ledger.reserve(asked, now_ns=10**18 + number):
             await store.ledger.dispatched(asked.id, now_ns=10**18 + number)
             granted += 1
+    print(granted, flush=True)
+
+async def touch(store, name):
+    """Touch 25 accounts, of which ten may differ; say which were granted."""
+    granted = []
+    for number in range(25):
+        charge = Charge("blast", "", 1, 10, 60_000_000_000, (f"account {number}",))
+        if not await store.ledger.reserve(Reservation(f"{name}/{number}", (charge,)), now_ns=10**18 + number):
+            granted.append(number)
     print(granted, flush=True)
 
 async def append(store, name):
@@ -121,6 +131,13 @@ def verified(path: Path) -> dict[str, int]:
         return counts
 
     return dict(look(path, verify))
+
+
+def test_two_processes_touch_the_same_ten_accounts(tmp_path: Path) -> None:
+    path = tmp_path / "ringfence.db"
+    answers = outputs([child(path, "touch", name) for name in ("one", "two")])
+    first, second = (set(json.loads(answer)) for answer in answers)
+    assert len(first | second) == 10
 
 
 def test_two_processes_race_for_a_limit_of_ten_and_get_ten(tmp_path: Path) -> None:
