@@ -116,11 +116,9 @@ class _Uses:
         self.held = 0
         self.taken_ns: list[int] = []
 
-    def counts(self, horizon_ns: int | None) -> bool:
-        """True while the member is held, or was touched after the horizon; None: ever."""
-        if self.held:
-            return True
-        return bool(self.taken_ns) and (horizon_ns is None or self.taken_ns[-1] > horizon_ns)
+    def counts(self, horizon_ns: int) -> bool:
+        """True while the member is held, or was touched after the horizon."""
+        return self.held > 0 or (bool(self.taken_ns) and self.taken_ns[-1] > horizon_ns)
 
 
 class Members:
@@ -141,9 +139,13 @@ class Members:
         if limit <= 0:
             return False
         wanted = set(members)
-        horizon_ns = _horizon(period_ns, now_ns)
+        if not wanted:
+            return True
+        if period_ns is None:  # nothing leaves, so all that is here counts
+            return len(self._uses) + sum(member not in self._uses for member in wanted) <= limit
+        horizon_ns = now_ns - period_ns
         others = sum(uses.counts(horizon_ns) for member, uses in self._uses.items() if member not in wanted)
-        return not wanted or others + len(wanted) <= limit
+        return others + len(wanted) <= limit
 
     def free_ns(
         self, members: Iterable[str], limit: int, period_ns: int | None, *, now_ns: int
@@ -210,7 +212,3 @@ class Members:
     def empty(self) -> bool:
         """True if nothing is held or was touched, so that it may be forgotten."""
         return not self._uses
-
-
-def _horizon(period_ns: int | None, now_ns: int) -> int | None:
-    return None if period_ns is None else now_ns - period_ns

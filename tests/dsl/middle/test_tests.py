@@ -117,3 +117,10 @@ def test_a_name_that_may_stand_in_an_unread_statement_is_not_reported_again() ->
     text = POLICY.replace("tool read {", "tool read { alow always")
     codes = {code for code, _, _ in reports(DESK + 'call read(what: "x") is allowed', text)}
     assert codes == {"E003"}
+
+
+def test_tests_are_no_part_of_what_a_policy_means() -> None:
+    alone, tested = load_text(POLICY), load_text(POLICY + 'test "it" { as agent desk }\n')
+    assert alone.plan is not None and tested.plan is not None
+    assert alone.plan.digest == tested.plan.digest
+    assert (len(alone.tests), len(tested.tests)) == (0, 1)

@@ -3,6 +3,9 @@
 
 from pathlib import Path
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from ringfence.dsl.diagnostic import draw
 from ringfence.dsl.load import Loaded, load, load_text
 from ringfence.engine.retrospect.failures import drawn, record
@@ -449,6 +452,44 @@ def test_each_test_begins_with_nothing() -> None:
     made = load_text(text)
     assert made.plan is not None
     assert [rehearse(made.plan, test).passed for test in made.tests] == [True, True]
+
+
+CALLS = [
+    ANN, BOB, EVE, BOSS, 'read(what: "secret")', 'read(what: "x")', 'post(text: "x")', 'copy(text: "x")', "stop_all()", "gone()",
+]  # fmt: skip
+STEPS = st.lists(
+    st.one_of(
+        st.sampled_from(CALLS).map(lambda call: f"call {call} is not found"),
+        st.sampled_from(CALLS[:-1]).map(lambda call: f"ran {call} returning [{{x: 1}}] signed by lead, boss"),
+        st.sampled_from(
+            [
+                "wait 1 minute", "new run", 'prompt "x ann@acme.example"', 'at "2026-11-23 10:00 Europe/London"',
+                'given is_customer("eve@x.example") gives true', 'given pii("x") gives "y"',
+            ]
+        ),
+    ),
+    max_size=12,
+)  # fmt: skip
+VERDICTS = ["is allowed", "is denied", "is not found", "asks lead", "asks boss"]
+
+
+@settings(max_examples=30, deadline=None)
+@given(STEPS)
+def test_every_test_ends_alike_each_time_and_passes_once_it_says_what_happened(steps: list[str]) -> None:
+    steps = list(steps)
+    for _ in range(len(steps) * len(VERDICTS) + 1):
+        failure = failure_of(WHO + "\n".join(steps))
+        assert failure == failure_of(WHO + "\n".join(steps))
+        if failure is None:
+            return
+        made = loaded(WHO + "\n".join(steps))
+        step = made.source.place(failure.span).line - made.source.place(made.tests[0].span).line - 2
+        if steps[step].startswith("ran"):
+            del steps[step]
+            continue
+        word = next(word for word in VERDICTS if steps[step].endswith(word))
+        steps[step] = steps[step].removesuffix(word) + VERDICTS[(VERDICTS.index(word) + 1) % len(VERDICTS)]
+    raise AssertionError(f"nothing that can be said passes: {steps}")
 
 
 def test_the_tests_of_the_specification_pass_on_its_own_policy() -> None:

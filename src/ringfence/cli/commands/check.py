@@ -46,7 +46,7 @@ def run(asked: Namespace, say: Say) -> int:
                     f"note: guarantee {guarantee.name} is checked and kept; this version does not prove it"
                 )
         elif loaded.valid:
-            say.line(f"{asked.file}: ", ("fine", "green"), " (it decides nothing of itself)")
+            say.line(f"{asked.file}: ", ("fine", "green"), " (a ceiling)")
     return FINE if loaded.valid else POLICY_INVALID
 
 
