@@ -233,7 +233,7 @@ def test_forks_joins_and_questions_in_between_change_no_answer(
             elder.result(END - 1, "web", value)  # what another fork does is not seen here
         branch = memory.fork()
         if kind == "written":
-            branch.written(position, {"a": text})
+            branch.written(position, {"parameter": text})
         elif kind == "user":
             branch.prompt(position, kind, text)
         else:
