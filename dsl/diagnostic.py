@@ -26,6 +26,11 @@ class Diagnostic:
         """True if a policy with this report must not load."""
         return self.code.startswith("E")
 
+    @property
+    def page(self) -> str:
+        """The page of the documentation that explains the code."""
+        return f"docs/errors/{self.code}.md"
+
 
 def draw(diagnostics: Iterable[Diagnostic], *, limit: int = 20) -> str:
     """Return the reports as people read them, sorted by place; the first `limit`, and how many remain."""
@@ -58,6 +63,7 @@ def as_json(diagnostics: Iterable[Diagnostic]) -> list[dict[str, object]]:
                 "end_column": end.column,
                 "label": report.label,
                 "help": report.help,
+                "page": report.page,
             }
         )
     return reports

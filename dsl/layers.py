@@ -102,6 +102,8 @@ class _Gathering:
                     layer = replace(layer, found=(*layer.found, wrong))
                 else:
                     policy.found.append(wrong)
+                    if not _headers(layer):
+                        continue  # fails closed: the report above is an error; the file has no name to miss
             ceilings.append(layer)
         return Gathered(policy.layer(), tuple(ceilings), tuple(self.files.values()))
 
@@ -243,8 +245,12 @@ def _first_words(document: Document, message: str) -> Diagnostic:
     return Diagnostic("E003", message, span, document.source, "", "a file begins with `language 1`")
 
 
+def _headers(layer: Layer) -> list[PolicyHeader]:
+    return [node for node in layer.document.declarations if isinstance(node, PolicyHeader)]
+
+
 def _is_ceiling(layer: Layer) -> bool:
-    headers = [node for node in layer.document.declarations if isinstance(node, PolicyHeader)]
+    headers = _headers(layer)
     broken = any(report.is_error for report in layer.found)
     return headers[0].is_ceiling if headers else broken  # what could not be read is reported already
 

@@ -38,6 +38,11 @@ tool passed { needs send takes amount: integer allow always ask patient audit fu
 tool slow { needs read_data takes what: text allow always rate 1000 per run stop after 1 second }
 tool mine { needs read_data takes what: text allow when what == principal.user rate 1000 per run }
 tool quiet { needs read_data takes what: text allow always rate 1000 per run audit minimal }
+tool tries {
+  needs send takes amount: integer allow when amount <= 100
+  rate 9 per hour for each user counting attempts
+  rate 5 per hour for each user counting successes
+}
 tool free { needs read_data allow always rate 1000 per run }
 """
 

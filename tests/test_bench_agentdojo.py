@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from bench.agentdojo.delivered import delivered
-from bench.agentdojo.guards import AllowAll, DenyAllWrites, Engine, policy_of
+from bench.agentdojo.guards import POLICIES, AllowAll, DenyAllWrites, Engine, policy_of
 from bench.agentdojo.outcomes import Outcome, Passage
 from bench.agentdojo.recordings import Recording, read
 from bench.agentdojo.results import Replayed, lost, record, rows, surviving, table
@@ -46,7 +46,7 @@ def mail(*recipients: str, body: str = "hi") -> tuple[str, dict[str, Any]]:
 
 @pytest.mark.parametrize("suite", ["banking", "workspace"])
 def test_the_policies_check_without_a_diagnostic(suite: str) -> None:
-    assert load(Path("bench/agentdojo/policies") / f"{suite}.fence").diagnostics == ()
+    assert load(POLICIES / f"{suite}.fence").diagnostics == ()
 
 
 def test_money_goes_to_accounts_of_the_records_and_to_others_only_past_a_person() -> None:
@@ -195,3 +195,5 @@ def test_the_rows_count_what_was_let_through_and_what_it_cost() -> None:
     written = record(runs, Counter({"run error": 1}), {"banking": "sha256:0"}, "sha256:1")
     assert json.loads(json.dumps(written)) == written
     assert written["left_out"] == {"run error": 1}
+    assert written["policy"]["all"]["banking"]["benign_lost"] == 1
+    assert written["deny all writes"]["all"]["all"]["benign_calls_denied"] == 4

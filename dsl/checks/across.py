@@ -8,6 +8,7 @@ from ringfence.dsl.checks.conditions import Lowering
 from ringfence.dsl.checks.fold import TRUE
 from ringfence.dsl.checks.guards import parameters_named
 from ringfence.dsl.checks.orders import lower_order
+from ringfence.dsl.checks.pairs import a
 from ringfence.dsl.compile.periods import AUDIT_LEVELS
 from ringfence.dsl.draft import ClauseDraft, Draft, GuaranteeDraft, RuleDraft
 from ringfence.dsl.names import not_installed
@@ -60,7 +61,7 @@ def _redacted(draft: Draft, rule: RuleDraft) -> None:
                     "E110",
                     f"`{node.param.text}` of tool `{name}` cannot be redacted",
                     node.param.span,
-                    f"it is {slot.type}" if slot.type.is_list else f"it is a {slot.type}",
+                    f"it is {a(slot.type)}",
                     "a redactor takes texts, lines and lists of them",
                 )
         else:

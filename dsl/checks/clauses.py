@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from ringfence.dsl import syntax
 from ringfence.dsl.checks.conditions import Lowering
 from ringfence.dsl.checks.fold import TRUE, negate
-from ringfence.dsl.checks.regex import pattern_mistake
+from ringfence.dsl.checks.pairs import a
+from ringfence.dsl.checks.reports import refused
 from ringfence.dsl.checks.satisfiable import never_true
 from ringfence.dsl.draft import ClauseDraft, Draft, Slot, ToolDraft
 from ringfence.dsl.names import not_installed
@@ -20,15 +21,7 @@ BUILT_IN_REASONS = frozenset({"allow", "require", "deny", "ask", "rate", "blast"
 def patterns_and_sets(draft: Draft) -> None:
     """Check the values that the policy names, used or not."""
     for pattern in draft.patterns.values():
-        mistake = pattern_mistake(pattern.pattern.text)
-        if mistake:
-            draft.report(
-                "E130",
-                f"this pattern cannot run in linear time: {mistake}",
-                pattern.pattern.span,
-                "not of RE2's dialect",
-                "no look-around and no back-references",
-            )
+        refused(draft, pattern.pattern)
     for values in draft.sets.values():
         Lowering(draft, "", {}).value(syntax.Path((values.name,), values.name.span))
 
@@ -84,7 +77,7 @@ def _redacts(draft: Draft, name: str, tool: ToolDraft, param: syntax.Name, redac
             "E110",
             f"`{param.text}` cannot be redacted",
             param.span,
-            f"a {slot.type}" if not slot.type.is_list else f"{slot.type}",
+            f"it is {a(slot.type)}",
             "a redactor takes texts, lines and lists of them",
         )
 

@@ -25,6 +25,7 @@ from ringfence.dsl.checks.pairs import (
 )
 from ringfence.dsl.checks.provenance import lower_comes_from
 from ringfence.dsl.checks.regex import pattern_mistake
+from ringfence.dsl.checks.reports import refused
 from ringfence.dsl.names import PRINCIPAL
 from ringfence.dsl.plan import Json
 from ringfence.dsl.source import Span
@@ -216,15 +217,7 @@ class Lowering(Operands):
             self.failed |= pattern_mistake(text) is not None
         else:
             text = node.pattern.text
-            mistake = pattern_mistake(text)
-            if mistake:
-                self.report(
-                    "E130",
-                    f"this pattern cannot run in linear time: {mistake}",
-                    node.pattern.span,
-                    "not of RE2's dialect",
-                    "no look-around and no back-references",
-                )
+            self.failed |= refused(self.draft, node.pattern)
         if not subject.type.known:
             return FALSE
         if subject.type == UNTYPED:

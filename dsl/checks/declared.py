@@ -8,7 +8,7 @@ from ringfence.dsl.checks.pairs import Typed, a, family, literal, taken_for
 from ringfence.dsl.draft import Draft
 from ringfence.dsl.names import declared, not_installed
 from ringfence.dsl.plan import UnfitError
-from ringfence.dsl.types import TEXTUAL, UNKNOWN, Type
+from ringfence.dsl.types import TEXTUAL, UNKNOWN, Type, written
 
 if TYPE_CHECKING:
     from ringfence.dsl.checks.operands import Operands
@@ -78,7 +78,7 @@ def asked(operands: "Operands", node: syntax.Apply, function: syntax.FunctionOf)
     arguments = [operands.value(argument) for argument in node.arguments]
     if len(arguments) != len(function.params):
         takes = "one value" if len(function.params) == 1 else f"{len(function.params)} values"
-        shape = ", ".join(f"{param.name.text}: {param.type.name.text}" for param in function.params)
+        shape = ", ".join(f"{param.name.text}: {written(param.type)}" for param in function.params)
         operands.report(
             "E107", f"`{name}` takes {takes}", span, f"given {len(arguments)}", f"declared `{name}({shape})`"
         )

@@ -2,6 +2,7 @@
 
 from ringfence.dsl import syntax
 from ringfence.dsl.checks.clauses import parameter
+from ringfence.dsl.checks.pairs import a
 from ringfence.dsl.checks.reports import nothing, once, wrong_word
 from ringfence.dsl.draft import Draft, ToolDraft
 
@@ -73,7 +74,7 @@ def _runs(draft: Draft, name: str, tool: ToolDraft) -> None:
                 "E110",
                 f"`{slot.name}` holds no code",
                 clause.what.span,
-                f"it is {slot.type}" if slot.type.is_list else f"it is a {slot.type}",
+                f"it is {a(slot.type)}",
                 "code is a text",
             )
         elif slot.optional:

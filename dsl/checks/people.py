@@ -43,7 +43,7 @@ def _approver(draft: Draft, node: syntax.Approver) -> None:
         if isinstance(clause, syntax.Quorum) and not 1 <= clause.count.value <= 1000:
             draft.report(
                 "E105",
-                f"`quorum {clause.count.value}` asks nobody or a crowd",
+                f"`quorum {clause.count.value}` asks {'a crowd' if clause.count.value else 'nobody'}",
                 clause.count.span,
                 "between 1 and 1000 people",
                 "write how many different people must approve",

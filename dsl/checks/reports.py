@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from ringfence.dsl import syntax
+from ringfence.dsl.checks.regex import pattern_mistake
 from ringfence.dsl.draft import Draft
 from ringfence.dsl.source import Span
 from ringfence.dsl.suggest import did_you_mean
@@ -34,3 +35,17 @@ def once(draft: Draft, what: str, seen: set[str], span: Span) -> None:
 def nothing(draft: Draft, span: Span) -> None:
     """Warn about a bound of 0."""
     draft.report("W205", "a bound of 0 allows nothing", span, "no call will pass", "raise the bound")
+
+
+def refused(draft: Draft, pattern: syntax.Pattern) -> bool:
+    """Report a pattern that RE2 does not take; say whether it is one."""
+    mistake = pattern_mistake(pattern.text)
+    if mistake:
+        draft.report(
+            "E130",
+            f"this pattern cannot be used: {mistake}",
+            pattern.span,
+            "patterns are of RE2's dialect, which never runs long",
+            "look-around and back-references are not known: write an exception as `and not (…)`",
+        )
+    return bool(mistake)

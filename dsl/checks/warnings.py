@@ -97,7 +97,7 @@ def _covers_nothing(draft: Draft, name: str, rule: RuleDraft) -> None:
         "W203",
         f"rule `{name}` covers no tool",
         rule.node.name.span,
-        "nothing to decide",
+        "no tool of the policy fits",
         "remove it, or name the tools that it is meant for",
     )
 
@@ -127,7 +127,7 @@ def _rules(draft: Draft) -> None:
                     "W203",
                     f"rule `{name}` adds nothing to rule `{other.node.name.text}`",
                     rule.node.name.span,
-                    "shadowed",
+                    f"`{other.node.name.text}` decides all of this already",
                     "remove one of the two",
                 )
                 break

@@ -15,78 +15,28 @@ that would be number n+1 is denied and halts the run.  A denial too many halts t
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
-from ringfence.dsl.plan import Json, Obligations, Plan, Question, Reason, Scope, ToolPlan, UnfitError, Verdict
+from ringfence.dsl.plan import Plan, Reason, Scope, ToolPlan, UnfitError, Verdict
 from ringfence.engine.decision.arguments import canonical_arguments
-from ringfence.engine.decision.calls import Charge, Decision, Facts, Refusal, ToolCall
-from ringfence.engine.decision.charging import UnchargedError, charge_of, key_of
+from ringfence.engine.decision.assessment import Assessment
+from ringfence.engine.decision.calls import Decision, Facts, Refusal, ToolCall
 from ringfence.engine.decision.labelling import label_of
 from ringfence.engine.decision.prepared import (
     LEVELS,
     Prepared,
-    PreparedBudget,
     PreparedClause,
-    in_order,
     refusal_reason,
 )
 from ringfence.engine.decision.redaction import Redacted, redacted
+from ringfence.engine.decision.room import charge_attempt, charge_call
 from ringfence.engine.decision.state import State
+
+__all__ = ["ENGINE_CLOCK", "Assessment", "assess", "conclude", "decide"]
 
 ENGINE_CLOCK = -1
 """As `wall_ns`: the engine's clock says the time of day."""
-_NO_OBLIGATIONS = Obligations()
 _NOTHING: frozenset[str] = frozenset()
-_UNKNOWN, _DENY, _ASK, _ALLOW = Verdict.UNKNOWN, Verdict.DENY, Verdict.ASK, Verdict.ALLOW
-
-
-class Assessment:
-    """Everything about a call but the ledger's answer.
-
-    `wider` are the charges to reserve, in the fixed order (budget, key), before `conclude`; empty: none.
-    Those that count successes (`Charge.counting`) go into a reservation of their own, which is given back
-    when the body fails.  `attempts` are reserved whatever the verdict, and kept.  `wanted` are the questions
-    whose answers would say more: with them as `Facts.answers`, the call is assessed anew.
-    """
-
-    __slots__ = (
-        "arguments",
-        "asks",
-        "attempted",
-        "attempts",
-        "charges",
-        "denial_halts",
-        "halt",
-        "label",
-        "obligations",
-        "prepared",
-        "reasons",
-        "shadow",
-        "verdict",
-        "wanted",
-        "wider",
-    )
-
-    def __init__(self, arguments: Mapping[str, Json]) -> None:
-        self.verdict = _ALLOW
-        self.reasons: list[Reason] = []
-        self.arguments = arguments
-        self.obligations = _NO_OBLIGATIONS
-        self.charges: tuple[Charge, ...] = ()
-        self.wider: tuple[Charge, ...] = ()
-        self.attempted: tuple[Charge, ...] = ()
-        """All charges that count attempts, the run's own with them."""
-        self.attempts: tuple[Charge, ...] = ()
-        """Of those, the ones to reserve in the ledger."""
-        self.label: int | None = None
-        self.asks: tuple[str, ...] = ()
-        self.halt: Reason | None = None
-        self.shadow: list[Reason] | None = None
-        self.denial_halts: Reason | None = None
-        """The reason that halts the run if this call is denied."""
-        self.prepared: Prepared | None = None
-        self.wanted: dict[str, Question] = {}
-        """Questions to plugins that have no answer yet, by key."""
+_UNKNOWN, _DENY, _ASK = Verdict.UNKNOWN, Verdict.DENY, Verdict.ASK
 
 
 def decide(
@@ -170,7 +120,7 @@ def _assess(
             # A pause that is on moves the deadline further; nothing moves it nearer.
             remaining_ns = state.remaining_ns(now_ns)
             if remaining_ns is None or remaining_ns <= 0:
-                _halt(result, Reason(agent.stop.reason, "halt", agent.stop.place))
+                result.deny_and_halt(Reason(agent.stop.reason, "halt", agent.stop.place))
 
     # 2. Is the tool declared, and held?
     tool = plan.by_bound_name.get(call.tool)
@@ -210,7 +160,7 @@ def _assess(
 
     # What counts attempts is charged now, whatever comes of the call.
     if prepared.attempts and not (known is not None and known.attempted):
-        _charge_attempt(result, state, prepared, scope, fit, now_ns)
+        charge_attempt(result, state, prepared, scope, fit, now_ns)
 
     # 4 and 5. The clauses.
     if fit:
@@ -229,21 +179,14 @@ def _assess(
             and state.places_taken >= calls.at_most
             and not (known is not None and known.takes_place and known.started_ns is None)
         ):
-            _halt(result, Reason(calls.reason, "halt", calls.place))
+            result.deny_and_halt(Reason(calls.reason, "halt", calls.place))
         elif requests is not None and result.verdict is _ASK:
             asked = known.approvers_asked if known is not None else ()
             more = sum(1 for approver in result.asks if approver not in asked)
             if state.requests + more > requests.at_most:
-                _halt(result, Reason(requests.reason, "halt", requests.place))
+                result.deny_and_halt(Reason(requests.reason, "halt", requests.place))
     if result.verdict >= _ASK and not (known is not None and known.holds):
-        _charge(result, state, prepared, scope, now_ns)
-
-
-def _halt(result: Assessment, reason: Reason) -> None:
-    result.verdict = min(result.verdict, _DENY)
-    result.reasons.append(reason)
-    if result.halt is None:
-        result.halt = reason
+        charge_call(result, state, prepared, scope, now_ns)
 
 
 def _fit(result: Assessment, prepared: Prepared, tool: ToolPlan, call: ToolCall) -> bool:
@@ -266,7 +209,7 @@ def _redact(result: Assessment, tool: ToolPlan, scope: Scope, call: ToolCall) ->
     """Put the redacted values in the place of the given ones; from here on everyone sees those."""
     outcome: Redacted = redacted(tool, scope, call.schema_names)
     for reason in outcome.shadow:
-        _shadow(result, reason)
+        result.note_shadow(reason)
     if outcome.failures:
         result.verdict = _DENY
         result.reasons.extend(outcome.failures)
@@ -280,7 +223,7 @@ def _ask_audits(result: Assessment, prepared: Prepared, scope: Scope) -> None:
     for audit in prepared.audits:
         if audit.condition is None or audit.condition(scope) is not False:
             if audit.shadow:
-                _shadow(result, audit.spoken)
+                result.note_shadow(audit.spoken)
             else:
                 level = max(level, audit.level)
     result.obligations = prepared.obligations[level]
@@ -295,7 +238,7 @@ def _ask_clauses(
         if truth is not False:
             reason = spoken if truth is True else _undecided(not_decided, state, prepared)
             if shadow:
-                _shadow(result, reason)
+                result.note_shadow(reason)
             else:
                 result.verdict = _DENY
                 reasons.append(reason)
@@ -307,7 +250,7 @@ def _ask_clauses(
         truth = True if condition is None else condition(scope)
         if truth is True:
             if shadow:
-                _shadow(result, spoken)
+                result.note_shadow(spoken)
             else:
                 allowed = True
                 reasons.append(spoken)
@@ -348,7 +291,7 @@ def _ask_people(
             continue
         reason = clause.spoken if truth is True else _undecided(clause.undecided, state, prepared)
         if clause.shadow:
-            _shadow(result, reason)
+            result.note_shadow(reason)
             continue
         result.reasons.append(reason)
         approver = clause.approver
@@ -382,96 +325,6 @@ def _has_approved(plan: Plan, state: State, name: str, approved_by: Mapping[str,
             return True
         following = approver.otherwise_ask
     return False
-
-
-def _shadow(result: Assessment, reason: Reason) -> None:
-    if result.shadow is None:
-        result.shadow = []
-    result.shadow.append(reason)
-
-
-def _charge(result: Assessment, state: State, prepared: Prepared, scope: Scope, now_ns: int) -> None:
-    """Find what the call is charged, and check what the run's own budgets have left."""
-    charges = prepared.fixed
-    if charges is not None:
-        for entry in prepared.in_run:
-            if entry.charge is not None:
-                _check_room(result, state, entry, entry.charge, now_ns)
-        if result.verdict >= _ASK:
-            result.charges = charges
-            result.wider = prepared.wider
-        return
-    found: list[Charge] = []
-    wider: list[Charge] = []
-    for entry in prepared.budgets:
-        charge = _charged(result, entry, scope)
-        if charge is None:
-            continue
-        found.append(charge)
-        if entry.run_wide:
-            _check_room(result, state, entry, charge, now_ns)
-        else:
-            wider.append(charge)
-    if result.verdict >= _ASK:
-        result.charges = tuple(found)
-        result.wider = in_order(wider)
-
-
-def _charged(result: Assessment, entry: PreparedBudget, scope: Scope) -> Charge | None:
-    """Return what the call is charged to one budget; None: nothing, or it is denied for it."""
-    if entry.charge is not None:
-        return entry.charge
-    key = entry.key
-    if entry.parameter is not None:
-        value = scope.arguments.get(entry.parameter)
-        key = None if value is None else key_of(value)
-    if key is None:
-        result.verdict = _DENY
-        result.reasons.append(entry.no_key)
-        return None
-    try:
-        return charge_of(entry.budget, key, scope)
-    except UnchargedError:  # fails closed: it is denied
-        result.verdict = _DENY
-        result.reasons.append(entry.undecided)
-        return None
-
-
-def _charge_attempt(
-    result: Assessment, state: State, prepared: Prepared, scope: Scope, fit: bool, now_ns: int
-) -> None:
-    """Charge the attempt, all or nothing; of arguments that do not fit nothing can be measured."""
-    found: list[Charge] = []
-    wider: list[Charge] = []
-    lacking = len(result.reasons)
-    for entry in prepared.attempts:
-        if not fit and entry.charge is None:
-            continue
-        charge = _charged(result, entry, scope)
-        if charge is None:
-            continue
-        found.append(charge)
-        if entry.run_wide:
-            _check_room(result, state, entry, charge, now_ns)
-        else:
-            wider.append(charge)
-    if len(result.reasons) == lacking:
-        result.attempted = tuple(found)
-        result.attempts = in_order(wider)
-
-
-def _check_room(result: Assessment, state: State, entry: PreparedBudget, charge: Charge, now_ns: int) -> None:
-    window: Any = state.windows.get((charge.budget, charge.key))
-    if window is None:
-        if charge.amount <= charge.limit and charge.limit > 0:
-            return
-    elif window.has_room(charge.members or charge.amount, charge.limit, charge.period_ns, now_ns=now_ns):
-        return
-    if entry.budget.halts:
-        _halt(result, entry.full_halts)
-    else:
-        result.verdict = _DENY
-        result.reasons.append(entry.full)
 
 
 def conclude(assessment: Assessment, facts: Facts) -> Decision:

@@ -12,7 +12,8 @@ from ringfence.engine.decision.arguments import Takes
 from ringfence.engine.decision.calls import Charge, Refusal
 from ringfence.engine.decision.charging import bounded
 from ringfence.engine.decision.labelling import Labels, labels_of
-from ringfence.engine.decision.state import State, run_wide
+from ringfence.engine.decision.state import State
+from ringfence.engine.decision.steps import run_wide
 
 LEVELS: tuple[Literal["minimal", "standard", "full"], ...] = ("minimal", "standard", "full")
 """Audit levels in the order of their join: whatever asks for more of a record, or sooner, has its way."""

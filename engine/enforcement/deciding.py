@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ringfence.dsl.plan import Verdict
+from ringfence.engine.decision.assessment import Assessment
 from ringfence.engine.decision.calls import (
     NO_FACTS,
     RESERVED,
@@ -14,7 +15,7 @@ from ringfence.engine.decision.calls import (
     ToolCall,
     call_digest,
 )
-from ringfence.engine.decision.decide import Assessment, assess, conclude
+from ringfence.engine.decision.decide import assess, conclude
 from ringfence.engine.decision.events import BudgetRefunded
 from ringfence.engine.decision.records import decided
 from ringfence.engine.decision.state import Outcome

@@ -154,8 +154,8 @@ class Guard:
     def record(self, run: Run, event: PromptGiven | ModelAsked | ModelAnswered) -> None:
         """Record what the model was given or said.  A new word of the user withdraws open questions.
 
-        What the host hands to the model beside the prompt has a source too: `PromptGiven("attachment", text)`;
-        of `PromptGiven("host", text)` the host does not say it, so it carries the highest level.
+        What the host hands on beside the prompt has a source, too: `PromptGiven("attachment", text)`.
+        With `PromptGiven("host", text)` the host does not say which, so it carries the highest level.
         """
         self._own(run)
         if isinstance(event, PromptGiven) and event.source == "user" and run.state.open_tickets:

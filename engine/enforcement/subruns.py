@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 from ringfence.dsl.plan import Reason, Verdict
+from ringfence.engine.decision.assessment import Assessment
 from ringfence.engine.decision.calls import Decision, Facts
-from ringfence.engine.decision.decide import Assessment, conclude
+from ringfence.engine.decision.decide import conclude
 from ringfence.engine.decision.tree import refused_above
 from ringfence.engine.enforcement.current import current_call
 from ringfence.engine.enforcement.runs import Run

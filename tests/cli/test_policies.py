@@ -60,7 +60,7 @@ def test_a_mistake_in_a_used_file_is_said_with_that_file(
     assert "--> words.fence:2:17" in capsys.readouterr().out
     (report,) = data(capsys, "check", "uses.fence", code=3)["diagnostics"]
     assert (report["file"], report["line"], report["column"]) == ("words.fence", 2, 17)
-    assert (report["start"], report["end"]) == (27, 28)
+    assert (report["start"], report["end"], report["page"]) == (27, 28, "docs/errors/E003.md")
 
 
 def test_every_mistake_is_drawn_and_the_policy_is_invalid(capsys: pytest.CaptureFixture[str]) -> None:

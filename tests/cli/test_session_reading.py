@@ -1,4 +1,4 @@
-"""Commands over a log in which a session remembers: why a call was refused, and what other rules would say."""
+"""Commands over a log in which a session remembers: why a call was refused, what other rules would say."""
 
 import json
 from pathlib import Path

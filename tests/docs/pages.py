@@ -1,8 +1,10 @@
 """Reads the code blocks of the documentation, so that the tests can run every one of them.
 
 - A `fence` block is a policy and must load without a word.  `title=NAME` saves it under that name for the
-  page's Python; `code=E105` says that it must give exactly that report.  A block that does not begin with
-  `language` is a fragment: the page's hidden `<!-- fence-prelude … -->` comment stands before it.
+  page's Python, and for other blocks to name in `use` and `under`; with `part=yes` it is only used, never
+  loaded alone.  `code=E105` says that the block must give exactly that report; `installed=pii,acme`
+  that these plugins are there and no others.  A block that does not begin with `language` is a fragment:
+  the page's hidden `<!-- fence-prelude … -->` comment stands before it.
 - A `python` block runs; those of one page share their names, after its `<!-- python-prelude … -->`.
   One with `title=NAME` is a file instead, which the page's Python may import.
 - A `sh` block is read: each `make TARGET` must be a target and each `ringfence COMMAND` a command.
@@ -10,12 +12,15 @@
   `$NAME` in it is the page's Python variable `name`.
 - A `toml` block must be settings.  `title=NAME` saves it for the page's Python.
 - A `text` block is output and is not run.  With `of=above` it must be what the block above it printed,
-  line by line, but for ids, times and the place of the files; `...` stands for lines left out.
+  line by line, but for ids, times and the place of the files; `...` stands for lines left out.  Below a
+  `fence` block it is the drawn report, to the letter.
 """
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
+
+from ringfence.dsl.load import Loaded, load_text
 
 ROOT = Path(__file__).parents[2]
 KNOWN = {"fence", "python", "sh", "text", "toml", "json"}
@@ -80,6 +85,18 @@ def policy_text(block: Block) -> str:
     if block.code.lstrip().startswith("language"):
         return block.code
     return prelude(block.page, "fence") + block.code
+
+
+def load_block(block: Block) -> Loaded:
+    """Load a policy block with the files and plugins that the page says it has."""
+    titled = {other.info["title"]: other.code for other in blocks(block.page) if "title" in other.info}
+    plugins = block.info.get("installed")
+    return load_text(
+        policy_text(block),
+        block.info.get("title", block.name),
+        read=lambda path: titled[PurePath(path).name],
+        installed=None if plugins is None else plugins.split(",").__contains__,
+    )
 
 
 def table(page: Path, heading: str) -> list[list[str]]:

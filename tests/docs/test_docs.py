@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from ringfence.dsl.diagnostic import draw
-from ringfence.dsl.load import load_text
 from ringfence.engine.seams.settings import Settings
-from tests.docs.pages import KNOWN, ROOT, Block, blocks, lasting, pages, policy_text, printed, program
+from tests.docs.pages import KNOWN, ROOT, Block, blocks, lasting, load_block, pages, printed, program
 
 ALL = [block for page in pages() for block in blocks(page)]
 
@@ -27,13 +26,28 @@ def test_every_block_says_what_it_is_so_that_none_goes_untested(block: Block) ->
     assert block.kind in KNOWN, f"{block.name}: a block of kind {block.kind!r} is run by no test"
 
 
-@pytest.mark.parametrize("block", of_kind("fence"), ids=lambda block: block.name)
+POLICIES = [block for block in of_kind("fence") if "part" not in block.info]
+
+
+@pytest.mark.parametrize("block", POLICIES, ids=lambda block: block.name)
 def test_a_policy_block_gives_exactly_the_reports_it_announces(block: Block) -> None:
-    titled = {other.info["title"]: other.code for other in blocks(block.page) if "title" in other.info}
-    loaded = load_text(policy_text(block), block.info.get("title", block.name), read=titled.__getitem__)
+    loaded = load_block(block)
     codes = [diagnostic.code for diagnostic in loaded.diagnostics]
     wanted = [block.info["code"]] if "code" in block.info else []
     assert codes == wanted, draw(loaded.diagnostics)
+
+
+DRAWN = [
+    (above, block)
+    for page in pages()
+    for above, block in pairwise(blocks(page))
+    if block.info.get("of") == "above" and above.kind == "fence"
+]
+
+
+@pytest.mark.parametrize(("policy", "shown"), DRAWN, ids=[shown.name for _, shown in DRAWN])
+def test_a_report_below_a_policy_is_what_is_drawn_of_it(policy: Block, shown: Block) -> None:
+    assert shown.code.rstrip("\n") == draw(load_block(policy).diagnostics)
 
 
 RUNNING_PAGES = sorted({block.page for block in ALL if block.runs})
@@ -56,7 +70,7 @@ def test_a_page_runs_from_top_to_bottom_and_prints_what_it_shows(page: Path, tmp
     assert ran.returncode == 0, ran.stdout + ran.stderr
     said = printed(ran.stdout)
     for above, block in pairwise(blocks(page)):
-        if block.info.get("of") == "above":
+        if block.info.get("of") == "above" and above.kind != "fence":
             assert above.runs, f"{block.name} shows the output of a block that does not run"
             _compare(block, said[above.name])
 

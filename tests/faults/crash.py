@@ -233,6 +233,17 @@ def resumed(world: World) -> None:
     guard.close()
 
 
+def counted(world: World) -> None:
+    """Budgets that count attempts and successes: a call that runs, one that is denied, one that fails."""
+    guard = world.guard()
+    run = guard.begin_run(principal=ALICE, agent="main")
+    attempt(lambda: guard.execute(run, call("tries", "a", amount=5), world.effect))
+    attempt(lambda: guard.execute(run, call("tries", "b", amount=500), world.effect))
+    attempt(lambda: guard.execute(run, call("tries", "c", amount=6), lambda _: 1 // 0))
+    guard.end_run(run)
+    guard.close()
+
+
 def unclean(world: World) -> None:
     """A run whose process died is halted when somebody wants to go on with it."""
     pid = os.fork()
@@ -299,7 +310,7 @@ def gave_up(world: World) -> None:
 
 
 SCENARIOS: dict[str, Callable[[World], None]] = {
-    work.__name__: work for work in (plain, inline, asked, resumed, unclean, let_go, broken, gave_up)
+    work.__name__: work for work in (plain, inline, asked, resumed, counted, unclean, let_go, broken, gave_up)
 }
 
 

@@ -51,4 +51,5 @@ def diagnostic_record(found: Diagnostic) -> dict[str, Json]:
         "end": found.span.end - begins,
         "label": found.label,
         "help": found.help,
+        "page": found.page,
     }

@@ -72,4 +72,4 @@ def test_json_says_the_same() -> None:
         2,
         3,
     )
-    assert data["severity"] == "error"
+    assert (data["severity"], data["page"]) == ("error", f"docs/errors/{data['code']}.md")

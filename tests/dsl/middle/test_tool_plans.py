@@ -164,7 +164,7 @@ def test_a_body_in_an_isolate_is_named_with_its_isolate() -> None:
         500_000_000,
         16 << 10,
     )
-    assert (box.may_call, box.lockdown, box.clock) == ({"query"}, "full", "frozen")
+    assert (box.may_call, box.lockdown, box.clock) == (frozenset({"query"}), "full", "frozen")
 
 
 def test_an_order_denies_its_last_step_alone() -> None:

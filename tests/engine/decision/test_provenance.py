@@ -1,5 +1,7 @@
 """Where values come from: golden cases, a naive model, hostile inputs, bounds of memory and of work."""
 
+import json
+import re
 from typing import Any
 
 import pytest
@@ -248,7 +250,7 @@ HISTORIES = st.lists(st.tuples(st.sampled_from(["user", "written", "web", "db"])
 def test_the_index_agrees_with_the_naive_model(
     operations: list[tuple[str, str]], value: str, source: str
 ) -> None:
-    memory = of(*((kind, {"q": text} if kind == "written" else text) for kind, text in operations))
+    memory = of(*((kind, {"parameter": text} if kind == "written" else text) for kind, text in operations))
     origin = USER if source == "user" else Origin("tool", source)
     assert memory.comes_from(value, origin, position=END) is naive(operations, value, source)
 
@@ -265,7 +267,7 @@ def test_forks_joins_and_questions_in_between_change_no_answer(
             elder.result(END - 1, "web", value)  # what another fork does is not seen here
         branch = memory.fork()
         if kind == "written":
-            branch.written(position, {"q": text})
+            branch.written(position, {"parameter": text})
         elif kind == "user":
             branch.prompt(position, kind, text)
         else:
@@ -277,6 +279,46 @@ def test_forks_joins_and_questions_in_between_change_no_answer(
     for source in ("user", "web", "db"):
         origin = USER if source == "user" else Origin("tool", source)
         assert memory.comes_from(value, origin, position=END) is naive(operations, value, source)
+
+
+def naive_leaves(value: Json, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Json]]:
+    if isinstance(value, dict):
+        return [leaf for name, part in value.items() for leaf in naive_leaves(part, (*path, name))]
+    if isinstance(value, list):
+        return [leaf for part in value for leaf in naive_leaves(part, path)]
+    return [(path, value)]
+
+
+def naive_same(leaf: Json, value: Json) -> bool:
+    said = leaf if isinstance(leaf, str) else json.dumps(leaf)
+    if isinstance(value, str):
+        return naive_atoms(said) == naive_atoms(value) != []
+    return said.isdecimal() and float(said) == value
+
+
+NAMES = st.sampled_from(["a", "b"])
+LEAVES = st.sampled_from(["x", "x y", " x", "7", "y x.", "b"]) | st.integers(6, 8)
+RESULTS = st.recursive(
+    LEAVES, lambda parts: st.lists(parts, max_size=3) | st.dictionaries(NAMES, parts, max_size=2)
+)
+
+
+@given(
+    RESULTS,
+    st.lists(NAMES, max_size=2).map(tuple),
+    st.sampled_from(["x", "x y", "y x", "7", 7]),
+    st.booleans(),
+)
+def test_fields_agree_with_the_naive_model(
+    result: Json, path: tuple[str, ...], value: Json, as_text: bool
+) -> None:
+    memory = of(("db", json.dumps(result) if as_text and isinstance(result, list | dict) else result))
+    here = any(at == path and naive_same(leaf, value) for at, leaf in naive_leaves(result))
+    assert memory.comes_only_from(value, [field(*path)], position=END) is here
+    texts = [leaf if isinstance(leaf, str) else json.dumps(leaf) for _, leaf in naive_leaves(result)]
+    texts += re.findall(r'"([ab])":', json.dumps(result))
+    anywhere = any(naive_holds(text, str(value)) for text in texts)
+    assert memory.comes_only_from(value, [DB], position=END) is anywhere
 
 
 # ---- hostile inputs, bounds ----------------------------------------------------------------------------

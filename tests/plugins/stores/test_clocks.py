@@ -1,6 +1,7 @@
 """Several processes on one ledger whose clocks do not agree."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,31 @@ async def test_a_clock_that_was_wrong_by_years_does_not_close_a_budget_for_ever(
     assert await ledgers.take(right, NOW) == 0, "what was taken counts as taken now"
     assert await ledgers.take(right, NOW + HOUR - 1) == 0, "and for a whole period"
     assert await ledgers.take(right, NOW + HOUR) == LIMIT
+
+
+async def test_members_that_were_touched_under_a_wrong_clock_leave_after_a_whole_period(
+    ledgers: Ledgers,
+) -> None:
+    def touch(member: str) -> Charge:
+        return Charge("blast", "", 1, 1, HOUR, (member,))
+
+    wrong = await ledgers.process(NOW + 80 * YEAR)
+    assert await wrong.reserve(Reservation("r/1", (touch("a"),)), now_ns=NOW + 80 * YEAR) == ()
+    await wrong.dispatched("r/1", now_ns=NOW + 80 * YEAR)
+    right = await ledgers.process(NOW)
+    (refused,) = await right.reserve(Reservation("r/2", (touch("b"),)), now_ns=NOW)
+    assert refused.free_ns == HOUR
+    assert await right.reserve(Reservation("r/2", (touch("b"),)), now_ns=NOW + HOUR) == ()
+
+
+async def test_no_member_is_taken_for_another(ledgers: Ledgers) -> None:
+    ledger = await ledgers.process(NOW)
+    members = ("a", "A", "a ", "a\x00", "a\x00b", "1", "01", "1.0", "", "%", "_", "é", "e\u0301")
+    charge = Charge("blast", "", len(members), len(members) - 1, HOUR, members)
+    assert len(await ledger.reserve(Reservation("r/1", (charge,)), now_ns=NOW)) == 1
+    assert await ledger.reserve(Reservation("r/1", (replace(charge, limit=len(members)),)), now_ns=NOW) == ()
+    more = replace(charge, limit=len(members), members=("b",))
+    assert len(await ledger.reserve(Reservation("r/2", (more,)), now_ns=NOW)) == 1
 
 
 async def test_a_clock_that_alone_says_it_is_earlier_is_not_believed(ledgers: Ledgers) -> None:
