@@ -9,7 +9,7 @@ from fractions import Fraction
 from math import ceil
 from typing import Any
 
-from ringfence.dsl.plan import Budget, Plan, Scope, ToolPlan, UnfitError
+from ringfence.dsl.plan import Budget, Plan, Question, Scope, ToolPlan, UnansweredError, UnfitError
 from ringfence.engine.decision.events import Stamped
 from tests.scanned import Scanned
 
@@ -117,6 +117,25 @@ def level(tool: ToolPlan, scope: Scope) -> int | None:
     return max(ranks, default=None)
 
 
+def redact(tool: ToolPlan, scope: Scope) -> set[str]:
+    """Put the redacted values in place; return the reasons of what could not be redacted."""
+    found = {
+        (one.param, one.redactor): f"{one.name}!error"
+        for one in reversed(tool.redactions)
+        if one.param in scope.arguments and not one.shadow
+        if one.condition is None or one.condition(scope) is not False
+    }
+    given, failed = dict(scope.arguments), set[str]()
+    for (param, redactor), reason in sorted(found.items()):
+        try:
+            answer = scope.ask(Question(f"redact {redactor}", (given[param],)))
+            given[param] = tool.parameters[param].canonical(answer)  # type: ignore[index]
+        except (UnansweredError, UnfitError):
+            failed.add(reason)
+    scope.arguments = scope.arguments if failed else given
+    return failed
+
+
 def naive(
     plan: Plan, events: Sequence[Stamped], key: str, tool_name: str, given: Mapping[str, Any],
     *, approved: frozenset[str], full: frozenset[str], now_ns: int, session: Sequence[Stamped] = (),
@@ -151,13 +170,19 @@ def naive(
             scope.arguments = {name: tool.parameters[name].canonical(value) for name, value in given.items()}
         except UnfitError:
             fit, verdict, names = False, min(verdict, 1), names | {f"{tool.name}.arguments"}
+        if fit:
+            unredacted = redact(tool, scope)
+            fit, names = not unredacted, names | unredacted
+            verdict = min(verdict, 1) if unredacted else verdict
 
         def measured(budgets: Sequence[Budget]) -> tuple[list[Measure], bool]:
             nonlocal names
             found: list[Measure] = []
             unsaid = set[str]()
             for budget in budgets:
-                keys = {"run": "", "user": principal.get("user"), "tool": tool.name, **scope.arguments}
+                whole = {"None": "", "run": "", "agent": "main", "session": begun.session}  # type: ignore[union-attr]
+                said = {one: principal.get(one) for one in ("user", "workspace")}
+                keys = {**whole, **said, "tool": tool.name, **scope.arguments}
                 value = keys.get(str(budget.scope))
                 try:
                     units, members = owed(budget, scope) if value is not None else (0, set())
@@ -194,6 +219,8 @@ def naive(
             asks, allowed = set[str](), set[str]()
             for clause in (*tool.denies, *tool.asks, *tool.allows):
                 truth = clause.condition(scope) if clause.condition else True
+                if clause.shadow:
+                    continue
                 said = clause.name if truth is not None else f"{clause.name}!error"
                 if clause.effect == "allow":
                     names |= {said} if truth is not False else set()
