@@ -133,7 +133,8 @@ def see(draft: Draft) -> None:
         return
     draft.tools = {}
     for name, tool in draft.policy.tools.items():
-        clauses = blocks[name].clauses if name in blocks else ()
+        names = dict.fromkeys((name, tool.node.bound.value if tool.node.bound else name))
+        clauses = tuple(clause for one in names if one in blocks for clause in blocks[one].clauses)
         draft.tools[name] = ToolDraft(
             node=tool.node,
             clauses=clauses,

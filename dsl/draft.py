@@ -215,6 +215,20 @@ class Draft:
         """Return what the plan calls a declared function: a ceiling's functions are its own."""
         return name if self.layer is None else f"{self.layer}/{name}"
 
+    def meant(self, name: str) -> tuple[str, ...]:
+        """Return the tools that a name means.
+
+        SECURITY: in a ceiling also those that the policy binds to it under another name, or a policy could
+        rename a tool and so leave what the ceiling says of it.
+        """
+        if self.layer is None:
+            return (name,) if name in self.tools else ()
+        return tuple(
+            own
+            for own, tool in self.tools.items()
+            if name in (own, tool.node.bound and tool.node.bound.value)
+        )
+
     def unread(self, span: Span) -> bool:
         """True if a statement inside `span` could not be read, so something declared there may be lost."""
         return any(span.start <= place.start < span.end for place in self._unread)

@@ -141,8 +141,8 @@ class Coverage:
         sound = True
         for word in target.names:
             match target.kind:
-                case "names" if word.text in draft.tools:
-                    covered[word.text] = None
+                case "names" if meant := draft.meant(word.text):
+                    covered |= dict.fromkeys(meant)
                 case "names" if draft.layer is None:
                     draft.unknown("E101", "tool", word, draft.tools)
                     sound = False

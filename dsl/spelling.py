@@ -109,7 +109,7 @@ class _Speller:
         if event[0] == "reading":
             return f"reading {self._level(event[1])}"
         kind, name = event[1]
-        named = name if kind == "tool" else f"any tool that needs {name}"
+        named = {"tool": str(name), "either": " or ".join(name)}.get(kind, f"any tool that needs {name}")
         wheres = [] if len(event) < 3 else [where for where, _ in event[2] if where is not None]
         if not wheres:
             return str(named)

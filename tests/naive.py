@@ -52,7 +52,7 @@ class History:
         for call in {e.call for e in self.of("CallDecided") if e.charges}:
             decided = [e for e in self.of("CallDecided", call=call) if e.charges]
             begun = self.of("CallStarted", call=call)
-            failed = [e for e in self.of("CallFailed", call=call) if e.outcome != "interrupted"]
+            failed = [e for e in self.of("CallFailed", call=call) if e.has_not_succeeded]
             if budget.counting == "attempts":
                 begun = decided[:1]
             elif not self.holds(call) or (budget.counting == "successes" and failed):

@@ -195,3 +195,5 @@ def test_the_rows_count_what_was_let_through_and_what_it_cost() -> None:
     written = record(runs, Counter({"run error": 1}), {"banking": "sha256:0"}, "sha256:1")
     assert json.loads(json.dumps(written)) == written
     assert written["left_out"] == {"run error": 1}
+    assert written["policy"]["all"]["banking"]["benign_lost"] == 1
+    assert written["deny all writes"]["all"]["all"]["benign_calls_denied"] == 4

@@ -140,10 +140,25 @@ def record(
         "corpus": corpus,
         "policies": dict(policies),
         "left_out": dict(left_out),
-        "rows": [asdict(row) for row in rows(replayed)],
+        **nested(rows(replayed)),
         "surviving": surviving(replayed),
         "lost": lost(replayed),
     }
+
+
+def nested(counted: Sequence[Row]) -> dict[str, Any]:
+    """Return the counts by guard, half and suite."""
+    return {
+        guard: {
+            half: {row.suite: _counts(row) for row in counted if (row.guard, row.half) == (guard, half)}
+            for half in HALVES
+        }
+        for guard in GUARDS
+    }
+
+
+def _counts(row: Row) -> dict[str, int]:
+    return {name: count for name, count in asdict(row).items() if name not in ("guard", "half", "suite")}
 
 
 def table(counted: Sequence[Row]) -> str:

@@ -88,12 +88,13 @@ def lower_event(lowering: "Lowering", node: syntax.Event) -> Json | None:
         return None if rank is None else ["reading", rank]
     draft = lowering.draft
     if node.kind == "tool":
-        if node.name.text not in draft.tools:
+        meant = draft.meant(node.name.text)
+        if not meant:
             lowering.failed = True
             if tools_known(draft):
                 draft.unknown("E101", "tool", node.name, draft.tools)
             return None
-        target = ["tool", node.name.text]
+        target = ["tool", meant[0]] if len(meant) == 1 else ["either", sorted(meant)]
     elif node.name.text in draft.capabilities:
         target = ["needs", node.name.text]
     else:
@@ -118,6 +119,8 @@ def tools_of(draft: Draft, target: Json) -> tuple[str, ...]:
     kind, name = target
     if kind == "tool":
         return (name,)
+    if kind == "either":
+        return tuple(name)
     return tuple(tool for tool, entry in draft.tools.items() if name in entry.needs)
 
 

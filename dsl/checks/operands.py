@@ -155,7 +155,7 @@ class Operands:
                 "E117",
                 f"`{name}` is optional and may be missing here",
                 node.span,
-                "not guarded",
+                "nothing says what holds without it",
                 f"write `{name} is present and (…)` or `{name} is missing or (…)`",
             )
             return POISON

@@ -1,11 +1,13 @@
 """`x comes from …`, `x comes only from […]`: what is asked, and of which sources (E108)."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ringfence.dsl import syntax
 from ringfence.dsl.checks.fold import FALSE
 from ringfence.dsl.checks.history import tools_known
 from ringfence.dsl.checks.pairs import Clash, Typed, a, agree
+from ringfence.dsl.draft import Draft
 from ringfence.dsl.plan import Json
 from ringfence.dsl.suggest import did_you_mean
 from ringfence.dsl.types import TEXTUAL
@@ -23,7 +25,14 @@ def lower_comes_from(lowering: "Lowering", node: syntax.ComesFrom) -> Json:
     """Lower a question of provenance; it is never folded, not even of a literal."""
     subject = lowering.value(node.subject)
     written = lowering.parameter_of(subject.core)
-    origins = [_origin(lowering, node, subject, source, written) for source in node.sources]
+    origins = [
+        origin
+        for source in node.sources
+        for name in _names_of(lowering.draft, node, source.parts[0])
+        for origin in [
+            _origin(lowering, node, subject, replace(source, parts=(name, *source.parts[1:])), written)
+        ]
+    ]
     if not subject.type.known or any(origin is None for origin in origins):
         lowering.failed = True
         return FALSE
@@ -37,6 +46,16 @@ def lower_comes_from(lowering: "Lowering", node: syntax.ComesFrom) -> Json:
         )
         return FALSE
     return ["comes_only_from" if node.only else "comes_from", subject.core, origins]
+
+
+def _names_of(draft: Draft, node: syntax.ComesFrom, name: syntax.Name) -> list[syntax.Name]:
+    """Return the name of a source, or those of the tools that it means to a ceiling.
+
+    SECURITY: `comes only from` opens, so there a name is the policy's own name of a tool alone.
+    """
+    if node.only or name.text in SOURCES or name.text in draft.sets:
+        return [name]
+    return [replace(name, text=meant) for meant in draft.meant(name.text)] or [name]
 
 
 def _origin(

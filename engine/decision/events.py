@@ -193,6 +193,15 @@ class CallFailed:
     error: str
     duration_ns: int
 
+    @property
+    def has_not_succeeded(self) -> bool:
+        """Say whether the body has certainly not succeeded: what counts successes is given back for that alone.
+
+        One that was abandoned may yet, one that was interrupted goes on, and one whose result was refused had
+        its effect.
+        """
+        return self.outcome in ("raised", "timeout", "cancelled", "refused")
+
 
 @dataclass(frozen=True, slots=True)
 class SubrunStarted:

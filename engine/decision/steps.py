@@ -248,7 +248,7 @@ def _failed(state: "State", event: CallFailed, _now_ns: int) -> None:
     known = _known(state, event.call)
     known.outcome = Outcome(False, None, event.outcome, event.error, state.epoch)
     state.in_flight.discard(event.call)
-    if event.outcome != "interrupted":  # that one goes on when the run is resumed, and may yet succeed
+    if event.has_not_succeeded:  # else its fate is unknown, and what it was charged is kept
         _unsucceeded(state, known)
     if state.recall.active:
         state.recall.failed(event.call, at_ns=state.latest_ns)

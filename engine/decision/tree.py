@@ -38,7 +38,7 @@ def counted_above(run: str, event: RunEvent, tool: str) -> SubrunCounted | None:
         return SubrunCounted(run, event.call, tool, "asked", None, (event.approver,), [])
     if isinstance(event, CallStarted):
         return SubrunCounted(run, event.call, tool, "started", None, (), [])
-    if isinstance(event, CallFailed) and event.outcome != "interrupted":
+    if isinstance(event, CallFailed) and event.has_not_succeeded:
         return SubrunCounted(run, event.call, tool, "failed", None, (), [])
     if isinstance(event, BudgetRefunded):
         return SubrunCounted(run, event.call, tool, "refunded", None, (), [])

@@ -25,7 +25,7 @@ How = Literal["returned", "raised", "timeout", "halted", "cancelled"]
 
 @dataclass(slots=True)
 class Landed:
-    """How a body ended; `gone` is False if it may still be running (abandoned)."""
+    """How a body ended; `gone` is False if it may still be running, or returned too late (abandoned)."""
 
     how: How
     value: Any = None
@@ -95,14 +95,14 @@ class AsyncFlight:
             self._wake()  # at once: the task's own callbacks would come one turn of the loop later
 
     async def _cancel(self, task: "asyncio.Task[Any]") -> bool:
-        """Cancel the task and wait a little; return whether it is gone."""
+        """Cancel the task and wait a little; return whether it is gone, without a result."""
         task.add_done_callback(_throw_away)
         if not task.done():
             task.cancel()
             # Cancelled twice: no more grace; the first cancellation is raised by the caller.
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.wait({task}, timeout=GRACE_S)
-        return task.done()
+        return _gone(task)
 
 
 class SyncFlight:
@@ -128,10 +128,10 @@ class SyncFlight:
         try:
             self._woken.wait(within_s)
         except BaseException as error:  # an interrupt: the caller goes, the thread cannot be stopped
-            return Landed("cancelled", error=error, gone=answer.done())
+            return Landed("cancelled", error=error, gone=_gone(answer))
         if answer.done() and not self.halted:
             return _landed(answer)
-        return Landed("halted" if self.halted else "timeout", gone=answer.done())
+        return Landed("halted" if self.halted else "timeout", gone=_gone(answer))
 
 
 def run_inline(work: Callable[[], Any]) -> Landed:
@@ -179,6 +179,11 @@ def _landed(ended: "asyncio.Task[Any] | Future[Any]") -> Landed:
         return Landed("raised", error=error)
     value = ended.result()
     return Landed("raised", error=value.error) if type(value) is _Exit else Landed("returned", value=value)
+
+
+def _gone(ended: "asyncio.Task[Any] | Future[Any]") -> bool:
+    """Say whether it is over and gave nothing: what returned after all had its effect."""
+    return ended.done() and (ended.cancelled() or ended.exception() is not None)
 
 
 def _throw_away(task: "asyncio.Task[Any]") -> None:

@@ -20,10 +20,6 @@ from ringfence.engine.seams.errors import EngineError
 
 _TEXT_AT_MOST = 500
 
-_UNSUCCESSFUL = frozenset({"raised", "timeout", "cancelled", "refused result", "refused"})
-"""Ends of a body that has certainly not succeeded.  One that was abandoned may, and one that was interrupted
-goes on: what counts successes is kept for those."""
-
 Passthrough = tuple[type[BaseException], ...]
 """Exceptions with which a framework leaves a body without failing it: a pause, a jump."""
 
@@ -171,11 +167,12 @@ def _fail(started: Started, outcome: str, error: str) -> None:
 
 def fail(run: Run, held: Held, flight: Flight | None, outcome: str, error: str, mono_ns: int) -> None:
     """Record that the body did not return."""
+    failed = CallFailed(held.key, outcome, error, _since(run, mono_ns))
     with run.lock:
         _down(run, flight)
         if not run.ended:
-            run.append(CallFailed(held.key, outcome, error, _since(run, mono_ns)))
-    if held.success is not None and outcome in _UNSUCCESSFUL:
+            run.append(failed)
+    if held.success is not None and failed.has_not_succeeded:
         ledger.refund_later(run.opening, held.success)
 
 

@@ -233,3 +233,48 @@ def test_a_ceiling_may_use_the_levels_of_the_policy() -> None:
     plan = planned(POLICY, silent + "rule r: deny mail when after reading low\n")
     assert denied(plan, "mail") == ["r"]
     assert load_text(silent + "tool query { result is low }\n").diagnostics == ()
+
+
+RENAMED = POLICY.replace("tool mail {", 'tool courier is "mail" {')
+
+
+def test_a_tool_that_the_policy_renames_is_the_same_tool_to_a_ceiling() -> None:
+    ceiling = (
+        ORG
+        + "tool mail { require few: size(to) < 2  rate 2 per day }\n"
+        + "rule r: deny mail when after reading high\n"
+        + "rule s: deny query when after mail where (size(to) > 1)\n"
+        + "rule t: deny query when table comes from mail\n"
+        + "order o: query then mail\n"
+        + "budget b: 1 KB per day of size(body) over mail\n"
+    )
+    for policy, name in ((POLICY, "mail"), (RENAMED, "courier")):
+        plan = planned(policy, ceiling)
+        assert denied(plan, name) == [f"{name}.few", "r", "o"]
+        assert [budget.reason for budget in plan.tools[name].budgets if budget.layer == "org"] == [
+            f"{name}.rate",
+            "b",
+        ]
+        (watch,) = [
+            watch for watch in plan.watches.values() if watch.kind == "after" and watch.events[0].tools
+        ]
+        assert list(watch.events[0].tools) == [name]
+        assert denied(plan, "query") == ["s", "t"]
+        assert plan.tools["query"].denies[-1].core == ["comes_from", ["arg", "table"], [["tool", name]]]
+
+
+def test_a_name_that_two_tools_answer_to_means_both_to_a_ceiling_and_one_to_the_policy() -> None:
+    policy = RENAMED + 'tool mail is "other" { takes to: text allow when to == "a" }\n'
+    policy += "rule own: deny free when after mail\n"
+    plan = planned(policy, ORG + "rule r: deny mail when after query\nrule s: deny free when after mail\n")
+    assert denied(plan, "mail") == denied(plan, "courier") == ["r"]
+    happenings = [watch.events[0].tools for watch in plan.watches.values()]
+    watched = sorted(sorted(tools) for tools in happenings if tools)
+    assert watched == [["courier", "mail"], ["mail"], ["query"]]
+
+
+def test_a_renamed_tool_opens_nothing_that_may_come_only_from_it() -> None:
+    policy = RENAMED + 'tool mail is "other" { takes to: text allow when to == "a" }\n'
+    plan = planned(policy, ORG + "rule r: deny query unless table comes only from [mail]\n")
+    (clause,) = [clause for clause in plan.tools["query"].denies if clause.layer == "org"]
+    assert clause.core == ["not", ["comes_only_from", ["arg", "table"], [["tool", "mail"]]]]

@@ -216,7 +216,7 @@ HISTORIES = st.lists(st.tuples(st.sampled_from(["user", "written", "web", "db"])
 def test_the_index_agrees_with_the_naive_model(
     operations: list[tuple[str, str]], value: str, source: str
 ) -> None:
-    memory = of(*((kind, {"a": text} if kind == "written" else text) for kind, text in operations))
+    memory = of(*((kind, {"parameter": text} if kind == "written" else text) for kind, text in operations))
     origin = USER if source == "user" else Origin("tool", source)
     assert memory.comes_from(value, origin, position=END) is naive(operations, value, source)
 
@@ -233,7 +233,7 @@ def test_forks_joins_and_questions_in_between_change_no_answer(
             elder.result(END - 1, "web", value)  # what another fork does is not seen here
         branch = memory.fork()
         if kind == "written":
-            branch.written(position, {"a": text})
+            branch.written(position, {"parameter": text})
         elif kind == "user":
             branch.prompt(position, kind, text)
         else:

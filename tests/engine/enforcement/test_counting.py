@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -32,6 +33,14 @@ tool pay {
   stop after 1 second
   rate 2 per hour counting successes
   rate 100 per day
+}
+tool once_a_run {
+  needs send
+  takes what: text
+  allow always
+  stop after 20 ms
+  result at most 3 rows
+  rate 1 per run counting successes
 }
 tool once { needs send takes what: text allow always rate 1 per hour counting successes }
 tool signed { needs send takes what: text allow always ask lead rate 1 per hour counting successes }
@@ -143,6 +152,39 @@ async def test_an_abandoned_body_keeps_its_success_since_nobody_knows_its_fate()
         await guard.aexecute(run, call("pay", what="x"), lambda _: 1)
     assert caught.value.reason is not None and caught.value.reason.name == "pay.rate"
     release.set()
+    await guard.aclose()
+
+
+async def stubborn(_: Any) -> None:
+    """Never end, whatever comes."""
+    while True:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            if asyncio.current_task().cancelling() > 1:  # type: ignore[union-attr]
+                raise
+
+
+async def too_late(_: Any) -> list[str]:
+    """Have the effect all the same."""
+    with suppress(asyncio.CancelledError):
+        await asyncio.Event().wait()
+    return ["sent"]
+
+
+@pytest.mark.parametrize("body", [stubborn, too_late, lambda _: "no list"])
+async def test_what_may_have_had_its_effect_keeps_the_success_in_the_run_and_around_it(body: Any) -> None:
+    guard = make_guard(POLICY)
+    around = await guard.abegin_run(principal=ALICE)
+    run = await guard.abegin_run(principal=ALICE, parent=around)
+    with pytest.raises(RingfenceError):
+        await guard.aexecute(run, call("once_a_run", what="x"), body)
+    for one in (run, around):
+        with pytest.raises(DeniedError) as caught:
+            await guard.aexecute(one, call("once_a_run", what="x"), lambda _: [])
+        assert caught.value.reason is not None and caught.value.reason.name == "once_a_run.rate"
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        task.cancel()
     await guard.aclose()
 
 
