@@ -19,6 +19,8 @@ from tests.texts import Author, TextSession, Written, compiled
 STEPS = 30
 BREAKS = 12
 CALLS = 8
+A_SESSION = BREAKS * CALLS
+"""A session gives at least so many cases of law 3, and more for the decisions that were made in it."""
 AUDITS = ("minimal", "standard", "full")
 
 Counts = dict[tuple[Verdict, Verdict], int]

@@ -117,6 +117,14 @@ def level(tool: ToolPlan, scope: Scope) -> int | None:
     return max(ranks, default=None)
 
 
+def passed_on(plan: Plan, name: str | None) -> set[str]:
+    """The approver and those to whom its question is passed on."""
+    found = set[str]()
+    while name is not None and name not in found:
+        found, name = found | {name}, plan.approvers[name].otherwise_ask
+    return found
+
+
 def redact(tool: ToolPlan, scope: Scope) -> set[str]:
     """Put the redacted values in place; return the reasons of what could not be redacted."""
     found = {
@@ -161,7 +169,9 @@ def naive(
         principal = {**begun.principal, "agent": "main"}  # type: ignore[union-attr]
         lacking = {f"{reason}!key" for field, reason, _ in tool.principal_fields if field not in principal}
         verdict, names = (1 if lacking else verdict), names | lacking
-        scope = Scope(given, principal, memory=Scanned(plan, session or events), now_ns=now_ns)
+        scope = Scope(
+            given, principal, memory=Scanned(plan, session or events), now_ns=now_ns, wall_ns=now_ns
+        )
         fit, scope.answers = True, answers or {}
         try:
             assert tool.parameters is not None
@@ -217,6 +227,7 @@ def naive(
         charged: list[Measure] = []
         if fit:
             asks, allowed = set[str](), set[str]()
+            met = {name for name in plan.approvers if approved & passed_on(plan, name)}
             for clause in (*tool.denies, *tool.asks, *tool.allows):
                 truth = clause.condition(scope) if clause.condition else True
                 if clause.shadow:
@@ -228,7 +239,7 @@ def naive(
                 elif truth is not False:
                     names.add(said)
                     verdict = min(verdict, 1) if clause.effect == "deny" else verdict
-                    asks |= {clause.approver} - approved if clause.effect == "ask" else set()  # type: ignore[arg-type]
+                    asks |= {clause.approver} - met if clause.effect == "ask" else set()  # type: ignore[arg-type]
             undecided = any(f"{clause.name}!error" in names for clause in tool.allows)
             if not allowed:
                 verdict, names = 1, names if undecided else names | {f"{tool.name}.allow"}

@@ -77,7 +77,7 @@ class Written:
         return self._arranged(turned, random)
 
     def moved(self, random: Random) -> "Written":
-        """Return the same with its declarations in another order, except for those whose order reasons have."""
+        """Return the same with all declarations in another order but those across tools."""
 
         def turned(blocks: tuple[Block, ...]) -> list[Block]:
             spoken = [block for block in blocks if _ACROSS.match(block.head)]
@@ -161,9 +161,8 @@ class Author:
             block = self.rule() if kind == "rule" else self.budget()
             return str(block), replace(written, policy=(*written.policy, block))
         name = random.choice(TOOLS)
-        clause = random.choice(
-            [self._deny, self._require, self._ask, self._rate, self._blast, lambda: "redact note with pii"]
-        )()
+        makers: list[Callable[[], str]] = [self._deny, self._require, self._ask, self._rate, self._blast]
+        clause = random.choice([*(make() for make in makers), "redact note with pii"])
         policy = tuple(
             replace(block, clauses=(*(block.clauses or ()), clause))
             if block.head == f"tool {name}"
@@ -219,8 +218,12 @@ class Author:
         targets += [] if ceiling else ["send", "read, send", "any tool that needs hold"]
         target = random.choice([*targets, "any tool that needs talk"])
         effect = random.choice(
-            [f"deny {target}", f"ask lead before {target}", f"audit full for {target}"]
-            + [f"redact note with pii for {target}"]
+            [
+                f"deny {target}",
+                f"ask lead before {target}",
+                f"audit full for {target}",
+                f"redact note with pii for {target}",
+            ]
         )
         shadow = "shadow " if random.random() < 0.1 else ""
         unless = f" unless {self.condition(0)}" if random.random() < 0.2 else ""
