@@ -1,8 +1,8 @@
 """Makes mutants of a policy: one part of its syntax tree taken away at a time.
 
-A part is whatever stands in a list of the tree (a clause, a rule, one of several conditions, a member), may be
-left out of its node (a `when`, a `for each`, an `at most`), or is a flag (`otherwise halt`, `never`).  Nothing
-is enumerated by hand, so a new clause of the language has its mutants too.
+A part is whatever stands in a list of the tree (a clause, a rule, one of several conditions, a member),
+may be left out of its node (a `when`, a `for each`, an `at most`), or is a flag (`otherwise halt`).
+Nothing is enumerated by hand, so a new clause of the language has its mutants too.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ SAYS_ONLY = {
     (syntax.Tool, "description"),
     (syntax.ResultAtMost, "noun"),
 }
-"""Parts that decide nothing, or without which it is another clause; what `under` names has its own mutants."""
+"""Parts that decide nothing, or that cannot be left out; what `under` names has mutants of its own."""
 
 FLAGS = {"otherwise_halt"}
 
