@@ -44,6 +44,12 @@ def mail(clauses: str, *others: str) -> str:
     )
 
 
+def fetch(clauses: str, *others: str) -> str:
+    """A policy with a tool that takes addresses and has these clauses."""
+    takes = "takes page: url, from: email, to: list of email, body: text"
+    return policy("tool fetch {\n  needs look\n  " + takes + "\n  " + clauses + "\n}", *others)
+
+
 def starts(text: str) -> str:
     return HEAD + text + "\ntool query {\n  needs look\n  allow always\n}\n"
 
@@ -138,6 +144,19 @@ MISTAKES = [
     ("W215", mail("rate 5 per hour\n  ask lead\n  «ask lead when size(to) > 3»"), mail("rate 5 per hour\n  ask lead when size(to) > 3")),
     ("W215", mail("ask lead", "rule «r»: ask lead before mail when limit > 3"), mail("rate 5 per hour", "rule r: ask lead before mail when limit > 3")),
     ("W215", mail("touches to as recipient\n  blast radius 3 recipient per run\n  «ask lead when size(to) > 3»"), mail("touches to as recipient\n  blast radius 4 recipient per run\n  ask lead when size(to) > 3")),
+    *(
+        ("W217", fetch(f"«{wrong}»"), fetch(right))
+        for wrong, right in (
+            ('allow when host(page) ends with "acme.example"', 'allow when host(page) ends with ".acme.example"'),
+            ('allow when host(page) starts with "docs."', 'allow when host(page) == "docs.acme.example"'),
+            ('allow when page starts with "https://acme.example"', 'allow when page starts with "https://acme.example/"'),
+            ('allow when page contains "acme.example"', 'allow when not (page contains "acme.example")'),
+            ('allow when every one in to satisfies (one ends with "acme.example")', 'allow when every one in to satisfies (one ends with "@acme.example")'),
+            ('allow when every one in urls(body) satisfies (host(one) contains "acme")', 'allow when page starts with "https:" and page ends with ".pdf"'),
+        )
+    ),
+    ("W217", fetch('allow always\n  «require domain(from) ends with "acme.example"»'), fetch('allow always\n  deny when domain(from) ends with "acme.example"')),
+    ("W217", fetch("allow always", '«rule r: ask lead before fetch when not (from contains "@acme.example")»'), fetch("allow always", 'rule r: ask lead before fetch when from contains "@acme.example"')),
     ("W216", mail("redact body with «piii»\n  rate 5 per hour"), mail("redact body with pii\n  rate 5 per hour")),
     ("W216", mail("rate 5 per hour", "rule r: redact body with «piii» for mail"), mail("rate 5 per hour", "rule r: redact body with pii for mail")),
     ("W216", query("allow always", 'function f(a: text) gives boolean from «"acem"»'), query("allow always", 'function f(a: text) gives boolean from "acme"')),
@@ -146,7 +165,7 @@ MISTAKES = [
 CLAIMED = [
     *("E101", "E102", "E103", "E105", "E110", "E112", "E113", "E114", "E115", "E116", "E117"),
     *("E131", "E133", "E134", "E135"),
-    *("W203", "W205", "W206", "W208", "W209", "W211", "W213", "W214", "W215", "W216"),
+    *("W203", "W205", "W206", "W208", "W209", "W211", "W213", "W214", "W215", "W216", "W217"),
 ]
 
 
