@@ -235,9 +235,12 @@ class Asking:
             ticket.approver: tuple(who for who, verdict, _ in ticket.answers if verdict == "approve")
             for ticket in tickets
         }
+        exactly = call_digest(held.call.tool, held.decision.arguments)
         yield from run.turnstile.turn()
         try:
-            held = yield from judge(run, held.key, held.call, approved_by=approved_by, held=held)
+            held = yield from judge(
+                run, held.key, held.call, approved_by=approved_by, held=held, exactly=exactly
+            )
         finally:
             run.turnstile.leave()
         held.tickets = tickets
