@@ -1,4 +1,4 @@
-"""The support desk's policy tests hold its policy: take away any part, or add one to a number, and one fails."""
+"""The support desk's policy tests hold its policy: without any part, or one more in a number, one fails."""
 
 import ast
 from collections.abc import Iterator
