@@ -154,6 +154,11 @@ class Scanned:
         return self.label() >= rank
 
     def comes_from(self, value: Json, source: Origin) -> Truth:
+        if source.kind == "model":
+            others = [Origin(kind, only=True) for kind in ("user", "system", "attachment")]
+            others += [Origin("tool", tool, only=True) for tool in self.plan.by_bound_name]
+            answers = [self.comes_from(value, other) for other in others]
+            return False if True in answers else None if None in answers else True
         tools, echoed, shown = (
             {e.call: e.tool for e in self.events if e.kind == "CallRequested"},
             False,

@@ -13,7 +13,7 @@ from typing import Any, get_origin
 import yaml
 from pydantic import BaseModel
 
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @lru_cache(maxsize=4096)
@@ -23,7 +23,7 @@ def delivered(text: str, returns: Any) -> Any:
         text = text[2:-2]
     try:
         if get_origin(returns) is list or (isinstance(returns, type) and issubclass(returns, BaseModel)):
-            return _json(yaml.load(text, _Loader))
+            return _json(yaml.load(text, LOADER))
         if get_origin(returns) is dict:
             return _json(literal_eval(text))
         if returns is float:
