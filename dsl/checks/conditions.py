@@ -100,11 +100,12 @@ class Lowering(Operands):
 
     def _operands(self, operands: tuple[syntax.Expression, ...], truth: bool) -> list[Json]:
         """Lower the parts of an `and` (or `or`), each knowing what the others guard."""
-        guarded = [known_present(operand, truth) for operand in operands]
+        known = [(at, known_present(operand, truth)) for at, operand in enumerate(operands)]
+        guarded = [(at, facts) for at, facts in known if facts]  # few: a long condition takes no square
         outer = self.present
         lowered = []
         for index, operand in enumerate(operands):
-            others = (facts for at, facts in enumerate(guarded) if at != index)
+            others = (facts for at, facts in guarded if at != index)
             self.present = outer.union(*others)
             lowered.append(self._truth(operand))
         self.present = outer

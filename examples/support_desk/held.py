@@ -61,14 +61,15 @@ class Play:
         config = {"configurable": {"thread_id": session}, "recursion_limit": 1000}
         principal = Principal(user=scene.user, workspace=scene.workspace, tier="gold")
         answer = agent.invoke({"messages": [("user", scene.prompt)]}, config, context=principal)
-        asked = questions(answer)
-        for question in asked:
-            arguments = _brief(question.arguments)
-            self.stage.note(f"the run waits: {question.approver} is asked about {question.tool}({arguments})")
-        for question in asked:
-            self._answer(question.ticket, question.approver, refuses=question.approver in scene.refused_by)
-        if asked:
-            agent.invoke(None, config)
+        while asked := questions(answer):
+            for question in asked:
+                call = f"{question.tool}({_brief(question.arguments)})"
+                self.stage.note(f"the run waits: {question.approver} is asked about {call}")
+            for question in asked:
+                self._answer(
+                    question.ticket, question.approver, refuses=question.approver in scene.refused_by
+                )
+            answer = agent.invoke(None, config)
         # A sub-agent's run is of the same session; the one around it began before it.
         outermost = next(row for row in self.guard.runs.list(session=session) if row.parent is None)
         run: RunRecord = self.guard.runs.get(outermost.run)

@@ -1,4 +1,4 @@
-"""The support desk's policy tests hold its policy: whatever part is taken away, some test fails."""
+"""The support desk's policy tests hold its policy: without any part, or one more in a number, one fails."""
 
 import ast
 from collections.abc import Iterator
@@ -76,6 +76,10 @@ NOT_VISIBLE = {
     ),
     "approver *: quorum 2": (
         "`signed by` stands for as many people as it takes",
+        f"{ENGINE}/test_asking.py::test_a_quorum_needs_different_people",
+    ),
+    "approver privacy_officer: 2 and one more": (
+        "as the quorum",
         f"{ENGINE}/test_asking.py::test_a_quorum_needs_different_people",
     ),
     "approver privacy_officer: never the requester": (
