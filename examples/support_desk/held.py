@@ -69,9 +69,7 @@ class Play:
                     question.ticket, question.approver, refuses=question.approver in scene.refused_by
                 )
             answer = agent.invoke(None, config)
-        # A sub-agent's run is of the same session; the one around it began before it.
-        outermost = next(row for row in self.guard.runs.list(session=scene.session) if row.parent is None)
-        run: RunRecord = self.guard.runs.get(outermost.run)
+        run: RunRecord = self.guard.runs.latest(session=scene.session)
         return run
 
     def _answer(self, ticket: str, approver: str, *, refuses: bool) -> None:
