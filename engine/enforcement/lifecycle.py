@@ -226,6 +226,13 @@ class Lifecycle:
                 )
             if run.suspended or run.ended or run.state.status != "running":
                 return
+            if run.children:
+                # SECURITY: what goes on inside would be counted by a run that nobody asks any more.
+                raise EngineError(
+                    f"the run `{run.children[0].id}` inside of `{run.id}` goes on",
+                    run=run.id,
+                    help="suspend or end it first",
+                )
             held = run.take_those(lambda _: True)
             for one in held:
                 if not run.state.calls[one.key].tickets:

@@ -1,7 +1,8 @@
-"""The support desk's policy tests hold its policy: whatever part is taken away, some test fails."""
+"""The support desk's policy tests hold its policy: without any part, or one more in a number, one fails."""
 
 import ast
 from collections.abc import Iterator
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
@@ -76,6 +77,10 @@ NOT_VISIBLE = {
     ),
     "approver *: quorum 2": (
         "`signed by` stands for as many people as it takes",
+        f"{ENGINE}/test_asking.py::test_a_quorum_needs_different_people",
+    ),
+    "approver privacy_officer: 2 and one more": (
+        "as the quorum",
         f"{ENGINE}/test_asking.py::test_a_quorum_needs_different_people",
     ),
     "approver privacy_officer: never the requester": (
@@ -182,6 +187,19 @@ def test_without_this_part_some_test_fails(name: str) -> None:
         assert killer is None, f"`{name}` is visible: {killer}"
     else:
         assert killer is not None, f"no test fails without `{name}`"
+
+
+def test_a_part_that_no_test_holds_is_found() -> None:
+    whole = gathered()
+    tests = [node for node in whole.policy.document.declarations if isinstance(node, syntax.PolicyTest)]
+    layer, mutant = MUTANTS["rule slow_drip"]
+    assert mutant.taken in whole.policy.document.declarations
+    held = next(test for test in tests if failing(loaded(layer, mutant)) == test.name.value)
+    others = tuple(node for node in mutant.document.declarations if node is not held)
+    assert (
+        failing(loaded(layer, replace(mutant, document=replace(mutant.document, declarations=others))))
+        is None
+    )
 
 
 @pytest.mark.parametrize("pattern", NOT_VISIBLE)

@@ -17,7 +17,7 @@ from typing import Literal
 from ringfence.dsl.plan import Json, Origin, Truth
 from ringfence.engine.decision.recall.corpus import Corpus, Sought, sought
 from ringfence.engine.decision.recall.echo import loosely
-from ringfence.engine.decision.recall.leaves import leaves_of, weigh
+from ringfence.engine.decision.recall.leaves import is_described, leaves_of, weigh
 from ringfence.engine.decision.recall.segment import LOOSELY, WRITTEN, Operation, Segment
 
 MOST_CHARACTERS = 8 * 1024 * 1024
@@ -206,6 +206,8 @@ class Provenance:
             if not of_user:
                 self._unread(operation.position)  # a later result may be the echo of what is not kept
             return
+        if operation.kind != "written" and is_described(operation.value):
+            self._incomplete.add(operation.source)  # bytes, an object, a text too long for the record
         self._left[of_user] = (left[0] - characters, left[1] - leaves)
         self._open.operations.append(operation)
 

@@ -12,6 +12,7 @@ from ringfence.dsl.plan import Json, Origin, Truth
 from ringfence.engine.decision.recall import provenance as bounds
 from ringfence.engine.decision.recall.corpus import Corpus
 from ringfence.engine.decision.recall.provenance import Provenance
+from ringfence.engine.journal.jsonable import jsonable
 
 USER, SYSTEM, MODEL = Origin("user"), Origin("system"), Origin("model")
 WEB, DB = Origin("tool", "web"), Origin("tool", "db")
@@ -176,6 +177,14 @@ def test_what_comes_later_does_not_count() -> None:
     assert memory.comes_from("y", WEB, position=2) is False
     assert memory.comes_from("y", WEB, position=3) is True
     assert memory.comes_from("x", USER, position=1) is False
+
+
+@pytest.mark.parametrize("shown", [b"eve@x.example", ["a", {1: "eve@x.example"}], "page " * 300_000])
+def test_what_stands_in_the_record_by_its_description_may_have_said_anything(shown: Any) -> None:
+    memory = of(("user", "hi"), ("web", jsonable(shown)))
+    assert memory.comes_only_from("eve@x.org", [WEB], position=END) is None
+    assert memory.comes_from("eve@x.org", MODEL, position=END) is None
+    assert memory.comes_from("eve@x.org", USER, position=END) is False
 
 
 def test_every_origin_in_which_a_value_is_found_is_named() -> None:
