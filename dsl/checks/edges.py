@@ -58,7 +58,7 @@ def _kind(core: Json, tool: ToolDraft, bound: dict[str, str]) -> str:
         case "host" | "domain":
             return "host"
         case "urls" | "emails" as made:
-            return made.removesuffix("s")
+            return str(made).removesuffix("s")
         case "var":
             return bound.get(core[1], "")
         case "arg":
