@@ -114,6 +114,7 @@ MISTAKES = [
     ("E115", query("allow always\n  result in steps of 4 KB\n  «result in steps of 8 KB»"), query("allow always\n  result in steps of 4 KB")),
     ("E115", query("allow always\n  require «redact»: limit > 1"), query("allow always\n  require floor: limit > 1")),
     ("E115", policy("tool query { needs look allow always }").replace("wipe, run }", "wipe, run at most 5 calls «at most 9 call» }"), policy("tool query { needs look allow always }").replace("wipe, run }", "wipe, run at most 5 calls at most 9 denials }")),
+    ("E115", query("allow always", 'approver «anyone» { group "g" never the requester answer within 1 hour otherwise deny }'), query("allow always", 'approver anybody { group "g" never the requester answer within 1 hour otherwise deny }')),
     ("E116", "language 1\nceiling c\ntool t { «allow» always }\n", "language 1\nceiling c\n"),
     ("E131", policy('approver a { group "people" answer within 1 hour otherwise deny }', "agent wiper { holds wipe }").replace("agent main {", "agent main { may start wiper ") + "rule r: ask «a» before wiper\n", policy("agent wiper { holds wipe }").replace("agent main {", "agent main { may start wiper ") + "rule r: ask lead before wiper\n"),
     ("E133", starts("agent main { holds look, send, wipe, run may start «othr» }\nagent other { holds look }"), starts("agent main { holds look, send, wipe, run may start other }\nagent other { holds look }")),
@@ -200,6 +201,11 @@ def test_every_report_can_be_drawn_and_is_worded_as_the_style_asks(wrong: str) -
         assert not report.message.endswith(".")
         assert report.message[0].islower() or not report.message[0].isalpha()
         assert report.help or report.label
+
+
+def test_a_second_text_behind_an_or_is_told_how_to_list_values() -> None:
+    (report,) = load(query('allow when table == "a" or "b"')).diagnostics
+    assert report.code == "E110" and "in [" in report.help
 
 
 def test_without_knowledge_of_plugins_none_is_called_missing() -> None:
