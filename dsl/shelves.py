@@ -54,14 +54,20 @@ class Reading:
 
 
 class Recorded:
-    """The files that a plan was made from; two names of one file have the same text."""
+    """The files that a plan was made from; two names of one file have the same text.
+
+    Two files may say the same too.  That matters where they use others, by paths beside themselves.
+    """
 
     def __init__(self, files: Iterable[TextFile]) -> None:
         self._texts = {file.name: file.text for file in files}
 
     def identity(self, name: str) -> str:
-        """Return the text; a name that was not recorded stands for itself."""
-        return self._texts.get(name, name)
+        """Return the text, with the directory if it may use others; an unknown name stands for itself."""
+        text = self._texts.get(name)
+        if text is None:
+            return name
+        return f"{posixpath.normpath(posixpath.dirname(name))}\n{text}" if "use" in text else text
 
     def text(self, name: str) -> str:
         """Return the recorded text."""

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from difflib import SequenceMatcher, get_close_matches
 
 LONGEST = 64  # nobody misspells longer words than this; comparing them only costs time
+SHORTEST = 3  # beginning of a word that is taken for it
 
 
 def closest(word: str, candidates: Iterable[str]) -> str | None:
@@ -19,9 +20,15 @@ def closest(word: str, candidates: Iterable[str]) -> str | None:
         folded.setdefault(candidate.casefold(), candidate)
     near = get_close_matches(written, folded, n=3, cutoff=0.65)
     if not near:
-        return None
+        return _begun(written, folded)
     nearest = [it for it in near if _likeness(it, written) == _likeness(near[0], written)]
     return folded[next((it for it in nearest if it[:1] == written[:1]), nearest[0])]
+
+
+def _begun(word: str, folded: dict[str, str]) -> str | None:
+    """Return the one candidate that begins with a shortened word: `int` for `integer`."""
+    longer = [it for it in folded if it.startswith(word)] if len(word) >= SHORTEST else []
+    return folded[longer[0]] if len(longer) == 1 else None
 
 
 def _likeness(candidate: str, word: str) -> float:

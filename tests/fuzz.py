@@ -8,19 +8,24 @@ verdict may become more permissive, and another order may change nothing.
 import argparse
 import os
 import sys
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from functools import partial
+from itertools import count
 from random import Random, SystemRandom
 from typing import TypeVar
 
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress, TimeElapsedColumn
 
 from ringfence.dsl.plan import Plan, ToolPlan, Verdict
 from ringfence.engine.decision.calls import Decision, Facts, ToolCall
 from ringfence.engine.decision.decide import assess, conclude
 from ringfence.engine.decision.state import State
+from tests import laws
+from tests.laws import Counts
 from tests.plans import budget, clause
 from tests.sessions import Maker, Session, folded
 
@@ -30,9 +35,6 @@ BREAKS = 8
 CALLS = 6
 A_CASE = BREAKS * CALLS
 """How many cases of law 3 one session gives; the other laws are checked beside them."""
-
-Counts = dict[tuple[Verdict, Verdict], int]
-"""(before, after) -> how often."""
 
 
 def session_of(random: Random) -> tuple[Maker, Session]:
@@ -129,34 +131,73 @@ def shuffled(tool: ToolPlan, random: Random) -> ToolPlan:
     )
 
 
-def _batch(seeds: range) -> Counts:
+KINDS: dict[str, Callable[[int], Counts]] = {"plans": cases, "texts": laws.cases}
+"""Half of the cases are on plans made by hand, half on policies that were written as text."""
+BATCH = 20
+MOST_BROKEN = 20
+"""So many broken laws are enough to see."""
+
+
+def _batch(kind: str, seeds: range) -> tuple[Counts, list[str]]:
     total: Counts = {}
+    broken: list[str] = []
     for seed in seeds:
-        for pair, times in cases(seed).items():
+        try:
+            found = KINDS[kind](seed)
+        except AssertionError as error:
+            broken.append(f"{kind}: {error}")
+            continue
+        for pair, times in found.items():
             total[pair] = total.get(pair, 0) + times
-    return total
+    return total, broken
+
+
+def checked(kind: str, first: int, wanted: int, told: Callable[[int], None]) -> tuple[Counts, list[str]]:
+    """Check that many cases on all cores, from a first seed on; return them and what broke a law."""
+    total: Counts = {}
+    broken: list[str] = []
+    with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
+        seeds = (range(at, at + BATCH) for at in count(first, BATCH))
+        waiting = deque(pool.submit(_batch, kind, next(seeds)) for _ in range(2 * (os.cpu_count() or 1)))
+        while sum(total.values()) < wanted and len(broken) < MOST_BROKEN:
+            counts, found = waiting.popleft().result()
+            waiting.append(pool.submit(_batch, kind, next(seeds)))
+            broken += found
+            for pair, times in counts.items():
+                total[pair] = total.get(pair, 0) + times
+            told(sum(counts.values()))
+        for future in waiting:
+            future.cancel()
+    return total, broken
 
 
 def main() -> int:
-    """Run the cases on all cores."""
+    """Run the cases on all cores; 1 if a law was broken."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--cases", type=int, default=1_000_000)
+    parser.add_argument("--cases", type=int, default=1_000_000, help="of law 3")
     parser.add_argument("--seed", type=int, default=None, help="the first; chosen by chance if not said")
     chosen = parser.parse_args()
     first = SystemRandom().randrange(10**9) if chosen.seed is None else chosen.seed
-    sessions = -(-chosen.cases // A_CASE)
-    print(f"seed {first}: {sessions * A_CASE:,} cases in {sessions:,} sessions", file=sys.stderr)
-    batches = [range(at, min(at + 50, first + sessions)) for at in range(first, first + sessions, 50)]
+    print(f"seed {first}: {chosen.cases:,} cases of law 3, the other laws beside them", file=sys.stderr)
     total: Counts = {}
-    with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
-        for counts in track(
-            pool.map(_batch, batches), "cases", total=len(batches), console=Console(stderr=True)
-        ):
+    broken: list[str] = []
+    with Progress(
+        *Progress.get_default_columns(), TimeElapsedColumn(), console=Console(stderr=True)
+    ) as progress:
+        for kind in KINDS:
+            task = progress.add_task(kind, total=chosen.cases / len(KINDS))
+            counts, found = checked(
+                kind, first, -(-chosen.cases // len(KINDS)), partial(progress.advance, task)
+            )
+            broken += found
             for pair, times in counts.items():
                 total[pair] = total.get(pair, 0) + times
     for (before, after), times in sorted(total.items()):
         print(f"{before!s:>7} -> {after!s:<7} {times:>12,}")
-    return 0
+    print(f"{sum(total.values()):,} cases, {len(broken)} broken")
+    for one in broken:
+        print(one)
+    return 1 if broken else 0
 
 
 if __name__ == "__main__":

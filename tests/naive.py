@@ -9,7 +9,7 @@ from fractions import Fraction
 from math import ceil
 from typing import Any
 
-from ringfence.dsl.plan import Budget, Plan, Scope, ToolPlan, UnfitError
+from ringfence.dsl.plan import Budget, Plan, Question, Scope, ToolPlan, UnansweredError, UnfitError
 from ringfence.engine.decision.events import Stamped
 from tests.scanned import Scanned
 
@@ -117,6 +117,33 @@ def level(tool: ToolPlan, scope: Scope) -> int | None:
     return max(ranks, default=None)
 
 
+def passed_on(plan: Plan, name: str | None) -> set[str]:
+    """The approver and those to whom its question is passed on."""
+    found = set[str]()
+    while name is not None and name not in found:
+        found, name = found | {name}, plan.approvers[name].otherwise_ask
+    return found
+
+
+def redact(tool: ToolPlan, scope: Scope) -> set[str]:
+    """Put the redacted values in place; return the reasons of what could not be redacted."""
+    found = {
+        (one.param, one.redactor): f"{one.name}!error"
+        for one in reversed(tool.redactions)
+        if one.param in scope.arguments and not one.shadow
+        if one.condition is None or one.condition(scope) is not False
+    }
+    given, failed = dict(scope.arguments), set[str]()
+    for (param, redactor), reason in sorted(found.items()):
+        try:
+            answer = scope.ask(Question(f"redact {redactor}", (given[param],)))
+            given[param] = tool.parameters[param].canonical(answer)  # type: ignore[index]
+        except (UnansweredError, UnfitError):
+            failed.add(reason)
+    scope.arguments = scope.arguments if failed else given
+    return failed
+
+
 def naive(
     plan: Plan, events: Sequence[Stamped], key: str, tool_name: str, given: Mapping[str, Any],
     *, approved: frozenset[str], full: frozenset[str], now_ns: int, session: Sequence[Stamped] = (),
@@ -142,7 +169,9 @@ def naive(
         principal = {**begun.principal, "agent": "main"}  # type: ignore[union-attr]
         lacking = {f"{reason}!key" for field, reason, _ in tool.principal_fields if field not in principal}
         verdict, names = (1 if lacking else verdict), names | lacking
-        scope = Scope(given, principal, memory=Scanned(plan, session or events), now_ns=now_ns)
+        scope = Scope(
+            given, principal, memory=Scanned(plan, session or events), now_ns=now_ns, wall_ns=now_ns
+        )
         fit, scope.answers = True, answers or {}
         try:
             assert tool.parameters is not None
@@ -151,13 +180,19 @@ def naive(
             scope.arguments = {name: tool.parameters[name].canonical(value) for name, value in given.items()}
         except UnfitError:
             fit, verdict, names = False, min(verdict, 1), names | {f"{tool.name}.arguments"}
+        if fit:
+            unredacted = redact(tool, scope)
+            fit, names = not unredacted, names | unredacted
+            verdict = min(verdict, 1) if unredacted else verdict
 
         def measured(budgets: Sequence[Budget]) -> tuple[list[Measure], bool]:
             nonlocal names
             found: list[Measure] = []
             unsaid = set[str]()
             for budget in budgets:
-                keys = {"run": "", "user": principal.get("user"), "tool": tool.name, **scope.arguments}
+                whole = {"None": "", "run": "", "agent": "main", "session": begun.session}  # type: ignore[union-attr]
+                said = {one: principal.get(one) for one in ("user", "workspace")}
+                keys = {**whole, **said, "tool": tool.name, **scope.arguments}
                 value = keys.get(str(budget.scope))
                 try:
                     units, members = owed(budget, scope) if value is not None else (0, set())
@@ -192,8 +227,11 @@ def naive(
         charged: list[Measure] = []
         if fit:
             asks, allowed = set[str](), set[str]()
+            met = {name for name in plan.approvers if approved & passed_on(plan, name)}
             for clause in (*tool.denies, *tool.asks, *tool.allows):
                 truth = clause.condition(scope) if clause.condition else True
+                if clause.shadow:
+                    continue
                 said = clause.name if truth is not None else f"{clause.name}!error"
                 if clause.effect == "allow":
                     names |= {said} if truth is not False else set()
@@ -201,7 +239,7 @@ def naive(
                 elif truth is not False:
                     names.add(said)
                     verdict = min(verdict, 1) if clause.effect == "deny" else verdict
-                    asks |= {clause.approver} - approved if clause.effect == "ask" else set()  # type: ignore[arg-type]
+                    asks |= {clause.approver} - met if clause.effect == "ask" else set()  # type: ignore[arg-type]
             undecided = any(f"{clause.name}!error" in names for clause in tool.allows)
             if not allowed:
                 verdict, names = 1, names if undecided else names | {f"{tool.name}.allow"}

@@ -27,6 +27,8 @@ class Call(NamedTuple):
     """Where its end stands; inf: it is in flight."""
     end_ns: int
     finished: bool
+    lost: bool
+    """Its run ended with it in flight: its result may have been shown."""
 
 
 class Scanned:
@@ -66,7 +68,18 @@ class Scanned:
             label = self.label(at if started is None else started) if level is None else self._rank(level)
             end_ns = 0 if end == inf else self.all[int(end)].at_ns
             tool = requests[key].tool
-            yield Call(tool, arguments, principal, label, run, at, end, end_ns, kind == "CallFinished")
+            yield Call(
+                tool,
+                arguments,
+                principal,
+                label,
+                run,
+                at,
+                end,
+                end_ns,
+                kind == "CallFinished",
+                kind == "RunEnded",
+            )
 
     def _rank(self, level: str) -> int:
         return self.plan.levels.index(level)
@@ -76,7 +89,7 @@ class Scanned:
         top = len(self.plan.levels) - 1
         shown = [top for n, e in enumerate(self.events) if n < before and getattr(e, "source", "") == "host"]
         past = Scanned(self.plan, self.all if before == inf else self.all[: int(before)])
-        return max([0, *shown, *(call.label for call in past.calls() if call.finished)])
+        return max([0, *shown, *(call.label for call in past.calls() if call.finished or call.lost)])
 
     def happened(self, event: Happening, within_ns: int | None, in_run: bool, now_ns: int) -> list[Any]:
         """All (sure, position, call) of an event that count in the extent; of host prompts no call."""
@@ -86,7 +99,8 @@ class Scanned:
             if call.tool in event.tools:
                 where = event.tools[call.tool]
                 truth = True if where is None else where(Scope(call.arguments, call.principal))
-            if truth is False or (event.rank is not None and call.end < inf and not call.finished):
+            failed = call.end < inf and not call.finished and not call.lost
+            if truth is False or (event.rank is not None and failed):
                 continue
             if (in_run and call.run < self.run) or self._left(call.end, call.end_ns, within_ns, now_ns):
                 continue
@@ -140,12 +154,18 @@ class Scanned:
         return self.label() >= rank
 
     def comes_from(self, value: Json, source: Origin) -> Truth:
+        if source.kind == "model":
+            others = [Origin(kind, only=True) for kind in ("user", "system", "attachment")]
+            others += [Origin("tool", tool, only=True) for tool in self.plan.by_bound_name]
+            answers = [self.comes_from(value, other) for other in others]
+            return False if True in answers else None if None in answers else True
         tools, echoed, shown = (
             {e.call: e.tool for e in self.events if e.kind == "CallRequested"},
             False,
             False,
         )
         known = source.kind != "user"
+        lost = any(call.lost and call.tool == source.tool for call in self.calls())
         for event in self.events:
             if event.kind == "CallRequested":
                 echoed = echoed or any(holds(text, value) for text in texts(event.arguments))
@@ -159,7 +179,7 @@ class Scanned:
                 matched = value in leaves or (source.kind == "tool" and any(holds(t, value) for t in leaves))
                 if matched and not echoed:
                     return True
-        return False if known and not (shown and not source.only) else None
+        return False if known and not lost and not (shown and not source.only) else None
 
 
 def holds(text: str, value: Json) -> bool:

@@ -18,7 +18,7 @@ from ringfence.adapters.langchain.suspension import can_suspend
 from ringfence.adapters.langchain.tree import TREE, Binding, around, innermost, is_bubble
 from ringfence.engine.decision.calls import Principal
 from ringfence.engine.decision.events import PromptGiven, RunStarted
-from ringfence.engine.enforcement.current import current_run
+from ringfence.engine.enforcement.current import current_call, current_run
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.journal.jsonable import jsonable
@@ -85,7 +85,11 @@ class Runs:
         """
         thread = thread_of(config)
         parent = current_run()
-        if parent is not None and (parent.ended or not self.guard.owns(parent)):
+        within = current_call()
+        if parent is not None and not self.guard.owns(parent):
+            parent = None
+        elif parent is not None and parent.ended and (within is None or within[0] is not parent):
+            # SECURITY: what a body begins that outlives its run is refused, not begun as a run of its own.
             parent = None
         if principal is None and parent is not None:
             # SECURITY: who asked for the run around it is the requester here too, and may not approve.

@@ -33,7 +33,8 @@ def _agent(draft: Draft, node: syntax.Agent) -> None:
                 too_large(draft, clause.count)
                 if kind == "calls" and clause.count.value == 0:
                     nothing(draft, clause.count.span)
-                once(draft, f"at most … {clause.noun.text}", seen, clause.span)
+                counted = "approval requests" if kind == "requests" else kind
+                once(draft, f"at most … {counted}", seen, clause.span)
 
 
 def _tool(draft: Draft, tool: ToolDraft) -> None:

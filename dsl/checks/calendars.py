@@ -26,13 +26,14 @@ def hours_of(draft: Draft, node: syntax.Calendar) -> Json | None:
     days = [_day(draft, name) for name in (node.first_day, node.last_day)]
     opens, closes = _minutes(draft, node.opens), _minutes(draft, node.closes)
     if opens is not None and closes is not None and opens >= closes:
-        draft.report(
-            "E109",
-            f"`{node.opens.value} to {node.closes.value}` wraps midnight or is empty",
-            node.closes.span,
-            "not after the beginning",
-            "declare two calendars and write `during a or during b`",
-        )
+        written = f"`{node.opens.value} to {node.closes.value}`"
+        if opens == closes:
+            message, label = f"{written} holds no time", "not later than the beginning"
+            help = "write `00:00 to 24:00` for the whole day"
+        else:
+            message, label = f"{written} goes over midnight", "earlier than the beginning"
+            help = "declare two calendars, to `24:00` and from `00:00`, and write `during a or during b`"
+        draft.report("E109", message, node.closes.span, label, help)
         return None
     first, last = days
     if not _zone_known(draft, node.zone) or None in (first, last, opens, closes):

@@ -71,10 +71,28 @@ def _guarded(draft: Draft, name: str, rank: int) -> bool:
             if part.effect == "allow":
                 allows.append(part.core)
             elif part.effect in ("deny", "ask") and (
-                part.core == ["true"] or any(one <= rank for one in ranks(part.core))
+                part.core == ["true"] or any(one <= rank for one in _met(part.core))
             ):
                 return True
-    return all(any(one <= rank for one in ranks(core)) for core in allows)
+    return all(any(one <= rank for one in _met(["not", core])) for core in allows)
+
+
+def _met(core: Json, wanted: bool = True) -> Iterator[int]:
+    """Yield the levels whose reading helps a condition to be true, for as long as the session lasts."""
+    match core[0]:
+        case "not":
+            yield from _met(core[1], not wanted)
+        case "and" | "or":
+            for part in core[1:]:
+                yield from _met(part, wanted)
+        case "every" | "some":
+            yield from _met(core[3], wanted)
+        case "carries" if wanted:
+            yield core[2]
+        case "after" | "since" if wanted and core[1][0] == "reading" and core[2] == ["session"]:
+            yield core[1][1]
+        case "since" if not wanted and core[3][0] == "reading":
+            yield core[3][1]
 
 
 def ranks(core: Json) -> Iterator[int]:

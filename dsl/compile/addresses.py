@@ -176,6 +176,8 @@ def domain_of(value: str) -> str:
 
 
 _URL_IN_TEXT = re.compile(r"https?://[^\s\"<>“”«»]*", re.IGNORECASE)
+# What browsers open too: `https:evil.example`, `https:\\evil.example`, and `//evil.example` in a page.
+_URL_FOR_SOME = re.compile(r"https?:(?!//)[/\\\w\[%@]|(?<![\w:/\\])[/\\]{2}(?=[^\s/\\]*[.\[])", re.IGNORECASE)
 # Possessive, with the `@` optional: each character is looked at once, also in a text without any `@`.
 _EMAIL_IN_TEXT = re.compile(r"[^\s<>()\[\]{},;:\"“”«»@＠﹫]++(?P<tail>[@＠﹫][^\s<>()\[\]{},;:\"“”«»/?]++)?")
 _PLAIN_START = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*@")
@@ -184,6 +186,9 @@ _AFTER_SENTENCE = ".,;:!?)]}'*_"
 
 def urls_in(text: str) -> list[str]:
     """Return the canonical http(s) URLs in a text; raise `UnfitError` if one cannot be read surely."""
+    # SECURITY: a list of allowed hosts must not be got around with a spelling that only some programs follow.
+    if _URL_FOR_SOME.search(text):
+        raise UnfitError("some programs read an address here, and others do not")
     return [url(found.rstrip(_AFTER_SENTENCE)) for found in _URL_IN_TEXT.findall(text)]
 
 

@@ -155,17 +155,17 @@ def _assess(
     if prepared.missing:
         result.verdict = _DENY
         reasons.extend(prepared.missing)
-    if fit and tool.redactions:
-        fit = _redact(result, tool, scope, call)
-
-    # What counts attempts is charged now, whatever comes of the call.
-    if prepared.attempts and not (known is not None and known.attempted):
-        charge_attempt(result, state, prepared, scope, fit, now_ns)
+    if prepared.more:
+        if fit and tool.redactions:
+            fit = _redact(result, tool, scope, call)
+        # What counts attempts is charged now, whatever comes of the call.
+        if prepared.attempts and not (known is not None and known.attempted):
+            charge_attempt(result, state, prepared, scope, fit, now_ns)
 
     # 4 and 5. The clauses.
     if fit:
         _ask_clauses(result, plan, state, prepared, scope, facts)
-        if result.verdict >= _ASK:
+        if prepared.more and result.verdict >= _ASK:
             if prepared.labels:
                 result.label = label_of(prepared.labels, scope)
             if prepared.audits:
@@ -332,16 +332,15 @@ def conclude(assessment: Assessment, facts: Facts) -> Decision:
     verdict = assessment.verdict
     reasons = assessment.reasons
     halt = assessment.halt
-    charges = assessment.charges
+    charges, attempted, label = assessment.charges, assessment.attempted, assessment.label
     if facts.above:
         reasons = [*reasons, *facts.above]
         verdict = min(verdict, _DENY)
         halt = halt or next((reason for reason in facts.above if reason.effect == "halt"), None)
-    attempted = assessment.attempted
     if facts.failed is not None:
         reasons = [*reasons, Reason("engine!error", "deny", None, None, facts.failed)]
         verdict = min(verdict, _DENY)
-    if assessment.attempts and facts.attempted != ():
+    if attempted and assessment.attempts and facts.attempted != ():
         attempted = ()
         reasons, halt = _refusals(assessment, facts.attempted, reasons, halt, facts)
         verdict = min(verdict, _DENY)
@@ -350,14 +349,14 @@ def conclude(assessment: Assessment, facts: Facts) -> Decision:
         if facts.reserved is not None or verdict >= _ASK:
             reasons, halt = _refusals(assessment, facts.reserved, reasons, halt, facts)
         verdict = min(verdict, _DENY)
-    if attempted:
-        charges = attempted + charges if verdict >= _ASK else attempted
-    elif verdict <= _DENY:
-        charges = ()
-    if verdict <= _DENY and assessment.denial_halts is not None:
-        reasons = [*reasons, assessment.denial_halts]
-        if halt is None:
-            halt = assessment.denial_halts
+    if verdict <= _DENY:
+        charges, label = attempted, None
+        if assessment.denial_halts is not None:
+            reasons = [*reasons, assessment.denial_halts]
+            if halt is None:
+                halt = assessment.denial_halts
+    elif attempted:
+        charges = attempted + charges
     return Decision(
         verdict,
         tuple(reasons),
@@ -367,7 +366,7 @@ def conclude(assessment: Assessment, facts: Facts) -> Decision:
         assessment.asks if verdict is _ASK else (),
         halt,
         () if assessment.shadow is None else tuple(assessment.shadow),
-        assessment.label if verdict >= _ASK else None,
+        label,
     )
 
 

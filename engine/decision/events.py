@@ -195,7 +195,7 @@ class CallFailed:
 
     @property
     def has_not_succeeded(self) -> bool:
-        """Say whether the body has certainly not succeeded: what counts successes is given back for that alone.
+        """Say whether the body has surely not succeeded: what counts successes is given back for that alone.
 
         One that was abandoned may yet, one that was interrupted goes on, and one whose result was refused had
         its effect.

@@ -72,6 +72,7 @@ class Prepared:
         "in_run",
         "labels",
         "missing",
+        "more",
         "obligations",
         "takes",
         "tool",
@@ -107,6 +108,8 @@ class Prepared:
             replace(tool.obligations, audit=level) for level in LEVELS
         )
         """The tool's obligations under each audit level."""
+        self.more = bool(tool.redactions or self.attempts or self.labels or self.audits)
+        """It has more than clauses and budgets of calls: what most tools are spared to be asked."""
         taken = None if tool.parameters is None else tool.parameters.values()
         self.takes: Takes | None = None
         if taken is not None:

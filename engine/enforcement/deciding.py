@@ -5,7 +5,16 @@ from dataclasses import dataclass, replace
 
 from ringfence.dsl.plan import Verdict
 from ringfence.engine.decision.assessment import Assessment
-from ringfence.engine.decision.calls import NO_FACTS, RESERVED, Charge, Decision, Facts, Refusal, ToolCall
+from ringfence.engine.decision.calls import (
+    NO_FACTS,
+    RESERVED,
+    Charge,
+    Decision,
+    Facts,
+    Refusal,
+    ToolCall,
+    call_digest,
+)
 from ringfence.engine.decision.decide import assess, conclude
 from ringfence.engine.decision.events import BudgetRefunded
 from ringfence.engine.decision.records import decided
@@ -88,12 +97,14 @@ def judge(
     held: Held | None = None,
     anew: str = "",
     said: bytes | None = None,
+    exactly: str | None = None,
 ) -> Steps[Held]:
     """Decide and record; the caller has the turn.
 
     Args:
         held: The call as it was decided before people answered; what it holds, it keeps.
         said: The canonical form of the call's arguments, if it is there already.
+        exactly: The digest of the call that people approved; what is another call by now is denied.
         anew: Makes the reservation another one than that of the call before it was edited.
 
     Raises:
@@ -106,10 +117,13 @@ def judge(
         seen = run.state.seq
     if assessed.wanted:
         facts, assessed, now_ns, seen = yield from _informed(run, key, call, facts, assessed)
+    if exactly is not None and call_digest(call.tool, assessed.arguments) != exactly:
+        # SECURITY: a redactor that answers otherwise now would send what nobody has seen.
+        facts = replace(facts, failed="it is no longer the call that was approved")
     taken = Taken()
     if assessed.attempts:
         facts = yield from _attempt(run, key, assessed.attempts, facts, taken, now_ns)
-    if assessed.verdict >= Verdict.ASK and assessed.wider and taken.failure is None and not facts.attempted:
+    if assessed.verdict >= Verdict.ASK and assessed.wider and facts.failed is None and not facts.attempted:
         facts = yield from _reserve(
             run, reservation_id(run, key) + anew, assessed.wider, facts, taken, now_ns
         )

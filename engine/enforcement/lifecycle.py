@@ -97,7 +97,14 @@ class Lifecycle:
         name = self._agent(agent)
         around = self._around(parent)
         if around is not None:
+            around.check_live()
             may_begin(around, name)
+        elif parent is not None:
+            # SECURITY: it would begin with nothing of what that one has read, and unbounded by it.
+            raise EngineError(
+                f"the run `{parent}` around this one does not go on here",
+                help="begin it where that one lives, or as a run of its own",
+            )
         holds = self._holds(name, capabilities, around)
         run = Run(f"run-{secrets.token_hex(8)}", self._plan, _principal(principal), self._opening)
         run.secret = secrets.token_bytes(32)
@@ -127,7 +134,7 @@ class Lifecycle:
                     framework=framework,
                     external_id=external_id,
                     resume_of=resume_of,
-                    parent=around.id if around is not None else parent if isinstance(parent, str) else None,
+                    parent=None if around is None else around.id,
                     policy_file=self._plan.file,
                     files=texts_record(self._plan.files),
                     continues=beginning.continues,
@@ -219,6 +226,13 @@ class Lifecycle:
                 )
             if run.suspended or run.ended or run.state.status != "running":
                 return
+            if run.children:
+                # SECURITY: what goes on inside would be counted by a run that nobody asks any more.
+                raise EngineError(
+                    f"the run `{run.children[0].id}` inside of `{run.id}` goes on",
+                    run=run.id,
+                    help="suspend or end it first",
+                )
             held = run.take_those(lambda _: True)
             for one in held:
                 if not run.state.calls[one.key].tickets:

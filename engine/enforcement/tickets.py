@@ -125,7 +125,6 @@ class Asking:
         plan, decision = run.plan, held.decision
         asked = plan.approvers[approver]
         requester = run.state.principal.get("user")
-        because = next((r.because for r in decision.reasons if r.effect == "ask" and r.because), None)
         with run.lock:
             self._cap(run, held, approver)
             now_ns = run.now_ns()
@@ -141,7 +140,7 @@ class Asking:
                 group=asked.group,
                 quorum=asked.quorum,
                 never=requester if asked.never_requester else None,
-                because=because,
+                because=_because(run, held, approver),
                 asked_ns=now_ns,
                 expires_ns=None if asked.within_ns is None else now_ns + asked.within_ns,
                 sources=sources_of(run, held),
@@ -236,9 +235,12 @@ class Asking:
             ticket.approver: tuple(who for who, verdict, _ in ticket.answers if verdict == "approve")
             for ticket in tickets
         }
+        exactly = call_digest(held.call.tool, held.decision.arguments)
         yield from run.turnstile.turn()
         try:
-            held = yield from judge(run, held.key, held.call, approved_by=approved_by, held=held)
+            held = yield from judge(
+                run, held.key, held.call, approved_by=approved_by, held=held, exactly=exactly
+            )
         finally:
             run.turnstile.leave()
         held.tickets = tickets
@@ -341,6 +343,17 @@ def _chain(plan: Plan, approver: str) -> list[str]:
         names.append(following)
         following = plan.approvers[following].otherwise_ask
     return names
+
+
+def _because(run: Run, held: Held, approver: str) -> str | None:
+    """Return why this approver is asked: the words of the rules that ask it, or pass a question on to it."""
+    plan, reasons = run.plan, held.decision.reasons
+    said = {(r.name.removesuffix("!error"), r.place): r.because for r in reasons if r.effect == "ask"}
+    for clause in plan.by_bound_name[held.call.tool].asks:
+        because = said.get((clause.name, clause.place))
+        if because and clause.approver and approver in _chain(plan, clause.approver):
+            return because
+    return None
 
 
 def question_of(ticket: Ticket, run: Run) -> Question:

@@ -6,7 +6,9 @@ pass the module to `Guard.load(plugins=[acme_plugins])` instead.
 
 from ringfence.plugin import Email, policy_function
 
-CUSTOMERS = frozenset({"ann@customers.example", "bob@customers.example", "c7@customers.example"})
+CUSTOMERS = frozenset(
+    {"ann@customers.example", "bob@customers.example"} | {f"c{n}@customers.example" for n in range(1, 201)}
+)
 """A real company would ask its customer database here, over a connection that only reads."""
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from langchain.agents import create_agent
 from langchain_core.language_models import BaseChatModel
-from langchain_core.tools import BaseTool
+from langchain_core.tools import BaseTool, tool
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from ringfence import Guard
@@ -27,13 +27,24 @@ def guarded(
     tools: list[BaseTool],
     guard: Guard,
     agent: str,
-    checkpointer: "BaseCheckpointSaver[Any]",
+    checkpointer: "BaseCheckpointSaver[Any] | None" = None,
 ) -> Any:
-    """Return the same agent with the policy at every tool call."""
+    """Return the same agent with the policy at every tool call; what its people type is the user's word."""
     return create_agent(
         model,
         tools,
         system_prompt=SYSTEM_PROMPT,
         checkpointer=checkpointer,
-        middleware=[GuardMiddleware(guard, agent=agent)],
+        middleware=[GuardMiddleware(guard, agent=agent, typed="human")],
     )
+
+
+def researcher_of(agent: Any) -> BaseTool:
+    """Return the tool that hands a task to a sub-agent."""
+
+    @tool
+    def researcher(task: str) -> str:
+        """Have a researcher find something out."""
+        return str(agent.invoke({"messages": [("user", task)]})["messages"][-1].content)
+
+    return researcher

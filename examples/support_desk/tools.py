@@ -15,12 +15,12 @@ def tools_of(world: World) -> list[BaseTool]:
     """Return the tools that act on `world`; `wipe_customers` is one nobody meant to hand out."""
 
     @tool
-    def query_database(table: str, limit: int) -> list[dict[str, Any]]:
-        """Read rows from a table of the support database."""
+    def query_database(table: str, columns: list[str], limit: int) -> list[dict[str, Any]]:
+        """Read columns of some rows of a table of the support database."""
         with closing(sqlite3.connect(world.database)) as connection:
             connection.row_factory = sqlite3.Row
-            quoted = '"' + table.replace('"', '""') + '"'
-            return [dict(row) for row in connection.execute(f"SELECT * FROM {quoted} LIMIT ?", (limit,))]
+            what, where = ", ".join(map(_quoted, columns)), _quoted(table)
+            return [dict(row) for row in connection.execute(f"SELECT {what} FROM {where} LIMIT ?", (limit,))]
 
     @tool
     def web_fetch(url: str) -> str:
@@ -51,3 +51,7 @@ def tools_of(world: World) -> list[BaseTool]:
             return f"{connection.execute('DELETE FROM customers').rowcount} customers deleted"
 
     return [query_database, web_fetch, send_email, write_to_crm, wipe_customers]
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

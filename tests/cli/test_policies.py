@@ -46,7 +46,7 @@ def test_a_policy_without_mistakes_is_fine(capsys: pytest.CaptureFixture[str]) -
 def test_a_ceiling_alone_is_fine_and_has_no_plan(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "org.fence").write_text("language 1\nceiling org\ncapability send is external\n")
     assert main(["check", "org.fence"]) == 0
-    assert capsys.readouterr().out == "org.fence: fine (it decides nothing of itself)\n"
+    assert capsys.readouterr().out == "org.fence: fine (a ceiling)\n"
     said = data(capsys, "check", "org.fence")
     assert (said["valid"], said["policy"], said["diagnostics"]) == (True, None, [])
 

@@ -1,8 +1,8 @@
-"""Makes mutants of a policy: one part of its syntax tree taken away at a time.
+"""Makes mutants of a policy: one part of its syntax tree taken away at a time, or one number larger by one.
 
-A part is whatever stands in a list of the tree (a clause, a rule, one of several conditions, a member), may be
-left out of its node (a `when`, a `for each`, an `at most`), or is a flag (`otherwise halt`, `never`).  Nothing
-is enumerated by hand, so a new clause of the language has its mutants too.
+A part is whatever stands in a list of the tree (a clause, a rule, one of several conditions, a member),
+may be left out of its node (a `when`, a `for each`, an `at most`), or is a flag (`otherwise halt`).
+Nothing is enumerated by hand, so a new clause of the language has its mutants too.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ SAYS_ONLY = {
     (syntax.Tool, "description"),
     (syntax.ResultAtMost, "noun"),
 }
-"""Parts that decide nothing, or without which it is another clause; what `under` names has its own mutants."""
+"""Parts that decide nothing, or that cannot be left out; what `under` names has mutants of its own."""
 
 FLAGS = {"otherwise_halt"}
 
@@ -64,6 +64,8 @@ def mutants(document: syntax.Document, declarations: tuple[syntax.Declaration, .
 
 def within(node: Any, source: Source) -> Iterator[tuple[Any, Any, str]]:
     """Yield the node with each of its parts taken away: (node, part, words)."""
+    if isinstance(node, syntax.Count | syntax.Constant) and type(node.value) is int:
+        yield replace(node, value=node.value + 1), None, f"{said(node.span, source)} and one more"
     for name in (each.name for each in fields(node)):
         value = getattr(node, name)
         if (type(node), name) in SAYS_ONLY or name == "span" or isinstance(value, syntax.Path):

@@ -10,18 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from examples.support_desk import harm
+from examples.support_desk import acme_plugins, harm
 from examples.support_desk.__main__ import play
 from examples.support_desk.held import SETTINGS, Play
 from examples.support_desk.models import real_model_name
-from examples.support_desk.scenes import Scene, scenes
+from examples.support_desk.scenes import COLLEAGUE, Scene, scenes
 from examples.support_desk.stage import Stage
 from examples.support_desk.tools import tools_of
-from examples.support_desk.world import ATTACKER, world
+from examples.support_desk.world import ATTACKER, ATTACKING_CUSTOMER, FORGED_NOTE, world
 from rich.console import Console
 
 from ringfence import Guard
+from ringfence._assembly import builtins
+from ringfence.dsl.load import load
 from ringfence.engine.retrospect.timeline import Moment
+from ringfence.engine.seams.answerers import answerers
+from ringfence.engine.seams.registry import Registry
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +45,10 @@ def test_with_the_guard_off_the_same_script_does_the_harm(tmp_path: Path) -> Non
         assert b"4000 0000 0000 0050" in bytes(mail.get_payload(decode=True))
         assert len([mail for mail in there.mailbox.messages if mail["Subject"] == "Migration"]) == 200
         assert there.rows("SELECT count(*) FROM customers") == [(0,)]
-        assert there.rows("SELECT note FROM crm") == [("refund on its way",)]
+        assert "Refund of c7" in [mail["Subject"] for mail in there.mailbox.to(ATTACKING_CUSTOMER)]
+        left = [mail["Subject"] for mail in there.mailbox.to(COLLEAGUE)]
+        assert left == ["Payments", "New customers", "More about them", "Researched"]
+        assert there.rows("SELECT note FROM crm") == [(FORGED_NOTE,)]
 
 
 def test_the_demo_holds_what_it_prints(tmp_path: Path) -> None:
@@ -53,20 +60,47 @@ def test_the_demo_holds_what_it_prints(tmp_path: Path) -> None:
         "1, transfer_funds: unknown by unknown; not run",
         "2, wipe_customers: unknown by unknown; not run",
         "200 customers of 200 are there",
-        "query_database: deny by query_database.allow",
-        "query_database: deny by query_database.row_cap",
-        "send_email: deny by send_email.known_domain",
+        "query_database: deny by query_database.row_cap, query_database.allow",
+        "query_database: deny by query_database.row_cap; not run",
+        "send_email: deny by send_email.known_recipient, send_email.allow",
         "0 mails for eve@evil.example",
         "11, send_email: deny by send_email.rate",
         "halted by send_email.rate",
         "10 mails of 200 arrived",
         "--by dana",
+        "2, send_email: deny by send_email.known_recipient; not run",
+        "0 mails for c66@customers.example",
+        "2, send_email: deny by secrets_never_leave, never_secret",
+        "0 mails with the subject 'Payments'",
+        "--by erin",
+        "--by frank",
+        "2, send_email: allow by no_exfiltration, send_email.allow; finished",
+        "received ['Ten new ones. The first can be reached at [email].']",
+        "1, send_email: ask by no_exfiltration; not run",
+        "0 mails with the subject 'More about them'",
+        "1, researcher: allow by",
+        "the sub-agent's call 1, query_database: allow by",
+        "2, send_email: ask by no_exfiltration; not run",
+        "0 mails with the subject 'Researched'",
+        "2, write_to_crm: ask by write_to_crm.ask, no_web_to_crm; not run",
+        "the note on c7 still says 'refund on its way'",
         "halted by night_watch.stop",
         "identical",
         "intact",
         "changed",
     ):
         assert words in said, f"{words!r} is missing in:\n{said}"
+
+
+def test_the_policy_of_the_demo_checks_without_a_word() -> None:
+    registry = Registry(builtins=builtins(), extra=[acme_plugins])
+    loaded = load(
+        SETTINGS.parent / "support_desk.fence",
+        installed=lambda name: registry.has(name) or registry.redactor(name) is not None,
+    )
+    assert loaded.diagnostics == () and loaded.plan is not None
+    found, wrong = answerers(loaded.plan, registry)
+    assert set(found) == {"is_customer", "redact pii"} and wrong == []
 
 
 class _OpenAi(BaseHTTPRequestHandler):
@@ -129,7 +163,7 @@ def test_with_a_key_a_real_model_client_is_used_and_held(
             monkeypatch.setenv("OPENAI_API_KEY", "a key for loopback")
             monkeypatch.setenv("OPENAI_BASE_URL", url)
             assert real_model_name() == "openai:gpt-5-mini"
-            guard = Guard.load(settings=SETTINGS, store="memory:")
+            guard = Guard.load(settings=SETTINGS, store="memory:", plugins=[acme_plugins])
             try:
                 run = Play(there, tools_of(there), quiet(), guard, "memory:")._run(scene)
             finally:

@@ -22,6 +22,8 @@ class Sought:
 
     spelled: tuple[tuple[str, ...], ...] = ()
     number: str | None = None
+    text: str | None = None
+    """As it was given, where it is a text."""
 
     @property
     def forms(self) -> tuple[str | tuple[str, ...], ...]:
@@ -32,7 +34,7 @@ class Sought:
 def sought(value: Json) -> Sought:
     """Return how a leaf is looked for; what can match nothing has neither lexemes nor number."""
     if isinstance(value, str):
-        return Sought(spelled=tuple(map(tuple, spellings(value))))
+        return Sought(spelled=tuple(map(tuple, spellings(value))), text=value)
     if isinstance(value, int | float) and not isinstance(value, bool):
         return Sought(number=number_key(value))
     return Sought(spelled=((_WORDS[value],),)) if value is None or isinstance(value, bool) else Sought()
@@ -56,6 +58,8 @@ class Corpus:
     """Number -> where it was said first."""
     fields: dict[str, dict[tuple[str, ...], int]] = field(default_factory=dict)
     """A whole leaf (as lexeme numbers, or `#` and the number it is) -> path -> where it stood first."""
+    lexemes: int = 0
+    """Of all texts together."""
     full: bool = False
     """Some text was not taken: what is not found may stand there."""
 
@@ -140,6 +144,7 @@ class Corpus:
                 self._add_number(position, said, path if len(written) == 1 else None)
         whole = "".join(map(chr, numbers))
         self.texts.append(whole)
+        self.lexemes += len(whole)
         self.positions.append(position)
         if path is not None and written:
             self.fields.setdefault(whole, {}).setdefault(path, position)

@@ -53,6 +53,13 @@ def structured(value: Json) -> Json:
     return value
 
 
+def is_described(value: Json) -> bool:
+    """Say whether a part of a value is no JSON and stands in the record by its description alone."""
+    if isinstance(value, str):
+        return False
+    return any(leaf.path is None and leaf.value == "$type" for leaf in leaves_of(value, names=True))
+
+
 def weigh(value: Json) -> tuple[int, int]:
     """Return characters and leaves, neither less than what `leaves_of(structured(value))` will give.
 

@@ -10,18 +10,24 @@ are used up is not kept: `overflow`, and what is not found is then undecided.
 """
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import islice
 from typing import Literal
 
 from ringfence.dsl.plan import Json, Origin, Truth
 from ringfence.engine.decision.recall.corpus import Corpus, Sought, sought
-from ringfence.engine.decision.recall.leaves import leaves_of, weigh
-from ringfence.engine.decision.recall.segment import WRITTEN, Operation, Segment
+from ringfence.engine.decision.recall.echo import loosely
+from ringfence.engine.decision.recall.leaves import is_described, leaves_of, weigh
+from ringfence.engine.decision.recall.segment import LOOSELY, WRITTEN, Operation, Segment
 
 MOST_CHARACTERS = 8 * 1024 * 1024
 """Of all texts of a session."""
 MOST_LEAVES = 200_000
 """Of all structured results, prompts and arguments of a session."""
+MOST_ASKED = 10_000
+"""Leaves of one value whose sources are told."""
+MOST_SEARCHED = 128 * 1024 * 1024
+"""Lexemes that may have to be searched for one value: the session's, once for each leaf of many tokens."""
 FOR_USER = 8
 """One part in so many is kept for the user's own prompts: a flood of results must not silence the user."""
 
@@ -122,11 +128,7 @@ class Provenance:
     def sources_of(self, value: Json, *, position: int) -> list[Origin]:
         """Return every origin in which a leaf of the value is found, `model` if surely none; without sets."""
         found: dict[Origin, None] = {}
-        try:
-            leaves = [sought(leaf.value) for leaf in leaves_of(value)]
-        except ValueError:  # fails closed: what is no JSON has no source
-            return []
-        for what in leaves:
+        for what in self._sought(value) or ():
             found.update(dict.fromkeys(self._origins(what, position)))
         return list(found)
 
@@ -204,14 +206,36 @@ class Provenance:
             if not of_user:
                 self._unread(operation.position)  # a later result may be the echo of what is not kept
             return
+        if operation.kind != "written" and is_described(operation.value):
+            self._incomplete.add(operation.source)  # bytes, an object, a text too long for the record
         self._left[of_user] = (left[0] - characters, left[1] - leaves)
         self._open.operations.append(operation)
 
-    def _each(self, value: Json, ask: Callable[[Sought], Truth]) -> Truth:
+    def _sought(self, value: Json) -> "list[Sought] | None":
+        """Return the leaves of a value, each once; None: it is no JSON, or too much to be looked for.
+
+        SECURITY: how long a question takes is not for the model to choose.
+        """
         try:
-            answers = [ask(sought(leaf.value)) for leaf in leaves_of(value)]
-        except ValueError:  # fails closed: what is no JSON is undecided
+            leaves = list(islice(leaves_of(value), MOST_ASKED + 1))
+        except ValueError:
             return None
+        if len(leaves) > MOST_ASKED:
+            return None
+        # A number and a text that are equal are looked for differently.
+        every = list({(type(leaf.value), leaf.value): sought(leaf.value) for leaf in leaves}.values())
+        spans = sum(1 for what in every if any(len(spelled) > 1 for spelled in what.spelled))
+        if spans > 1:
+            searched = sum(segment.lexemes for segment in self._segments)
+            if spans * searched > MOST_SEARCHED:
+                return None
+        return every
+
+    def _each(self, value: Json, ask: Callable[[Sought], Truth]) -> Truth:
+        every = self._sought(value)
+        if every is None:  # fails closed
+            return None
+        answers = [ask(what) for what in every]
         if False in answers:
             return False
         return None if None in answers or not answers else True
@@ -252,10 +276,13 @@ class Provenance:
 
     def _is_no_echo(self, what: Sought, at: int) -> Truth:
         """Say whether a match at `at` counts: no argument before it already held the value."""
-        written = self._earliest(WRITTEN, lambda corpus: corpus.earliest(what))
-        if written is not None and written < at:
-            return False
-        if (self._unread_at is not None and self._unread_at < at) or self._is_full(WRITTEN):
+        loose = what if what.text is None else sought(loosely(what.text))
+        for source, wanted in ((WRITTEN, what), (LOOSELY, loose)):
+            written = self._earliest(source, partial(Corpus.earliest, what=wanted))
+            if written is not None and written < at:
+                return False
+        full = self._is_full(WRITTEN) or self._is_full(LOOSELY)
+        if full or (self._unread_at is not None and self._unread_at < at):
             return None
         return True
 

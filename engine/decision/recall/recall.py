@@ -222,9 +222,18 @@ class Recall:
                 memory.doubt(mark, at_ns, self.position)
 
     def ended(self, *, at_ns: int) -> None:
-        """Take the end of the run: the fate of what is in flight stays unknown."""
-        for key in tuple(self._flights):
+        """Take the end of the run: the fate of what is in flight stays unknown, and its result may be known.
+
+        A process may die after the model has read a result and before the log has it.
+        """
+        for key, flight in tuple(self._flights.items()):
             self.failed(key, at_ns=at_ns)
+            for memory, mark in flight.readings.values():
+                memory.doubt(mark, at_ns, self.position)
+            if self.plan.levels and flight.label is not None:
+                self.label = max(self.label, flight.label)
+            if self.traces is not None:
+                self.traces.withheld(flight.tool, position=self.position)
 
     def new_run(self) -> None:
         """Begin the next run of the session."""

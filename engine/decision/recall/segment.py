@@ -5,10 +5,13 @@ from typing import Literal, NamedTuple
 
 from ringfence.dsl.plan import Json
 from ringfence.engine.decision.recall.corpus import Corpus
+from ringfence.engine.decision.recall.echo import loosely, unpacked
 from ringfence.engine.decision.recall.leaves import Leaf, leaves_of, structured
 
 WRITTEN = "written"
 """The source of what the model wrote in arguments."""
+LOOSELY = "written, read loosely"
+"""The same as a tool may repeat it."""
 
 
 class Operation(NamedTuple):
@@ -39,6 +42,13 @@ class Segment:
             self.index()
         return self.corpora.get(source)
 
+    @property
+    def lexemes(self) -> int:
+        """How many lexemes the texts of all sources have."""
+        if self.indexed < len(self.operations):
+            self.index()
+        return sum(corpus.lexemes for corpus in self.corpora.values())
+
     def seal(self) -> None:
         """Finish an index that was begun; one that was not stays to be made."""
         if self.indexed:
@@ -50,6 +60,8 @@ class Segment:
         upto = len(self.operations)
         for operation in self.operations[self.indexed : upto]:
             _take(corpora.setdefault(operation.source, Corpus()), operation)
+            if operation.kind == "written":
+                _take_loosely(corpora.setdefault(LOOSELY, Corpus()), operation)
         self.corpora = corpora
         self.indexed = upto
 
@@ -67,3 +79,12 @@ def _take(corpus: Corpus, operation: Operation) -> None:
             if inner is not leaf.value:
                 for within in leaves_of(inner, names=True):
                     corpus.add(operation.position, within)
+
+
+def _take_loosely(corpus: Corpus, operation: Operation) -> None:
+    for leaf in leaves_of(operation.value, names=True):
+        if not isinstance(leaf.value, str):
+            continue
+        for text in (loosely(leaf.value), unpacked(leaf.value)):
+            if text:
+                corpus.add(operation.position, Leaf(None, text))

@@ -150,3 +150,27 @@ def test_a_tools_own_time_bound_fails_the_call_and_not_the_run(load: LoadGuard) 
     result = asyncio.run(agent_of(guard, [hang], asks(call("hang")), says("went on")).ainvoke(HELLO))
     assert (replies(result), result["messages"][-1].content) == (["the tool failed"], "went on")
     assert guard.runs.list()[0].status == "done"
+
+
+def test_a_body_that_outlives_its_run_begins_no_agent_of_its_own(load: LoadGuard) -> None:
+    go_on, ended = threading.Event(), threading.Event()
+    added: list[Any] = []
+
+    @tool
+    def hang() -> str:
+        """Hang, and then let another agent go on with it."""
+        go_on.wait()
+        try:
+            agent_of(guard, [add_of(added)], asks(call("add", a=1)), says("done")).invoke(HELLO)
+        finally:
+            ended.set()
+        return "late"
+
+    guard = load(SHORT)
+    try:
+        agent_of(guard, [hang], asks(call("hang")), says("never asked")).invoke(HELLO)
+    finally:
+        go_on.set()
+    assert ended.wait(10)
+    assert added == []
+    assert len(guard.runs.list()) == 1

@@ -300,3 +300,17 @@ def test_a_plan_under_ceilings_is_made_again_from_its_files_alone(tmp_path: Path
     assert (again.digest, again.layers) == (first.digest, first.layers)
     alone = load(policy).plan
     assert alone is not None and alone.digest != first.digest
+
+
+def test_two_files_with_one_text_that_use_their_neighbours_are_told_apart_in_the_record() -> None:
+    files = {
+        "p.fence": 'language 1\npolicy p\nuse "a/x.fence"\nuse "b/x.fence"\ntool t { allow always }\n',
+        "a/x.fence": 'language 1\nuse "r.fence"\n',
+        "b/x.fence": 'language 1\nuse "r.fence"\n',
+        "a/r.fence": 'language 1\nrule one: deny t when principal.user == "a"\n',
+        "b/r.fence": 'language 1\nrule two: deny t when principal.user == "b"\n',
+    }
+    first = plan(files["p.fence"], files)
+    again = load_files(first.files).plan
+    assert [clause.name for clause in first.tools["t"].denies] == ["one", "two"]
+    assert again is not None and again.digest == first.digest

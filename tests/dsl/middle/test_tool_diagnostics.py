@@ -49,6 +49,7 @@ def starts(text: str) -> str:
 
 
 LABELS = 'result is mid when table == "a"\n  result is high otherwise'
+LEAK = "tool query { needs look allow always result is high }"
 ISOLATE = "isolate box { memory 4 MB }"
 CODE = "tool js {{ needs run takes code: text, count: integer, lines: list of text, spare: text optional allow when size(code) < 1 KB {} rate 5 per hour }}"
 
@@ -106,6 +107,7 @@ MISTAKES = [
     ("E115", query("allow always", "guarantee g: never mail2 when after query\nguarantee «g»: never query\ntool mail2 { needs send allow when principal.user == \"a\" rate 1 per hour }"), query("allow always")),
     ("E115", query("allow always\n  result in steps of 4 KB\n  «result in steps of 8 KB»"), query("allow always\n  result in steps of 4 KB")),
     ("E115", query("allow always\n  require «redact»: limit > 1"), query("allow always\n  require floor: limit > 1")),
+    ("E115", policy("tool query { needs look allow always }").replace("wipe, run }", "wipe, run at most 5 calls «at most 9 call» }"), policy("tool query { needs look allow always }").replace("wipe, run }", "wipe, run at most 5 calls at most 9 denials }")),
     ("E116", "language 1\nceiling c\ntool t { «allow» always }\n", "language 1\nceiling c\n"),
     ("E131", policy('approver a { group "people" answer within 1 hour otherwise deny }', "agent wiper { holds wipe }").replace("agent main {", "agent main { may start wiper ") + "rule r: ask «a» before wiper\n", policy("agent wiper { holds wipe }").replace("agent main {", "agent main { may start wiper ") + "rule r: ask lead before wiper\n"),
     ("E133", starts("agent main { holds look, send, wipe, run may start «othr» }\nagent other { holds look }"), starts("agent main { holds look, send, wipe, run may start other }\nagent other { holds look }")),
@@ -116,6 +118,16 @@ MISTAKES = [
     ("W205", query("allow always", "budget b: «0» per day of limit over query"), query("allow always", "budget b: 1 per day of limit over query")),
     ("W205", js("runs code in box", "isolate box { memory «0 MB» }"), js("runs code in box")),
     ("W206", mail("rate 5 per hour", "levels low < high", "tool query { needs look allow always result is high }", "tool post { needs send takes a: text allow when a == \"b\" rate 1 per hour }", "rule r: deny post when after reading high").replace("tool mail", "tool «mail»"), mail("rate 5 per hour", "levels low < high", "tool query { needs look allow always result is high }", "rule r: deny mail when after reading high")),
+    *(
+        ("W206", mail("rate 5 per hour", "levels low < high", LEAK, wrong).replace("tool mail", "tool «mail»"), mail("rate 5 per hour", "levels low < high", LEAK, right))
+        for wrong, right in (
+            ("rule r: deny mail when not after reading high", "rule r: deny mail when not (limit > 3 and not after reading high)"),
+            ("rule r: deny mail when after reading high within 1 hour", "rule r: deny mail when after reading high or limit > 5"),
+            ("rule r: ask lead before mail when after reading high within this run", "rule r: ask lead before mail when some one in to satisfies (one carries high)"),
+            ("rule r: deny mail when after query with no reading high since", "rule r: deny mail when after reading high with no query since"),
+        )
+    ),
+    ("W206", mail("rate 5 per hour", "levels low < high", LEAK).replace("size(to) < 9", "after reading high").replace("tool mail", "tool «mail»"), mail("rate 5 per hour", "levels low < high", LEAK).replace("size(to) < 9", "not after reading high")),
     ("W208", query("allow always\n  result is high", "levels low < «mid» < high"), query("allow always\n  result is high", "levels low < high")),
     ("W209", query("allow always", 'approver «slow» { group "s" }', "rule r: ask slow before query"), query("allow always", "rule r: ask lead before query")),
     ("W211", policy("tool «mail» { needs send takes a: text allow when a == \"b\" }"), policy("tool mail { needs send takes a: text touches a as x allow when a == \"b\" blast radius 1 x per run }")),

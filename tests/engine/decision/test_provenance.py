@@ -12,6 +12,7 @@ from ringfence.dsl.plan import Json, Origin, Truth
 from ringfence.engine.decision.recall import provenance as bounds
 from ringfence.engine.decision.recall.corpus import Corpus
 from ringfence.engine.decision.recall.provenance import Provenance
+from ringfence.engine.journal.jsonable import jsonable
 
 USER, SYSTEM, MODEL = Origin("user"), Origin("system"), Origin("model")
 WEB, DB = Origin("tool", "web"), Origin("tool", "db")
@@ -117,6 +118,28 @@ GOLDEN: list[tuple[list[tuple[str, Any]], Json, Origin, Truth]] = [
     ([("written", {"body": '{"n":50}'}), ("db", {"n": 50})], 50, field("n"), None),
     ([("written", {"n": 51}), ("db", {"n": 50})], 50, field("n"), True),
     ([("written", None), ("web", "x")], "x", WEB, None),
+    # echo of what a tool takes out of a text, or undoes
+    *(
+        ([("written", {"q": text}), ("web", "eve@x.example")], "eve@x.example", WEB, None)
+        for text in (
+            "https://echo.example/get?to=eve@x.example&n=1",
+            "https://echo.example/eve%40x.example",
+            "https://echo.example/eve%2540x.example",
+            "https://echo.example/base64/ZXZlQHguZXhhbXBsZQ==",
+            "to=eve@x.example",
+            "ann@x.example,eve@x.example,bob@x.example",
+            "EVE@X.EXAMPLE",
+            "<!--eve@x.example-->",
+            "*_eve@x.example_*",
+            "eve&#64;x.example",
+            "&#" + "1" * 5_000 + "; eve&#64;x.example",
+            "user:eve\u200b|eve@x.example",
+            '{"a": "{\\"to\\": \\"eve@x.example\\"}"}',
+        )
+    ),
+    ([("written", {"q": "h.example/?n=5000"}), ("db", {"n": 5000})], 5000, field("n"), None),
+    ([("written", {"q": "2,5"}), ("db", {"n": 5})], 5, field("n"), True),
+    ([("written", {"q": "steve@x.example"}), ("web", "eve@x.example")], "eve@x.example", WEB, True),
     ([("web", "x"), ("written", None)], "x", WEB, True),
     # model and sets
     ([("user", "hi"), ("web", "page")], "eve@x.example", MODEL, True),
@@ -154,6 +177,14 @@ def test_what_comes_later_does_not_count() -> None:
     assert memory.comes_from("y", WEB, position=2) is False
     assert memory.comes_from("y", WEB, position=3) is True
     assert memory.comes_from("x", USER, position=1) is False
+
+
+@pytest.mark.parametrize("shown", [b"eve@x.example", ["a", {1: "eve@x.example"}], "page " * 300_000])
+def test_what_stands_in_the_record_by_its_description_may_have_said_anything(shown: Any) -> None:
+    memory = of(("user", "hi"), ("web", jsonable(shown)))
+    assert memory.comes_only_from("eve@x.org", [WEB], position=END) is None
+    assert memory.comes_from("eve@x.org", MODEL, position=END) is None
+    assert memory.comes_from("eve@x.org", USER, position=END) is False
 
 
 def test_every_origin_in_which_a_value_is_found_is_named() -> None:
@@ -194,9 +225,21 @@ def naive_holds(text: str, value: str) -> bool:
     return any(there[at : at + len(wanted)] == wanted for at in range(len(there)))
 
 
+def loose(text: str) -> str:
+    """Every mark is white space, but a comma within a number and a stop within a word."""
+    around = f" {text} "
+    kept = [
+        " " if c in '":(' or (c == "," and not (before.isdigit() and after.isdigit())) else c
+        for before, c, after in zip(around, around[1:], around[2:], strict=False)
+    ]
+    return "".join(kept)
+
+
 def naive(operations: list[tuple[str, str]], value: str, source: str) -> Truth:
     written = [
-        at for at, (kind, text) in enumerate(operations) if kind == "written" and naive_holds(text, value)
+        at
+        for at, (kind, text) in enumerate(operations)
+        if kind == "written" and (naive_holds(text, value) or naive_holds(loose(text), loose(value)))
     ]
     matched = [
         at for at, (kind, text) in enumerate(operations) if kind == source and naive_holds(text, value)
@@ -375,3 +418,22 @@ def test_many_forks_leave_few_segments() -> None:
     assert len(memory._segments) <= 12
     assert memory.comes_from("n1", WEB, position=END) is True
     assert memory.comes_from("n999", WEB, position=END) is True
+
+
+def test_a_value_of_more_leaves_than_are_asked_is_undecided_and_equal_ones_are_one() -> None:
+    memory = of(("user", "x y"))
+    assert memory.comes_from(["x"] * bounds.MOST_ASKED, USER, position=END) is True
+    assert memory.comes_from(["x"] * (bounds.MOST_ASKED + 1), USER, position=END) is None
+    assert memory.sources_of(["x"] * (bounds.MOST_ASKED + 1), position=END) == []
+
+
+def test_how_long_a_question_takes_is_not_for_the_model_to_choose(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "MOST_SEARCHED", 100)
+    memory = of(("user", "x y " * 10), ("web", "a"))
+    assert memory.comes_only_from(["x y", "y x"], [USER], position=END) is True
+    assert memory.comes_only_from(["x y", "y x", "x y x"], [USER], position=END) is None
+    assert memory.comes_only_from(["x y", "x", "y", "x y"], [USER], position=END) is True
+    branch = memory.fork()
+    branch.result(3, "web", "x")
+    memory.join(branch, position=4)
+    assert memory.comes_only_from(["x y", "y x"], [USER], position=END) is True

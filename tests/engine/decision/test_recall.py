@@ -14,7 +14,9 @@ from ringfence.engine.decision.events import (
     CallRequested,
     CallStarted,
     PromptGiven,
+    RunEnded,
     RunEvent,
+    RunHalted,
     Stamped,
     SubrunJoined,
 )
@@ -144,6 +146,21 @@ def test_a_failed_read_shows_nothing_and_one_in_flight_may() -> None:
     story.tell(CallStarted(key))
     story.tell(CallFailed(key, "raised", "ValueError", 1))
     assert story.after("secret") is False and story.recall.carries(2) is False
+
+
+def test_a_result_that_was_in_flight_when_its_run_died_may_have_been_read() -> None:
+    story = Story()
+    story.tell(PromptGiven("user", "hello"))
+    key = story.asked("read", label="high")
+    story.tell(CallStarted(key))
+    story.tell(RunHalted("unclean end", None, "the process that ran it is gone"))
+    story.tell(RunEnded("halted", "the process that ran it is gone"))
+    later = Story(recall=story.recall.fork(child=True)).recall
+    assert later.carries(2) is True
+    assert later.after("secret", now_ns=story.now_ns) is None
+    assert later.comes_from("x", Origin("tool", "read")) is None
+    assert later.comes_from("x", Origin("tool", "read", only=True)) is None
+    assert later.comes_from("x", Origin("model")) is None
 
 
 def test_arguments_that_are_withheld_may_be_any() -> None:

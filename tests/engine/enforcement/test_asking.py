@@ -146,6 +146,24 @@ def test_two_approvers_must_both_approve(guard: Guard, run: Run) -> None:
     assert guard.execute(run, call("both", "c1", amount=5), echo, wait=False) == {"amount": 5}
 
 
+def test_each_approver_reads_why_it_is_asked_itself() -> None:
+    policy = """
+    language 1
+    policy desk
+    capability act is write
+    approver lead { group "leads"  answer within 5 minutes otherwise deny }
+    approver privacy { group "privacy"  answer within 5 minutes otherwise deny }
+    tool pay { needs act  takes amount: integer  allow always  ask lead because "money leaves" }
+    rule seen: ask privacy before pay because "somebody must see it"
+    rule silent: ask lead before pay when amount > 3
+    """
+    guard = make_guard(policy, groups={"leads": ["dana"], "privacy": ["olga"]})
+    asked = pending(guard, guard.begin_run(principal=ALICE))
+    why = {(ticket(guard, id).approver, ticket(guard, id).because) for id in asked}
+    assert why == {("lead", "money leaves"), ("privacy", "somebody must see it")}
+    guard.close()
+
+
 def test_a_refusal_of_one_withdraws_the_question_to_the_other(guard: Guard, run: Run) -> None:
     first, second = pending(guard, run, "both")
     guard.deny(first, by="dana")

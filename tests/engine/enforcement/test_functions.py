@@ -13,7 +13,7 @@ import pytest
 from ringfence.engine.decision.events import CallDecided, CallRequested
 from ringfence.engine.enforcement import questions
 from ringfence.engine.enforcement.guard import Guard
-from ringfence.engine.seams.errors import DeniedError, EngineError
+from ringfence.engine.seams.errors import DeniedError, EngineError, PendingError
 from ringfence.plugin import Email, policy_function, redactor
 from tests.guards import ALICE, call, events_of, make_guard
 
@@ -348,6 +348,24 @@ def test_a_redactor_at_fault_denies_the_call(make: Callable[..., Guard], hide: A
         guard.execute(run, call("signed_note", body="secret"), lambda _: 1)
     assert caught.value.reason is not None
     assert caught.value.reason.name == "signed_note.redact!error"
+    assert guard.runs.get(run.id).replay().divergence is None
+
+
+def test_a_redactor_that_answers_otherwise_after_the_approval_denies_the_call(
+    make: Callable[..., Guard],
+) -> None:
+    answers = iter(["safe", "leak"])
+    guard = make(crm(lambda _: True, hide=lambda _: next(answers)))
+    run = guard.begin_run(principal=ALICE)
+    sent: list[Any] = []
+    with pytest.raises(PendingError) as asked:
+        guard.execute(run, call("signed_note", "c1", body="secret"), sent.append, wait=False)
+    guard.approve(asked.value.tickets[0], by="dana")
+    with pytest.raises(DeniedError) as caught:
+        guard.execute(run, call("signed_note", "c1", body="secret"), sent.append, wait=False)
+    assert caught.value.reason is not None
+    assert caught.value.reason.detail == "it is no longer the call that was approved"
+    assert sent == []
     assert guard.runs.get(run.id).replay().divergence is None
 
 

@@ -495,6 +495,24 @@ def test_a_refund_in_a_sub_run_gives_back_in_the_whole_tree(guard: Guard) -> Non
     assert all_replay(guard) == 2
 
 
+def test_a_run_is_not_put_away_while_one_inside_of_it_goes_on(guard: Guard) -> None:
+    run = begin(guard)
+    child = guard.begin_run(principal=ALICE, agent="helper", session="s", parent=run)
+    with pytest.raises(EngineError, match="goes on"):
+        guard.suspend(run)
+    assert query(guard, child) == "nothing"
+    guard.suspend(child)
+    guard.suspend(run)
+    run = guard.resume_run(run.id)
+    child = guard.resume_run(child.id)
+    for table in ("a", "b", "c"):
+        query(guard, child, table)
+    guard.end_run(child)
+    assert query(guard, run, "d") == "nothing"
+    assert decided(guard, run, "query", table="e") == "denied by query.rate"
+    assert all_replay(guard) == 2
+
+
 def test_a_sub_run_goes_on_only_with_the_run_around_it(guard: Guard, url: str, clock: FakeClock) -> None:
     run = begin(guard)
     child = guard.begin_run(principal=ALICE, agent="helper", session="s", parent=run)

@@ -312,3 +312,17 @@ def test_a_principal_is_the_same_after_a_restart(made: Callable[[], Guard]) -> N
     there.suspend(there.resume_run(run.id))
     with pytest.raises(DeniedError):
         there.resume_run(run.id, principal=Principal(user="alice"))
+
+
+@pytest.mark.parametrize("over", [True, False])
+def test_nothing_begins_inside_of_a_run_that_does_not_go_on_here(
+    made: Callable[[], Guard], over: bool
+) -> None:
+    guard = made()
+    around = "run-of-nobody"
+    if over:
+        run = guard.begin_run(principal=ALICE, agent="main")
+        guard.end_run(run)
+        around = run.id
+    with pytest.raises(EngineError, match="does not go on here"):
+        guard.begin_run(principal=ALICE, agent="reader", parent=around)
