@@ -4,6 +4,9 @@ import pytest
 from bench.decisions import decider
 from bench.harness import Row
 from bench.policies import calls_for, plan_of, policy_text, text_of_lines
+from bench.whole import whole_text
+
+from ringfence.dsl.load import load_text
 
 
 def test_most_calls_of_the_workload_are_allowed_and_the_rest_is_refused_in_every_way() -> None:
@@ -16,6 +19,13 @@ def test_most_calls_of_the_workload_are_allowed_and_the_rest_is_refused_in_every
 def test_the_calls_that_are_said_to_be_allowed_all_are() -> None:
     decide = decider(plan_of(8))
     assert all(decide(call).allowed for call in calls_for(8, count=100).allowed)
+
+
+@pytest.mark.parametrize("lines", [100, 500])
+def test_a_policy_of_the_whole_language_of_so_many_lines_loads(lines: int) -> None:
+    text = whole_text(lines)
+    assert lines * 0.8 < text.count("\n") < lines * 1.2
+    assert load_text(text).plan is not None
 
 
 @pytest.mark.parametrize("lines", [100, 500])

@@ -164,6 +164,16 @@ class Lowering(Operands):
         self._agents_known(node.right, node.left)
         if left.constant and right.constant:
             return TRUE if fold(operator, left.core[1], right.core[1]) else FALSE
+        if left.core == right.core:
+            # SECURITY: `where (x == arg.x)` reads as if it compared two calls, and would hold for every call.
+            help = "each name in `where (…)` is of the earlier call: two calls are compared by `order … same`"
+            self.clash(
+                f"`{operator}` compares a value with itself",
+                at,
+                "both sides are the same",
+                help if self.in_event else "write what it is compared with",
+            )
+            return FALSE
         if left.constant:
             left, right, operator = right, left, _MIRRORED[operator]
         if operator == "!=":

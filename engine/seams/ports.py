@@ -95,6 +95,11 @@ class RunRow:
     parent: str | None = None
 
 
+def newest(rows: Sequence[RunRow]) -> RunRow:
+    """Return the newest run that no other run started, of rows newest first; else the newest of all."""
+    return next((row for row in rows if row.parent is None), rows[0])
+
+
 class EventLog(Protocol):
     """The audit log."""
 

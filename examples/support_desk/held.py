@@ -57,8 +57,7 @@ class Play:
             inner = guarded(model_for(scene.researcher), tools, self.guard, scene.researcher.agent)
             tools = [*tools, researcher_of(inner)]
         agent = guarded(model_for(scene), tools, self.guard, scene.agent, self.chats)
-        session = scene.chat or scene.name
-        config = {"configurable": {"thread_id": session}, "recursion_limit": 1000}
+        config = {"configurable": {"thread_id": scene.session}, "recursion_limit": 1000}
         principal = Principal(user=scene.user, workspace=scene.workspace, tier="gold")
         answer = agent.invoke({"messages": [("user", scene.prompt)]}, config, context=principal)
         while asked := questions(answer):
@@ -70,9 +69,7 @@ class Play:
                     question.ticket, question.approver, refuses=question.approver in scene.refused_by
                 )
             answer = agent.invoke(None, config)
-        # A sub-agent's run is of the same session; the one around it began before it.
-        outermost = next(row for row in self.guard.runs.list(session=session) if row.parent is None)
-        run: RunRecord = self.guard.runs.get(outermost.run)
+        run: RunRecord = self.guard.runs.latest(session=scene.session)
         return run
 
     def _answer(self, ticket: str, approver: str, *, refuses: bool) -> None:
@@ -92,6 +89,9 @@ class Play:
                 self.stage.note(f"log: … {len(calls) - len(shown)} more calls like these …")
             said = self.stage.held if call.verdict != "allow" else self.stage.note
             said(f"log: call {call}")
+        for inner in self.guard.runs.list(session=scene.session):
+            for call in self.guard.runs.get(inner.run).calls if inner.parent == run.run else ():
+                self.stage.note(f"log: the sub-agent's call {call}")
         for halted in (step.said for step in run.steps if isinstance(step, Moment) and step.step == "halted"):
             self.stage.held(f"log: the run was halted by {halted['reason']}")
         if scene.name in READ_BACK:

@@ -34,6 +34,11 @@ class Scene:
     refused_by: tuple[str, ...] = ()
     """The approvers who refuse; the others agree."""
 
+    @property
+    def session(self) -> str:
+        """The conversation's name, which is the name of the session."""
+        return self.chat or self.name
+
 
 def _one(tool: str, **arguments: Any) -> Calls:
     return ((tool, arguments),)

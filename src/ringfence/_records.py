@@ -8,10 +8,12 @@ from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.opening import Opened, store_error
 from ringfence.engine.retrospect.record import RunRecord
 from ringfence.engine.seams.errors import EngineError, RingfenceError
-from ringfence.engine.seams.ports import Entry, RunRow
+from ringfence.engine.seams.ports import Entry, RunRow, newest
 
 T = TypeVar("T")
 Rows = list[RunRow]
+_FEW = 32
+"""Rows among which the newest run that is no sub-run stands, but for a very wide tree."""
 
 
 class Records:
@@ -21,7 +23,10 @@ class Records:
         self._opening = guard.opening
 
     def latest(self, session: str | None = None) -> RunRecord:
-        """Return the newest run, of one session or of all; raise EngineError if there is none."""
+        """Return the newest run, of one session or of all; raise EngineError if there is none.
+
+        A sub-run is not meant, though it began later than the run that started it.
+        """
         return run_sync(self._latest(session), self._opening.loop)
 
     async def alatest(self, session: str | None = None) -> RunRecord:
@@ -45,10 +50,12 @@ class Records:
         return await run_async(self._rows(session, limit))
 
     def _latest(self, session: str | None) -> Steps[RunRecord]:
-        rows = yield from self._rows(session, 1)
+        rows = yield from self._rows(session, _FEW)
+        if len(rows) == _FEW and all(row.parent is not None for row in rows):
+            rows = yield from self._rows(session, None)
         if not rows:
             raise EngineError("the log has no run", help="see `ringfence runs`")
-        return (yield from self._get(rows[0].run))
+        return (yield from self._get(newest(rows).run))
 
     def _get(self, run_id: str) -> Steps[RunRecord]:
         entries: list[Entry] = yield from self._ask(lambda opened: opened.log.read(run_id))

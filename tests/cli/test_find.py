@@ -1,6 +1,7 @@
 """What people type finds the run or the call that they mean, or says what is near."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -31,6 +32,14 @@ def test_a_run_is_found_by_its_id_by_the_beginning_of_it_and_as_the_last(
     desk: Desk, typed: str, found: str
 ) -> None:
     assert find_run(desk, typed).run == found
+
+
+def test_the_last_run_is_not_one_that_another_started(desk: Desk, whole_run: list[e.RunEvent]) -> None:
+    begun, *rest = whole_run
+    assert isinstance(begun, e.RunStarted)
+    inside = [replace(begun, parent="R-BETA"), *rest]
+    desk.loop.submit(desk.events.append(entries("R-INSIDE", inside))).result()
+    assert find_run(desk, "last").run == "R-BETA"
 
 
 def test_the_beginning_of_two_ids_names_both(desk: Desk) -> None:

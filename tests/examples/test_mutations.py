@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
@@ -186,6 +187,19 @@ def test_without_this_part_some_test_fails(name: str) -> None:
         assert killer is None, f"`{name}` is visible: {killer}"
     else:
         assert killer is not None, f"no test fails without `{name}`"
+
+
+def test_a_part_that_no_test_holds_is_found() -> None:
+    whole = gathered()
+    tests = [node for node in whole.policy.document.declarations if isinstance(node, syntax.PolicyTest)]
+    layer, mutant = MUTANTS["rule slow_drip"]
+    assert mutant.taken in whole.policy.document.declarations
+    held = next(test for test in tests if failing(loaded(layer, mutant)) == test.name.value)
+    others = tuple(node for node in mutant.document.declarations if node is not held)
+    assert (
+        failing(loaded(layer, replace(mutant, document=replace(mutant.document, declarations=others))))
+        is None
+    )
 
 
 @pytest.mark.parametrize("pattern", NOT_VISIBLE)

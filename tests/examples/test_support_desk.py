@@ -79,6 +79,7 @@ def test_the_demo_holds_what_it_prints(tmp_path: Path) -> None:
         "1, send_email: ask by no_exfiltration; not run",
         "0 mails with the subject 'More about them'",
         "1, researcher: allow by",
+        "the sub-agent's call 1, query_database: allow by",
         "2, send_email: ask by no_exfiltration; not run",
         "0 mails with the subject 'Researched'",
         "2, write_to_crm: ask by write_to_crm.ask, no_web_to_crm; not run",

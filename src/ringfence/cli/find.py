@@ -7,17 +7,17 @@ from ringfence.cli.desk import Desk
 from ringfence.cli.exits import CommandError
 from ringfence.engine.retrospect.timeline import CallStep, Step
 from ringfence.engine.seams.escape import escaped
-from ringfence.engine.seams.ports import RunRow
+from ringfence.engine.seams.ports import RunRow, newest
 
 
 def find_run(desk: Desk, text: str) -> RunRow:
-    """Return the run with this id, or the one run whose id begins so; `last` is the newest."""
+    """Return the run with this id, or the one whose id begins so; `last` is the newest, sub-runs left out."""
     said = escaped(text)
     if text and (row := desk.ask(desk.events.run(text))) is not None:
         return row
     rows = desk.ask(desk.events.runs())
     if text == "last" and rows:
-        return rows[0]
+        return newest(rows)
     found = [row for row in rows if text and row.run.startswith(text)]
     if len(found) == 1:
         return found[0]

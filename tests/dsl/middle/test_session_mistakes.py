@@ -33,6 +33,8 @@ CONDITIONS = [
     ("E110", 'after query where («during office»)', 'after query where (table == "x")'),
     ("E110", 'after query where («table carries secret»)', 'after query where (table == "x")'),
     ("E110", 'after query where («calls to web» > 2)', 'after query where (limit > 2)'),
+    ("E110", 'after query where (table «==» arg.table)', 'after query where (table == "x")'),
+    ("E110", 'calls to query «<=» calls to query', 'calls to query <= calls to web'),
     ("E110", 'after query where («tier_of»(table, 1) == "x")', 'after query where (table == "x")'),
     ("E110", "«calls to query» in codes", "calls to query == 7"),
     ("E110", "size(cc) == 1 and «calls to query»", "size(cc) == 1 and calls to query == 0"),

@@ -241,9 +241,10 @@ def test_addresses_and_urls_in_a_text_are_found_in_canonical_form() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "see https://good.example@evil.example/", "see HTTP://аcme.example", "see http://0x7f.1", "https:[::1]",
-        "see https:/evil.example", "see HTTPS:evil.example", "see https:\\\\evil.example", "http:%65vil.example",
-        "see https:///evil.example", "[x](//evil.example/x)", "see \\\\evil.example", "see //[::1]/x",
+        "see https://good.example@evil.example/", "see HTTP://аcme.example", "see http://0x7f.1",
+        "see https:/evil.example", "see HTTPS:evil.example", "see https:\\\\evil.example",
+        "http:%65vil.example", "https:[::1]", "see https:///evil.example",
+        "[x](//evil.example/x)", "see \\\\evil.example", "see //[::1]/x",
     ],
 )  # fmt: skip
 def test_a_url_that_parsers_read_differently_makes_the_text_undecidable(text: str) -> None:
