@@ -8,6 +8,7 @@ one per key, and says so: how many keys there are is not the policy's to say.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from ringfence.dsl.compile.periods import SCOPES
 from ringfence.dsl.plan import AgentPlan, Budget, Json, Plan, ToolPlan
 
 DAY_NS = 86_400_000_000_000
@@ -135,9 +136,20 @@ def _key(budget: Budget) -> str | None:
 
 
 def _least(bounds: Iterable[Bound]) -> Bound:
-    """Return the tightest; of two alike, the one over the whole policy."""
+    """Return the tightest; of two alike, the one over the whole policy.
+
+    One for each value of a parameter is as many as the model has values, so any other comes before it.
+    """
     known = [bound for bound in bounds if bound.count is not None]
-    return min(known, key=lambda bound: (bound.count, bound.key is not None), default=Bound(None))
+    return min(
+        known,
+        key=lambda bound: (
+            bound.key is not None and bound.key not in SCOPES,
+            bound.count,
+            bound.key is not None,
+        ),
+        default=Bound(None),
+    )
 
 
 def _most(bounds: list[Bound]) -> Bound:

@@ -48,6 +48,14 @@ def test_the_tightest_bound_counts() -> None:
     assert row.per_run == Bound(7) and row.per_day == Bound(50)
 
 
+def test_a_bound_for_each_value_of_a_parameter_is_no_bound_where_there_is_another() -> None:
+    text = "tool mail { needs send  takes to: text  allow always  rate 3 per run for each to  rate 2 per hour for each to %s }"
+    row = _worst("agent main { holds send  at most 40 calls }\n" + text % "rate 90 per day")
+    assert row.per_run == Bound(40) and row.per_day == Bound(90)
+    row = _worst("agent main { holds send }\n" + text % "")
+    assert row.per_run == Bound(3, "to") and row.per_day == Bound(48, "to")
+
+
 def test_waiting_for_people_makes_a_run_longer() -> None:
     text = (
         "tool mail {{ needs send  allow always  ask boss  rate 1 per minute }}\n"
