@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ringfence.adapters.langchain.runs import NoRunError
     from ringfence.adapters.langchain.suspension import Question, questions
     from ringfence.adapters.langchain.tools import guard_tools, injected
+    from ringfence.adapters.langchain.unbound import tool_node
 
 __all__ = [
     "GuardMiddleware",
@@ -23,6 +24,7 @@ __all__ = [
     "guard_tools",
     "injected",
     "questions",
+    "tool_node",
 ]
 
 _HOMES = {
@@ -34,6 +36,7 @@ _HOMES = {
     "guard_tools": "tools",
     "injected": "tools",
     "questions": "suspension",
+    "tool_node": "unbound",
 }
 
 

@@ -13,7 +13,7 @@ from ringfence.engine.decision.decide import decide
 from ringfence.engine.decision.events import CallDecided, CallStarted, RunStarted, Stamped, body_of
 from ringfence.engine.decision.lineage import Family, Lineage, LineageError, remembers
 from ringfence.engine.decision.records import decided, facts_of, facts_record, texts_of
-from ringfence.engine.decision.state import State
+from ringfence.engine.decision.state import KnownCall, State
 from ringfence.engine.retrospect.record import RecordError, RunRecord
 from ringfence.engine.seams.escape import escaped
 
@@ -142,13 +142,19 @@ def _started_rightly(state: State, stamped: Stamped, event: CallStarted) -> Dive
     known = state.calls.get(event.call)
     if known is None or known.verdict is not Verdict.ALLOW:
         why = "it was not allowed"
-    elif known.started_ns is not None:
+    elif known.started_ns is not None and not _goes_on(state, known):
         why = "its allow was used before"
     elif not known.takes_place:
         why = "its allow was given back"
     else:
         return None
     return Divergence(stamped.seq, event.call, ("started",), {"started": "yes"}, {"started": f"no: {why}"})
+
+
+def _goes_on(state: State, known: KnownCall) -> bool:
+    """Say whether a call that the framework had interrupted was made again after a resume."""
+    interrupted = known.outcome is not None and known.outcome.failure == "interrupted"
+    return interrupted and known.started_epoch < state.epoch == known.epoch
 
 
 def _same(one: Json, other: Json) -> bool:

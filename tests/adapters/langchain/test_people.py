@@ -375,3 +375,25 @@ def test_an_agent_inside_a_run_of_the_host_is_for_the_hosts_principal(load: Load
         run_sync(agent_of(guard, [add_of([])], says()), HELLO)
     begun = [event.principal for event in recorded(guard) if isinstance(event, e.RunStarted)]
     assert begun == [dict(ALICE.values)] * 2
+
+
+@both
+def test_a_question_in_a_sub_agent_puts_both_away_and_both_replay(load: LoadGuard, invoke: Invoke) -> None:
+    sent: list[str] = []
+    guard = load(SEND + "\ntool outer { needs work  allow always }")
+    inner = agent_of(guard, [send_of(sent)], BOB, says("inner"), BOB, says("inner"))
+
+    @tool
+    def outer() -> str:
+        """Let another agent do it."""
+        return str(inner.invoke(HELLO)["messages"][-1].content)
+
+    agent = agent_of(guard, [outer], asks(call("outer")), says(), checkpointer=InMemorySaver())
+    (question,) = questions(invoke(agent, HELLO, THREAD, context=ALICE))
+    assert [row.status for row in guard.runs.list()] == ["suspended", "suspended"]
+    guard.approve(question.ticket, by="dana")
+    assert replies(invoke(agent, None, THREAD)) == ["inner"]
+    assert sent == ["bob"]
+    for row in guard.runs.list():
+        assert row.status == "done"
+        assert guard.runs.get(row.run).replay().identical

@@ -11,7 +11,7 @@ from langgraph.prebuilt import ToolNode
 from langgraph.types import Command, interrupt
 
 from ringfence import DeniedError, Guard, Principal, RunHaltedError
-from ringfence.adapters.langchain import NoRunError, begin_node, end_node, guard_tools, questions
+from ringfence.adapters.langchain import NoRunError, begin_node, end_node, guard_tools, questions, tool_node
 from ringfence.engine.decision import events as e
 from tests.adapters.langchain.agents import (
     ADD,
@@ -278,3 +278,28 @@ def test_a_graph_inside_a_tool_that_begins_a_run_has_that_runs_capabilities(
     assert replies(invoke(graph, asked)) == ["tool not found"]
     assert done == []
     assert replies(invoke(graph, turn(call("add", a=1)))) == ["2"], "the one around it may"
+
+
+@both
+def test_a_name_that_the_node_does_not_have_is_refused_recorded_and_lists_nothing(
+    load: LoadGuard, invoke: Invoke
+) -> None:
+    done: list[Any] = []
+    guard = load("""responses { unknown says "nothing there" deny says "no" }
+agent main { holds work at most 2 denials }
+tool add { needs work  takes a: integer  allow always }
+tool danger { needs work }""")
+    graph: Any = StateGraph(MessagesState, context_schema=Principal)
+    graph.add_node("begin", begin_node(guard))
+    graph.add_node("tools", tool_node(guard, [add_of(done)]))
+    graph.add_edge(START, "begin")
+    graph.add_edge("begin", "tools")
+    given = turn(call("add", "c1", a=1), call("nonsense", "c2"), call("danger", "c3"))
+    result = invoke(graph.compile(), given)
+    assert replies(result)[1:] == ["nothing there", "no"]
+    assert done == [1]
+    decided = [event for event in events(guard) if isinstance(event, e.CallDecided)]
+    assert sorted(one.verdict for one in decided) == ["allow", "deny", "unknown"]
+    assert guard.runs.list()[0].status != "halted"
+    with pytest.raises(RunHaltedError):
+        invoke(graph.compile(), turn(*(call("nonsense", f"c{n}") for n in range(4))))

@@ -13,6 +13,7 @@ from ringfence.engine.decision.events import (
     ApprovalAnswered,
     ApprovalAsked,
     CallDecided,
+    CallFailed,
     CallRequested,
     CallStarted,
     PromptGiven,
@@ -169,6 +170,19 @@ def test_a_start_without_an_allow_to_use_diverges(nth: int) -> None:
     again = replay(RunRecord.read(run.entries()), PLAN)
     assert again.divergence is not None and again.divergence.differs == ("started",)
     assert again.divergence.seq == len(run.events) and again.divergence.call == key
+
+
+@pytest.mark.parametrize("resumed", [True, False])
+def test_an_interrupted_call_starts_again_after_a_resume_alone(resumed: bool) -> None:
+    run = Recorder(PLAN)
+    run.call("a.0", {"x": 1.0}, facts=ROOM)
+    run.record(CallFailed("a.0", "interrupted", "GraphInterrupt", 1))
+    if resumed:
+        run.record(RunSuspended(()))
+        run.record(RunResumed("p"))
+    run.call("a.0", {"x": 1.0}, facts=ROOM)
+    again = replay(RunRecord.read(run.entries()), PLAN)
+    assert again.identical is resumed
 
 
 def test_a_decision_about_a_call_that_nobody_asked_for_diverges() -> None:
