@@ -14,6 +14,7 @@ from ringfence.dsl.checks import (
     clauses,
     counted,
     declared,
+    edges,
     isolates,
     layout,
     leaks,
@@ -72,6 +73,7 @@ WHOLE: tuple[Stage, ...] = (
     warnings.check_whole_policy,
     asks.check_asks,
     leaks.check_leaks,
+    edges.check_edges,
 )
 """What is judged of the policy under all its ceilings."""
 

@@ -23,7 +23,7 @@ PLACES = ("policy", *CEILINGS)
 REDACT = "redact pii"
 _TRAITS = {"look": "read", "talk": "external, write", "hold": "write"}
 _NEEDS = {"read": "look", "send": "talk", "note": "hold", "keep": None}
-_TAKES = "takes x: integer, y: text, zs: list of text at most 4, note: text at most 1 KB"
+_TAKES = "takes x: integer, y: text, zs: list of text at most 4, note: text at most 1 KB, more: text optional"
 _SHARED = f"levels {' < '.join(LEVELS)}"
 _LEAD = 'approver lead { group "leads" never the requester answer within 15 minutes otherwise deny }'
 _SETS = ('set few = ["ann@x.example", "alpha", "4711"]', 'set names = ["bob@x.example", "beta"]')
@@ -310,6 +310,9 @@ class Author:
                 'principal.user == "bob"',
                 "during hours",
                 "zs contains y",
+                "more is missing",
+                f"more is present and {random.choice(['more in few', 'more == y', 'more comes from user'])}",
+                "more is missing or size(more) < 6 bytes",
             ]
         )
 
@@ -465,6 +468,8 @@ class TextSession(Session):
             "zs": random.sample(WORDS, random.choice([0, 1, 1, 2, 3])),
             "note": random.choice(WORDS),
         }
+        if random.random() < 0.5:
+            arguments["more"] = random.choice(WORDS)
         if random.random() < 0.03:
             del arguments[random.choice([*arguments])]
         return ToolCall(random.choice(TOOLS) if random.random() < 0.97 else "drop", arguments)

@@ -22,8 +22,6 @@ class Row:
     suite: str
     attacks: int = 0
     """Attacked runs in which the attack succeeds with no guard."""
-    attacks_recorded: int = 0
-    """Of these, the ones that the recording itself counts as successes."""
     attacks_surviving: int = 0
     benign_runs: int = 0
     benign_useful: int = 0
@@ -87,7 +85,6 @@ def _count(row: Row, one: Replayed, guard: str) -> None:
     unguarded, outcome = one.outcomes["allow all"], one.outcomes[guard]
     if one.recording.kind == "attack":
         row.attacks += unguarded.done
-        row.attacks_recorded += unguarded.done and one.recording.security
         row.attacks_surviving += outcome.done
         return
     approved = one.outcomes["approved"] if guard == "policy" else outcome

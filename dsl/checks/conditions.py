@@ -91,7 +91,9 @@ class Lowering(Operands):
                     f"a condition is true or false; this is {a(value.type)}",
                     node.span,
                     "",
-                    "compare it with something, such as `== …`",
+                    'say again what it is compared with, or list the values: `… in ["a", "b"]`'
+                    if value.constant
+                    else "compare it with something, such as `== …`",
                 )
                 return FALSE
             return ["true?", value.core]

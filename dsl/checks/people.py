@@ -34,6 +34,14 @@ def _approver(draft: Draft, node: syntax.Approver) -> None:
             "nobody could answer",
             'write whom to ask: `group "NAME"`',
         )
+    if node.name.text == "anyone":
+        draft.report(
+            "E115",
+            "`anyone` is every approver already",
+            node.name.span,
+            "`unless approved by anyone` means any of them",
+            "give this approver another name",
+        )
     seen: set[str] = set()
     for clause in node.clauses:
         what = _CLAUSES[type(clause)]

@@ -30,6 +30,9 @@ from ringfence.engine.enforcement.turnstile import Turnstile
 from ringfence.engine.seams.errors import EngineError, RunHaltedError
 from ringfence.engine.seams.ports import Ticket
 
+_NOTED = (RunEnded, ApprovalAnswered)
+"""The events that a run keeps something of beside its state."""
+
 
 @dataclass(slots=True, eq=False)
 class Held:
@@ -145,7 +148,7 @@ class Run:
         with self.lock:
             if self.ended:
                 raise EngineError(f"the run `{self.id}` has ended and takes no more events", run=self.id)
-            if isinstance(event, CallFinished | CallFailed) and self.started:
+            if self.started and isinstance(event, CallFinished | CallFailed):
                 self._join_those(event.call)
             if self.parent is not None:
                 self._count_above(self.parent, event)
@@ -165,14 +168,14 @@ class Run:
     def fold(self, stamped: Stamped) -> None:
         """Take a recorded event in, live or from the log."""
         apply(self.state, stamped)
-        self._note(stamped.event)
+        if type(stamped.event) in _NOTED:
+            self._note(stamped.event)
 
     def _note(self, event: RunEvent) -> None:
-        if isinstance(event, ApprovalAnswered):
-            if event.by is not None:
-                self.answers_seen[event.ticket] = self.answers_seen.get(event.ticket, 0) + 1
-        elif isinstance(event, RunEnded):
+        if isinstance(event, RunEnded):
             self.ended = True
+        elif isinstance(event, ApprovalAnswered) and event.by is not None:
+            self.answers_seen[event.ticket] = self.answers_seen.get(event.ticket, 0) + 1
 
     # ---- the runs inside of this one ---------------------------------------------------------------
 

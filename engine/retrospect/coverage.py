@@ -88,17 +88,17 @@ class Coverage:
             tool,
             denies=self._each(tool.denies),
             asks=self._each(tool.asks),
-            allows=self._each(tool.allows),
+            allows=self._each(tool.allows, opening=True),
             redactions=self._each(tool.redactions),
             labels=tuple(self._label(tool, label) for label in tool.labels),
             audits=tuple(self._audit(audit) for audit in tool.audits),
         )
 
-    def _each(self, clauses: "Sequence[_C]") -> "tuple[_C, ...]":
+    def _each(self, clauses: "Sequence[_C]", *, opening: bool = False) -> "tuple[_C, ...]":
         return tuple(
             clause
             if clause.layer is not None
-            else replace(clause, condition=self._asked(clause.condition, clause.place, clause.name))
+            else replace(clause, condition=self._asked(clause.condition, clause.place, clause.name, opening))
             for clause in clauses
         )
 
@@ -120,12 +120,15 @@ class Coverage:
         self.all.add(one)
         return one
 
-    def _asked(self, condition: Condition | None, place: Place, name: str) -> Condition:
+    def _asked(
+        self, condition: Condition | None, place: Place, name: str, opening: bool = False
+    ) -> Condition:
+        """Watch a condition; one that only opens (an `allow`) is not reached where it is undecided."""
         one = self._reachable(place, name)
 
         def asked(scope: Scope) -> Truth:
             truth = True if condition is None else condition(scope)
-            if truth is not False:
+            if truth is True or (truth is None and not opening):
                 self._now.add(one)
             return truth
 

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from ringfence.__main__ import main
+from ringfence.cli.conversion.parameters import takes
+from ringfence.cli.exits import CommandError
 from ringfence.dsl.load import load_text
 
 TABLE = """\
@@ -132,3 +134,30 @@ def test_json_gives_the_text_and_its_digest(folder: Path, capsys: pytest.Capture
     said = json.loads(capsys.readouterr().out)
     plan = load_text(said["text"]).plan
     assert plan is not None and plan.digest == said["digest"]
+
+
+@pytest.mark.parametrize(
+    ("schema", "said"),
+    [
+        ({"to": {"type": ["string", "null"]}}, "to: text optional"),
+        (
+            {"to": {"type": ["null", "integer"]}, "cc": {"type": "number"}},
+            "to: integer optional, cc: number optional",
+        ),
+    ],
+)
+def test_a_parameter_that_may_be_null_is_optional(schema: dict[str, object], said: str) -> None:
+    assert takes({"properties": schema, "required": ["to"]}) == said
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"to": {"type": ["string", "integer"]}},
+        {"To-Whom": {"type": "string"}},
+        {"x } tool y { allow always": {"type": "string"}},
+    ],
+)
+def test_a_parameter_that_no_policy_can_say_is_refused(schema: dict[str, object]) -> None:
+    with pytest.raises(CommandError, match=r"no policy can|that a policy can"):
+        takes({"properties": schema})

@@ -49,10 +49,13 @@ def test_the_tightest_bound_counts() -> None:
 
 
 def test_a_bound_for_each_value_of_a_parameter_is_no_bound_where_there_is_another() -> None:
-    text = "tool mail { needs send  takes to: text  allow always  rate 3 per run for each to  rate 2 per hour for each to %s }"
-    row = _worst("agent main { holds send  at most 40 calls }\n" + text % "rate 90 per day")
+    text = "tool mail { needs send  takes to: text  allow always  rate 3 per run for each to %s }"
+    row = _worst(
+        "agent main { holds send  at most 40 calls }\n"
+        + text % "rate 2 per hour for each to  rate 90 per day"
+    )
     assert row.per_run == Bound(40) and row.per_day == Bound(90)
-    row = _worst("agent main { holds send }\n" + text % "")
+    row = _worst("agent main { holds send }\n" + text % "rate 2 per hour for each to")
     assert row.per_run == Bound(3, "to") and row.per_day == Bound(48, "to")
 
 

@@ -44,6 +44,12 @@ def mail(clauses: str, *others: str) -> str:
     )
 
 
+def fetch(clauses: str, *others: str) -> str:
+    """A policy with a tool that takes addresses and has these clauses."""
+    takes = "takes page: url, from: email, to: list of email, body: text"
+    return policy("tool fetch {\n  needs look\n  " + takes + "\n  " + clauses + "\n}", *others)
+
+
 def starts(text: str) -> str:
     return HEAD + text + "\ntool query {\n  needs look\n  allow always\n}\n"
 
@@ -108,6 +114,7 @@ MISTAKES = [
     ("E115", query("allow always\n  result in steps of 4 KB\n  «result in steps of 8 KB»"), query("allow always\n  result in steps of 4 KB")),
     ("E115", query("allow always\n  require «redact»: limit > 1"), query("allow always\n  require floor: limit > 1")),
     ("E115", policy("tool query { needs look allow always }").replace("wipe, run }", "wipe, run at most 5 calls «at most 9 call» }"), policy("tool query { needs look allow always }").replace("wipe, run }", "wipe, run at most 5 calls at most 9 denials }")),
+    ("E115", query("allow always", 'approver «anyone» { group "g" never the requester answer within 1 hour otherwise deny }'), query("allow always", 'approver anybody { group "g" never the requester answer within 1 hour otherwise deny }')),
     ("E116", "language 1\nceiling c\ntool t { «allow» always }\n", "language 1\nceiling c\n"),
     ("E131", policy('approver a { group "people" answer within 1 hour otherwise deny }', "agent wiper { holds wipe }").replace("agent main {", "agent main { may start wiper ") + "rule r: ask «a» before wiper\n", policy("agent wiper { holds wipe }").replace("agent main {", "agent main { may start wiper ") + "rule r: ask lead before wiper\n"),
     ("E133", starts("agent main { holds look, send, wipe, run may start «othr» }\nagent other { holds look }"), starts("agent main { holds look, send, wipe, run may start other }\nagent other { holds look }")),
@@ -138,6 +145,19 @@ MISTAKES = [
     ("W215", mail("rate 5 per hour\n  ask lead\n  «ask lead when size(to) > 3»"), mail("rate 5 per hour\n  ask lead when size(to) > 3")),
     ("W215", mail("ask lead", "rule «r»: ask lead before mail when limit > 3"), mail("rate 5 per hour", "rule r: ask lead before mail when limit > 3")),
     ("W215", mail("touches to as recipient\n  blast radius 3 recipient per run\n  «ask lead when size(to) > 3»"), mail("touches to as recipient\n  blast radius 4 recipient per run\n  ask lead when size(to) > 3")),
+    *(
+        ("W217", fetch(f"«{wrong}»"), fetch(right))
+        for wrong, right in (
+            ('allow when host(page) ends with "acme.example"', 'allow when host(page) ends with ".acme.example"'),
+            ('allow when host(page) starts with "docs."', 'allow when host(page) == "docs.acme.example"'),
+            ('allow when page starts with "https://acme.example"', 'allow when page starts with "https://acme.example/"'),
+            ('allow when page contains "acme.example"', 'allow when not (page contains "acme.example")'),
+            ('allow when every one in to satisfies (one ends with "acme.example")', 'allow when every one in to satisfies (one ends with "@acme.example")'),
+            ('allow when every one in urls(body) satisfies (host(one) contains "acme")', 'allow when page starts with "https:" and page ends with ".pdf"'),
+        )
+    ),
+    ("W217", fetch('allow always\n  «require domain(from) ends with "acme.example"»'), fetch('allow always\n  deny when domain(from) ends with "acme.example"')),
+    ("W217", fetch("allow always", '«rule r: ask lead before fetch when not (from contains "@acme.example")»'), fetch("allow always", 'rule r: ask lead before fetch when from contains "@acme.example"')),
     ("W216", mail("redact body with «piii»\n  rate 5 per hour"), mail("redact body with pii\n  rate 5 per hour")),
     ("W216", mail("rate 5 per hour", "rule r: redact body with «piii» for mail"), mail("rate 5 per hour", "rule r: redact body with pii for mail")),
     ("W216", query("allow always", 'function f(a: text) gives boolean from «"acem"»'), query("allow always", 'function f(a: text) gives boolean from "acme"')),
@@ -146,7 +166,7 @@ MISTAKES = [
 CLAIMED = [
     *("E101", "E102", "E103", "E105", "E110", "E112", "E113", "E114", "E115", "E116", "E117"),
     *("E131", "E133", "E134", "E135"),
-    *("W203", "W205", "W206", "W208", "W209", "W211", "W213", "W214", "W215", "W216"),
+    *("W203", "W205", "W206", "W208", "W209", "W211", "W213", "W214", "W215", "W216", "W217"),
 ]
 
 
@@ -181,6 +201,11 @@ def test_every_report_can_be_drawn_and_is_worded_as_the_style_asks(wrong: str) -
         assert not report.message.endswith(".")
         assert report.message[0].islower() or not report.message[0].isalpha()
         assert report.help or report.label
+
+
+def test_a_second_text_behind_an_or_is_told_how_to_list_values() -> None:
+    (report,) = load(query('allow when table == "a" or "b"')).diagnostics
+    assert report.code == "E110" and "in [" in report.help
 
 
 def test_without_knowledge_of_plugins_none_is_called_missing() -> None:

@@ -55,7 +55,7 @@ def compared(session: Session) -> dict[str, int]:
     return seen
 
 
-SESSIONS: dict[Callable[[int], Session], int] = {by_hand: 400, from_text: 120}
+SESSIONS: dict[Callable[[int], Session], int] = {by_hand: 400, from_text: 200}
 
 
 @pytest.mark.parametrize("part", range(4))
@@ -72,5 +72,5 @@ def test_decisions_in_a_session_are_those_of_the_naive_model(
             raise AssertionError(f"seed {seed}: {error}") from error
         for verdict, times in found.items():
             seen[verdict] += times
-    assert all(times > 5 for verdict, times in seen.items() if verdict != "unknown"), seen
+    assert all(times > 3 for verdict, times in seen.items() if verdict != "unknown"), seen
     assert seen[str(Verdict.ALLOW)] > 50

@@ -73,6 +73,11 @@ def test_a_rule_that_could_not_be_decided_is_reached_and_so_is_one_in_the_shadow
     assert reached == ["loud", "mail.allow", "mail.redact", "signed"]
 
 
+def test_an_allow_that_could_not_be_decided_opened_nothing_and_is_not_reached() -> None:
+    assert "mail.allow" not in names(covered('call mail(to: "bob") is denied'))
+    assert "mail.allow" in names(covered('given known("bob") gives true call mail(to: "bob") asks lead'))
+
+
 def test_what_was_undecided_only_until_a_function_answered_is_not_reached() -> None:
     reached = names(covered('given known("ann") gives false call mail(to: "ann") is allowed'))
     assert reached == ["loud", "mail.allow", "mail.redact"]

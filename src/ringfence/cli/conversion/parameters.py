@@ -1,6 +1,7 @@
 """What tools take, from the schemas that frameworks give: the `takes` of a converted policy."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from ringfence.cli.exits import CommandError
 
 _TYPES = {"string": "text", "integer": "integer", "number": "number", "boolean": "boolean"}
+_NAME = re.compile(r"[a-z_][a-z0-9_]*")
 _FORMATS = {"email": "email", "uri": "url", "url": "url", "date": "date"}
 
 
@@ -64,8 +66,13 @@ def takes(schema: Mapping[str, Any]) -> str:
     required = set(schema.get("required", ()))
     parts = []
     for name, one in (schema.get("properties") or {}).items():
+        if not _NAME.fullmatch(name):
+            raise CommandError(
+                f"the parameter `{name}` has a name that no policy can say",
+                help="small letters, digits and `_`",
+            )
         written = f"{name}: {_type(name, one)}"
-        parts.append(written if name in required else f"{written} optional")
+        parts.append(written if name in required and not _may_be_null(one) else f"{written} optional")
     return ", ".join(parts)
 
 
@@ -92,5 +99,14 @@ def _type(name: str, schema: Any) -> str:
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    kinds = schema.get("type")
+    if isinstance(kinds, list):
+        named = [kind for kind in kinds if kind != "null"]
+        return {**schema, "type": named[0] if len(named) == 1 and isinstance(named[0], str) else None}
     options = [one for one in schema.get("anyOf", ()) if isinstance(one, dict) and one.get("type") != "null"]
     return options[0] if len(options) == 1 else schema
+
+
+def _may_be_null(schema: Any) -> bool:
+    kinds = schema.get("type") if isinstance(schema, dict) else None
+    return isinstance(kinds, list) and "null" in kinds
