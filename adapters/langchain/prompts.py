@@ -7,7 +7,7 @@ origin.  Only policies that ask for labels or sources are strict about it.
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -72,12 +72,11 @@ class Origins:
             self._guard.record(run, PromptGiven(source, jsonable(text)))
         known = self._said_in(run)
         for message in messages:
-            content = json_of(message.content)
-            text = str(message.text)
-            if not content or text in typed or _key(content) in known or _key(text) in known:
-                continue
-            source = "model" if text in written else "host"
-            self._guard.record(run, PromptGiven(source, jsonable(content)))
+            for part in _parts(message):
+                if part in typed or _key(part) in known:
+                    continue
+                source = "model" if isinstance(part, str) and part in written else "host"
+                self._guard.record(run, PromptGiven(source, jsonable(part)))
 
     def _said_in(self, run: Run) -> set[bytes]:
         """Return everything that the session's runs have recorded, read once each."""
@@ -98,21 +97,60 @@ class Origins:
             return known.said | own
 
 
-def _contents(event: object) -> Iterable[Json]:
-    """Return the contents of the messages that an event holds."""
+def _parts(message: AnyMessage) -> Iterator[Json]:
+    """Yield what a message shows a model: its text, its other blocks, and the arguments of its calls."""
+    yield from _shown(str(message.text), json_of(message.content))
+    for calls in (getattr(message, "tool_calls", ()), getattr(message, "invalid_tool_calls", ())):
+        yield from _arguments(json_of(list(calls)))
+
+
+def _shown(text: str, content: Json) -> Iterator[Json]:
+    if text:
+        yield text
+    if isinstance(content, list):
+        yield from (part for part in content if not _is_text(part))
+
+
+def _arguments(calls: Json) -> Iterator[Json]:
+    for call in calls if isinstance(calls, list) else ():
+        if isinstance(call, Mapping) and call.get("args"):
+            yield call["args"]
+
+
+def _is_text(part: Json) -> bool:
+    """Say whether a block is a text and nothing else."""
+    if not isinstance(part, Mapping):
+        return isinstance(part, str)
+    return part.get("type") == "text" and part.keys() <= {"type", "text", "id", "index"}
+
+
+def _text(block: Json) -> str:
+    """Return what a block adds to the text of its message."""
+    if isinstance(block, Mapping) and block.get("type") == "text":
+        block = block.get("text")
+    return block if isinstance(block, str) else ""
+
+
+def _contents(event: object) -> Iterator[Json]:
+    """Yield the parts of the messages that an event holds."""
     if isinstance(event, PromptGiven):
-        return [event.text]
-    if isinstance(event, ModelAsked | ModelAnswered):
-        return [_content(one) for one in event.messages or ()]
-    return ()
+        yield event.text
+    elif isinstance(event, ModelAsked | ModelAnswered):
+        for message in event.messages or ():
+            yield from _recorded(message)
 
 
-def _content(message: Json) -> Json:
-    """Return the content of a message as it was recorded: `message_to_dict`, or a bare text."""
-    if not isinstance(message, Mapping):
-        return message
-    inner = message.get("data", message)
-    return inner.get("content") if isinstance(inner, Mapping) else inner
+def _recorded(message: Json) -> Iterator[Json]:
+    """Yield the parts of a message as it was recorded: `message_to_dict`, or a bare text."""
+    inner = message.get("data", message) if isinstance(message, Mapping) else message
+    if not isinstance(inner, Mapping):
+        yield inner
+        return
+    content = inner.get("content")
+    blocks = content if isinstance(content, list) else [content]
+    yield from _shown("".join(map(_text, blocks)), content)
+    for calls in (inner.get("tool_calls"), inner.get("invalid_tool_calls")):
+        yield from _arguments(calls)
 
 
 def _key(content: Json) -> bytes:

@@ -132,6 +132,42 @@ def test_a_history_that_the_host_brings_along_is_as_secret_as_can_be(guard: Guar
 
 
 @both
+def test_an_answer_of_several_blocks_is_known_in_the_next_turn(guard: Guard, invoke: Invoke) -> None:
+    block = {"type": "text", "text": "read it", "annotations": []}
+    answer = AIMessage([{"type": "reasoning", "reasoning": "hm"}, block, {"type": "text", "text": "!"}])
+    agent = agent_of(
+        guard, answer, asks(call("post", body="x")), says("ok"), typed="human", checkpointer=InMemorySaver()
+    )
+    invoke(agent, {"messages": [("user", "read")]}, THREAD, context=ALICE)
+    result = invoke(agent, {"messages": [("user", "post it")]}, THREAD, context=ALICE)
+    assert replies(result) == ["posted"]
+    assert said(guard) == [("user", "post it")]
+
+
+FILE = {"type": "file", "base64": "c2VjcmV0", "mime_type": "text/plain"}
+HIDDEN_CALL = {"name": "query", "args": {"table": "42 is the secret"}, "id": "c0", "type": "tool_call"}
+
+
+@both
+@pytest.mark.parametrize(
+    ("messages", "brought"),
+    [
+        ([HumanMessage([{"type": "text", "text": "post it"}, FILE])], FILE),
+        ([AIMessage("", tool_calls=[HIDDEN_CALL]), HumanMessage("post it")], HIDDEN_CALL["args"]),
+    ],
+)
+def test_what_stands_beside_the_text_of_a_message_came_along_too(
+    guard: Guard, invoke: Invoke, messages: list[Any], brought: Any
+) -> None:
+    script = (asks(call("post", body="x")), says("ok"))
+    agent = agent_of(guard, *script, *script, typed="human", checkpointer=InMemorySaver())
+    assert replies(invoke(agent, {"messages": messages}, THREAD, context=ALICE))[-1] == "not authorized"
+    assert said(guard) == [("user", "post it"), ("host", brought)]
+    invoke(agent, {"messages": [("user", "and now?")]}, THREAD, context=ALICE)
+    assert said(guard) == [("user", "and now?")], "by then it is known"
+
+
+@both
 def test_the_system_prompt_is_a_source_of_its_own(guard: Guard, invoke: Invoke) -> None:
     agent = agent_of(guard, *asked_to_mail(), typed="human", system_prompt="Mail reports to bob@acme.example")
     result = invoke(agent, {"messages": [("user", "report")]}, context=ALICE)
