@@ -16,7 +16,7 @@ that would be number n+1 is denied and halts the run.  A denial too many halts t
 from collections.abc import Mapping
 from dataclasses import replace
 
-from ringfence.dsl.plan import Plan, Reason, Scope, ToolPlan, UnfitError, Verdict
+from ringfence.dsl.plan import Json, Plan, Reason, Scope, ToolPlan, UnfitError, Verdict
 from ringfence.engine.decision.arguments import canonical_arguments
 from ringfence.engine.decision.assessment import Assessment
 from ringfence.engine.decision.calls import Decision, Facts, Refusal, ToolCall
@@ -155,9 +155,10 @@ def _assess(
     if prepared.missing:
         result.verdict = _DENY
         reasons.extend(prepared.missing)
+    otherwise: tuple[Mapping[str, Json], ...] = ()
     if prepared.more:
         if fit and tool.redactions:
-            fit = _redact(result, tool, scope, call)
+            fit, otherwise = _redact(result, tool, scope, call)
         # What counts attempts is charged now, whatever comes of the call.
         if prepared.attempts and not (known is not None and known.attempted):
             charge_attempt(result, state, prepared, scope, fit, now_ns)
@@ -170,6 +171,8 @@ def _assess(
                 result.label = label_of(prepared.labels, scope)
             if prepared.audits:
                 _ask_audits(result, prepared, scope)
+        if otherwise:
+            _ask_otherwise(result, plan, state, prepared, scope, facts, otherwise)
 
     # The limits that only a call which would pass can meet.  6. The budgets.
     if result.verdict >= _ASK and agent is not None:
@@ -205,17 +208,48 @@ def _fit(result: Assessment, prepared: Prepared, tool: ToolPlan, call: ToolCall)
     return False
 
 
-def _redact(result: Assessment, tool: ToolPlan, scope: Scope, call: ToolCall) -> bool:
-    """Put the redacted values in the place of the given ones; from here on everyone sees those."""
+def _redact(
+    result: Assessment, tool: ToolPlan, scope: Scope, call: ToolCall
+) -> tuple[bool, tuple[Mapping[str, Json], ...]]:
+    """Put the redacted values in the place of the given ones; from here on everyone sees those.
+
+    Returns:
+        Whether they fit, and the values that stand to decide on as well (`Redacted.otherwise`).
+    """
     outcome: Redacted = redacted(tool, scope, call.schema_names)
     for reason in outcome.shadow:
         result.note_shadow(reason)
     if outcome.failures:
         result.verdict = _DENY
         result.reasons.extend(outcome.failures)
-        return False
+        return False, ()
     result.arguments = scope.arguments = outcome.arguments
-    return True
+    return True, outcome.otherwise
+
+
+def _ask_otherwise(
+    result: Assessment,
+    plan: Plan,
+    state: State,
+    prepared: Prepared,
+    scope: Scope,
+    facts: Facts,
+    otherwise: tuple[Mapping[str, Json], ...],
+) -> None:
+    """Ask the clauses about values that may be the ones, too: the verdict is the minimum, duties join."""
+    for arguments in otherwise:
+        scope.arguments = arguments
+        _ask_clauses(result, plan, state, prepared, scope, facts)
+        if result.verdict >= _ASK:
+            label = label_of(prepared.labels, scope) if prepared.labels else None
+            if label is not None and (result.label is None or label > result.label):
+                result.label = label
+            if prepared.audits:
+                _ask_audits(result, prepared, scope)
+    scope.arguments = result.arguments
+    result.reasons[:] = dict.fromkeys(result.reasons)
+    if result.shadow:
+        result.shadow[:] = dict.fromkeys(result.shadow)
 
 
 def _ask_audits(result: Assessment, prepared: Prepared, scope: Scope) -> None:
@@ -300,7 +334,7 @@ def _ask_people(
         elif approver not in asks and not _has_approved(plan, state, approver, facts.approved_by):
             asks.append(approver)
     if asks:
-        result.asks = tuple(asks)
+        result.asks = tuple(dict.fromkeys((*result.asks, *asks)))
         if result.verdict > _ASK:
             result.verdict = _ASK
 

@@ -114,6 +114,52 @@ def test_what_need_not_be_redacted_is_sent_as_it_is(truth: Truth, shadow: bool) 
     assert decision(arguments={}, redactions=(REDACTED,)).allowed
 
 
+def _says_secret(scope: Scope) -> Truth:
+    return bool(scope.arguments["x"] == "secret")
+
+
+@pytest.mark.parametrize(("truth", "allowed"), [(False, False), (True, True), (None, False)])
+def test_a_value_that_is_perhaps_redacted_hides_from_no_clause(truth: Truth, allowed: bool) -> None:
+    """A `deny` that sees the value if it is not redacted must not be met by an undecided redaction."""
+    made = decision(
+        Facts(answers={KEY: ["gave", "***"]}),
+        redactions=(replace(REDACTED, condition=says(truth)),),
+        denies=[clause("no_secret", "deny", _says_secret)],
+        labels=(LabelClause(2, _says_secret, False), LabelClause(0, None, True)),
+    )
+    assert made.allowed is allowed
+    assert made.arguments == {"x": "secret" if truth is False else "***"}
+    assert ("no_secret" in [reason.name for reason in made.reasons]) is not allowed
+
+
+def test_what_a_call_gives_is_labelled_for_both_values() -> None:
+    made = decision(
+        Facts(answers={KEY: ["gave", "***"]}),
+        redactions=(replace(REDACTED, condition=says(None)),),
+        labels=(LabelClause(2, _says_secret, False), LabelClause(0, None, True)),
+    )
+    assert made.allowed and made.label == 2
+    assert len(made.reasons) == len(set(made.reasons))
+
+
+def test_several_people_are_asked_for_both_values() -> None:
+    of = [clause("one", "ask", _says_secret, approver="boss"), clause("two", "ask", None, approver="chief")]
+    made = decision(
+        Facts(answers={KEY: ["gave", "***"]}),
+        redactions=(replace(REDACTED, condition=says(None)),),
+        asks=of,
+    )
+    assert sorted(made.asks) == ["boss", "chief"]
+
+
+def test_too_many_redactions_that_are_undecided_deny() -> None:
+    many = tuple(replace(REDACTED, redactor=f"r{number}", condition=says(None)) for number in range(5))
+    answers = {Question(f"redact r{number}", ("secret",)).key: ["gave", "secret"] for number in range(5)}
+    made = decision(Facts(answers=answers), redactions=many)
+    assert not made.allowed
+    assert "too many redactions" in str(made.reasons[0].detail)
+
+
 @pytest.mark.parametrize("truth", [True, None])
 def test_audit_levels_join_to_the_one_that_records_more(truth: Truth) -> None:
     rules = (AuditRule("full", says(truth)), AuditRule("minimal", None))
