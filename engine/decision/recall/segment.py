@@ -82,9 +82,7 @@ def _take(corpus: Corpus, operation: Operation) -> None:
 
 
 def _take_loosely(corpus: Corpus, operation: Operation) -> None:
-    for leaf in leaves_of(operation.value, names=True):
-        if not isinstance(leaf.value, str):
-            continue
-        for text in (loosely(leaf.value), unpacked(leaf.value)):
-            if text:
-                corpus.add(operation.position, Leaf(None, text))
+    texts = [leaf.value for leaf in leaves_of(operation.value, names=True) if isinstance(leaf.value, str)]
+    read = [said for text in texts for said in (loosely(text), unpacked(text)) if said]
+    # No value that is read loosely has a semicolon, so none reaches from one text into the next.
+    corpus.add(operation.position, Leaf(None, " ; ".join(read)))
