@@ -144,12 +144,18 @@ def test_what_a_call_gives_is_labelled_for_both_values() -> None:
 
 def test_several_people_are_asked_for_both_values() -> None:
     of = [clause("one", "ask", _says_secret, approver="boss"), clause("two", "ask", None, approver="chief")]
-    made = decision(
-        Facts(answers={KEY: ["gave", "***"]}),
-        redactions=(replace(REDACTED, condition=says(None)),),
-        asks=of,
+    redactions = (replace(REDACTED, condition=says(None)),)
+    asking = tool("t", takes=[parameter("x")], redactions=redactions, asks=of)
+    asked_plan = plan(asking, approvers=[approver("boss"), approver("chief")])
+    facts = Facts(answers={KEY: ["gave", "***"]})
+    made = decide(
+        asked_plan,
+        start(asked_plan, run_started(asked_plan)),
+        ToolCall("t", {"x": "secret"}),
+        facts,
+        now_ns=T0,
     )
-    assert sorted(made.asks) == ["boss", "chief"]
+    assert sorted(made.asks) == ["boss", "chief"] and made.arguments == {"x": "***"}
 
 
 def test_too_many_redactions_that_are_undecided_deny() -> None:
