@@ -24,7 +24,13 @@ function inspect(rows: list of text, extra: record) gives boolean from "acme"
 principal has tier: text, team: text optional
 agent main { holds look, send }
 tool query { needs look takes table: text, limit: integer allow always result is internal }
-tool contacts { needs look takes table: text, kind: text allow always result is secret when kind == "payments" result is internal otherwise }
+tool contacts {
+  needs look
+  takes table: text, kind: text
+  allow always
+  result is secret when kind == "payments"
+  result is internal otherwise
+}
 tool web { takes url: url allow always }
 tool mail {
   needs send
