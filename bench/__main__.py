@@ -7,11 +7,12 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bench import around_langchain, decisions, guarded, loading, logged
+from bench import around_langchain, decisions, guarded, loading, logged, remembered
 from bench.harness import Row
 
 PARTS: dict[str, Callable[[], Iterator[Row]]] = {
     "decisions": decisions.rows,
+    "remembered": remembered.rows,
     "loading": loading.rows,
     "guarded": guarded.rows,
     "logged": logged.rows,

@@ -37,12 +37,16 @@ def rows() -> Iterator[Row]:
 
 def decider(plan: Plan) -> Callable[[ToolCall], Decision]:
     """Return the steps that the guard makes for a decision, without the record of it."""
-    state, ledger = _state(plan), MemoryLedger()
-    numbers = count(1)
+    return decider_of(plan, _state(plan), START_NS)
+
+
+def decider_of(plan: Plan, state: State, begin_ns: int) -> Callable[[ToolCall], Decision]:
+    """Return the same in a run that stands as `state` says."""
+    ledger, numbers = MemoryLedger(), count(1)
 
     def decide(call: ToolCall) -> Decision:
         number = next(numbers)
-        now_ns = START_NS + number * 1_000
+        now_ns = begin_ns + number * 1_000
         assessment = assess(plan, state, call, _NOTHING, now_ns=now_ns)
         if not assessment.wider or assessment.verdict < Verdict.ASK:
             return conclude(assessment, _NOTHING)

@@ -239,9 +239,9 @@ class LabelClause:
     otherwise: bool
     """Holds if all conditions of the tool's other label clauses (in this layer) are false."""
     layer: str | None = None
-    place: Place | None = None
     core: Json = field(default=("always",), repr=False)
     """The condition as JSON."""
+    place: Place | None = None
 
 
 @dataclass(frozen=True, slots=True)

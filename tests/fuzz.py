@@ -28,8 +28,8 @@ T = TypeVar("T")
 STEPS = 24
 BREAKS = 8
 CALLS = 6
-A_CASE = BREAKS * CALLS + 2 * CALLS
-"""How many cases one session gives."""
+A_CASE = BREAKS * CALLS
+"""How many cases of law 3 one session gives; the other laws are checked beside them."""
 
 Counts = dict[tuple[Verdict, Verdict], int]
 """(before, after) -> how often."""

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 
 from bench.agentdojo.guards import AllowAll, DenyAllWrites, policy_of, under_policy, under_policy_approved
 from bench.agentdojo.recordings import Recording, read
-from bench.agentdojo.replay import outcomes
+from bench.agentdojo.replay import Make, outcomes
 from bench.agentdojo.results import Replayed, record, rows, table
 
 CORPUS = Path("../shared/corpus/agentdojo_workspace_banking.jsonl.xz")
@@ -24,7 +24,7 @@ TABLE = Path(__file__).parents[2] / "docs" / "agentdojo.md"
 BEGIN, END = "<!-- the table begins; `make bench-agentdojo` writes it -->\n", "<!-- the table ends -->\n"
 
 
-GUARDS = {
+GUARDS: dict[str, Make] = {
     "allow all": AllowAll,
     "deny all writes": DenyAllWrites,
     "policy": under_policy,

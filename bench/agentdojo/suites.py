@@ -77,7 +77,7 @@ def judged(recording: Recording, calls: Sequence[tuple[RecordedCall, bool]]) -> 
 
 
 class _Environments:
-    """The environment made last: making one costs far more than a run, and those that share it come together."""
+    """The environment made last: making one costs far more than a run; runs that share one come together."""
 
     key: str | None = None
     made: Any = None

@@ -185,8 +185,7 @@ class Compiler:
             for part in layer.labels.get(name, ()):
                 assert part.rank is not None
                 place, core = self._source.place(part.span), _written(part.core)
-                condition = self._condition(part)
-                yield LabelClause(part.rank, condition, part.otherwise, layer.layer, place, core)
+                yield LabelClause(part.rank, self._condition(part), part.otherwise, layer.layer, core, place)
 
     def _redactions(self, parts: list[tuple[ClauseDraft, str | None]]) -> Iterator[Redaction]:
         found = [(part.redacts, layer, part) for part, layer in parts if part.redacts is not None]

@@ -16,7 +16,7 @@ def test_no_verdict_becomes_more_permissive_and_no_order_of_clauses_changes_one(
     for seed in range(part * sessions, (part + 1) * sessions):
         for pair, times in cases(seed).items():
             seen[pair] = seen.get(pair, 0) + times
-    assert sum(seen.values()) >= CASES // PARTS
+    assert sum(seen.values()) > CASES // PARTS
     # The property is about something: verdicts of every kind, fallen and unchanged.
     allow, ask, deny = Verdict.ALLOW, Verdict.ASK, Verdict.DENY
     for expected in ((allow, allow), (allow, deny), (ask, ask), (deny, deny)):
