@@ -264,7 +264,7 @@ def unclean(world: World) -> None:
 
 
 def let_go(world: World) -> None:
-    """Calls that nobody makes again, a call that ends its own run, and a run inside of one that is over."""
+    """Calls that nobody makes again, a call that ends its own run, and runs that do not begin."""
     guard = world.guard()
     nobody = guard.begin_run(agent="main")
     attempt(lambda: guard.execute(nobody, call("pay", "a", amount=5), world.effect, wait=False))
@@ -281,7 +281,14 @@ def let_go(world: World) -> None:
     over = guard.begin_run(principal=ALICE, agent="main")
     guard.kill(over.id)
     attempt(lambda: guard.begin_run(principal=ALICE, agent="reader", parent=over))
+    attempt(lambda: guard.begin_run(principal=ALICE, agent="main", attachments=unreadable()))
     guard.close()
+
+
+def unreadable() -> Iterator[str]:
+    """Attachments that the host fails to read when the run has begun."""
+    yield "a page"
+    raise OSError("the file is gone")
 
 
 def broken(world: World) -> None:
