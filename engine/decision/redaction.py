@@ -16,7 +16,6 @@ from ringfence.dsl.plan import (
 )
 from ringfence.engine.decision.arguments import Takes, canonical_arguments
 
-
 MOST_UNSURE = 4
 """Redactions of one call that may be undecided at once: each doubles what is decided on."""
 
