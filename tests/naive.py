@@ -214,6 +214,8 @@ def naive(
                 if (budget.period_ns is not None and budget.scope != "run") is wide
                 if (budget.id in full if wide else not past.room(budget, value, units, members, now_ns))
             ]
+            if wide:
+                lacking.sort(key=lambda budget: budget.id)  # the ledger is asked in this order
             names = names | {budget.reason for budget in lacking}
             halt = halt or next((budget.reason for budget in lacking if budget.halts), None)
             return not lacking
