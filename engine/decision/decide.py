@@ -28,7 +28,7 @@ from ringfence.engine.decision.prepared import (
     refusal_reason,
 )
 from ringfence.engine.decision.redaction import Redacted, redacted
-from ringfence.engine.decision.room import charge_attempt, charge_call
+from ringfence.engine.decision.room import charge_attempt, charge_call, deny_unsure_charges
 from ringfence.engine.decision.state import State
 
 __all__ = ["ENGINE_CLOCK", "Assessment", "assess", "conclude", "decide"]
@@ -173,6 +173,7 @@ def _assess(
                 _ask_audits(result, prepared, scope)
         if otherwise:
             _ask_otherwise(result, plan, state, prepared, scope, facts, otherwise)
+            deny_unsure_charges(result, prepared, scope, otherwise)
 
     # The limits that only a call which would pass can meet.  6. The budgets.
     if result.verdict >= _ASK and agent is not None:

@@ -3,9 +3,10 @@
 The wider ones are only named here, in the order in which the ledger reserves them.
 """
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ringfence.dsl.plan import Scope, Verdict
+from ringfence.dsl.plan import Json, Scope, Verdict
 from ringfence.engine.decision.assessment import Assessment
 from ringfence.engine.decision.calls import Charge
 from ringfence.engine.decision.charging import UnchargedError, charge_of, key_of
@@ -59,6 +60,37 @@ def _charged(result: Assessment, entry: PreparedBudget, scope: Scope) -> Charge 
     except UnchargedError:  # fails closed: it is denied
         result.verdict = _DENY
         result.reasons.append(entry.undecided)
+        return None
+
+
+def deny_unsure_charges(
+    result: Assessment, prepared: Prepared, scope: Scope, otherwise: Iterable[Mapping[str, Json]]
+) -> None:
+    """Deny a call whose charge depends on a redaction that is undecided: an undecided charge denies."""
+    sent = scope.arguments
+    for entry in prepared.budgets:
+        if entry.charge is not None:
+            continue
+        scope.arguments = sent
+        owed = _owed(entry, scope)
+        for arguments in otherwise:
+            scope.arguments = arguments
+            if _owed(entry, scope) != owed:
+                result.verdict = _DENY
+                result.reasons.append(entry.undecided)
+                break
+    scope.arguments = sent
+
+
+def _owed(entry: PreparedBudget, scope: Scope) -> Charge | None:
+    """Return the charge of these arguments; None: none can be said, which denies when it is charged."""
+    key = entry.key
+    if entry.parameter is not None:
+        value = scope.arguments.get(entry.parameter)
+        key = None if value is None else key_of(value)
+    try:
+        return None if key is None else charge_of(entry.budget, key, scope)
+    except UnchargedError:
         return None
 
 

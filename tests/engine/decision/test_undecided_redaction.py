@@ -28,14 +28,16 @@ _CLAUSES = [
     "redact n with other",
     'allow when not n contains "secret"',
 ]
+_COUNTED = ("", "budget b: 7 bytes per run of size(n) over t\n")
 
 
 @given(
     clauses=st.lists(st.sampled_from(_CLAUSES), max_size=4, unique=True),
+    counted=st.sampled_from(_COUNTED),
     conditions=st.lists(st.sampled_from(["first(n)", "second(n)"]), min_size=1, max_size=2, unique=True),
 )
 def test_an_undecided_redaction_is_never_more_permissive_than_a_decided_one(
-    clauses: list[str], conditions: list[str]
+    clauses: list[str], counted: str, conditions: list[str]
 ) -> None:
     """Whatever `first` and `second` would have said: what is asked without their answers passes with both."""
     text = (
@@ -46,6 +48,7 @@ def test_an_undecided_redaction_is_never_more_permissive_than_a_decided_one(
         "tool t { needs look takes n: text at most 40 allow always result is low otherwise "
         + " ".join(clauses)
         + " }\n"
+        + counted
         + "".join(f"rule r{i}: redact n with pii{i} for t when {c}\n" for i, c in enumerate(conditions))
     )
     plan = load_text(text).plan
