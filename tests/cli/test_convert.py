@@ -1,6 +1,7 @@
 """`ringfence convert` writes a policy that means what the YAML says, or says what it cannot know."""
 
 import json
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,33 @@ def test_a_gate_without_an_approver_is_a_question(folder: Path, capsys: pytest.C
     assert _convert(folder) == 3
     said = capsys.readouterr()
     assert not said.out and "`write_to_crm` requires an approval and nobody is named" in said.err
+
+
+class Terminal(StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_on_a_terminal_the_question_is_asked(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "tools.yaml").write_text("ping:\n  capabilities: [knock]\n  requires: human_approval\n")
+    monkeypatch.setattr("sys.stdin", Terminal("owner:crm-owners\nread\n"))
+    assert _convert(folder) == 0
+    said = capsys.readouterr()
+    assert "Who approves `ping`? NAME:GROUP" in said.err and "What is `knock`" in said.err
+    plan = load_text(said.out).plan
+    assert plan is not None and plan.approvers["owner"].group == "crm-owners"
+
+
+@pytest.mark.parametrize("typed", ["", "\n", "owner:crm-owners\n", "owner:crm-owners\n\n"])
+def test_a_question_that_is_not_answered_writes_nothing(
+    folder: Path, typed: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "tools.yaml").write_text("ping:\n  capabilities: [knock]\n  requires: human_approval\n")
+    monkeypatch.setattr("sys.stdin", Terminal(typed))
+    assert _convert(folder) == 3
+    assert capsys.readouterr().out == ""
 
 
 def test_every_mistake_is_said_with_its_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -82,13 +82,13 @@ def _gates(table: "Table", given: Mapping[str, str], answer: Answer | None) -> d
             continue
         said = given.get(row.name)
         if said is None and row.gate.approver is None:
-            if answer is None:
+            said = answer(f"Who approves `{row.name}`? NAME:GROUP") if answer is not None else ""
+            if not said:
                 raise CommandError(
                     f"`{row.name}` requires an approval and nobody is named who gives it",
                     help=f"say it: --approver {row.name}=owner:crm-owners (an approver, and its group)",
                     code=POLICY_INVALID,
                 )
-            said = answer(f"Who approves `{row.name}`? NAME:GROUP")
         name, _, group = (said or f"{row.gate.approver}").partition(":")
         gates[row.name] = (name, group or name)
     return gates
@@ -103,13 +103,14 @@ def _traits(table: "Table", given: Mapping[str, str], answer: Answer | None) -> 
     for name in names:
         trait = given.get(name) or trait_of(name)
         if trait is None:
-            if answer is None:
+            asked = f"What is `{name}`: read, write, external, destructive, code or money?"
+            trait = answer(asked) if answer is not None else ""
+            if not trait:
                 raise CommandError(
                     f"what is the capability `{name}`: read, write, external, destructive, code or money?",
                     help=f"say it: --capability {name}=read",
                     code=POLICY_INVALID,
                 )
-            trait = answer(f"What is `{name}`: read, write, external, destructive, code or money?")
         traits[name] = trait
     return traits
 
