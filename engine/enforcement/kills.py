@@ -34,7 +34,7 @@ class Kills:
         """Store the order, durably, and halt what it names here; other processes see it soon."""
         yield from self._opening.opened()
         at_ns = self._opening.clock.now_ns()
-        work = self._opening.ready.control.order_kill(run=run, agent=agent, by=by, at_ns=at_ns)
+        work = self._opening.ready.kill_switch.order(run=run, agent=agent, by=by, at_ns=at_ns)
         try:
             order: KillOrder = yield self._opening.submit(work)
         except Exception as error:  # what runs here is stopped all the same
@@ -46,7 +46,7 @@ class Kills:
     def given(self) -> Steps[list[KillOrder]]:
         """Return all orders, for a run that was put away when they were given."""
         try:
-            orders: list[KillOrder] = yield self._opening.submit(self._opening.ready.control.kills())
+            orders: list[KillOrder] = yield self._opening.submit(self._opening.ready.kill_switch.orders())
         except Exception as error:  # fails closed: the run does not go on
             raise store_error("could not say which runs are to stop", error) from error
         return orders
@@ -68,7 +68,7 @@ class Kills:
                     return
             # A store that does not answer is met by the next call, which it denies.
             with contextlib.suppress(Exception):
-                work = self._opening.ready.control.kills(after=self._after)
+                work = self._opening.ready.kill_switch.orders(after=self._after)
                 for order in await asyncio.wait_for(work, self._opening.patience_s):
                     self._after = max(self._after, order.id)
                     with contextlib.suppress(EngineError):  # stopped, and nothing of it starts again

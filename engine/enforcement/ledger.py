@@ -28,14 +28,14 @@ def reserve(
     return refusals
 
 
-def dispatched(opening: Opening, reservation_id: str, *, now_ns: int) -> Steps[None]:
-    """Stamp the reservation with the moment of dispatch: from now on it is kept."""
+def dispatched(opening: Opening, reservation_id: str, *, now_ns: int) -> Steps[bool]:
+    """Stamp the reservation with the moment of dispatch: from now on it is kept; False: it counts no more."""
     ledger = opening.ready.ledger
     inline = _inline(ledger)
     if inline is not None:
-        inline.dispatched_now(reservation_id, now_ns=now_ns)
-    else:
-        yield opening.submit(ledger.dispatched(reservation_id, now_ns=now_ns))
+        return inline.dispatched_now(reservation_id, now_ns=now_ns)
+    stands: bool = yield opening.submit(ledger.dispatched(reservation_id, now_ns=now_ns))
+    return stands
 
 
 def refund_later(opening: Opening, reservation_id: str) -> None:

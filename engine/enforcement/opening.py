@@ -14,7 +14,7 @@ from ringfence.engine.journal.journal import Journal
 from ringfence.engine.seams.dispatch import Extensions
 from ringfence.engine.seams.errors import EngineError, RingfenceError
 from ringfence.engine.seams.loop import EngineLoop
-from ringfence.engine.seams.ports import Clock, Control, EventLog, Ledger, Store, TicketStore
+from ringfence.engine.seams.ports import Clock, EventLog, KillSwitch, Leases, Ledger, Store, TicketStore
 from ringfence.engine.seams.settings import Settings
 
 T = TypeVar("T")
@@ -31,7 +31,8 @@ class Opened:
     log: EventLog
     ledger: Ledger
     tickets: TicketStore
-    control: Control
+    leases: Leases
+    kill_switch: KillSwitch
     durable: bool
     """False: lost when the process ends."""
 
@@ -127,12 +128,12 @@ class Opening:
         store = self._make_store()
         try:
             await store.open()
-            parts = (store.events, store.ledger, store.tickets, store.control)
-            events, ledger, tickets, control = parts
-            if events is None or ledger is None or tickets is None or control is None:
+            events, ledger, tickets = store.events, store.ledger, store.tickets
+            leases, kill_switch = store.leases, store.kill_switch
+            if not (events and ledger and tickets and leases and kill_switch):
                 raise EngineError(
-                    f"the store `{store.url}` does not keep events, budgets, tickets and leases",
-                    help="use a store that keeps all four, like `sqlite:///ringfence.db`",
+                    f"the store `{store.url}` does not keep all that a guard needs",
+                    help="use one that keeps events, budgets, tickets, leases and orders, like `sqlite:`",
                 )
             await self.extensions.open()
         except BaseException:  # fails closed, and leaves nothing half open
@@ -148,7 +149,7 @@ class Opening:
             patience_s=self.patience_s,
         )
         self._store = store
-        return Opened(journal, events, ledger, tickets, control, store.durable)
+        return Opened(journal, events, ledger, tickets, leases, kill_switch, store.durable)
 
     def close(self) -> Steps[None]:
         """Write what is queued, close everything; safe to call twice.  Raises what could not be written."""

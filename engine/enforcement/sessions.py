@@ -38,7 +38,7 @@ class Sessions:
             self._runs[session] = self._runs.get(session, 0) + 1
         try:
             other: str | None = yield self._opening.submit(
-                self._opening.ready.control.lease(session, self.holder)
+                self._opening.ready.leases.lease(session, self.holder)
             )
         except BaseException as error:  # fails closed: two processes must never decide for one session
             self.let_go(session)
@@ -61,4 +61,4 @@ class Sessions:
                 return None
             self._runs.pop(session, None)
             # SECURITY: inside the lock, so that it stands before the lease of a run that begins now.
-            return self._opening.submit(self._opening.ready.control.release(session, self.holder))
+            return self._opening.submit(self._opening.ready.leases.release(session, self.holder))

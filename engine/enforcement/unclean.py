@@ -39,11 +39,11 @@ class Unclean:
             sessions.setdefault(row.session, []).append(row)
         for session, rows in sessions.items():
             # SECURITY: only under the session's lease; a run that somebody lives is left alone.
-            if await opened.control.lease(session, holder) is None:
+            if await opened.leases.lease(session, holder) is None:
                 try:
                     await self.bury(row.run for row in rows)
                 finally:
-                    await opened.control.release(session, holder)
+                    await opened.leases.release(session, holder)
 
     async def bury(self, runs: Iterable[str]) -> None:
         """Record the end of these runs, whose session the caller leases."""

@@ -88,6 +88,21 @@ class EngineError(RingfenceError):
     code = "engine"
 
 
+class StoreAwayError(EngineError):
+    """A store does not answer now (its server is down, slow or restarting) and may be back.
+
+    What was asked of it may have happened or not: ask the same again.
+    """
+
+    code = "away"
+
+
+class TakenOverError(EngineError):
+    """Another process has taken the run over, or ended it, while this one could not say that it lives."""
+
+    code = "taken over"
+
+
 class PolicyError(RingfenceError):
     """The policy has mistakes and loads nothing; `diagnostics()` draws all of them."""
 

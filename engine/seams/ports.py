@@ -31,6 +31,10 @@ class Clock(Protocol):
         """Like `sleep_until`, in the caller's event loop."""
         ...
 
+    def anchor(self, now_ns: int) -> None:
+        """Go on from this time, the store's, if it is later: hosts that share a store share its clock."""
+        ...
+
 
 # ---- the audit log -------------------------------------------------------------------------------
 
@@ -149,6 +153,9 @@ class Reservation:
     charges: tuple[Charge, ...]
     """In the fixed order (budget, key).  Those with members count different members, the others amounts
     (up to 2^53 units of a budget); both kinds of one call are reserved together."""
+    lease_ns: int | None = None
+    """How long it may be held, from its reservation on.  Whoever has neither stamped nor given it back by
+    then is lost: it is kept as if it had been dispatched at that moment.  None: held without end."""
 
 
 class Ledger(Protocol):
@@ -157,14 +164,22 @@ class Ledger(Protocol):
     A charge with members takes places for those that the window does not hold yet.  Touching one again is
     free and renews its time: it leaves one period after its last touch.  A refund takes back the touches
     of its own reservation and no others.
+
+    `now_ns` is the caller's clock.  A ledger that several hosts share goes by its own (the server's) and
+    never looks at it; either way the largest time seen stays.  A ledger that is away raises `StoreAwayError`.
     """
 
     async def reserve(self, reservation: Reservation, *, now_ns: int) -> tuple[Refusal, ...]:
         """Reserve all charges, or none and say which had no room (empty: reserved)."""
         ...
 
-    async def dispatched(self, reservation_id: str, *, now_ns: int) -> None:
-        """Stamp a held reservation with the moment of its dispatch; from then on it is kept."""
+    async def dispatched(self, reservation_id: str, *, now_ns: int) -> bool:
+        """Stamp a held reservation with the moment of its dispatch; from then on it is kept.
+
+        Return False if it counts in no window any more, so that nothing may be dispatched on it: it was
+        given back, or its lease ran out and it has left since.  One whose lease ran out and that still counts
+        is stamped anew; stamping twice changes nothing, and is True.
+        """
         ...
 
     async def refund(self, reservation_id: str) -> None:
@@ -184,7 +199,7 @@ class InlineLedger(Protocol):
         """Like `Ledger.reserve`."""
         ...
 
-    def dispatched_now(self, reservation_id: str, *, now_ns: int) -> None:
+    def dispatched_now(self, reservation_id: str, *, now_ns: int) -> bool:
         """Like `Ledger.dispatched`."""
         ...
 
@@ -258,8 +273,53 @@ class TicketStore(Protocol):
         """Replace `old` by `new` (one id) if the store still holds exactly `old`; say whether it did."""
         ...
 
+    async def news(self, *, seconds: float) -> None:
+        """Return when a ticket may have changed since this was called last, or after `seconds`.
 
-# ---- leases and orders to stop -------------------------------------------------------------------
+        A hint and no more: it may come without reason, and whoever waits looks at the tickets again.
+        """
+        ...
+
+
+# ---- leases of sessions --------------------------------------------------------------------------
+
+
+class Leases(Protocol):
+    """Who may decide for a session: one living holder at a time.
+
+    A holder is a guard in a process; its name is drawn anew by each.  It lives as long as it says so in time
+    (`keep_alive`), or, where the kernel can tell, as long as its process does.
+    """
+
+    async def keep_alive(self, holder: str) -> float:
+        """Say that `holder` lives; return for how many seconds that holds (infinity: until its process dies).
+
+        Counted from before the call.  Whoever was silent for longer counts as dead: it must not decide any
+        more before it has said so again and seen that it `holds` its sessions still.
+        """
+        ...
+
+    async def gone(self, holder: str) -> None:
+        """Say that `holder` lives no more; its sessions fall to whoever asks next."""
+        ...
+
+    async def lease(self, session: str, holder: str) -> str | None:
+        """Take the session for `holder`, or return the living holder that has it.
+
+        Whoever leases is alive by that (as after `keep_alive`).  The lease of a dead holder is taken over.
+        """
+        ...
+
+    async def holds(self, session: str, holder: str) -> bool:
+        """Say whether `holder` has the session, and nobody has had it since it took it."""
+        ...
+
+    async def release(self, session: str, holder: str) -> None:
+        """Give the session back, if `holder` has it."""
+        ...
+
+
+# ---- the kill switch -----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,32 +327,64 @@ class KillOrder:
     """An operator's order to stop: one run, one agent's runs, or all (both None)."""
 
     id: int
-    """Rising; a guard asks for those after the last it has seen."""
+    """Rising, below 2^53: a run obeys the orders after the last one that was given before it began."""
     run: str | None
     agent: str | None
     by: str | None
     at_ns: int
 
 
-class Control(Protocol):
-    """Who may decide for a session, and orders to stop."""
+@dataclass(frozen=True, slots=True)
+class Attendant:
+    """A guard with live runs, as the kill switch knows it."""
 
-    async def lease(self, session: str, holder: str) -> str | None:
-        """Take the session for `holder`, or return the living holder that has it."""
+    holder: str
+    """`HOST/PID-WORD`: what a person can find."""
+    obeyed: int
+    """The last order that it has acknowledged: nothing that those name starts there any more."""
+    in_flight: int
+    """Bodies of halted runs that had not ended when it acknowledged: they could not be stopped."""
+    silent_s: float
+    """Seconds since it last said that it is there; 0 where the kernel vouches for it."""
+
+
+class KillSwitch(Protocol):
+    """Orders to stop, and who has obeyed them."""
+
+    async def keep_alive(self, holder: str) -> float:
+        """Say that `holder` attends, as `Leases.keep_alive`: who is silent for longer has fallen out.
+
+        One that comes anew counts as having obeyed every order given until now: it has no run yet.
+        """
         ...
 
-    async def release(self, session: str, holder: str) -> None:
-        """Give the session back, if `holder` has it."""
+    async def gone(self, holder: str) -> None:
+        """Say that `holder` attends no more: it has no live run."""
         ...
 
-    async def order_kill(
-        self, *, run: str | None, agent: str | None, by: str | None, at_ns: int
-    ) -> KillOrder:
+    async def order(self, *, run: str | None, agent: str | None, by: str | None, at_ns: int) -> KillOrder:
         """Store an order to stop; durable when it returns."""
         ...
 
-    async def kills(self, *, after: int = 0) -> list[KillOrder]:
-        """Return the orders with an id above `after`."""
+    async def orders(self, *, after: int = 0) -> list[KillOrder]:
+        """Return the orders with an id above `after`, in order."""
+        ...
+
+    async def latest(self) -> int:
+        """Return the id of the last order; 0 if there is none."""
+        ...
+
+    async def obeyed(self, holder: str, order: int, *, in_flight: int) -> None:
+        """Acknowledge every order up to this one; durable when it returns."""
+        ...
+
+    async def attendants(self) -> list[Attendant]:
+        """Return the guards that attend, those that have fallen out left out."""
+        ...
+
+    async def news(self, *, seconds: float) -> None:
+        """Return when an order or an acknowledgement may have come, or after `seconds`; a hint, as in
+        `TicketStore.news`."""
         ...
 
 
@@ -325,8 +417,17 @@ class Store(Protocol):
         ...
 
     @property
-    def control(self) -> Control | None:
-        """Leases and kill orders."""
+    def leases(self) -> Leases | None:
+        """Who may decide for which session; kept beside the log."""
+        ...
+
+    @property
+    def kill_switch(self) -> KillSwitch | None:
+        """Orders to stop."""
+        ...
+
+    async def now_ns(self) -> int | None:
+        """Return the store's time: its server's, or the largest it has seen; None: the host's will do."""
         ...
 
     async def open(self) -> None:

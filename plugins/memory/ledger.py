@@ -88,10 +88,15 @@ class MemoryLedger:
             self._kept[reservation.id] = tuple(units)
         return ()
 
-    def dispatched_now(self, reservation_id: str, *, now_ns: int) -> None:
-        """Stamp a held reservation with the moment of its dispatch."""
+    def dispatched_now(self, reservation_id: str, *, now_ns: int) -> bool:
+        """Stamp a held reservation with the moment of its dispatch; False if it counts no more."""
         with self._lock:
-            self._stamp(reservation_id, self._at(now_ns))
+            now_ns = self._at(now_ns)
+            kept = self._kept.get(reservation_id)
+            if kept is None or not _any_counts(kept, now_ns):
+                return False
+            self._stamp(reservation_id, now_ns)
+            return True
 
     def settle_now(self, run: str, *, now_ns: int) -> None:
         """Stamp all that the run still holds: its fate is unknown, so it is kept."""
@@ -113,9 +118,9 @@ class MemoryLedger:
         """See `reserve_now`."""
         return self.reserve_now(reservation, now_ns=now_ns)
 
-    async def dispatched(self, reservation_id: str, *, now_ns: int) -> None:
+    async def dispatched(self, reservation_id: str, *, now_ns: int) -> bool:
         """See `dispatched_now`."""
-        self.dispatched_now(reservation_id, now_ns=now_ns)
+        return self.dispatched_now(reservation_id, now_ns=now_ns)
 
     async def settle(self, run: str, *, now_ns: int) -> None:
         """See `settle_now`."""

@@ -1,8 +1,9 @@
-"""The store `memory:`, made of the four parts beside this file."""
+"""The store `memory:`, made of the five parts beside this file."""
 
 from typing import Final
 
-from ringfence.plugins.memory.control import MemoryControl
+from ringfence.plugins.memory.kill_switch import MemoryKillSwitch
+from ringfence.plugins.memory.leases import MemoryLeases
 from ringfence.plugins.memory.ledger import MemoryLedger
 from ringfence.plugins.memory.log import MemoryLog
 from ringfence.plugins.memory.tickets import MemoryTickets
@@ -20,7 +21,12 @@ class MemoryStore:
         self.events = MemoryLog()
         self.ledger = MemoryLedger()
         self.tickets = MemoryTickets()
-        self.control = MemoryControl()
+        self.leases = MemoryLeases()
+        self.kill_switch = MemoryKillSwitch()
+
+    async def now_ns(self) -> int | None:
+        """Return None: the host's time will do."""
+        return None
 
     async def open(self) -> None:
         """Nothing to open."""

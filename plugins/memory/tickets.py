@@ -1,5 +1,6 @@
 """Tickets in this process's memory."""
 
+import asyncio
 import threading
 from collections.abc import Callable
 from copy import deepcopy
@@ -14,6 +15,7 @@ class MemoryTickets:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._tickets: dict[str, Ticket] = {}
+        self._news = asyncio.Event()
 
     async def open(self, ticket: Ticket) -> None:
         """Store a new ticket."""
@@ -26,6 +28,7 @@ class MemoryTickets:
                     help="draw another ticket id and ask again",
                 )
             self._tickets[ticket.id] = _copy(ticket)
+        self._news.set()
 
     async def get(self, ticket_id: str) -> Ticket | None:
         """Return the ticket, or None."""
@@ -47,7 +50,16 @@ class MemoryTickets:
             if old.id != new.id or self._tickets.get(old.id) != old:
                 return False
             self._tickets[new.id] = _copy(new)
-            return True
+        self._news.set()
+        return True
+
+    async def news(self, *, seconds: float) -> None:
+        """Return when a ticket changed, or after `seconds`."""
+        try:
+            await asyncio.wait_for(self._news.wait(), seconds)
+        except TimeoutError:  # nothing came; whoever waits looks all the same
+            return
+        self._news.clear()
 
     def _those(self, wanted: Callable[[Ticket], bool]) -> list[Ticket]:
         with self._lock:

@@ -53,9 +53,9 @@ class SqliteLedger:
         self._doubts = False
         return await self._door.write(lambda db: _reserve(db, reservation, now_ns, wall_ns, sweep))
 
-    async def dispatched(self, reservation_id: str, *, now_ns: int) -> None:
-        """Stamp a held reservation with the moment of its dispatch."""
-        await self._door.write(lambda db: _stamp(db, "reservation = ?", (reservation_id,), now_ns))
+    async def dispatched(self, reservation_id: str, *, now_ns: int) -> bool:
+        """Stamp a held reservation with the moment of its dispatch; False if it counts no more."""
+        return await self._door.write(lambda db: _dispatched(db, reservation_id, now_ns))
 
     async def settle(self, run: str, *, now_ns: int) -> None:
         """Stamp all that the run still holds: its fate is unknown, so it is kept."""
@@ -77,10 +77,7 @@ def _reserve(
     now_ns = _at(db, now_ns)
     if sweep:
         _sweep(db, now_ns)
-    if db.execute(
-        "SELECT 1 FROM unit WHERE reservation = ? AND (leaves_ns IS NULL OR leaves_ns > ?)",
-        (reservation.id, now_ns),
-    ).fetchone():
+    if _counts(db, reservation.id, now_ns):
         return ()
     wanted: dict[int, int] = {}
     touched: dict[int, set[str]] = {}
@@ -200,6 +197,17 @@ def _members_free_in(
     if not 0 < over <= len(others) or others[over - 1] == _NEVER:
         return None
     return int(others[over - 1] - now_ns)
+
+
+def _dispatched(db: sqlite3.Connection, reservation_id: str, now_ns: int) -> bool:
+    _stamp(db, "reservation = ?", (reservation_id,), now_ns)
+    return _counts(db, reservation_id, _at(db, now_ns))
+
+
+def _counts(db: sqlite3.Connection, reservation_id: str, now_ns: int) -> bool:
+    """Say whether the reservation counts in a window."""
+    counts = "SELECT 1 FROM unit WHERE reservation = ? AND (leaves_ns IS NULL OR leaves_ns > ?)"
+    return db.execute(counts, (reservation_id, now_ns)).fetchone() is not None
 
 
 def _stamp(db: sqlite3.Connection, which: str, values: tuple[str, ...], now_ns: int) -> None:

@@ -6,7 +6,7 @@ place in the log's chain, with a unique index on (run, seq); bodies may be purge
 
 from typing import Final
 
-VERSION: Final = 2
+VERSION: Final = 3
 
 _FIRST: Final = """
 CREATE TABLE ringfence_schema (version INTEGER NOT NULL);
@@ -143,5 +143,16 @@ END;
 """
 """Blast radius: a unit with members has the amount 0, and each different member takes one of its window."""
 
-STEPS: Final = (_FIRST, _MEMBERS)
+_ATTENDANTS: Final = """
+INSERT INTO ringfence_schema VALUES (3);
+
+CREATE TABLE attendant (
+    holder    TEXT PRIMARY KEY,
+    obeyed    INTEGER NOT NULL,
+    in_flight INTEGER NOT NULL
+) WITHOUT ROWID;
+"""
+"""Which guards have obeyed which orders to stop."""
+
+STEPS: Final = (_FIRST, _MEMBERS, _ATTENDANTS)
 """The script that leads to each version from the one before; all of them in order make a new file."""

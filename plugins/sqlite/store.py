@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Final
 
 from ringfence.plugins.sqlite.connection import Connection, Door
-from ringfence.plugins.sqlite.control import SqliteControl
 from ringfence.plugins.sqlite.faults import fault_of, missing, path_fault
 from ringfence.plugins.sqlite.holders import Holders
+from ringfence.plugins.sqlite.kill_switch import SqliteKillSwitch
+from ringfence.plugins.sqlite.leases import SqliteLeases
 from ringfence.plugins.sqlite.ledger import SqliteLedger
 from ringfence.plugins.sqlite.log import SqliteLog
 from ringfence.plugins.sqlite.opening import connect_reader, connect_writer, make_file
@@ -24,7 +25,7 @@ class SqliteStore:
         create: False: a file that is missing is an error (commands that only look).
         busy_s: How long to wait for a lock of another process.
 
-    Its four parts exist once it is open.
+    Its parts exist once it is open.
     """
 
     durable = True
@@ -41,7 +42,8 @@ class SqliteStore:
         self.events: SqliteLog | None = None
         self.ledger: SqliteLedger | None = None
         self.tickets: SqliteTickets | None = None
-        self.control: SqliteControl | None = None
+        self.leases: SqliteLeases | None = None
+        self.kill_switch: SqliteKillSwitch | None = None
         self._create = create
         self._busy_s = busy_s
         self._door: Door | None = None
@@ -72,7 +74,12 @@ class SqliteStore:
         self.events = SqliteLog(door)
         self.ledger = SqliteLedger(door)
         self.tickets = SqliteTickets(door)
-        self.control = SqliteControl(door, self._holders)
+        self.leases = SqliteLeases(door, self._holders)
+        self.kill_switch = SqliteKillSwitch(door, self._holders)
+
+    async def now_ns(self) -> int | None:
+        """Return None: all its processes are on one host."""
+        return None
 
     async def close(self) -> None:
         """Finish what is queued and close the file; safe to call twice."""

@@ -1,12 +1,15 @@
 """Tickets in SQLite, changed by compare-and-set on the whole ticket."""
 
+import asyncio
 import json
 import sqlite3
 from dataclasses import fields
-from typing import Any
+from typing import Any, Final
 
 from ringfence.plugin import EngineError, Ticket
 from ringfence.plugins.sqlite.connection import Door
+
+LOOK_EVERY_S: Final = 0.05
 
 
 class SqliteTickets:
@@ -14,6 +17,7 @@ class SqliteTickets:
 
     def __init__(self, door: Door) -> None:
         self._door = door
+        self._seen: object = None
 
     async def open(self, ticket: Ticket) -> None:
         """Store a new ticket; durable when it returns."""
@@ -61,6 +65,17 @@ class SqliteTickets:
                 == 1
             )
         )
+
+    async def news(self, *, seconds: float) -> None:
+        """Return when the file was written to, or after `seconds`."""
+        until = asyncio.get_running_loop().time() + seconds
+        while True:
+            now = await self._door.read(lambda db: db.execute("PRAGMA data_version").fetchone())
+            left_s = until - asyncio.get_running_loop().time()
+            if now != self._seen or left_s <= 0:
+                self._seen = now
+                return
+            await asyncio.sleep(min(LOOK_EVERY_S, left_s))
 
     async def _those(self, which: str, *values: str) -> list[Ticket]:
         found = await self._door.read(

@@ -37,6 +37,10 @@ class SystemClock:
         """Return the monotonic clock in nanoseconds."""
         return time.monotonic_ns()
 
+    def anchor(self, now_ns: int) -> None:
+        """Go on from this time, if it is later."""
+        self._anchor_ns = max(self._anchor_ns, now_ns - time.monotonic_ns())
+
     def sleep_until(self, mono_ns: int) -> None:
         """Return when the monotonic clock has reached `mono_ns`."""
         while (left_ns := mono_ns - time.monotonic_ns()) > 0:

@@ -10,7 +10,7 @@ from ringfence.dsl.plan import Json
 from ringfence.engine.decision.calls import Charge, Refusal
 from ringfence.engine.journal.chain import ZERO, link_hash
 from ringfence.engine.journal.rows import row_after
-from ringfence.engine.seams.errors import EngineError, RingfenceError
+from ringfence.engine.seams.errors import EngineError, RingfenceError, StoreAwayError, TakenOverError
 from ringfence.engine.seams.escape import escaped, escaped_json
 from ringfence.engine.seams.functions import Date, Email, Line, Url, policy_function, redactor
 from ringfence.engine.seams.hookspecs import (
@@ -27,12 +27,14 @@ from ringfence.engine.seams.hookspecs import (
     hookimpl,
 )
 from ringfence.engine.seams.ports import (
+    Attendant,
     Clock,
-    Control,
     Entry,
     EventLog,
     InlineLedger,
     KillOrder,
+    KillSwitch,
+    Leases,
     Ledger,
     Link,
     Reservation,
@@ -49,10 +51,10 @@ __all__ = [
     "Answer",
     "Answers",
     "ApprovalBackend",
+    "Attendant",
     "AuditSink",
     "Charge",
     "Clock",
-    "Control",
     "Date",
     "Email",
     "EngineError",
@@ -63,6 +65,8 @@ __all__ = [
     "InlineLedger",
     "Json",
     "KillOrder",
+    "KillSwitch",
+    "Leases",
     "Ledger",
     "Line",
     "Link",
@@ -74,6 +78,8 @@ __all__ = [
     "RunRow",
     "SettingsPath",
     "Store",
+    "StoreAwayError",
+    "TakenOverError",
     "Ticket",
     "TicketStatus",
     "TicketStore",

@@ -131,7 +131,8 @@ class World:
                 ["reserve", "dispatched", "refund", "reserve_now", "dispatched_now", "refund_now", "settle"],
             ),
             (store.tickets, ["open", "swap"]),
-            (store.control, ["lease", "release", "order_kill"]),
+            (store.leases, ["lease", "release"]),
+            (store.kill_switch, ["order"]),
         ):
             for name in names:
                 if hasattr(part, name):

@@ -11,7 +11,8 @@ _WRITES = {
     "journal": {"record", "flush", "close"},
     "ledger": {"reserve", "dispatched", "refund", "reserve_now", "dispatched_now", "refund_now", "settle"},
     "tickets": {"open", "swap"},
-    "control": {"lease", "release", "order_kill"},
+    "leases": {"lease", "release"},
+    "kill_switch": {"order"},
 }
 _METHODS = {method for methods in _WRITES.values() for method in methods}
 _RECORDERS = {"run", "self", "around"}

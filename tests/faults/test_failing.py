@@ -36,7 +36,8 @@ METHODS = {
     "events": ["append", "run", "runs", "read"],
     "ledger": ["reserve", "dispatched", "refund"],
     "tickets": ["open", "get", "of_call", "swap"],
-    "control": ["lease", "release", "order_kill", "kills"],
+    "leases": ["lease", "release"],
+    "kill_switch": ["order", "orders"],
 }
 BLOCKS = {
     ("ledger", "reserve"): {"mail", "pay"},
@@ -45,7 +46,7 @@ BLOCKS = {
     ("tickets", "get"): {"pay"},
     ("tickets", "of_call"): {"pay"},
     ("tickets", "swap"): {"pay"},
-    ("control", "lease"): {"mail", "pay", "look"},
+    ("leases", "lease"): {"mail", "pay", "look"},
     ("events", "append"): {"pay"},
 }
 """What must not run while this method fails."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ringfence.cli.exits import CommandError
 from ringfence.engine.seams.loop import EngineLoop
-from ringfence.engine.seams.ports import Control, EventLog, Store, TicketStore
+from ringfence.engine.seams.ports import EventLog, KillSwitch, Store, TicketStore
 from ringfence.engine.seams.settings import Settings, absolute_url
 
 if TYPE_CHECKING:
@@ -48,11 +48,11 @@ class Desk:
         return self.store.tickets
 
     @property
-    def control(self) -> Control:
-        """Leases and orders to stop; refuse where the store keeps none."""
-        if self.store.control is None:
+    def kill_switch(self) -> KillSwitch:
+        """Orders to stop; refuse where the store takes none."""
+        if self.store.kill_switch is None:
             raise CommandError(f"the store {self.store.url} takes no orders to stop", help=_OTHER)
-        return self.store.control
+        return self.store.kill_switch
 
 
 _OTHER = "name another store with --store"

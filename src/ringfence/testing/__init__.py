@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from ringfence.testing.ledgers import LedgerContract
     from ringfence.testing.sinks import AuditSinkContract, event
     from ringfence.testing.stores import (
-        ControlContract,
         EventLogContract,
+        KillSwitchContract,
+        LeasesContract,
         TicketStoreContract,
     )
 
@@ -23,10 +24,11 @@ __all__ = [
     "Answered",
     "ApprovalBackendContract",
     "AuditSinkContract",
-    "ControlContract",
     "EventLogContract",
     "FakeAnswers",
     "FakeClock",
+    "KillSwitchContract",
+    "LeasesContract",
     "LedgerContract",
     "PolicyFunctionContract",
     "RedactorContract",
@@ -39,10 +41,11 @@ _HOMES = {
     "Answered": "approvals",
     "ApprovalBackendContract": "approvals",
     "AuditSinkContract": "sinks",
-    "ControlContract": "stores",
     "EventLogContract": "stores",
     "FakeAnswers": "approvals",
     "FakeClock": "clock",
+    "KillSwitchContract": "stores",
+    "LeasesContract": "stores",
     "LedgerContract": "ledgers",
     "PolicyFunctionContract": "functions",
     "RedactorContract": "functions",

@@ -49,6 +49,9 @@ class FakeClock:
         """Like `sleep_until`."""
         self.sleep_until(mono_ns)
 
+    def anchor(self, now_ns: int) -> None:
+        """Stay as it is: this clock is the test's."""
+
     def step_back(self, seconds: float) -> None:
         """Set the wall time back by `seconds`; the monotonic time stays."""
         if seconds < 0:

@@ -9,7 +9,7 @@ Each test gets a store of its own from `make`, opened and closed by the contract
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,9 +21,10 @@ from ringfence.dsl.canonical import canonical
 from ringfence.dsl.plan import Json
 from ringfence.engine.journal.chain import SALT_BYTES, ZERO, chained, entry_fault, link_fault
 from ringfence.engine.seams.ports import (
-    Control,
     Entry,
     EventLog,
+    KillSwitch,
+    Leases,
     Store,
     Ticket,
     TicketStore,
@@ -374,47 +375,100 @@ class TicketStoreContract(StoreContract):
 
 
 @pytest.mark.asyncio
-class ControlContract(StoreContract):
-    """Leases and kill orders."""
+class LeasesContract(StoreContract):
+    """Leases of sessions."""
 
     @asynccontextmanager
-    async def control(self, folder: Path) -> AsyncIterator[Control]:
-        """Open a store and give its control."""
+    async def leases(self, folder: Path) -> AsyncIterator[Leases]:
+        """Open a store and give its leases."""
         async with self.opened(folder) as store:
-            assert store.control is not None
-            yield store.control
+            assert store.leases is not None
+            yield store.leases
 
     async def test_a_session_has_one_holder(self, folder: Path) -> None:
         """Who has it may take it again; who has it not cannot give it back."""
-        async with self.control(folder) as control:
-            assert await control.lease("s1", "one") is None
-            assert await control.lease("s1", "one") is None
-            assert await control.lease("s1", "two") == "one"
-            assert await control.lease("s2", "two") is None
-            await control.release("s1", "two")
-            assert await control.lease("s1", "two") == "one"
-            await control.release("s1", "one")
-            assert await control.lease("s1", "two") is None
+        async with self.leases(folder) as leases:
+            assert await leases.lease("s1", "one") is None
+            assert await leases.lease("s1", "one") is None
+            assert await leases.lease("s1", "two") == "one"
+            assert await leases.lease("s2", "two") is None
+            await leases.release("s1", "two")
+            assert await leases.lease("s1", "two") == "one"
+            assert await leases.holds("s1", "one") and not await leases.holds("s1", "two")
+            await leases.release("s1", "one")
+            assert not await leases.holds("s1", "one")
+            assert await leases.lease("s1", "two") is None
 
     async def test_of_many_at_once_one_takes_the_session(self, folder: Path) -> None:
         """The others are told who."""
-        async with self.control(folder) as control:
-            answers = await asyncio.gather(*(control.lease("s1", f"h{number}") for number in range(10)))
+        async with self.leases(folder) as leases:
+            answers = await asyncio.gather(*(leases.lease("s1", f"h{number}") for number in range(10)))
             assert answers.count(None) == 1
             winner = f"h{answers.index(None)}"
             assert {answer for answer in answers if answer is not None} == {winner}
 
+    async def test_who_is_gone_has_nothing(self, folder: Path) -> None:
+        """Its sessions fall to whoever asks next; those of others stay."""
+        async with self.leases(folder) as leases:
+            assert await leases.keep_alive("one") > 0
+            for session in ("s1", "s2"):
+                assert await leases.lease(session, "one") is None
+            assert await leases.lease("s3", "two") is None
+            await leases.gone("one")
+            assert not await leases.holds("s1", "one")
+            assert await leases.lease("s1", "three") is None
+            assert await leases.lease("s3", "three") == "two"
+
+
+@pytest.mark.asyncio
+class KillSwitchContract(StoreContract):
+    """Orders to stop, and who has obeyed them."""
+
+    @asynccontextmanager
+    async def kill_switch(self, folder: Path) -> AsyncIterator[KillSwitch]:
+        """Open a store and give its kill switch."""
+        async with self.opened(folder) as store:
+            assert store.kill_switch is not None
+            yield store.kill_switch
+
     async def test_orders_to_stop_rise_and_are_read_after_the_last_seen(self, folder: Path) -> None:
         """All fields come back."""
-        async with self.control(folder) as control:
-            assert await control.kills() == []
-            made: Sequence[object] = [
-                await control.order_kill(run="run-1", agent=None, by="dana", at_ns=NOW_NS),
-                await control.order_kill(run=None, agent="support", by=None, at_ns=NOW_NS + 1),
-                await control.order_kill(run=None, agent=None, by=None, at_ns=NOW_NS + 2),
+        async with self.kill_switch(folder) as switch:
+            assert await switch.orders() == [] and await switch.latest() == 0
+            made = [
+                await switch.order(run="run-1", agent=None, by="dana", at_ns=NOW_NS),
+                await switch.order(run=None, agent="support", by=None, at_ns=NOW_NS + 1),
+                await switch.order(run=None, agent=None, by=None, at_ns=NOW_NS + 2),
             ]
-            found = await control.kills()
+            found = await switch.orders()
             assert found == made
             assert [order.id for order in found] == sorted({order.id for order in found})
-            assert await control.kills(after=found[0].id) == found[1:]
-            assert await control.kills(after=found[-1].id) == []
+            assert found[0].id > 0 and found[-1].id < 2**53
+            assert await switch.latest() == found[-1].id
+            assert await switch.orders(after=found[0].id) == found[1:]
+            assert await switch.orders(after=found[-1].id) == []
+
+    async def test_who_attends_has_obeyed_what_was_ordered_before_it_came(self, folder: Path) -> None:
+        """And later orders once it says so."""
+        async with self.kill_switch(folder) as switch:
+            first = await switch.order(run=None, agent=None, by=None, at_ns=NOW_NS)
+            assert await switch.attendants() == []
+            assert await switch.keep_alive("one") > 0
+            second = await switch.order(run="run-1", agent=None, by=None, at_ns=NOW_NS)
+            assert await switch.keep_alive("one") > 0
+            (found,) = await switch.attendants()
+            assert (found.holder, found.obeyed, found.in_flight) == ("one", first.id, 0)
+            await switch.obeyed("one", second.id, in_flight=2)
+            (found,) = await switch.attendants()
+            assert (found.obeyed, found.in_flight) == (second.id, 2)
+            await switch.gone("one")
+            assert await switch.attendants() == []
+
+    async def test_an_order_and_an_acknowledgement_are_news(self, folder: Path) -> None:
+        """Long before the time is up."""
+        async with self.kill_switch(folder) as switch:
+            await switch.news(seconds=0)
+            order = await switch.order(run=None, agent=None, by=None, at_ns=NOW_NS)
+            await asyncio.wait_for(switch.news(seconds=3600), 60)
+            await switch.obeyed("one", order.id, in_flight=0)
+            await asyncio.wait_for(switch.news(seconds=3600), 60)

@@ -217,9 +217,10 @@ async def test_a_halt_that_comes_while_the_dispatch_is_recorded_stops_the_body(
     ledger = guard.opening.ready.ledger
     dispatched = ledger.dispatched
 
-    async def slowly(*args: Any, **kwargs: Any) -> None:
-        await dispatched(*args, **kwargs)
+    async def slowly(*args: Any, **kwargs: Any) -> bool:
+        stands = await dispatched(*args, **kwargs)
         run.halt("killed", by=None, detail=None)
+        return stands
 
     ledger.dispatched = slowly  # type: ignore[method-assign]
     with pytest.raises(RunHaltedError):

@@ -5,7 +5,13 @@ from pathlib import Path
 from ringfence.engine.seams.ports import InlineLedger, Store
 from ringfence.plugins.memory import MemoryStore
 from ringfence.plugins.sqlite import SqliteStore
-from ringfence.testing import ControlContract, EventLogContract, LedgerContract, TicketStoreContract
+from ringfence.testing import (
+    EventLogContract,
+    KillSwitchContract,
+    LeasesContract,
+    LedgerContract,
+    TicketStoreContract,
+)
 
 
 class InMemory:
@@ -30,7 +36,11 @@ class TestMemoryTickets(InMemory, TicketStoreContract):
     pass
 
 
-class TestMemoryControl(InMemory, ControlContract):
+class TestMemoryLeases(InMemory, LeasesContract):
+    pass
+
+
+class TestMemoryKillSwitch(InMemory, KillSwitchContract):
     pass
 
 
@@ -46,7 +56,11 @@ class TestSqliteTickets(InSqlite, TicketStoreContract):
     pass
 
 
-class TestSqliteControl(InSqlite, ControlContract):
+class TestSqliteLeases(InSqlite, LeasesContract):
+    pass
+
+
+class TestSqliteKillSwitch(InSqlite, KillSwitchContract):
     pass
 
 

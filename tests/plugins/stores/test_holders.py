@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ringfence.engine.seams.ports import Control
+from ringfence.engine.seams.ports import Leases
 from ringfence.plugins.sqlite import SqliteStore, holders
 from ringfence.plugins.sqlite.holders import Holders
 
@@ -17,12 +17,12 @@ WAIT_S = 60
 
 
 @asynccontextmanager
-async def control_on(path: Path) -> AsyncIterator[Control]:
+async def control_on(path: Path) -> AsyncIterator[Leases]:
     store = SqliteStore(f"sqlite:///{path}")
     await store.open()
-    assert store.control is not None
+    assert store.leases is not None
     try:
-        yield store.control
+        yield store.leases
     finally:
         await store.close()
 

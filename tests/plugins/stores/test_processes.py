@@ -45,7 +45,7 @@ async def append(store, name):
 
 async def forever(store, name):
     """Lease a session, then append without end, several at a time, saying what is durable."""
-    print(await store.control.lease("s1", name), flush=True)
+    print(await store.leases.lease("s1", name), flush=True)
     made = entries(20_000, run=name)
     for start in range(0, len(made), 7):
         await store.events.append(made[start : start + 7])
@@ -166,8 +166,8 @@ def test_a_process_killed_while_it_writes_leaves_a_log_that_verifies_and_a_lease
         assert said(writer) == "None", "the lease of the process that was killed before stands no longer"
 
         async def lease(store: SqliteStore) -> str | None:
-            assert store.control is not None
-            return await store.control.lease("s1", "me")
+            assert store.leases is not None
+            return await store.leases.lease("s1", "me")
 
         assert look(path, lease) == name, "a living holder keeps its lease"
         for _ in range(15):

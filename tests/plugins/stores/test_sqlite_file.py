@@ -60,8 +60,8 @@ async def test_the_file_and_its_log_are_readable_by_their_owner_alone(path: Path
         store = at(path)
         await store.open()
         await append(store, "r")
-        assert store.control is not None
-        await store.control.lease("s", "h")
+        assert store.leases is not None
+        await store.leases.lease("s", "h")
         modes = {each.name: stat.S_IMODE(each.stat().st_mode) for each in path.parent.iterdir()}
         await store.close()
     finally:
@@ -288,10 +288,10 @@ async def test_a_file_that_was_deleted_or_replaced_under_a_living_process_is_an_
     store: SqliteStore, path: Path, change: Callable[[Path], None]
 ) -> None:
     assert store.events is not None
-    assert store.control is not None
+    assert store.kill_switch is not None
     await append(store, "before")
     change(path)
-    for work in (append(store, "after"), store.events.runs(), store.control.kills()):
+    for work in (append(store, "after"), store.events.runs(), store.kill_switch.orders()):
         with pytest.raises(EngineError, match="deleted or replaced"):
             await work
 
@@ -322,8 +322,8 @@ async def test_two_names_of_one_file_are_one_store_with_one_set_of_leases(tmp_pa
     answers = []
     for number, store in enumerate(stores):
         await store.open()
-        assert store.control is not None
-        answers.append(await store.control.lease("s", f"holder-{number}"))
+        assert store.leases is not None
+        answers.append(await store.leases.lease("s", f"holder-{number}"))
     for store in stores:
         await store.close()
     assert answers == [None, "holder-0", "holder-0"]

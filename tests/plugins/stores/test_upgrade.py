@@ -56,7 +56,7 @@ async def test_an_older_file_keeps_what_was_charged_and_counts_members_from_then
     assert await ledger.reserve(Reservation("r/4", (other,)), now_ns=NOW + MINUTE) != ()
     await store.close()
     with sqlite3.connect(first) as db:
-        assert db.execute("SELECT version FROM ringfence_schema").fetchall() == [(1,), (2,)]
+        assert db.execute("SELECT version FROM ringfence_schema").fetchall() == [(1,), (2,), (3,)]
     db.close()
 
 

@@ -29,7 +29,7 @@ def run(asked: Namespace, say: Say) -> int:
         row = find_run(here, asked.run) if asked.run else None
         by = asked.by or _login()
         order = here.ask(
-            here.control.order_kill(
+            here.kill_switch.order(
                 run=row.run if row else None, agent=asked.agent, by=by, at_ns=time.time_ns()
             )
         )

@@ -1,0 +1,63 @@
+"""Leases of sessions in SQLite.  A lease stands as long as its holder lives (`holders`)."""
+
+import math
+import sqlite3
+
+from ringfence.plugin import EngineError
+from ringfence.plugins.sqlite.connection import Door
+from ringfence.plugins.sqlite.holders import Holders
+
+
+class SqliteLeases:
+    """`Leases` in one file.  A holder's name must be drawn anew by each process."""
+
+    def __init__(self, door: Door, holders: Holders) -> None:
+        self._door = door
+        self._holders = holders
+
+    async def keep_alive(self, holder: str) -> float:
+        """Say that `holder` lives, until its process dies: the kernel tells."""
+        live(self._holders, holder)
+        return math.inf
+
+    async def gone(self, holder: str) -> None:
+        """Give back all that `holder` has."""
+        await self._door.write(lambda db: db.execute("DELETE FROM lease WHERE holder = ?", (holder,)).close())
+
+    async def lease(self, session: str, holder: str) -> str | None:
+        """Take the session for `holder`, or return the living holder that has it."""
+        live(self._holders, holder)
+        return await self._door.write(lambda db: self._lease(db, session, holder))
+
+    def _lease(self, db: sqlite3.Connection, session: str, holder: str) -> str | None:
+        found = db.execute("SELECT holder FROM lease WHERE session = ?", (session,)).fetchone()
+        if found and found[0] != holder and self._holders.alive(found[0]):
+            return str(found[0])
+        db.execute("INSERT OR REPLACE INTO lease (session, holder) VALUES (?, ?)", (session, holder))
+        return None
+
+    async def holds(self, session: str, holder: str) -> bool:
+        """Say whether `holder` has the session."""
+        found = await self._door.read(
+            lambda db: db.execute("SELECT holder FROM lease WHERE session = ?", (session,)).fetchone()
+        )
+        return found is not None and found[0] == holder
+
+    async def release(self, session: str, holder: str) -> None:
+        """Give the session back, if `holder` has it."""
+        await self._door.write(
+            lambda db: db.execute(
+                "DELETE FROM lease WHERE session = ? AND holder = ?", (session, holder)
+            ).close()
+        )
+
+
+def live(holders: Holders, holder: str) -> None:
+    """Say that `holder` lives; raise EngineError if that cannot be shown."""
+    try:
+        holders.live(holder)
+    except OSError as error:  # fails closed: without proof of life nobody gets a lease
+        raise EngineError(
+            f"the process cannot show that it is alive: {error}",
+            help="give this user the right to write the folder of the store",
+        ) from error
