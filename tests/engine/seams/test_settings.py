@@ -7,7 +7,8 @@ import pytest
 
 from ringfence.engine.seams.environment import VARIABLES
 from ringfence.engine.seams.errors import SettingsError
-from ringfence.engine.seams.settings import Limits, Settings, absolute_url
+from ringfence.engine.seams.settings import Limits, Settings
+from ringfence.engine.seams.store_urls import absolute_url
 
 
 def load(folder: Path, text: str, **variables: str) -> Settings:
