@@ -142,6 +142,7 @@ VARIABLE_CASES: dict[str, tuple[dict[str, str], str, Any]] = {
         (Path("/p/a.fence"), Path("/p/b.fence")),
     ),
     "RINGFENCE_STORE": ({"RINGFENCE_STORE": "memory:"}, "store", "memory:"),
+    "RINGFENCE_LEDGER": ({"RINGFENCE_LEDGER": "memory:"}, "ledger", "memory:"),
     "RINGFENCE_MODE": ({"RINGFENCE_MODE": "enforce"}, "mode", "enforce"),
     "RINGFENCE_PLUGINS": ({"RINGFENCE_PLUGINS": "a, b,"}, "plugins", ("a", "b")),
     "RINGFENCE_LIMITS__KEY": ({"RINGFENCE_LIMITS__SINK_S": "2"}, "limits", Limits(sink_s=2.0)),
