@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from importlib.resources import files
 from typing import Any, Final, TypeVar, cast
 
+from redis import exceptions
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -38,11 +39,11 @@ class Door:
         self.address = address
         self._timeout_s = timeout_s
         self._pid = os.getpid()
-        # Nothing is sent again behind our back: who asks knows whether it may be asked again.
+        # Nothing is sent again behind our back: see `ask`.
         self._pool: BlockingConnectionPool = BlockingConnectionPool.from_url(
             address.url,
             max_connections=CONNECTIONS,
-            timeout=timeout_s,
+            timeout=None,  # `ask` bounds the whole
             socket_timeout=timeout_s,
             socket_connect_timeout=timeout_s,
             socket_keepalive=True,
@@ -54,11 +55,21 @@ class Door:
         self.incarnation = ""
 
     async def ask(self, command: Callable[[Redis], Awaitable[T]], *, longer_s: float = 0.0) -> T:
-        """Run one command; raise what its failure means, never later than its time-out and `longer_s`."""
+        """Run one command; raise what its failure means, never later than its time-out and `longer_s`.
+
+        INVARIANT: every command may be asked twice.  It is, once, where a connection turns out to be closed:
+        a server that was restarted closed all of ours.
+        """
         self._same_process()
         try:
             async with asyncio.timeout(self._timeout_s + longer_s):
-                return await command(self.client)
+                try:
+                    return await command(self.client)
+                except exceptions.ConnectionError as error:  # asked again, or raised
+                    if type(error) is not exceptions.ConnectionError:
+                        raise
+                    await self._pool.disconnect(inuse_connections=False)
+                    return await command(self.client)
         except Exception as error:  # fails closed: the caller gets no answer
             raise self.fault(error).as_engine_error() from None
 

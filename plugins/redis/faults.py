@@ -70,8 +70,8 @@ def fault_of(error: BaseException, address: Address, *, timeout_s: float) -> Fau
     if isinstance(error, LostError):
         return Fault(
             f"{redis} has lost its data: what was taken from the budgets is not known there any more",
-            "nothing is handed out anew under a guard that lives: switch on `appendonly` for the next time, and"
-            " restart the processes that use this store to go on with empty budgets",
+            "nothing is handed out anew under a guard that lives: switch `appendonly` on for the next time,"
+            " and restart the processes that use this store to go on with empty budgets",
         )
     word = next((word for kind, word in _CLASSES if isinstance(error, kind)), None)
     if word is None and isinstance(error, exceptions.ResponseError):
@@ -83,7 +83,7 @@ def fault_of(error: BaseException, address: Address, *, timeout_s: float) -> Fau
         return Fault(f"{redis} {what}", mend, passes=True)
     if isinstance(error, exceptions.AuthenticationError) or _unauthenticated(error):
         return Fault(
-            f"{redis} refuses the name or the password", "write them in the URL as the server knows them"
+            f"{redis} refuses the user or the password", "write both in the URL as the server knows them"
         )
     if isinstance(error, exceptions.NoPermissionError | exceptions.AuthorizationError):
         return Fault(
@@ -102,9 +102,9 @@ def fault_of(error: BaseException, address: Address, *, timeout_s: float) -> Fau
             f"name the node `{error.host}:{error.port}` in the URL, or another prefix",
         )
     if isinstance(error, exceptions.ConnectionError | OSError):
-        why = _why(error)
+        why = _why(error) or " ".join(address.without_password(str(error)).split())[:300]
         return Fault(
-            f"{redis} cannot be reached{why}",
+            f"{redis} cannot be reached: {why}",
             "see whether it runs, and whether the URL names it",
             passes=True,
         )
@@ -117,10 +117,10 @@ def _unauthenticated(error: BaseException) -> bool:
 
 
 def _why(error: BaseException) -> str:
-    """Return the system's own words, which know of no URL."""
+    """Return the system's own words, if it has any."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, OSError) and seen.strerror:
-            return f": {seen.strerror}"
+            return seen.strerror
         seen = seen.__cause__ or seen.__context__
     return ""

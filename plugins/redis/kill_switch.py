@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import secrets
 from typing import Final
 
 from ringfence.plugin import Attendant, KillOrder
@@ -37,7 +38,7 @@ class RedisKillSwitch:
     async def order(self, *, run: str | None, agent: str | None, by: str | None, at_ns: int) -> KillOrder:
         """Store an order to stop."""
         said = json.dumps([run, agent, by, str(at_ns)])
-        (number,) = await self._door.run(("switch", "order"), said)
+        (number,) = await self._door.run(("switch", "order"), said, secrets.token_hex(8))
         return KillOrder(number, run, agent, by, at_ns)
 
     async def orders(self, *, after: int = 0) -> list[KillOrder]:
@@ -90,6 +91,6 @@ def _us(seconds: float) -> int:
 
 
 def _order(said: bytes) -> KillOrder:
-    number, _, rest = said.partition(b":")
+    number, _, rest = said.split(b":", 2)
     run, agent, by, at_ns = json.loads(rest)
     return KillOrder(int(number), run, agent, by, int(at_ns))

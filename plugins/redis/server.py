@@ -50,7 +50,7 @@ async def clock_fault(door: Door) -> Fault | None:
         return None
     days = (now_us - server_us) / _AHEAD_US
     return Fault(
-        f"the clock of the Redis at `{door.address.place}` is {days:.1f} days behind the last time that the store"
-        " saw: until it is there again nothing leaves a budget",
+        f"the clock of the Redis at `{door.address.place}` is {days:.1f} days behind the last time that the"
+        " store saw: until it is there again nothing leaves a budget",
         "mend the clock; if it was ahead before, use another `?prefix=` to begin with empty budgets",
     )

@@ -8,7 +8,8 @@ else
   keep(ARGV[2], latest(), 0)
   local found = redis.call('HGETALL', attendants)
   for place = 1, #found, 2 do
-    if server_us() - cmsgpack.unpack(found[place + 1])[3] > tonumber(ARGV[3]) then
+    local silent = server_us() - cmsgpack.unpack(found[place + 1])[3]
+    if found[place] ~= ARGV[2] and silent > tonumber(ARGV[3]) then
       redis.call('HDEL', attendants, found[place])
     end
   end

@@ -1,6 +1,6 @@
 -- The kill switch.  Times are the server's, in microseconds.
 --
---   :orders      sorted by id: `ID:ORDER`
+--   :orders      sorted by id: `ID:WORD:ORDER`
 --   :attendants  hash: holder -> the last order obeyed, bodies in flight, when it was heard of last
 --   :news        a short stream: something happened
 local orders, attendants, news = store .. ':orders', store .. ':attendants', store .. ':news'
