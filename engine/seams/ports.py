@@ -446,3 +446,22 @@ class Store(Protocol):
     async def close(self) -> None:
         """Flush and close; safe to call twice."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoreNote:
+    """One thing that a store says of itself to `ringfence doctor`."""
+
+    found: str
+    """Its version, or a setting of its server; never a password."""
+    help: str = ""
+    """How to mend it; empty: nothing is wrong with it."""
+
+
+@runtime_checkable
+class Examined(Protocol):
+    """An opened store that knows what is risky in how its server is set up."""
+
+    async def examined(self) -> Sequence[StoreNote]:
+        """Return the server's version, and each of its settings that could lose or let through something."""
+        ...

@@ -31,6 +31,7 @@ from ringfence.engine.seams.ports import (
     Clock,
     Entry,
     EventLog,
+    Examined,
     InlineLedger,
     KillOrder,
     KillSwitch,
@@ -40,10 +41,12 @@ from ringfence.engine.seams.ports import (
     Reservation,
     RunRow,
     Store,
+    StoreNote,
     Ticket,
     TicketStatus,
     TicketStore,
 )
+from ringfence.engine.seams.store_urls import without_password
 
 __all__ = [
     "ENTRY_POINTS",
@@ -61,6 +64,7 @@ __all__ = [
     "Entry",
     "Event",
     "EventLog",
+    "Examined",
     "Hooks",
     "InlineLedger",
     "Json",
@@ -79,6 +83,7 @@ __all__ = [
     "SettingsPath",
     "Store",
     "StoreAwayError",
+    "StoreNote",
     "TakenOverError",
     "Ticket",
     "TicketStatus",
@@ -91,4 +96,5 @@ __all__ = [
     "policy_function",
     "redactor",
     "row_after",
+    "without_password",
 ]
