@@ -156,9 +156,9 @@ class Reservation:
     """In the fixed order (budget, key).  Those with members count different members, the others amounts
     (up to 2^53 units of a budget); both kinds of one call are reserved together."""
     lease_ns: int | None = None
-    """How long it may be held, from its reservation on, by the ledger's clock.  Whoever has neither stamped nor
-    given it back by then is lost: it is kept as if it had been dispatched at that moment, and leaves each
-    window one period later.  None: held without end."""
+    """How long it may be held, from its reservation on, by the ledger's clock.  Whoever has neither stamped
+    nor given it back by then is lost: it is kept as if it had been dispatched at that moment, and leaves
+    each window one period later.  None: held without end."""
 
 
 class Ledger(Protocol):
@@ -168,7 +168,7 @@ class Ledger(Protocol):
     free and renews its time: it leaves one period after its last touch.  A refund takes back the touches
     of its own reservation and no others.
 
-    A refusal's `free_ns` takes what is held under a lease as leaving when it says: one period after the lease.
+    For a refusal's `free_ns`, what is held under a lease leaves when that says: one period after its end.
     What is held without end, or never leaves, tells no time.
 
     `now_ns` is the caller's clock.  A ledger that several hosts share goes by its own (the server's) and

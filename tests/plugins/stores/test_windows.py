@@ -160,9 +160,10 @@ class Windows(RuleBasedStateMachine):
         self.both("settle", run, now_ns=self.tick())
         for name in self.names:
             held = name in self.unstamped and name in self.spent
-            if held and name.startswith(f"{run}/"):
-                if all(at is None or at > self.latest for _, at in self.spent[name]):
-                    self.stamp(name)
+            if not held or not name.startswith(f"{run}/"):
+                continue
+            if all(at is None or at > self.latest for _, at in self.spent[name]):
+                self.stamp(name)
 
     def stamp(self, name: str) -> None:
         self.unstamped.discard(name)
