@@ -4,9 +4,6 @@ from collections.abc import Sequence
 
 from ringfence.plugin import Store, hookimpl
 from ringfence.plugins.redis.address import SCHEMES
-from ringfence.plugins.redis.store import RedisStore
-
-__all__ = ["RedisStore"]
 
 
 @hookimpl
@@ -18,4 +15,8 @@ def ringfence_store_schemes() -> Sequence[str]:
 @hookimpl
 def ringfence_open_store(url: str) -> Store | None:
     """Return a new, unopened store for `redis://…` and `rediss://…`, None for any other URL."""
-    return RedisStore(url) if url.partition("://")[0] in SCHEMES else None
+    if url.partition("://")[0] not in SCHEMES:
+        return None
+    from ringfence.plugins.redis.store import RedisStore  # its library takes a tenth of a second to import
+
+    return RedisStore(url)

@@ -24,6 +24,8 @@ class Address:
     place: str
     """`HOST:PORT`."""
     prefix: str
+    private: bool
+    """True if nobody on the way can read along: TLS, or this host."""
     password: str | None = field(repr=False, default=None)
 
     def without_password(self, text: str) -> str:
@@ -76,5 +78,6 @@ class Address:
             shown=urlunsplit(parts._replace(netloc=hidden + where)),
             place=f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
             prefix=prefix,
+            private=parts.scheme == "rediss" or host in ("localhost", "::1") or host.startswith("127."),
             password=None if parts.password is None else unquote(parts.password),
         )

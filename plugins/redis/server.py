@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from ringfence.plugin import EngineError, StoreNote
 from ringfence.plugins.redis.door import Door
 from ringfence.plugins.redis.faults import Fault
 
@@ -41,6 +42,45 @@ def settings_fault(said: Mapping[str, Any], place: str) -> Fault | None:
             "set `maxmemory-policy noeviction`, or use a server that keeps nothing else",
         )
     return None
+
+
+async def notes(door: Door) -> list[StoreNote]:
+    """Return what `ringfence doctor` says of this server: what it could lose, and what others could read."""
+    said: Mapping[str, Any] = await door.ask(lambda client: client.info("all"))
+    found = [StoreNote(f"Redis {said.get('redis_version')}, keys under `{door.address.root}`")]
+    if not said.get("aof_enabled"):
+        found.append(
+            StoreNote(
+                "it writes no append-only file: a restart can forget budgets, orders and who obeyed them",
+                "set `appendonly yes` and `appendfsync always`",
+            )
+        )
+    else:
+        found.append(await _written(door))
+    if not door.address.private:
+        found.append(
+            StoreNote("its password and what it is told cross the network as plain text", "use `rediss://`")
+        )
+    return found
+
+
+async def _written(door: Door) -> StoreNote:
+    try:
+        config: Mapping[Any, Any] = await door.ask(lambda client: client.config_get("appendfsync"))
+    except EngineError:  # only doctor asks: what it may not see, it says so
+        return StoreNote("how often it writes its append-only file cannot be seen by this user")
+    how = {_text(name): _text(value) for name, value in config.items()}.get("appendfsync", "unknown")
+    if how == "always":
+        return StoreNote("its append-only file is on disk before it answers")
+    return StoreNote(
+        f"its append-only file is not on disk when it answers (`appendfsync {how}`): a loss of power can"
+        " forget the last charges",
+        "set `appendfsync always`",
+    )
+
+
+def _text(said: str | bytes) -> str:
+    return said.decode() if isinstance(said, bytes) else said
 
 
 async def clock_fault(door: Door) -> Fault | None:

@@ -1,14 +1,15 @@
 """The store `redis://HOST`: budgets and the kill switch that several hosts share."""
 
 import secrets
+from collections.abc import Sequence
 from typing import Final
 
-from ringfence.plugin import EngineError, StoreAwayError
+from ringfence.plugin import EngineError, StoreAwayError, StoreNote
 from ringfence.plugins.redis.address import Address
 from ringfence.plugins.redis.door import Door
 from ringfence.plugins.redis.kill_switch import RedisKillSwitch
 from ringfence.plugins.redis.ledger import RedisLedger
-from ringfence.plugins.redis.server import clock_fault, server_fault
+from ringfence.plugins.redis.server import clock_fault, notes, server_fault
 
 TIMEOUT_S: Final = 5.0
 """How long an answer may take, with connecting to the server; a late one is none."""
@@ -85,6 +86,10 @@ class RedisStore:
             return None
         now_us, _ = await self._door.run(("now",))
         return int(now_us) * 1000
+
+    async def examined(self) -> Sequence[StoreNote]:
+        """Return what `ringfence doctor` says of the server."""
+        return () if self._door is None else await notes(self._door)
 
     async def close(self) -> None:
         """Close the connections; safe to call twice."""

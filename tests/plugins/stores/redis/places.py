@@ -11,7 +11,7 @@ import pytest
 from redis.asyncio import Redis as Client
 
 from ringfence.plugin import KillSwitch, Ledger
-from ringfence.plugins.redis import RedisStore
+from ringfence.plugins.redis.store import RedisStore
 from tests.services import Redis
 
 WAIT_S = 60

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ringfence.plugins.redis import RedisStore
 from ringfence.plugins.redis import kill_switch as module
+from ringfence.plugins.redis.store import RedisStore
 from tests.plugins.stores.redis.places import WAIT_S, keys, opened, prefix_of, said, switch_of, until, url_of
 from tests.services import Redis
 

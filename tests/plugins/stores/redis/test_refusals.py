@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from redis import exceptions
 
-from ringfence.plugin import EngineError, StoreAwayError
+from ringfence.plugin import EngineError, Examined, StoreAwayError
 from ringfence.plugins import redis as plugin
-from ringfence.plugins.redis import RedisStore
 from ringfence.plugins.redis.address import Address
 from ringfence.plugins.redis.faults import fault_of
 from ringfence.plugins.redis.server import settings_fault
+from ringfence.plugins.redis.store import RedisStore
 from tests.plugins.stores.redis.places import ledger_of, opened, prefix_of, said, url_of
 from tests.services import Redis, server
 
@@ -173,6 +173,23 @@ def test_a_url_that_cannot_be_one_says_why(url: str, why: str) -> None:
     with pytest.raises(ValueError, match=why) as raised:
         RedisStore(url)
     assert "s3cr3t" not in everything(raised.value)
+
+
+async def test_doctor_is_told_what_the_server_could_lose(locked: Redis, tmp_path: Path) -> None:
+    async with opened(RedisStore(url_of(locked, tmp_path))) as store:
+        assert isinstance(store, Examined)
+        version, written = await store.examined()
+        assert prefix_of(tmp_path) in version.found and version.help == ""
+        assert "on disk before it answers" in written.found and written.help == ""
+        await said(locked, "CONFIG", "SET", "appendfsync", "everysec")
+        assert (await store.examined())[1].help == "set `appendfsync always`"
+        await said(locked, "CONFIG", "SET", "appendonly", "no")
+        assert "no append-only file" in (await store.examined())[1].found
+        await said(locked, "CONFIG", "SET", "appendonly", "yes")
+        await said(locked, "ACL", "SETUSER", "default", "-config")
+        assert "cannot be seen" in (await store.examined())[1].found
+    assert not Address.of("redis://cache.example").private
+    assert Address.of("rediss://cache.example").private
 
 
 def test_a_url_names_place_and_prefix() -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from ringfence.plugin import EngineError, Reservation, StoreAwayError
-from ringfence.plugins.redis import RedisStore
-from ringfence.testing.ledgers import charge, touch
+from ringfence.plugins.redis.store import RedisStore
+from ringfence.testing.leased import charge, touch
 from tests.plugins.stores.redis.places import WAIT_S, ledger_of, opened, said, switch_of, url_of
 from tests.services import Redis, server
 

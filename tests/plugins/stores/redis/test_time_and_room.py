@@ -9,9 +9,9 @@ from pathlib import Path
 
 from ringfence.plugin import Charge, Ledger, Refusal, Reservation
 from ringfence.plugins.memory import MemoryStore
-from ringfence.plugins.redis import RedisStore
 from ringfence.plugins.redis.ledger import MOST
-from ringfence.testing.ledgers import charge, touch
+from ringfence.plugins.redis.store import RedisStore
+from ringfence.testing.leased import charge, touch
 from tests.plugins.stores.redis.places import WAIT_S, keys, ledger_of, opened, prefix_of, said, until, url_of
 from tests.services import Redis
 
@@ -23,7 +23,7 @@ NOW = 1_795_000_000 * SECOND
 CHILD = """
 import asyncio, sys
 from ringfence.plugin import Charge, Reservation
-from ringfence.plugins.redis import RedisStore
+from ringfence.plugins.redis.store import RedisStore
 
 async def main():
     store = RedisStore(sys.argv[1])
