@@ -209,6 +209,32 @@ async def test_amounts_are_exact_up_to_the_largest_and_larger_ones_never_fit(
         assert await refused("r/7", charge(MOST, 1)) == [None]
 
 
+async def test_a_refusal_looks_at_no_more_than_it_must(redis_server: Redis, tmp_path: Path) -> None:
+    """In a window of thousands of units the time it tells is one at which there is room for sure."""
+    async with opened(RedisStore(url_of(redis_server, tmp_path), callers_clock=True)) as store:
+        ledger = ledger_of(store)
+
+        async def take(number: int) -> None:
+            both = (charge(3000), touch(3000, f"m{number}"))
+            at_ns = NOW + number * 1000
+            assert await ledger.reserve(Reservation(f"r{number}/1", both), now_ns=at_ns) == ()
+            assert await ledger.dispatched(f"r{number}/1", now_ns=at_ns)
+
+        for number in range(2000):
+            await take(number)
+        last_ns = NOW + 1999 * 1000
+        for few in (10, 900):
+            found = await ledger.reserve(
+                Reservation("x/1", (charge(2000, few), touch(2001 - few, "new"))), now_ns=last_ns
+            )
+            assert [one.free_ns for one in found] == [MINUTE - (2000 - few) * 1000] * 2
+        many = Reservation("x/1", (charge(2000, 1500), touch(10, "new")))
+        assert [one.free_ns for one in await ledger.reserve(many, now_ns=last_ns)] == [MINUTE, MINUTE]
+        held = (charge(3000), touch(3000, "held"))
+        assert await ledger.reserve(Reservation("h/1", held), now_ns=last_ns) == ()
+        assert [one.free_ns for one in await ledger.reserve(many, now_ns=last_ns)] == [None, None]
+
+
 async def test_names_of_any_kind_are_kept_apart(redis_server: Redis, tmp_path: Path) -> None:
     odd = ["", " ", "1 a", "a\0b", "a\nb", "é\u202e", "\ud800", "}{", "m", "x" * 5000, "held", "taken"]
     async with opened(RedisStore(url_of(redis_server, tmp_path), callers_clock=True)) as store:
