@@ -8,8 +8,8 @@ if known then
   give_back(id, known)
 end
 
--- How many units a refusal looks at to say when there is room; beyond, it says when the window is empty.
-local LOOKS = 1000
+-- How many units a refusal looks at to say when there is room; beyond, it says when all that is there has left.
+local LOOKS = 200
 
 -- Calls `leaves` with every entry, soonest first, until it says that enough have left; µs until then, -1: cannot
 -- be told.
