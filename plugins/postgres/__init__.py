@@ -4,9 +4,6 @@ from collections.abc import Sequence
 
 from ringfence.plugin import Store, hookimpl
 from ringfence.plugins.postgres.address import SCHEMES
-from ringfence.plugins.postgres.store import PostgresStore
-
-__all__ = ["PostgresStore"]
 
 
 @hookimpl
@@ -18,4 +15,8 @@ def ringfence_store_schemes() -> Sequence[str]:
 @hookimpl
 def ringfence_open_store(url: str) -> Store | None:
     """Return a new, unopened store for `postgresql://…` or `postgres://…`, None for any other URL."""
-    return PostgresStore(url) if url.partition("://")[0] in SCHEMES else None
+    if url.partition("://")[0] not in SCHEMES:
+        return None
+    from ringfence.plugins.postgres.store import PostgresStore  # asyncpg, only where it is needed
+
+    return PostgresStore(url)

@@ -47,7 +47,7 @@ async def _exists(connection: Any, schema: str) -> bool:
 
 
 async def _version_of(connection: Any, schema: str) -> int:
-    """Return the schema's version, 0 if it is empty or missing; raise for another program's or a newer one."""
+    """Return the version, 0 if the schema is empty or missing; raise if it is not ours or newer."""
     found = await connection.fetch(
         "SELECT relname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace"
         " WHERE nspname = $1"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ringfence.engine.seams.ports import Store
-from ringfence.plugins.postgres import PostgresStore
+from ringfence.plugins.postgres.store import PostgresStore
 from ringfence.testing import (
     EventLogContract,
     KillSwitchContract,
