@@ -130,7 +130,9 @@ class CallDecided:
 
 @dataclass(frozen=True, slots=True)
 class BudgetRefunded:
-    """A reservation was given back; `because` is refused, expired, withdrawn, denied or not dispatched."""
+    """A reservation was given back; `because` is refused, expired, withdrawn, denied, not dispatched, or
+    lapsed: its lease ran out while people were asked, and it is reserved once more.
+    """
 
     kind: ClassVar[str] = "BudgetRefunded"
     call: str

@@ -19,6 +19,7 @@ from ringfence.engine.decision.decide import assess, conclude
 from ringfence.engine.decision.events import BudgetRefunded
 from ringfence.engine.decision.records import decided
 from ringfence.engine.decision.state import Outcome
+from ringfence.engine.decision.steps import run_wide
 from ringfence.engine.decision.written import decided_body, requested_body
 from ringfence.engine.enforcement import ledger
 from ringfence.engine.enforcement.approvers import DISPATCHED_WITHIN_NS, lease_ns
@@ -80,9 +81,20 @@ def _asked_before(run: Run, key: str, call: ToolCall) -> Steps[Held]:
     if assessed.wanted:  # what was redacted must be again, to be the call that people were asked about
         _, assessed, _, _ = yield from _informed(run, key, call, NO_FACTS, assessed)
     decision = conclude(assessed, Facts(reserved=()))._replace(verdict=Verdict.ASK, asks=known.asks)
-    name, kinds = reservation_id(run, key), {charge.counting == "successes" for charge in assessed.wider}
-    held = name if known.holds and False in kinds else None
-    return Held(key, call, decision, held, f"{name}/success" if known.holds and True in kinds else None)
+    if not known.holds:
+        return Held(key, call, decision, None)
+    # A call that asked was charged to every budget of its tool: what is undecided denies.
+    charged = (b for b in run.plan.by_bound_name[call.tool].budgets if not run_wide(b))
+    kinds = {budget.counting for budget in charged}
+    name, lease = reservation_id(run, key), lease_ns(run.plan, known.asks)
+    return Held(
+        key,
+        call,
+        decision,
+        name if "calls" in kinds else None,
+        f"{name}/success" if "successes" in kinds else None,
+        lapses_ns=None if lease is None or known.decided_ns is None else known.decided_ns + lease,
+    )
 
 
 def reservation_id(run: Run, key: str) -> str:
@@ -113,6 +125,8 @@ def judge(
         EngineError: The ledger could not answer; the denial is recorded.
     """
     facts = Facts(approved_by=dict(approved_by)) if approved_by else NO_FACTS
+    if held is not None:
+        _lapse(run, held)
     with run.lock:
         now_ns = run.now_ns()
         assessed = _assess(run, key, call, facts, now_ns)
@@ -142,6 +156,16 @@ def judge(
     return held
 
 
+def _lapse(run: Run, held: Held) -> None:
+    """Record that the lease of what a call holds ran out: it is reserved once more, and not charged again for
+    what still counts.
+    """
+    with run.lock:
+        known = run.state.calls[held.key]
+        if known.holds and held.lapses_ns is not None and run.now_ns() >= held.lapses_ns:
+            run.append(BudgetRefunded(held.key, "lapsed"))
+
+
 @dataclass(slots=True)
 class Taken:
     """What one decision has reserved in the ledger."""
@@ -149,6 +173,8 @@ class Taken:
     reservation: str | None = None
     success: str | None = None
     """The reservation of its own of what counts successes."""
+    lapses_ns: int | None = None
+    """When their lease runs out; None: never."""
     failure: Exception | None = None
 
     def give_back(self, run: Run) -> None:
@@ -183,6 +209,7 @@ def _reserve(
     run.reserved = True
     charges = assessed.wider
     for_ns = lease_ns(run.plan, assessed.asks) if assessed.asks else DISPATCHED_WITHIN_NS
+    taken.lapses_ns = None if for_ns is None else now_ns + for_ns
     successes = tuple(charge for charge in charges if charge.counting == "successes")
     others = charges if not successes else [one for one in charges if one.counting != "successes"]
     refusals: tuple[Refusal, ...] = ()
@@ -253,10 +280,13 @@ def _conclude(
         run.append(shown, at_ns=now_ns, body=body)
         if held is None:
             held = Held(key, call, decision, taken.reservation, taken.success)
+            held.lapses_ns = taken.lapses_ns
         else:
             held.call, held.decision = call, decision
             held.reservation = taken.reservation or held.reservation
             held.success = taken.success or held.success
+            if taken.reservation is not None or taken.success is not None:
+                held.lapses_ns = taken.lapses_ns
         halt_above(run, decision, halts)
         return held, decision
 

@@ -49,6 +49,8 @@ class Held:
     """The approvals it rests on: used up at dispatch."""
     edits: frozenset[str] = frozenset()
     """The tickets whose edited arguments have been taken."""
+    lapses_ns: int | None = None
+    """When the lease of what it has reserved runs out; None: never, or it has reserved nothing."""
     over: bool = False
     """True once it was dispatched or given back: nothing is left to refund."""
 
