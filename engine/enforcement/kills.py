@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError
 from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Final
@@ -93,9 +94,11 @@ class Kills:
             raise store_error("could not keep the order to stop", error) from error
         self.obey(order)
         self._opening.loop.submit(self._look_now())
-        killed: Killed = yield self._opening.loop.submit(
-            acknowledged(self._opening.ready.kill_switch, order, within_s=within_s)
-        )
+        waiting = acknowledged(self._opening.ready.kill_switch, order, within_s=within_s)
+        try:
+            killed: Killed = yield self._opening.loop.submit(waiting)
+        except CancelledError as error:
+            raise EngineError(f"the guard was closed; the order {order.id} to stop stands") from error
         return killed
 
     # ---- runs that begin, or go on -----------------------------------------------------------------

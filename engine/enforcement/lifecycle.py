@@ -327,18 +327,18 @@ class Lifecycle:
                 orders = yield from self.kills.given(after=run.orders)
                 opened.journal.open_run(run_id, seq=row.events, head=row.head)
                 mine = True
-                with self._lock:
-                    self._live[run_id] = run
-            if run.parent is not None:
-                with run.lock:
-                    run.parent.check_live()  # SECURITY: nothing goes on inside of a run that is over
-                    run.parent.children.append(run)
-                    run.parent.started[run.id] = (run, self._begun_by(run))
-            run.append(RunResumed(self._sessions.holder))
-            self._memories.live(run, dict(leaf.began), leaf.joined)
-            # What runs from now on must not be taken for a run that is still put away.
-            yield from self._opening.durable(run=run_id)
-            self.kills.obey_again(run, orders)
+                with run.lock:  # an order that comes now halts it after it has gone on
+                    with self._lock:
+                        self._live[run_id] = run
+                    if run.parent is not None:
+                        run.parent.check_live()  # SECURITY: nothing goes on inside of a run that is over
+                        run.parent.children.append(run)
+                        run.parent.started[run.id] = (run, self._begun_by(run))
+                    run.append(RunResumed(self._sessions.holder))
+                self._memories.live(run, dict(leaf.began), leaf.joined)
+                # What runs from now on must not be taken for a run that is still put away.
+                yield from self._opening.durable(run=run_id)
+                self.kills.obey_again(run, orders)
             self._still(run)
         except BaseException as error:  # fails closed: it does not go on here
             if not mine or self._no_longer_live(run):  # else another process has taken it over meanwhile
