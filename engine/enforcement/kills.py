@@ -17,7 +17,7 @@ from ringfence.engine.enforcement.acknowledgements import Killed, acknowledged
 from ringfence.engine.enforcement.bodies import Flight
 from ringfence.engine.enforcement.drive import Steps
 from ringfence.engine.enforcement.opening import Opening, store_error
-from ringfence.engine.enforcement.presence import LOOK_WITHIN_S, RETRY_S, Holder, alive_ns
+from ringfence.engine.enforcement.presence import LOOK_WITHIN_S, RETRY_S, Holder
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.enforcement.workers import run_in_worker
 from ringfence.engine.seams.bounded import bounded
@@ -181,7 +181,7 @@ class Kills:
     async def arrive(self) -> None:
         """See `Watch`."""
         # Before the attendance: an order in between is then obeyed once more, and never overlooked.
-        asked_ns = alive_ns()
+        asked_ns = self._holder.now_ns()
         last = await bounded(lambda: self._opening.ready.kill_switch.latest(), seconds=self._patience_s)
         self._after = self._acknowledged = last
         self.looked(asked_ns)
@@ -189,7 +189,7 @@ class Kills:
     async def look(self) -> None:
         """See `Watch`."""
         async with self._door:
-            asked_ns = alive_ns()
+            asked_ns = self._holder.now_ns()
             orders = await bounded(
                 lambda: self._opening.ready.kill_switch.orders(after=self._after), seconds=self._patience_s
             )

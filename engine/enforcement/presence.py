@@ -48,6 +48,8 @@ class Holder:
 
     def __init__(self) -> None:
         self._word = secrets.token_hex(6)
+        self.now_ns: Callable[[], int] = alive_ns
+        """The clock on which its validity counts; tests bring their own."""
         self._host = "".join(c if c.isalnum() or c in "-._" else "-" for c in socket.gethostname())
 
     @property
@@ -86,7 +88,6 @@ class Presence:
 
     Args:
         fence: Awaited after a lapse, before it stands again: gives up the runs whose session is lost.
-        clock_ns: The real clock.
     """
 
     def __init__(
@@ -98,7 +99,6 @@ class Presence:
         *,
         look_within_s: float = LOOK_WITHIN_S,
         linger_s: float = LINGER_S,
-        clock_ns: Callable[[], int] = alive_ns,
     ) -> None:
         self.look_within_s = look_within_s
         self.linger_s = linger_s
@@ -106,7 +106,6 @@ class Presence:
         self._holder = holder
         self._watch = watch
         self._fence = fence
-        self._clock_ns = clock_ns
         self._lock = threading.Lock()
         self._reset()
 
@@ -132,11 +131,11 @@ class Presence:
     @property
     def lapsed(self) -> bool:
         """True while nothing may start."""
-        return self._clock_ns() >= self._until
+        return self._holder.now_ns() >= self._until
 
     def check(self, run: str | None = None) -> None:
         """Raise EngineError if it has lapsed."""
-        if self._clock_ns() >= self._until:
+        if self._holder.now_ns() >= self._until:
             raise self._error(run)
 
     def attend(self) -> Steps[None]:
@@ -179,7 +178,7 @@ class Presence:
         return self._error(run) if self.lapsed else None
 
     def _error(self, run: str | None) -> EngineError:
-        now_ns = self._clock_ns()
+        now_ns = self._holder.now_ns()
         if self._here and min(self._leased_until, self._attends_until) > now_ns:
             what = f"the orders to stop could not be read for {self.look_within_s:g} s"
         else:
@@ -223,7 +222,7 @@ class Presence:
         quiet_ns: int | None = None
         turns = -1
         while True:
-            now_ns = self._clock_ns()
+            now_ns = self._holder.now_ns()
             if not self._idle():
                 quiet_ns = None
             elif quiet_ns is None or turns != self._turns:
@@ -252,7 +251,7 @@ class Presence:
     async def _renew(self) -> None:
         """Tell both stores; the door is held.  Each validity counts from before it was asked for."""
         opened, holder = self._opening.ready, self._holder.name
-        asked_ns = self._clock_ns()
+        asked_ns = self._holder.now_ns()
         self._next_ns = asked_ns + RETRY_S * 1e9
         first = not self._here
         if first:
@@ -266,13 +265,13 @@ class Presence:
         beat_s = self.look_within_s / _BEATS
         if not isinstance(leased, BaseException):
             # SECURITY: answered after it had lapsed, somebody may have had a session in between.
-            if not first and self._clock_ns() >= self._leased_until:
+            if not first and self._holder.now_ns() >= self._leased_until:
                 await self._fence()
             self._leased_until = asked_ns + leased * _OF_VALIDITY * 1e9
             beat_s = min(beat_s, leased / _BEATS)
         if not isinstance(attends, BaseException):
             # SECURITY: whoever fell out counts as having obeyed all that it has not even read.
-            if not first and self._clock_ns() >= min(self._attends_until, self._looked_until):
+            if not first and self._holder.now_ns() >= min(self._attends_until, self._looked_until):
                 await self._watch.look()
             self._attends_until = asked_ns + attends * _OF_VALIDITY * 1e9
             beat_s = min(beat_s, attends / _BEATS)

@@ -66,7 +66,10 @@ def test_a_kill_returns_when_the_other_process_has_stopped(
     guard = made()
     with attending(settings, how) as other:
         killed = guard.kill(
-            other.run if aim == "run" else None, agent="main" if aim == "agent" else None, by="olga", within_s=60
+            other.run if aim == "run" else None,
+            agent="main" if aim == "agent" else None,
+            by="olga",
+            within_s=60,
         )
         events = [one.event for one in guard.runs.get(other.run).events]
         assert killed.missing == () and killed.in_flight == 0
