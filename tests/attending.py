@@ -1,4 +1,4 @@
-"""Another process with a live run: `python -m tests.attending SETTINGS HOW`, as tests of several processes want it.
+"""Another process with a live run, for tests of several: `python -m tests.attending SETTINGS HOW`.
 
 It says `run ID HOLDER` when it is where it should be, then `ended WHY` for what it was doing, and ends when
 its standard input does.

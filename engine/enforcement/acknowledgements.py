@@ -77,7 +77,7 @@ async def acknowledged(switch: KillSwitch, order: KillOrder, *, within_s: float)
         if failure is not None and left_s <= 0:
             raise EngineError(
                 f"the order {order.id} to stop stands, but the store cannot say who has obeyed it: {failure}",
-                help="a guard that cannot read the orders starts nothing: order it again when the store is back",
+                help="who cannot read the orders starts nothing: order it again when the store is back",
             ) from failure
         await asyncio.sleep(min(_LOOK_EVERY_S, max(left_s, 0)))
 

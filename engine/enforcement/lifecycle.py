@@ -238,6 +238,8 @@ class Lifecycle:
     def suspend(self, run: Run) -> Steps[None]:
         """Put the run away: what was allowed and never dispatched is given back, the rest is durable."""
         with run.lock:
+            if run.taken:
+                raise run.over()
             if run.flights or run.waiting or run.turnstile.busy or run.in_flight():
                 raise EngineError(
                     f"calls of the run `{run.id}` are in flight",

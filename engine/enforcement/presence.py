@@ -174,7 +174,7 @@ class Presence:
         except EngineError as error:  # closed meanwhile
             return error
         except Exception as error:  # fails closed: told below
-            self._failure = error
+            self._failure = error.__cause__ or error
         return self._error(run) if self.lapsed else None
 
     def _error(self, run: str | None) -> EngineError:
@@ -238,7 +238,7 @@ class Presence:
                     try:
                         await self._renew()
                     except Exception as error:  # fails closed: what is not renewed lapses
-                        self._failure = error
+                        self._failure = error.__cause__ or error
             else:
                 self._stirred.clear()
                 with contextlib.suppress(TimeoutError):

@@ -65,12 +65,8 @@ def test_a_kill_returns_when_the_other_process_has_stopped(
 ) -> None:
     guard = made()
     with attending(settings, how) as other:
-        killed = guard.kill(
-            other.run if aim == "run" else None,
-            agent="main" if aim == "agent" else None,
-            by="olga",
-            within_s=60,
-        )
+        named = other.run if aim == "run" else None
+        killed = guard.kill(named, agent="main" if aim == "agent" else None, by="olga", within_s=60)
         events = [one.event for one in guard.runs.get(other.run).events]
         assert killed.missing == () and killed.in_flight == 0
         assert [one.holder for one in killed.obeyed] == [other.holder]
