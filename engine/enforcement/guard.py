@@ -57,7 +57,9 @@ class Guard:
         self._loop = opening.loop
         waits = Waits(opening)
         self._answering = Answering(opening, waits, settings)
-        self._asking = Asking(opening, waits, BackendAnswers(self._answering))
+        answers = BackendAnswers(self._answering)
+        opening.extensions.take_answers(answers)
+        self._asking = Asking(opening, waits, answers)
         self._lifecycle = Lifecycle(plan, opening, replan)
         self.runs: Any = runs(self) if runs is not None else None
         """The record of runs: `latest(session=…)`, `get(id)`, `list(…)`."""
