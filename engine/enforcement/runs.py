@@ -49,6 +49,8 @@ class Held:
     """The approvals it rests on: used up at dispatch."""
     edits: frozenset[str] = frozenset()
     """The tickets whose edited arguments have been taken."""
+    answered: bool = False
+    """True once nobody is left to answer: what they said counts when the call is made."""
     over: bool = False
     """True once it was dispatched or given back: nothing is left to refund."""
 
