@@ -152,14 +152,20 @@ class Guard:
         """Raise RunHaltedError unless the run may go on."""
         run.check_live()
 
-    def record(self, run: Run, event: PromptGiven | ModelAsked | ModelAnswered) -> None:
+    def record(
+        self, run: Run, event: PromptGiven | ModelAsked | ModelAnswered, *, keeps_open: bool = False
+    ) -> None:
         """Record what the model was given or said.  A new word of the user withdraws open questions.
 
         What the host hands on beside the prompt has a source, too: `PromptGiven("attachment", text)`.
         With `PromptGiven("host", text)` the host does not say which, so it carries the highest level.
+
+        Args:
+            keeps_open: It is an answer to one of these questions, and the others stay open.
         """
         self._own(run)
-        if isinstance(event, PromptGiven) and event.source == "user" and run.state.open_tickets:
+        new = isinstance(event, PromptGiven) and event.source == "user" and not keeps_open
+        if new and run.state.open_tickets:
             self._asking.withdraw_all(run, "the user said something new")
         run.append(event)
 
