@@ -23,6 +23,7 @@ from ringfence.engine.decision.steps import run_wide
 from ringfence.engine.decision.written import decided_body, requested_body
 from ringfence.engine.enforcement import ledger
 from ringfence.engine.enforcement.approvers import DISPATCHED_WITHIN_NS, lease_ns
+from ringfence.engine.enforcement.adoption import approvals, key_of, refused_before, stands
 from ringfence.engine.enforcement.current import current_call
 from ringfence.engine.enforcement.drive import Steps
 from ringfence.engine.enforcement.opening import store_error
@@ -41,19 +42,26 @@ class Ended:
     outcome: Outcome
 
 
-def request(run: Run, given: Given) -> Steps[Held | Ended]:
+def request(run: Run, given: Given, *, ahead: bool = False) -> Steps[Held | Ended]:
     """Record the request and decide it; the caller has the turn.
 
-    A key that the run knows from before it was resumed goes on where it was.
+    A key that the run knows from before it was resumed goes on where it was, and a call that was asked about
+    ahead goes on under the key that it has from there.
+
+    Args:
+        ahead: The framework has not made the call yet.
     """
     call = given.call
     with run.lock:
         state = run.state
-        key = f"{given.base}.{state.next_ordinal(given.base, call.attempt)}"
+        made = f"{given.base}.{state.next_ordinal(given.base, call.attempt)}"
+        key = made if ahead else key_of(run, given, made)
         known = state.calls.get(key)
         around = current_call()
-        event = given.event(key, around[1] if around and around[0] is run else None)
+        event = given.event(key, around[1] if around and around[0] is run else None, ahead=ahead)
         run.append(event, body=None if given.said is None else requested_body(event, given.said))
+        kept = run.take_those(lambda one: one.key == key) if key != made else ()
+        refused = refused_before(run, key, call) if ahead else None
         if known is not None:
             if state.fate_unknown(key):
                 raise EngineError(
@@ -65,6 +73,10 @@ def request(run: Run, given: Given) -> Steps[Held | Ended]:
             outcome = state.outcome_of(key)
             ended = outcome is not None and outcome.failure != "interrupted"
             asked = outcome is None and any(ticket.answer != "withdraw" for ticket in known.tickets)
+    if refused is not None:
+        return refused
+    if kept:
+        return kept[0] if stands(run, kept[0]) else (yield from judge_again(run, kept[0]))
     if known is not None and ended and outcome is not None:
         assessed = assess(run.plan, state, call, NO_FACTS, now_ns=run.now_ns(), key=key)
         held = Held(key, call, conclude(assessed, NO_FACTS), None, over=True)
@@ -95,6 +107,12 @@ def _asked_before(run: Run, key: str, call: ToolCall) -> Steps[Held]:
         f"{name}/success" if "successes" in kinds else None,
         lapses_ns=None if lease is None or known.decided_ns is None else known.decided_ns + lease,
     )
+
+
+def judge_again(run: Run, held: Held) -> Steps[Held]:
+    """Decide a call once more that was decided a while ago; the caller has the turn."""
+    approved_by = approvals(held)
+    return (yield from judge(run, held.key, held.call, approved_by=approved_by, held=held))
 
 
 def reservation_id(run: Run, key: str) -> str:
@@ -310,7 +328,9 @@ def release(run: Run, held: Held, because: str) -> None:
     try:
         with run.lock:
             known = run.state.calls.get(held.key)
-            if known is not None and (known.holds or known.takes_place):
+            # What was asked about ahead is given back in any case: its place is not for a later call.
+            waits = known is not None and known.asked_as is not None and not known.given_back
+            if known is not None and (known.holds or known.takes_place or waits):
                 run.append(BudgetRefunded(held.key, because))
     except EngineError:  # fails closed: without its record the reservation stays taken
         return
