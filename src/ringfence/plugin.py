@@ -39,6 +39,7 @@ from ringfence.engine.seams.ports import (
     Clock,
     Entry,
     EventLog,
+    Examined,
     InlineLedger,
     KillOrder,
     KillSwitch,
@@ -48,10 +49,12 @@ from ringfence.engine.seams.ports import (
     Reservation,
     RunRow,
     Store,
+    StoreNote,
     Ticket,
     TicketStatus,
     TicketStore,
 )
+from ringfence.engine.seams.store_urls import without_password
 
 __all__ = [
     "ENTRY_POINTS",
@@ -70,6 +73,7 @@ __all__ = [
     "Entry",
     "Event",
     "EventLog",
+    "Examined",
     "Hooks",
     "InlineLedger",
     "Json",
@@ -89,6 +93,7 @@ __all__ = [
     "SettingsPath",
     "Store",
     "StoreAwayError",
+    "StoreNote",
     "TakenOverError",
     "Ticket",
     "TicketStatus",
@@ -102,4 +107,5 @@ __all__ = [
     "policy_function",
     "redactor",
     "row_after",
+    "without_password",
 ]
