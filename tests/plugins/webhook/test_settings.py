@@ -1,5 +1,6 @@
 """`[backends.webhook]`: what is refused before anything is opened."""
 
+import json
 from typing import Any
 
 import pytest
@@ -8,6 +9,10 @@ from ringfence._assembly import assemble, load_plan
 from ringfence.engine.seams.errors import SettingsError
 from ringfence.engine.seams.settings import Settings
 from ringfence.plugins.approvals_webhook.backend import WebhookBackend
+from ringfence.plugins.approvals_webhook.payloads import asked
+from ringfence.plugins.approvals_webhook.settings import WebhookSettings
+from ringfence.testing import question
+from tests.docs.pages import ROOT, blocks, table
 from tests.guards import BLOG
 from tests.plugins.webhook.people import CALLBACK_SECRET, SECRET
 
@@ -90,6 +95,14 @@ def test_these_settings_are_refused_in_words_that_quote_no_secret(values: dict[s
     assert said in words
     for secret in (SECRET, CALLBACK_SECRET, "tooshort", "a-secret-path"):
         assert secret not in words
+
+
+def test_the_page_names_every_key_and_every_field_of_a_question() -> None:
+    page = ROOT / "docs" / "webhooks.md"
+    keys = [key for cell, *_ in table(page, "Settings") for key in cell.split(", ")]
+    assert sorted(keys) == sorted(WebhookSettings.model_fields)
+    (shown,) = [block.code for block in blocks(page) if block.kind == "json"]
+    assert json.loads(shown)["data"].keys() == json.loads(asked(question()).body)["data"].keys()
 
 
 def test_relative_paths_start_at_the_settings_folder_and_nothing_printed_holds_a_secret() -> None:
