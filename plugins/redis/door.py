@@ -69,7 +69,7 @@ class Door:
                 except exceptions.ConnectionError as error:  # asked again, or raised
                     if type(error) is not exceptions.ConnectionError:
                         raise
-                    await self._pool.disconnect(inuse_connections=False)
+                    # By now the loop has seen which others were closed: the library connects those anew.
                     return await command(self.client)
         except Exception as error:  # fails closed: the caller gets no answer
             raise self.fault(error).as_engine_error() from None

@@ -96,9 +96,7 @@ async def test_a_store_that_is_closed_connects_no_more(redis_server: Redis, tmp_
 
 async def test_a_server_that_speaks_no_tls_is_away_for_one_who_wants_it(redis_server: Redis) -> None:
     url = f"rediss://:{QUOTED}@127.0.0.1:{redis_server.port}/0"
-    error = await refusal(
-        RedisStore(url, timeout_s=0.3)
-    )  # it waits for the rest of a command
+    error = await refusal(RedisStore(url, timeout_s=0.3))  # it waits for the rest of a command
     assert isinstance(error, StoreAwayError)
     assert SECRET not in everything(error)
 
