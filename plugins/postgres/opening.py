@@ -67,7 +67,8 @@ async def _refuse_changed(connection: Any, door: Door) -> None:
     schema = door.at.schema
     planted = await connection.fetchval(
         "SELECT count(*) FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace"
-        " WHERE nspname = $1 AND relkind IN ('r', 'p') AND (relhasrules OR EXISTS"
+        " WHERE nspname = $1 AND relkind IN ('r', 'p')"
+        " AND (EXISTS (SELECT FROM pg_rewrite WHERE ev_class = pg_class.oid) OR EXISTS"
         " (SELECT FROM pg_trigger WHERE tgrelid = pg_class.oid AND NOT tgisinternal))",
         schema,
     )

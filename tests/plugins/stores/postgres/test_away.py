@@ -9,7 +9,7 @@ import pytest
 
 from ringfence.plugin import EngineError, Reservation, StoreAwayError
 from ringfence.plugins.postgres.store import PostgresStore
-from ringfence.testing.ledgers import charge
+from ringfence.testing.leased import charge
 from ringfence.testing.stores import NOW_NS, entries, ticket
 from tests.plugins.stores.postgres.opened import WAIT_S, opened, verified
 from tests.services import Postgres
@@ -67,7 +67,7 @@ async def test_idle_connections_that_the_server_dropped_are_replaced(
         await asyncio.gather(*(it.log.head() for _ in range(8)))
         await it.tickets.open(ticket())
         await asyncio.to_thread(postgres_server.stop)
-        with pytest.raises(StoreAwayError, match="reached|ended|shutting"):
+        with pytest.raises(StoreAwayError, match=r"reached|ended|shutting"):
             await it.tickets.get("T-AAAA1111")
         await asyncio.to_thread(postgres_server.start)
         assert await insist(lambda: it.tickets.get("T-AAAA1111")) == ticket()
@@ -91,7 +91,7 @@ async def test_a_frozen_server_is_away_in_time_and_the_same_may_be_asked_again(
                     it.store.now_ns,
                 ):
                     with pytest.raises(StoreAwayError, match="did not answer within"):
-                        await ask()  # type: ignore[no-untyped-call]
+                        await ask()
         finally:
             postgres_server.thaw()
         await insist(lambda: it.log.append(batch))

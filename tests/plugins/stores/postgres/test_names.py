@@ -1,4 +1,4 @@
-"""Any name survives: NUL, lone surrogates, quotes, escapes of our own, and names longer than an index holds."""
+"""Any name survives: NUL, lone surrogates, quotes, our own escapes, and what is too long for an index."""
 
 import asyncio
 from dataclasses import replace
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ringfence.plugin import Reservation
 from ringfence.plugins.postgres.names import kept, key, read
 from ringfence.plugins.postgres.store import PostgresStore
-from ringfence.testing.ledgers import charge, touch
+from ringfence.testing.leased import charge, touch
 from ringfence.testing.stores import NOW_NS, entry_after, started, ticket
 from tests.plugins.stores.postgres.opened import opened, verified
 
@@ -46,7 +46,7 @@ async def test_hostile_names_of_runs_sessions_and_people(url: str) -> None:
         for number, name in enumerate(HOSTILE):
             if not name or "\ud800" in name or "\ud83d" in name:
                 continue
-            first = started(f"{name}{number}", name, agent=name, principal={"user": name, "workspace": name})
+            first = started(f"{name}{number}", name, agent=name, principal={"user": name})
             second = entry_after(first, f"Kind {name}"[:50], said=name)
             await it.log.append([first, second])
             row = await it.log.run(first.run)
@@ -64,9 +64,8 @@ async def test_hostile_names_of_runs_sessions_and_people(url: str) -> None:
 async def test_hostile_names_of_budgets_keys_members_and_reservations(url: str) -> None:
     async with opened(PostgresStore(url, callers_clock=True)) as it:
         for name in HOSTILE:
-            one = Reservation(
-                f"{name}/1", (charge(1, budget=name, key=name), touch(1, name, budget=f"b{name}", key=name))
-            )
+            both = (charge(1, budget=name, key=name), touch(1, name, budget=f"b{name}", key=name))
+            one = Reservation(f"{name}/1", both)
             other = replace(one, id=f"{name}/2")
             assert await it.ledger.reserve(one, now_ns=NOW_NS) == ()
             assert await it.ledger.reserve(one, now_ns=NOW_NS) == ()

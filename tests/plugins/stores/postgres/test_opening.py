@@ -180,7 +180,7 @@ async def test_a_forked_child_is_refused_and_leaves_the_connections_alone(url: s
         os.close(writer)
         with os.fdopen(reader, "rb") as answer:
             assert b"before the process forked" in answer.read()
-        os.waitpid(child, 0)
+        await asyncio.to_thread(os.waitpid, child, 0)
         await it.log.append(entries(2))
         assert await verified(it.log) == {"run-1": 2}
 
