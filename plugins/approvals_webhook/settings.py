@@ -82,9 +82,7 @@ class WebhookSettings(BaseModel):
                 except ValueError as error:
                     raise ValueError(f"`{name}` {error}") from None
         if set(self.sending_keys) & set(self.callback_keys):
-            raise ValueError(
-                "`callback_secret` must differ from `secret`: a question is no answer"
-            )
+            raise ValueError("`callback_secret` must differ from `secret`: a question is no answer")
         self._check_listening()
         return self
 
