@@ -43,6 +43,8 @@ class RunStarted:
     """What is remembered at its beginning: `[run, seq]` of the runs (of its session, and the one around it)
     whose memory up to that event, and all that this one continued, is joined in this order.  A third member,
     `unknown`, says that it could not be read then: everything is undecided."""
+    orders: int = 0
+    """The last order to stop when it began: it obeys every later one that names it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,6 +127,9 @@ def judge(
     facts = Facts(approved_by=dict(approved_by)) if approved_by else NO_FACTS
     if held is not None:
         _lapse(run, held)
+    trouble: EngineError | None = None
+    if run.presence.lapsed:
+        trouble = yield from run.presence.trouble(run.id)
     with run.lock:
         now_ns = run.now_ns()
         assessed = _assess(run, key, call, facts, now_ns)
@@ -136,6 +139,8 @@ def judge(
     if exactly is not None and call_digest(call.tool, assessed.arguments) != exactly:
         # SECURITY: a redactor that answers otherwise now would send what nobody has seen.
         facts = replace(facts, failed="it is no longer the call that was approved")
+    if trouble is not None:  # fails closed: decided with the failure as a fact, which denies
+        facts = replace(facts, failed=f"presence: {trouble}")
     taken = Taken()
     if assessed.attempts:
         facts = yield from _attempt(run, key, assessed.attempts, facts, taken, now_ns)
@@ -149,6 +154,8 @@ def judge(
         raise
     if decision.verdict <= Verdict.DENY:
         release(run, held, "denied")
+    if trouble is not None:
+        raise trouble
     if taken.failure is not None:
         raise store_error(
             "could not reserve the call's budgets", taken.failure, run=run.id
