@@ -51,6 +51,10 @@ class Held:
     """The approvals it rests on: used up at dispatch."""
     edits: frozenset[str] = frozenset()
     """The tickets whose edited arguments have been taken."""
+    lapses_ns: int | None = None
+    """When the lease of what it has reserved runs out; None: never, or it has reserved nothing."""
+    answered: bool = False
+    """True once nobody is left to answer: what they said counts when the call is made."""
     over: bool = False
     """True once it was dispatched or given back: nothing is left to refund."""
 
