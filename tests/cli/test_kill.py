@@ -51,7 +51,7 @@ def test_it_returns_when_every_process_has_acknowledged(
 def test_it_names_who_has_not_acknowledged(
     settings: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with attending(settings, "calling") as stopped, attending(settings, "idle") as other:
+    with attending(settings, "flying") as stopped, attending(settings, "idle") as other:
         os.kill(stopped.popen.pid, signal.SIGSTOP)
         assert main(["kill", "--all", "--within", "300ms"]) == 1
         said = capsys.readouterr()
