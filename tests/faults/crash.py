@@ -131,8 +131,8 @@ class World:
                 ["reserve", "dispatched", "refund", "reserve_now", "dispatched_now", "refund_now", "settle"],
             ),
             (store.tickets, ["open", "swap"]),
-            (store.leases, ["lease", "release"]),
-            (store.kill_switch, ["order"]),
+            (store.leases, ["lease", "release", "keep_alive", "gone"]),
+            (store.kill_switch, ["order", "keep_alive", "gone", "obeyed"]),
         ):
             for name in names:
                 if hasattr(part, name):
