@@ -29,7 +29,7 @@ from ringfence.engine.enforcement.questions import Inquiry
 from ringfence.engine.enforcement.requests import Given, decision_record
 from ringfence.engine.enforcement.runs import Held, Run
 from ringfence.engine.enforcement.subruns import halt_above, with_above
-from ringfence.engine.seams.errors import EngineError
+from ringfence.engine.seams.errors import EngineError, StoreAwayError
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,20 +110,23 @@ def judge(
         anew: Makes the reservation another one than that of the call before it was edited.
 
     Raises:
-        EngineError: The ledger could not answer; the denial is recorded.
+        EngineError: The ledger or the log could not answer; the denial is recorded.
     """
     facts = Facts(approved_by=dict(approved_by)) if approved_by else NO_FACTS
     with run.lock:
         now_ns = run.now_ns()
         assessed = _assess(run, key, call, facts, now_ns)
         seen = run.state.seq
-    if assessed.wanted:
+    taken = Taken()
+    away = run.opening.ready.journal.away
+    if away is not None:  # fails closed: nobody is asked and nothing charged; the denial waits to be written
+        facts, taken.failure = replace(facts, failed="the audit log's store is away"), away
+    elif assessed.wanted:
         facts, assessed, now_ns, seen = yield from _informed(run, key, call, facts, assessed)
     if exactly is not None and call_digest(call.tool, assessed.arguments) != exactly:
         # SECURITY: a redactor that answers otherwise now would send what nobody has seen.
         facts = replace(facts, failed="it is no longer the call that was approved")
-    taken = Taken()
-    if assessed.attempts:
+    if assessed.attempts and away is None:
         facts = yield from _attempt(run, key, assessed.attempts, facts, taken, now_ns)
     if assessed.verdict >= Verdict.ASK and assessed.wider and facts.failed is None and not facts.attempted:
         name = reservation_id(run, key) + anew
@@ -135,6 +138,8 @@ def judge(
         raise
     if decision.verdict <= Verdict.DENY:
         release(run, held, "denied")
+    if away is not None:
+        raise away
     if taken.failure is not None:
         raise store_error(
             "could not reserve the call's budgets", taken.failure, run=run.id
@@ -210,7 +215,8 @@ def _reserve(
 
 
 def _ledger_failed(error: Exception) -> str:
-    return f"the ledger: {type(error).__name__}"
+    late = isinstance(error, StoreAwayError | TimeoutError)
+    return "the ledger's store is away" if late else f"the ledger: {type(error).__name__}"
 
 
 def _informed(

@@ -403,8 +403,10 @@ class Guard:
         except PendingError:
             run.keep(found.slot, held)
             raise
-        except BaseException:  # whatever it is: nothing ran, so nothing stays taken
+        except BaseException as error:  # whatever it is: nothing ran, so nothing stays taken
             release(run, held, "not dispatched")
+            if isinstance(error, EngineError):
+                dispatch.interrupt(run, held, error)
             raise
 
     def _flight(self, run: Run, held: Held, flight: Callable[[], Flight]) -> Flight | None:

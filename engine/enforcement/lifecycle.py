@@ -33,7 +33,7 @@ from ringfence.engine.enforcement.tickets import Asking
 from ringfence.engine.enforcement.unclean import Unclean
 from ringfence.engine.journal.jsonable import jsonable
 from ringfence.engine.journal.tales import stamped_of
-from ringfence.engine.seams.errors import DeniedError, EngineError, RingfenceError
+from ringfence.engine.seams.errors import DeniedError, EngineError, RingfenceError, StoreAwayError
 from ringfence.engine.seams.ports import Entry, RunRow
 
 EndStatus = Literal["done", "failed", "halted"]
@@ -240,19 +240,21 @@ class Lifecycle:
             run.suspend(tuple(run.state.open_tickets))
         yield from self._put_away(run)
 
-    def _put_away(self, run: Run) -> Steps[None]:
+    def _put_away(self, run: Run, *, hurry: bool = False) -> Steps[None]:
         """Make the run durable and give its session back."""
         journal = self._opening.ready.journal
         try:
-            yield from self._opening.durable(run=run.id)
+            if not hurry:
+                yield from self._opening.durable(run=run.id)
         finally:
+            self._opening.refunds.forget_run(run.id)
             with self._lock:
                 self._live.pop(run.id, None)
             _detach(run)
             self._memories.left(run)
             journal.close_run(run.id)
             released = self._sessions.let_go(run.session)
-        if released is not None:
+        if released is not None and not hurry:
             yield from self._opening.within_patience(released, "did not release the session", run=run.id)
 
     def resume(self, run_id: str, *, principal: Principal | None = None) -> Steps[Run]:
@@ -372,17 +374,27 @@ class Lifecycle:
     # ---- end ---------------------------------------------------------------------------------------
 
     def end(
-        self, run: Run, asking: Asking, status: EndStatus = "done", error: str | None = None
+        self,
+        run: Run,
+        asking: Asking,
+        status: EndStatus = "done",
+        error: str | None = None,
+        *,
+        hurry: bool = False,
     ) -> Steps[None]:
-        """End the run: nothing of it stays in flight, open or reserved."""
+        """End the run: nothing of it stays in flight, open or reserved.
+
+        Args:
+            hurry: Record it and wait for no store: one that is away has been waited for already.
+        """
         run.stop_flights()
         for child in tuple(run.children):
-            yield from self.end(child, asking, "failed", "the run around it is over")
+            yield from self.end(child, asking, "failed", "the run around it is over", hurry=hurry)
         with run.lock:
             if run.ended or run.suspended:
                 return
             self._give_back(run, asking)
-        if run.reserved:
+        if run.reserved and not hurry:
             # Before the record of the end, after which nobody looks at the run again: refunds are written
             # by then, and a dispatch that the ledger did not take does not hold its budget for ever.
             now_ns, ledger = run.now_ns(), self._opening.ready.ledger
@@ -401,7 +413,7 @@ class Lifecycle:
             run.append(RunEnded("halted" if halted else status, said))
         run.stop_flights()  # whoever began to wait meanwhile
         _detach(run)
-        yield from self._put_away(run)
+        yield from self._put_away(run, hurry=hurry)
 
     def _give_back(self, run: Run, asking: Asking) -> None:
         asking.withdraw_all(run, "the run is over", waiting_too=True)
@@ -414,7 +426,8 @@ class Lifecycle:
         first: Exception | None = None
         for run in tuple(self.live()) if self._opening.is_open else ():
             try:
-                yield from self.end(run, asking, "failed", "the guard was closed")
+                hurry = isinstance(first, StoreAwayError)  # closing takes bounded time, however many they are
+                yield from self.end(run, asking, "failed", "the guard was closed", hurry=hurry)
             except Exception as error:  # the others are ended all the same; raised below
                 first = first or error
         if first is not None:
