@@ -355,7 +355,7 @@ class Attendant:
     in_flight: int
     """Bodies of halted runs that had not ended when it acknowledged: they could not be stopped."""
     silent_s: float
-    """Seconds since it last said that it is there; 0 where the kernel vouches for it."""
+    """Seconds since it last said that it is there."""
 
 
 class KillSwitch(Protocol):
