@@ -67,7 +67,7 @@ class Lifecycle:
         with self._lock:
             return tuple(self._live.values())
 
-    def _opened(self) -> Steps[Opened]:
+    def opened(self) -> Steps[Opened]:
         """Open the store, and end, once, the runs in it that died with their process."""
         opened = yield from self._opening.opened()
         with self._lock:
@@ -100,7 +100,7 @@ class Lifecycle:
         parent: "Run | str | None" = None,
     ) -> Steps[Run]:
         """Begin a run; it is in the log when this returns, so that other processes see it."""
-        opened = yield from self._opened()
+        opened = yield from self.opened()
         name = self._agent(agent)
         around = self._around(parent)
         if around is not None:
@@ -303,7 +303,7 @@ class Lifecycle:
             RunHaltedError: It is over, or it ended uncleanly and is over from now on.
             EngineError: It is unknown, or another living process holds its session.
         """
-        opened = yield from self._opened()
+        opened = yield from self.opened()
         with self._lock:
             live = self._live.get(run_id)
         if live is not None:

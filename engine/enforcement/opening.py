@@ -145,6 +145,9 @@ class Opening:
             leases, kill_switch = store.leases, store.kill_switch
             assert events is not None and ledger is not None and tickets is not None
             assert leases is not None and kill_switch is not None
+            if (now_ns := await store.now_ns()) is not None:
+                # Before anything is recorded or reserved: what this process says goes by the store's clock.
+                self.clock.anchor(now_ns)
             await self.extensions.open()
         except BaseException:  # fails closed, and leaves nothing half open
             await store.close()
