@@ -19,10 +19,9 @@ from langgraph.types import interrupt
 
 from ringfence.adapters.langchain import decisions, suspension
 from ringfence.adapters.langchain.decisions import UNSAID, Review, reviews
-from ringfence.adapters.langchain.gate import foreseen, task_of, withdrawn
+from ringfence.adapters.langchain.gate import foreseen, task_of, tool_call, withdrawn
 from ringfence.adapters.langchain.middleware import GuardMiddleware, GuardState, Messages
 from ringfence.adapters.langchain.replies import error_message, told
-from ringfence.adapters.langchain.runs import attempt_of
 from ringfence.adapters.langchain.suspension import Waiting
 from ringfence.adapters.langchain.tools import gate_of
 from ringfence.engine.decision.calls import ToolCall
@@ -154,7 +153,9 @@ class AskingMiddleware(GuardMiddleware):
             ):
                 continue
             names = None if asked.schema_names is None else frozenset(asked.schema_names)
-            return ToolCall(asked.tool, asked.arguments, asked.call_id, task, attempt_of(config, 1), names)
+            return tool_call(
+                asked.tool, asked.arguments, call_id=call["id"], config=config, schema_names=names
+            )
         return None
 
     def _validated(self, run: Run, call: Mapping[str, Any], config: Mapping[str, Any]) -> ToolCall | None:
