@@ -43,6 +43,8 @@ class RunStarted:
     """What is remembered at its beginning: `[run, seq]` of the runs (of its session, and the one around it)
     whose memory up to that event, and all that this one continued, is joined in this order.  A third member,
     `unknown`, says that it could not be read then: everything is undecided."""
+    orders: int = 0
+    """The last order to stop when it began: it obeys every later one that names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,9 @@ class CallDecided:
 
 @dataclass(frozen=True, slots=True)
 class BudgetRefunded:
-    """A reservation was given back; `because` is refused, expired, withdrawn, denied or not dispatched."""
+    """A reservation was given back; `because` is refused, expired, withdrawn, denied, not dispatched, or
+    lapsed: its lease ran out while people were asked, and it is reserved once more.
+    """
 
     kind: ClassVar[str] = "BudgetRefunded"
     call: str

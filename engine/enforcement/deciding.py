@@ -19,8 +19,10 @@ from ringfence.engine.decision.decide import assess, conclude
 from ringfence.engine.decision.events import BudgetRefunded
 from ringfence.engine.decision.records import decided
 from ringfence.engine.decision.state import Outcome
+from ringfence.engine.decision.steps import run_wide
 from ringfence.engine.decision.written import decided_body, requested_body
 from ringfence.engine.enforcement import ledger
+from ringfence.engine.enforcement.approvers import DISPATCHED_WITHIN_NS, lease_ns
 from ringfence.engine.enforcement.adoption import approvals, key_of, refused_before, stands
 from ringfence.engine.enforcement.current import current_call
 from ringfence.engine.enforcement.drive import Steps
@@ -91,8 +93,20 @@ def _asked_before(run: Run, key: str, call: ToolCall) -> Steps[Held]:
     if assessed.wanted:  # what was redacted must be again, to be the call that people were asked about
         _, assessed, _, _ = yield from _informed(run, key, call, NO_FACTS, assessed)
     decision = conclude(assessed, Facts(reserved=()))._replace(verdict=Verdict.ASK, asks=known.asks)
-    held = reservation_id(run, key) if known.holds else None
-    return Held(key, call, decision, held, None if held is None else f"{held}/success")
+    if not known.holds:
+        return Held(key, call, decision, None)
+    # A call that asked was charged to every budget of its tool: what is undecided denies.
+    charged = (b for b in run.plan.by_bound_name[call.tool].budgets if not run_wide(b))
+    kinds = {budget.counting for budget in charged}
+    name, lease = reservation_id(run, key), lease_ns(run.plan, known.asks)
+    return Held(
+        key,
+        call,
+        decision,
+        name if "calls" in kinds else None,
+        f"{name}/success" if "successes" in kinds else None,
+        lapses_ns=None if lease is None or known.decided_ns is None else known.decided_ns + lease,
+    )
 
 
 def judge_again(run: Run, held: Held) -> Steps[Held]:
@@ -129,6 +143,11 @@ def judge(
         EngineError: The ledger could not answer; the denial is recorded.
     """
     facts = Facts(approved_by=dict(approved_by)) if approved_by else NO_FACTS
+    if held is not None:
+        _lapse(run, held)
+    trouble: EngineError | None = None
+    if run.presence.lapsed:
+        trouble = yield from run.presence.trouble(run.id)
     with run.lock:
         now_ns = run.now_ns()
         assessed = _assess(run, key, call, facts, now_ns)
@@ -138,13 +157,14 @@ def judge(
     if exactly is not None and call_digest(call.tool, assessed.arguments) != exactly:
         # SECURITY: a redactor that answers otherwise now would send what nobody has seen.
         facts = replace(facts, failed="it is no longer the call that was approved")
+    if trouble is not None:  # fails closed: decided with the failure as a fact, which denies
+        facts = replace(facts, failed=f"presence: {trouble}")
     taken = Taken()
     if assessed.attempts:
         facts = yield from _attempt(run, key, assessed.attempts, facts, taken, now_ns)
     if assessed.verdict >= Verdict.ASK and assessed.wider and facts.failed is None and not facts.attempted:
-        facts = yield from _reserve(
-            run, reservation_id(run, key) + anew, assessed.wider, facts, taken, now_ns
-        )
+        name = reservation_id(run, key) + anew
+        facts = yield from _reserve(run, name, assessed, facts, taken, now_ns)
     try:
         held, decision = _conclude(run, key, call, assessed, facts, held, taken, seen, now_ns, said)
     except BaseException:  # what is not in the record was not charged either
@@ -152,11 +172,23 @@ def judge(
         raise
     if decision.verdict <= Verdict.DENY:
         release(run, held, "denied")
+    if trouble is not None:
+        raise trouble
     if taken.failure is not None:
         raise store_error(
             "could not reserve the call's budgets", taken.failure, run=run.id
         ) from taken.failure
     return held
+
+
+def _lapse(run: Run, held: Held) -> None:
+    """Record that the lease of what a call holds ran out: it is reserved once more, and not charged again for
+    what still counts.
+    """
+    with run.lock:
+        known = run.state.calls[held.key]
+        if known.holds and held.lapses_ns is not None and run.now_ns() >= held.lapses_ns:
+            run.append(BudgetRefunded(held.key, "lapsed"))
 
 
 @dataclass(slots=True)
@@ -166,6 +198,8 @@ class Taken:
     reservation: str | None = None
     success: str | None = None
     """The reservation of its own of what counts successes."""
+    lapses_ns: int | None = None
+    """When their lease runs out; None: never."""
     failure: Exception | None = None
 
     def give_back(self, run: Run) -> None:
@@ -182,9 +216,11 @@ def _attempt(
     name = f"{reservation_id(run, key)}/attempt"
     run.reserved = True
     try:
-        refusals = yield from ledger.reserve(run.opening, name, charges, now_ns=now_ns)
-        if not refusals:
-            yield from ledger.dispatched(run.opening, name, now_ns=now_ns)
+        refusals = yield from ledger.reserve(
+            run.opening, name, charges, lease_ns=DISPATCHED_WITHIN_NS, now_ns=now_ns
+        )
+        if not refusals and not (yield from ledger.dispatched(run.opening, name, now_ns=run.now_ns())):
+            return replace(facts, failed="the ledger: the reservation is gone")
     except Exception as error:  # fails closed: decided with the failure as a fact, which denies
         taken.failure = error
         return replace(facts, failed=_ledger_failed(error))
@@ -192,21 +228,24 @@ def _attempt(
 
 
 def _reserve(
-    run: Run, name: str, charges: Sequence[Charge], facts: Facts, taken: Taken, now_ns: int
+    run: Run, name: str, assessed: Assessment, facts: Facts, taken: Taken, now_ns: int
 ) -> Steps[Facts]:
     """Reserve all that is charged beyond the run, or nothing."""
     run.reserved = True
+    charges = assessed.wider
+    for_ns = lease_ns(run.plan, assessed.asks) if assessed.asks else DISPATCHED_WITHIN_NS
+    taken.lapses_ns = None if for_ns is None else now_ns + for_ns
     successes = tuple(charge for charge in charges if charge.counting == "successes")
     others = charges if not successes else [one for one in charges if one.counting != "successes"]
     refusals: tuple[Refusal, ...] = ()
     try:
         if others:
-            refusals = yield from ledger.reserve(run.opening, name, others, now_ns=now_ns)
+            refusals = yield from ledger.reserve(run.opening, name, others, lease_ns=for_ns, now_ns=now_ns)
             taken.reservation = None if refusals else name
         if successes:
             # Asked all the same, so that every reason is recorded.
             own = f"{name}/success"
-            refused = yield from ledger.reserve(run.opening, own, successes, now_ns=now_ns)
+            refused = yield from ledger.reserve(run.opening, own, successes, lease_ns=for_ns, now_ns=now_ns)
             taken.success = None if refused else own
             refusals += refused
     except BaseException as error:  # fails closed: decided with the failure as a fact, which denies
@@ -266,10 +305,13 @@ def _conclude(
         run.append(shown, at_ns=now_ns, body=body)
         if held is None:
             held = Held(key, call, decision, taken.reservation, taken.success)
+            held.lapses_ns = taken.lapses_ns
         else:
             held.call, held.decision = call, decision
             held.reservation = taken.reservation or held.reservation
             held.success = taken.success or held.success
+            if taken.reservation is not None or taken.success is not None:
+                held.lapses_ns = taken.lapses_ns
         halt_above(run, decision, halts)
         return held, decision
 

@@ -15,6 +15,7 @@ from ringfence.dsl.plan import Json, Plan, Verdict
 from ringfence.engine.decision.calls import Decision, Principal, ToolCall
 from ringfence.engine.decision.events import ModelAnswered, ModelAsked, PromptGiven, RunStarted
 from ringfence.engine.enforcement import dispatch, pacing, replies
+from ringfence.engine.enforcement.acknowledgements import WITHIN_S, Killed
 from ringfence.engine.enforcement.adoption import stands, would_ask
 from ringfence.engine.enforcement.answers import Answering, BackendAnswers
 from ringfence.engine.enforcement.bodies import AsyncFlight, Flight, Landed, SyncFlight, run_inline
@@ -30,7 +31,7 @@ from ringfence.engine.enforcement.tickets import Asking
 from ringfence.engine.enforcement.tool_results import PLAIN, ResultLens
 from ringfence.engine.enforcement.waits import Waits
 from ringfence.engine.seams.errors import EngineError, PendingError
-from ringfence.engine.seams.ports import Clock, KillOrder, Ticket
+from ringfence.engine.seams.ports import Clock, Ticket
 from ringfence.engine.seams.settings import Settings
 
 T = TypeVar("T")
@@ -58,7 +59,9 @@ class Guard:
         self._loop = opening.loop
         waits = Waits(opening)
         self._answering = Answering(opening, waits, settings)
-        self._asking = Asking(opening, waits, BackendAnswers(self._answering))
+        answers = BackendAnswers(self._answering)
+        opening.extensions.take_answers(answers)
+        self._asking = Asking(opening, waits, answers)
         self._lifecycle = Lifecycle(plan, opening, replan)
         self.runs: Any = runs(self) if runs is not None else None
         """The record of runs: `latest(session=…)`, `get(id)`, `list(…)`."""
@@ -358,16 +361,35 @@ class Guard:
                 release(run, one, "withdrawn")
 
     def kill(
-        self, run_id: str | None = None, *, agent: str | None = None, by: str | None = None
-    ) -> KillOrder:
-        """Stop a run, an agent's runs, or (neither said) every run, in every process on this store."""
-        return self._sync(self._lifecycle.kills.order(run=run_id, agent=agent, by=by))
+        self,
+        run_id: str | None = None,
+        *,
+        agent: str | None = None,
+        by: str | None = None,
+        within_s: float = WITHIN_S,
+    ) -> Killed:
+        """Stop a run, an agent's runs, or (neither said) every run, in every process on this store.
+
+        Returns once every guard with live runs has acknowledged: nothing that was named starts any more.
+        Those that have not within `within_s` are `missing`.
+
+        Raises:
+            EngineError: The order could not be kept or recorded, or the store cannot say who has obeyed it.
+        """
+        kills = self._lifecycle.kills
+        return self._sync(kills.order(run=run_id, agent=agent, by=by, within_s=within_s))
 
     async def akill(
-        self, run_id: str | None = None, *, agent: str | None = None, by: str | None = None
-    ) -> KillOrder:
+        self,
+        run_id: str | None = None,
+        *,
+        agent: str | None = None,
+        by: str | None = None,
+        within_s: float = WITHIN_S,
+    ) -> Killed:
         """Like `kill`."""
-        return await run_async(self._lifecycle.kills.order(run=run_id, agent=agent, by=by))
+        kills = self._lifecycle.kills
+        return await run_async(kills.order(run=run_id, agent=agent, by=by, within_s=within_s))
 
     def close(self) -> None:
         """End what is live, write what is queued, close the store; safe to call twice."""

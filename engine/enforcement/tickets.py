@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from ringfence.dsl.plan import Plan, Verdict
+from ringfence.dsl.plan import Verdict
 from ringfence.engine.decision.calls import ToolCall, call_digest
 from ringfence.engine.decision.events import ApprovalAnswered, ApprovalAsked
 from ringfence.engine.enforcement import replies
 from ringfence.engine.enforcement.answers import no_group, no_requester
+from ringfence.engine.enforcement.approvers import chain
 from ringfence.engine.enforcement.deciding import judge, release
 from ringfence.engine.enforcement.drive import Steps
 from ringfence.engine.enforcement.opening import Opening, store_error
@@ -296,8 +297,7 @@ def _standing(run: Run, held: Held, tickets: list[Ticket], *, now_ns: int) -> St
     )
     carried = {ticket.approver: ticket for ticket in held.tickets if ticket.edited is not None}
     for approver in held.decision.asks:
-        chain = _chain(run.plan, approver)
-        for name in chain:
+        for name in chain(run.plan, approver):
             if name in carried:
                 standing.approved[approver] = carried[name]
                 break
@@ -343,23 +343,13 @@ def _place(standing: Standing, approver: str, ticket: Ticket, now_ns: int) -> bo
     return True
 
 
-def _chain(plan: Plan, approver: str) -> list[str]:
-    """Return the approver and those it passes the question on to, in order."""
-    names: list[str] = []
-    following: str | None = approver
-    while following is not None and following not in names and following in plan.approvers:
-        names.append(following)
-        following = plan.approvers[following].otherwise_ask
-    return names
-
-
 def _because(run: Run, held: Held, approver: str) -> str | None:
     """Return why this approver is asked: the words of the rules that ask it, or pass a question on to it."""
     plan, reasons = run.plan, held.decision.reasons
     said = {(r.name.removesuffix("!error"), r.place): r.because for r in reasons if r.effect == "ask"}
     for clause in plan.by_bound_name[held.call.tool].asks:
         because = said.get((clause.name, clause.place))
-        if because and clause.approver and approver in _chain(plan, clause.approver):
+        if because and clause.approver and approver in chain(plan, clause.approver):
             return because
     return None
 

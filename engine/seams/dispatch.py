@@ -189,6 +189,11 @@ class Extensions:
 
     # ---- approval backends -----------------------------------------------------------------------
 
+    def take_answers(self, answers: Answers) -> None:
+        """Say where the backends hand answers in; before they are opened."""
+        for backend in self._backends.values():
+            backend.answers = answers
+
     async def ask(self, question: Question, answers: Answers) -> None:
         """Deliver a question to every backend of its group.
 

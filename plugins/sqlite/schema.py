@@ -6,7 +6,7 @@ place in the log's chain, with a unique index on (run, seq); bodies may be purge
 
 from typing import Final
 
-VERSION: Final = 3
+VERSION: Final = 4
 
 _FIRST: Final = """
 CREATE TABLE ringfence_schema (version INTEGER NOT NULL);
@@ -149,10 +149,19 @@ INSERT INTO ringfence_schema VALUES (3);
 CREATE TABLE attendant (
     holder    TEXT PRIMARY KEY,
     obeyed    INTEGER NOT NULL,
-    in_flight INTEGER NOT NULL
+    in_flight INTEGER NOT NULL,
+    said_ns   INTEGER NOT NULL
 ) WITHOUT ROWID;
 """
-"""Which guards have obeyed which orders to stop."""
+"""Which guards have obeyed which orders to stop; `said_ns` is on the host's clock since it was started."""
 
-STEPS: Final = (_FIRST, _MEMBERS, _ATTENDANTS)
+_LEASES: Final = """
+INSERT INTO ringfence_schema VALUES (4);
+
+ALTER TABLE unit ADD COLUMN stands_until_ns INTEGER;
+"""
+"""A unit that is held under a lease has the moment in `leaves_ns` at which it leaves if nobody stamps it, and
+here the first such moment of its whole reservation: until then it may be dispatched.  Empty once stamped."""
+
+STEPS: Final = (_FIRST, _MEMBERS, _ATTENDANTS, _LEASES)
 """The script that leads to each version from the one before; all of them in order make a new file."""

@@ -6,11 +6,19 @@ Functions for policies are marked `@policy_function`, redactors `@redactor`; the
 What the hooks are, when they are called and which way they fail: `help(ringfence.plugin.Hooks)`.
 """
 
+from ringfence.dsl.canonical import loads_strict
 from ringfence.dsl.plan import Json
 from ringfence.engine.decision.calls import Charge, Refusal
 from ringfence.engine.journal.chain import ZERO, link_hash
 from ringfence.engine.journal.rows import row_after
-from ringfence.engine.seams.errors import EngineError, RingfenceError, StoreAwayError, TakenOverError
+from ringfence.engine.seams.errors import (
+    DeniedError,
+    EngineError,
+    NoTicketError,
+    RingfenceError,
+    StoreAwayError,
+    TakenOverError,
+)
 from ringfence.engine.seams.escape import escaped, escaped_json
 from ringfence.engine.seams.functions import Date, Email, Line, Url, policy_function, redactor
 from ringfence.engine.seams.hookspecs import (
@@ -59,6 +67,7 @@ __all__ = [
     "Charge",
     "Clock",
     "Date",
+    "DeniedError",
     "Email",
     "EngineError",
     "Entry",
@@ -75,6 +84,7 @@ __all__ = [
     "Line",
     "Link",
     "NoSettings",
+    "NoTicketError",
     "Question",
     "Refusal",
     "Reservation",
@@ -93,6 +103,7 @@ __all__ = [
     "escaped_json",
     "hookimpl",
     "link_hash",
+    "loads_strict",
     "policy_function",
     "redactor",
     "row_after",

@@ -234,6 +234,21 @@ def resumed(world: World) -> None:
     guard.close()
 
 
+def late(world: World) -> None:
+    """An approval in time that is looked at a day later: what was held has lapsed and is reserved anew."""
+    guard = world.guard()
+    run = guard.begin_run(principal=ALICE, agent="main", session="s")
+    pay = call("pay", "a", amount=5)
+    (ticket,) = attempt(lambda: guard.execute(run, pay, world.effect, wait=False))
+    guard.suspend(run)
+    guard.approve(ticket, by="dana")
+    world.clock.advance(24 * 3600)
+    run = guard.resume_run(run.id)
+    attempt(lambda: guard.execute(run, pay, world.effect))
+    guard.end_run(run)
+    guard.close()
+
+
 def counted(world: World) -> None:
     """Budgets that count attempts and successes: a call that runs, one that is denied, one that fails."""
     guard = world.guard()
@@ -318,7 +333,8 @@ def gave_up(world: World) -> None:
 
 
 SCENARIOS: dict[str, Callable[[World], None]] = {
-    work.__name__: work for work in (plain, inline, asked, resumed, counted, unclean, let_go, broken, gave_up)
+    work.__name__: work
+    for work in (plain, inline, asked, resumed, late, counted, unclean, let_go, broken, gave_up)
 }
 
 
