@@ -77,10 +77,11 @@ class AskingMiddleware(GuardMiddleware):
         """Return the calls of the turn whose tools ask; without a checkpointer each waits at its gate."""
         if not suspension.can_suspend(config):
             return []
-        turn = next((one for one in reversed(messages) if isinstance(one, AIMessage)), None)
-        calls = turn.tool_calls if turn is not None else []
+        at = next((n for n in range(len(messages) - 1, -1, -1) if isinstance(messages[n], AIMessage)), None)
+        turn = messages[at] if at is not None else None
+        calls = turn.tool_calls if isinstance(turn, AIMessage) else []
         ids = [call["id"] for call in calls]
-        answered = {one.tool_call_id for one in messages if isinstance(one, ToolMessage)}
+        answered = {one.tool_call_id for one in messages[at:] if isinstance(one, ToolMessage)}
         tools = self.guard.plan.by_bound_name
         return [
             dict(call)
@@ -120,7 +121,7 @@ class AskingMiddleware(GuardMiddleware):
             try:
                 self.guard.ask(run, one.call)
             except PendingError as pending:
-                waiting[one.id] = Waiting(one.name, one.id, pending)
+                waiting[one.id] = Waiting.of(run, one.name, one.id, pending)
             except DeniedError as error:
                 if error.decision is None:  # it is the host that must hear it
                     raise
