@@ -11,7 +11,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 from pydantic import BaseModel, Field
 
-from ringfence import Guard, Principal
+from ringfence import DeniedError, Guard, Principal
 from ringfence.adapters.langchain import GuardMiddleware, questions
 from ringfence.adapters.langchain.decisions import ResumeError
 from ringfence.adapters.langchain.principals import dangling
@@ -187,7 +187,8 @@ def test_arguments_that_are_others_each_time_are_asked_about_as_they_will_run(
     app: Any = create_agent(
         model(asks(call("send", "c1")), says()), [tool], middleware=middleware, checkpointer=InMemorySaver()
     )
-    paused, approved = invoke(app, HELLO, THREAD, context=ALICE), set()
+    approved: set[Any] = set()
+    paused = invoke(app, HELLO, THREAD, context=ALICE)
     while found := questions(paused):
         if len(approved) >= 5:
             break
@@ -450,7 +451,9 @@ def test_a_person_who_goes_on_otherwise_withdraws_the_whole_turn(load: LoadGuard
     found = questions(run_sync(app, HELLO, THREAD, context=ALICE))
     result = run_sync(app, {"messages": [("user", "forget it")]}, THREAD, context=ALICE)
     assert (sent, replies(result)) == ([], ["not authorized"] * 2)
-    assert len(found) == 2 and not guard.runs.latest().events == []
+    for one in found:
+        with pytest.raises(DeniedError):
+            guard.approve(one.ticket, by="dana")
 
 
 def test_another_principal_may_not_answer(load: LoadGuard) -> None:
@@ -458,6 +461,6 @@ def test_another_principal_may_not_answer(load: LoadGuard) -> None:
     guard = load(SEND)
     app = agent(guard, sent, TWO, says(), door=Door("dana"))
     run_sync(app, HELLO, THREAD, context=ALICE)
-    with pytest.raises(Exception, match="another principal"):
+    with pytest.raises(DeniedError, match="another principal"):
         run_sync(app, resume(APPROVE, APPROVE), THREAD, context=Principal(user="eve"))
     assert sent == []
