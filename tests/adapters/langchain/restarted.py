@@ -51,7 +51,9 @@ def die() -> str:
 
 def agent(guard: Guard, done: Lines, saver: Any, step: str) -> Any:
     """Return the agent; its model goes on where the step finds it."""
-    script = {"ask": [TURN], "killed": [TURN], "die": [asks(call("die", "c0"))]}.get(step, [AGAIN, says()])
+    die_now, over = asks(call("die", "c0")), [says() for _ in range(20)]
+    scripts = {"ask": [TURN], "killed": [TURN], "die": [die_now], "replay": over}
+    script = scripts.get(step, [AGAIN, says()])
     return agent_of(guard, [add_of(done), send_of(done), die], *script, checkpointer=saver)
 
 

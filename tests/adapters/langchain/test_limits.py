@@ -19,7 +19,7 @@ from tests.adapters.langchain.model import asks, call, model, says
 TIMES = 4
 TURNS = [asks(call("send", f"c{n}", to=f"bob{n}")) for n in range(TIMES)]
 PEOPLE: Any = HumanInTheLoopMiddleware(interrupt_on={"send": True})
-APPROVE = Command(resume={"decisions": [{"type": "approve"}]})
+APPROVE: Any = Command(resume={"decisions": [{"type": "approve"}]})
 
 
 def turns() -> list[Any]:

@@ -64,7 +64,7 @@ def asked(guard: Guard, run: Run, one: ToolCall) -> str:
 
 
 def replays(guard: Guard, run: Run) -> bool:
-    return guard.runs.get(run.id).replay().identical
+    return bool(guard.runs.get(run.id).replay().identical)
 
 
 def put_away(guard: Guard, run: Run) -> Run:
