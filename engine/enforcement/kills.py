@@ -87,10 +87,7 @@ class Kills:
     def _stop(self, order: KillOrder) -> None:
         first: Exception | None = None
         for run in tuple(self._live()):
-            # An order stops what was running when it was given; one for a run was given after it began.
-            if run.ended or (order.run is None and run.state.started_ns > order.at_ns):
-                continue
-            if order.run not in (None, run.id) or order.agent not in (None, run.agent):
+            if run.ended or not self.names(order, run):
                 continue
             try:
                 run.halt("killed", by=order.by, detail="an operator gave the order")
@@ -98,6 +95,13 @@ class Kills:
                 first = first or error
         if first is not None:
             raise first
+
+    @staticmethod
+    def names(order: KillOrder, run: Run) -> bool:
+        """Say whether the order stops this run: it ran when the order was given, or is named by its id."""
+        if order.run is None and run.state.started_ns > order.at_ns:
+            return False
+        return order.run in (None, run.id) and order.agent in (None, run.agent)
 
     def obey_again(self) -> None:
         """Halt a run that began while an order came, before it could be found among the live ones."""

@@ -15,24 +15,24 @@ from ringfence.engine.decision.events import (
     RunEnded,
     RunResumed,
     RunStarted,
-    Stamped,
     SubrunStarted,
 )
-from ringfence.engine.decision.lineage import Leaf
 from ringfence.engine.decision.records import texts_record
 from ringfence.engine.enforcement.current import current_call
 from ringfence.engine.enforcement.deciding import release, release_all
-from ringfence.engine.enforcement.drive import Steps
+from ringfence.engine.enforcement.drive import Steps, run_async
+from ringfence.engine.enforcement.in_hand import InHand
 from ringfence.engine.enforcement.kills import Kills
 from ringfence.engine.enforcement.memories import Memories
 from ringfence.engine.enforcement.opening import Opened, Opening, store_error
+from ringfence.engine.enforcement.put_away import PutAway
+from ringfence.engine.enforcement.recorded import RecordedRuns, stamped
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.enforcement.sessions import Sessions
 from ringfence.engine.enforcement.subruns import may_begin
 from ringfence.engine.enforcement.tickets import Asking
 from ringfence.engine.enforcement.unclean import Unclean
 from ringfence.engine.journal.jsonable import jsonable
-from ringfence.engine.journal.tales import stamped_of
 from ringfence.engine.seams.errors import DeniedError, EngineError, RingfenceError
 from ringfence.engine.seams.ports import Entry, RunRow
 
@@ -46,26 +46,35 @@ class Lifecycle:
     def __init__(self, plan: Plan, opening: Opening, replan: Callable[[RunStarted], Plan]) -> None:
         self._plan = plan
         self._opening = opening
-        self._replan = replan
         self._lock = threading.Lock()
         self._live: dict[str, Run] = {}
         self._sessions = Sessions(opening)
-        self._unclean = Unclean(opening)
+        self._in_hand = InHand()
+        self.unclean = Unclean(opening, self._sessions, self._mine)
         self._memories = Memories(plan, opening)
+        self._recorded = RecordedRuns(plan, opening, replan, self._memories)
         self._swept: tuple[Opened, Future[None]] | None = None
         self.kills = Kills(opening, self.live)
+        self.put_away = PutAway(
+            opening, self._sessions, self._in_hand, self.kills, self._recorded, self._around
+        )
 
     def live(self) -> Iterable[Run]:
         """Return the runs that this process lives, suspended ones left out."""
         with self._lock:
             return tuple(self._live.values())
 
+    def _mine(self, run: str) -> bool:
+        """Say whether this guard lives the run, or has it in hand."""
+        with self._lock:
+            return run in self._live or run in self._in_hand
+
     def _opened(self) -> Steps[Opened]:
         """Open the store, and end, once, the runs in it that died with their process."""
         opened = yield from self._opening.opened()
         with self._lock:
             if self._swept is None or self._swept[0] is not opened:
-                sweep = self._opening.submit(self._unclean.sweep(self._sessions.holder))
+                sweep = self._opening.submit(run_async(self.unclean.sweep()))
                 self._swept = (opened, sweep)
             swept = self._swept
         try:
@@ -112,6 +121,7 @@ class Lifecycle:
             run.lock = around.lock  # INVARIANT: what one of a tree records, all of it counts, at once
         session_id = session if session is not None else run.id
         yield from self._sessions.lease(session_id)
+        self._in_hand.try_take(run.id)  # nobody else knows it yet: it is not taken for a dead one
         try:
             newest: RunRow | None = None
             if session is not None:
@@ -158,6 +168,8 @@ class Lifecycle:
             if isinstance(error, RingfenceError) or not isinstance(error, Exception):
                 raise
             raise store_error("could not begin the run", error) from error
+        finally:
+            self._in_hand.give_back(run.id)
         self.kills.watch()
         return run
 
@@ -263,20 +275,28 @@ class Lifecycle:
             RunHaltedError: It is over, or it ended uncleanly and is over from now on.
             EngineError: It is unknown, or another living process holds its session.
         """
-        opened = yield from self._opened()
+        yield from self._opened()
+        yield from self._in_hand.take(run_id)
+        try:
+            return (yield from self._resumed(run_id, principal))
+        finally:
+            self._in_hand.give_back(run_id)
+
+    def _resumed(self, run_id: str, principal: Principal | None) -> Steps[Run]:
+        opened = self._opening.ready
         with self._lock:
             live = self._live.get(run_id)
         if live is not None:
             _same(live.principal, principal, run_id)
             return live
         yield from self._opening.durable(run=run_id)
-        row: RunRow = yield from self._row(run_id)
+        row: RunRow = yield from self._recorded.row(run_id)
         yield from self._sessions.lease(row.session)
         mine = False
         try:
-            row = yield from self._row(run_id)
+            row = yield from self._recorded.row(run_id)
             entries: list[Entry] = yield self._opening.submit(opened.log.read(run_id))
-            run, leaf = yield from self._rebuilt(run_id, entries)
+            run, leaf = yield from self._recorded.run(run_id, entries, around=self._around)
             _same(run.principal, principal, run_id)
             if row.status != "suspended":
                 yield from self._bury(run)
@@ -312,57 +332,13 @@ class Lifecycle:
     def _bury(self, run: Run) -> Steps[None]:
         """End a run whose process died, and take its end in."""
         yield from self._opening.within_patience(
-            self._opening.submit(self._unclean.bury([run.id])), "could not end the run", run=run.id
+            self._opening.submit(self.unclean.bury([run.id])), "could not end the run", run=run.id
         )
         late: list[Entry] = yield self._opening.submit(
             self._opening.ready.log.read(run.id, after_seq=run.state.seq)
         )
         for entry in late:
-            run.fold(_stamped(entry))
-
-    def _row(self, run_id: str) -> Steps[RunRow]:
-        try:
-            row: RunRow | None = yield self._opening.submit(self._opening.ready.log.run(run_id))
-        except Exception as error:  # fails closed
-            raise store_error("could not find the run", error, run=run_id) from error
-        if row is None:
-            raise EngineError(
-                f"there is no run `{run_id}` in the log",
-                run=run_id,
-                help="the log it stood in was lost, or is another store's: begin a new run, in a new session",
-            )
-        return row
-
-    def _rebuilt(self, run_id: str, entries: list[Entry]) -> Steps[tuple[Run, Leaf]]:
-        """Fold the run's events again, under the policy that it began with, and with what it remembers."""
-        stamped = [_stamped(entry) for entry in entries]
-        first = stamped[0].event if stamped else None
-        if not isinstance(first, RunStarted):
-            raise EngineError(f"the record of the run `{run_id}` has no beginning", run=run_id)
-        plan = self._plan if first.policy_digest == self._plan.digest else self._replan(first)
-        if plan.digest != first.policy_digest:
-            raise EngineError(
-                f"the policy of the run `{run_id}` cannot be made again from its record",
-                run=run_id,
-                help="resume it with the version of Ringfence that began it, or start a new run",
-            )
-        run = Run(run_id, plan, Principal(**first.principal), self._opening)
-        run.reserved = True  # perhaps, before it was put away
-        run.secret = secrets.token_bytes(32)
-        # SECURITY: what bounds and halts the run around this one bounds and halts it again.
-        run.parent = self._around(first.parent)
-        if run.parent is not None:
-            run.lock = run.parent.lock
-        state, leaf = yield from self._memories.rebuilt(run_id, plan, entries)
-        run.seen = dict(leaf.seen)
-        run.rebuild(state, stamped)
-        if first.parent is not None and run.parent is None and state.status == "suspended":
-            raise EngineError(
-                f"the run `{first.parent}` around `{run_id}` does not go on here",
-                run=run_id,
-                help="go on with that one first: what is `per run` counts the whole tree",
-            )
-        return run, leaf
+            run.fold(stamped(entry))
 
     def _begun_by(self, run: Run) -> str | None:
         """Return the call of the run around in which this one goes on."""
@@ -381,7 +357,19 @@ class Lifecycle:
         with run.lock:
             if run.ended or run.suspended:
                 return
+        if (yield from self.finish(run, asking, status, error)):
+            _detach(run)
+            yield from self._put_away(run)
+
+    def finish(self, run: Run, asking: Asking, status: EndStatus, error: str | None) -> Steps[bool]:
+        """Give back all that the run holds and record its end; False: another was first to do something."""
+        with run.lock:
+            suspended = run.suspended
+            if run.ended:
+                return False
             self._give_back(run, asking)
+        with contextlib.suppress(RingfenceError):  # only the record is less full; the ticket has it, too
+            yield from asking.observe_all(run)
         if run.reserved:
             # Before the record of the end, after which nobody looks at the run again: refunds are written
             # by then, and a dispatch that the ledger did not take does not hold its budget for ever.
@@ -389,8 +377,8 @@ class Lifecycle:
             with contextlib.suppress(Exception):  # fails closed: it stays taken, which only refuses more
                 yield self._opening.submit(ledger.settle(run.id, now_ns=now_ns))
         with run.lock:
-            if run.ended or run.suspended:
-                return
+            if run.ended or run.suspended != suspended:
+                return False
             self._give_back(run, asking)
             for key in _in_flight(run):
                 run.append(CallFailed(key, "abandoned", "the run was ended", 0))
@@ -400,8 +388,7 @@ class Lifecycle:
             )
             run.append(RunEnded("halted" if halted else status, said))
         run.stop_flights()  # whoever began to wait meanwhile
-        _detach(run)
-        yield from self._put_away(run)
+        return True
 
     def _give_back(self, run: Run, asking: Asking) -> None:
         asking.withdraw_all(run, "the run is over", waiting_too=True)
@@ -448,12 +435,6 @@ def _same(began: Principal, goes_on: Principal | None, run_id: str) -> None:
         raise DeniedError(
             "another principal may not go on with this run", run=run_id, help="start a run of its own for it"
         )
-
-
-def _stamped(entry: Entry) -> Stamped:
-    if entry.body is None:
-        raise EngineError("the record of the run was purged", run=entry.run, help="start a new run")
-    return stamped_of(entry)
 
 
 def _detach(run: Run) -> None:

@@ -32,6 +32,14 @@ class Sessions:
         Raises:
             EngineError: Another living process has it, or the store could not say.
         """
+        if not (yield from self.try_lease(session)):
+            raise EngineError(
+                f"another living process holds the session `{session}`",
+                help="one process decides for a session at a time: end or suspend its run there",
+            )
+
+    def try_lease(self, session: str) -> Steps[bool]:
+        """Like `lease`; return False if another living process has it."""
         with self._lock:
             if self._pid != os.getpid():  # a forked child holds nothing of what its parent does
                 self._pid, self._runs = os.getpid(), {}
@@ -47,10 +55,7 @@ class Sessions:
             raise store_error("could not lease the session", error) from error
         if other is not None:
             self.let_go(session)
-            raise EngineError(
-                f"another living process holds the session `{session}`",
-                help="one process decides for a session at a time: end or suspend its run there",
-            )
+        return other is None
 
     def let_go(self, session: str) -> "Future[Any] | None":
         """Need the session once less; return the future of giving it back if nobody here needs it."""
