@@ -526,7 +526,7 @@ def test_a_caretaker_that_is_stopped_does_nothing_more(made: Callable[..., Guard
 FORGOTTEN = """
 import sys
 from tests.guards import ALICE, call, make_guard
-guard = make_guard(POLICY, store=sys.argv[1])
+guard = make_guard(store=sys.argv[1])
 run = guard.begin_run(principal=ALICE, agent="main")
 try:
     guard.execute(run, call("pay", amount=5), print, wait=False)
