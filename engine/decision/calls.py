@@ -115,7 +115,7 @@ class Charge:
 class Refusal:
     """A budget that had no room.  `free_ns`: nanoseconds until it has; None if no time can be said.
 
-    (It is a budget per run, the amount never fits, or reservations that are held fill it.)
+    (It is a budget per run, the amount never fits, or reservations that are held without end fill it.)
     """
 
     budget: str

@@ -10,7 +10,7 @@ from ringfence.engine.enforcement.drive import Steps, run_async
 from ringfence.engine.enforcement.opening import Opening, store_error
 from ringfence.engine.enforcement.people import NAME_AT_MOST, face, same
 from ringfence.engine.enforcement.waits import Waits
-from ringfence.engine.seams.errors import DeniedError, EngineError
+from ringfence.engine.seams.errors import DeniedError, EngineError, NoTicketError
 from ringfence.engine.seams.hookspecs import Answer
 from ringfence.engine.seams.ports import RunRow, Ticket
 from ringfence.engine.seams.settings import Settings
@@ -40,7 +40,8 @@ class Answering:
         """Answer a ticket; return it as it stands then.
 
         Raises:
-            DeniedError: There is no such ticket, or this answer has no effect.  The text says why.
+            NoTicketError: There is no such ticket.
+            DeniedError: This answer has no effect.  The text says why.
         """
         if not isinstance(by, str) or not face(by):
             raise DeniedError("an answer needs the name of a person", help="say who answers: `--by NAME`")
@@ -55,7 +56,7 @@ class Answering:
         while True:
             ticket: Ticket | None = yield from self._get(ticket_id)
             if ticket is None:
-                raise DeniedError(f"there is no ticket `{ticket_id}`", help="see `ringfence approvals`")
+                raise NoTicketError(f"there is no ticket `{ticket_id}`", help="see `ringfence approvals`")
             refusal = self._refusal(ticket, verdict, by, edited) or (yield from self._over(ticket))
             new = (
                 _ignored(ticket, by, refusal) if refusal else _answered(ticket, verdict, by, because, edited)

@@ -1,8 +1,8 @@
 """Looks after runs that nobody lives, as long as a guard is open.
 
 A run that is put away has nobody to notice that a question is past its time, and one whose process died has
-nobody to end it.  The caretaker does both, under the session's lease, so that of several only one does.  It acts
-on time alone: what changes a ticket otherwise is the business of whoever comes back for the run.
+nobody to end it.  The caretaker does both, under the session's lease, so that of several only one does.  It
+acts on time alone: what else changes a ticket is the business of whoever comes back for the run.
 """
 
 import asyncio

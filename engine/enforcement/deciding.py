@@ -22,6 +22,7 @@ from ringfence.engine.decision.records import decided
 from ringfence.engine.decision.state import Outcome
 from ringfence.engine.decision.written import decided_body, requested_body
 from ringfence.engine.enforcement import ledger
+from ringfence.engine.enforcement.approvers import DISPATCHED_WITHIN_NS, lease_ns
 from ringfence.engine.enforcement.current import current_call
 from ringfence.engine.enforcement.drive import Steps
 from ringfence.engine.enforcement.opening import store_error
@@ -80,8 +81,9 @@ def _asked_before(run: Run, key: str, call: ToolCall) -> Steps[Held]:
     if assessed.wanted:  # what was redacted must be again, to be the call that people were asked about
         _, assessed, _, _ = yield from _informed(run, key, call, NO_FACTS, assessed)
     decision = conclude(assessed, Facts(reserved=()))._replace(verdict=Verdict.ASK, asks=known.asks)
-    held = reservation_id(run, key) if known.holds else None
-    return Held(key, call, decision, held, None if held is None else f"{held}/success")
+    name, kinds = reservation_id(run, key), {charge.counting == "successes" for charge in assessed.wider}
+    held = name if known.holds and False in kinds else None
+    return Held(key, call, decision, held, f"{name}/success" if known.holds and True in kinds else None)
 
 
 def reservation_id(run: Run, key: str) -> str:
@@ -125,9 +127,8 @@ def judge(
     if assessed.attempts:
         facts = yield from _attempt(run, key, assessed.attempts, facts, taken, now_ns)
     if assessed.verdict >= Verdict.ASK and assessed.wider and facts.failed is None and not facts.attempted:
-        facts = yield from _reserve(
-            run, reservation_id(run, key) + anew, assessed.wider, facts, taken, now_ns
-        )
+        name = reservation_id(run, key) + anew
+        facts = yield from _reserve(run, name, assessed, facts, taken, now_ns)
     try:
         held, decision = _conclude(run, key, call, assessed, facts, held, taken, seen, now_ns, said)
     except BaseException:  # what is not in the record was not charged either
@@ -165,9 +166,11 @@ def _attempt(
     name = f"{reservation_id(run, key)}/attempt"
     run.reserved = True
     try:
-        refusals = yield from ledger.reserve(run.opening, name, charges, now_ns=now_ns)
-        if not refusals:
-            yield from ledger.dispatched(run.opening, name, now_ns=now_ns)
+        refusals = yield from ledger.reserve(
+            run.opening, name, charges, lease_ns=DISPATCHED_WITHIN_NS, now_ns=now_ns
+        )
+        if not refusals and not (yield from ledger.dispatched(run.opening, name, now_ns=run.now_ns())):
+            return replace(facts, failed="the ledger: the reservation is gone")
     except Exception as error:  # fails closed: decided with the failure as a fact, which denies
         taken.failure = error
         return replace(facts, failed=_ledger_failed(error))
@@ -175,21 +178,23 @@ def _attempt(
 
 
 def _reserve(
-    run: Run, name: str, charges: Sequence[Charge], facts: Facts, taken: Taken, now_ns: int
+    run: Run, name: str, assessed: Assessment, facts: Facts, taken: Taken, now_ns: int
 ) -> Steps[Facts]:
     """Reserve all that is charged beyond the run, or nothing."""
     run.reserved = True
+    charges = assessed.wider
+    for_ns = lease_ns(run.plan, assessed.asks) if assessed.asks else DISPATCHED_WITHIN_NS
     successes = tuple(charge for charge in charges if charge.counting == "successes")
     others = charges if not successes else [one for one in charges if one.counting != "successes"]
     refusals: tuple[Refusal, ...] = ()
     try:
         if others:
-            refusals = yield from ledger.reserve(run.opening, name, others, now_ns=now_ns)
+            refusals = yield from ledger.reserve(run.opening, name, others, lease_ns=for_ns, now_ns=now_ns)
             taken.reservation = None if refusals else name
         if successes:
             # Asked all the same, so that every reason is recorded.
             own = f"{name}/success"
-            refused = yield from ledger.reserve(run.opening, own, successes, now_ns=now_ns)
+            refused = yield from ledger.reserve(run.opening, own, successes, lease_ns=for_ns, now_ns=now_ns)
             taken.success = None if refused else own
             refusals += refused
     except BaseException as error:  # fails closed: decided with the failure as a fact, which denies

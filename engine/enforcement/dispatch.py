@@ -47,7 +47,7 @@ def dispatch(run: Run, held: Held, flight: Flight | None) -> Steps[Started]:
 
     Raises:
         RunHaltedError: The run ended meanwhile.
-        DeniedError: The approval was used already.
+        DeniedError: The approval was used already, or what the call had reserved counts no more.
         EngineError: The decision or the dispatch could not be made durable.
     """
     opening = run.opening
@@ -83,15 +83,19 @@ def dispatch(run: Run, held: Held, flight: Flight | None) -> Steps[Started]:
             run.flights.add(flight)
     mono_ns = opening.clock.monotonic_ns()
     if held.reservation is not None or held.success is not None:
+        stands = True
         try:
             for name in (held.reservation, held.success):
-                if name is not None:
-                    yield from ledger.dispatched(opening, name, now_ns=now_ns)
+                if stands and name is not None:
+                    stands = yield from ledger.dispatched(opening, name, now_ns=now_ns)
         except BaseException as error:  # fails closed: started, never run, and what it charged is kept
             fail(run, held, flight, "cancelled", "the dispatch could not be recorded", mono_ns)
             if not isinstance(error, Exception):
                 raise
             raise store_error("could not record the dispatch", error, run=run.id) from error
+        if not stands:  # SECURITY: a body that runs now would stand in no window
+            fail(run, held, flight, "refused", replies.LAPSED, mono_ns)
+            raise replies.lapsed(run, held)
         try:
             run.check_live()  # SECURITY: a halt may have come while the ledger was asked
         except BaseException:

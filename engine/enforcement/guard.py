@@ -59,7 +59,9 @@ class Guard:
         self._loop = opening.loop
         waits = Waits(opening)
         self._answering = Answering(opening, waits, settings)
-        self._asking = Asking(opening, waits, BackendAnswers(self._answering))
+        answers = BackendAnswers(self._answering)
+        opening.extensions.take_answers(answers)
+        self._asking = Asking(opening, waits, answers)
         self._lifecycle = Lifecycle(plan, opening, replan)
         self._caretaker = Caretaker(opening, self._lifecycle, self._asking)
         self.runs: Any = runs(self) if runs is not None else None
@@ -447,7 +449,7 @@ class Guard:
 
     def _close(self) -> Steps[None]:
         try:
-            with contextlib.suppress(EngineError):  # it is stuck in the store: the runs are ended all the same
+            with contextlib.suppress(EngineError):  # stuck in the store: the runs end all the same
                 yield from self._caretaker.stop()
             yield from self._lifecycle.end_all(self._asking)
         finally:

@@ -10,11 +10,12 @@ from dataclasses import replace
 
 from ringfence.engine.decision.events import ApprovalAnswered, BudgetRefunded
 from ringfence.engine.decision.known import KnownCall
+from ringfence.engine.enforcement.approvers import chain
 from ringfence.engine.enforcement.deciding import reservations
 from ringfence.engine.enforcement.drive import Steps
 from ringfence.engine.enforcement.opening import Opening, store_error
 from ringfence.engine.enforcement.runs import Run
-from ringfence.engine.enforcement.tickets import Asking, Standing, chain, standing_of
+from ringfence.engine.enforcement.tickets import Asking, Standing, standing_of
 from ringfence.engine.seams.errors import RunHaltedError
 from ringfence.engine.seams.ports import Ticket
 

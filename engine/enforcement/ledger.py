@@ -1,4 +1,8 @@
-"""Budgets wider than a run: reserved before a call, stamped at its dispatch, given back for a reason."""
+"""Budgets wider than a run: reserved before a call, stamped at its dispatch, given back for a reason.
+
+A reservation has a lease: if this process dies before it says more, the ledger keeps it as if it had been
+dispatched when the lease ended, and it leaves its windows in time.
+"""
 
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -11,12 +15,17 @@ from ringfence.engine.seams.ports import InlineLedger, Ledger, Reservation
 
 
 def reserve(
-    opening: Opening, reservation_id: str, charges: Sequence[Charge], *, now_ns: int
+    opening: Opening,
+    reservation_id: str,
+    charges: Sequence[Charge],
+    *,
+    lease_ns: int | None,
+    now_ns: int,
 ) -> Steps[tuple[Refusal, ...]]:
     """Reserve all charges or none; empty: reserved.  Interrupted or failed, it is given back."""
     ledger = opening.ready.ledger
     inline = _inline(ledger)
-    reservation = Reservation(reservation_id, tuple(charges))
+    reservation = Reservation(reservation_id, tuple(charges), lease_ns)
     if inline is not None:
         return inline.reserve_now(reservation, now_ns=now_ns)
     asked: Future[tuple[Refusal, ...]] = opening.submit(ledger.reserve(reservation, now_ns=now_ns))

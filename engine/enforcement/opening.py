@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from ringfence.engine.enforcement.drive import Steps
 from ringfence.engine.enforcement.questions import Questions
 from ringfence.engine.journal.journal import Journal
+from ringfence.engine.seams.composed import lacking, open_one
 from ringfence.engine.seams.dispatch import Extensions
 from ringfence.engine.seams.errors import EngineError, RingfenceError
 from ringfence.engine.seams.loop import EngineLoop
@@ -127,14 +128,13 @@ class Opening:
     async def _open(self) -> Opened:
         store = self._make_store()
         try:
-            await store.open()
+            await open_one(store)
+            if (lacks := lacking(store)) is not None:
+                raise lacks
             events, ledger, tickets = store.events, store.ledger, store.tickets
             leases, kill_switch = store.leases, store.kill_switch
-            if not (events and ledger and tickets and leases and kill_switch):
-                raise EngineError(
-                    f"the store `{store.url}` does not keep all that a guard needs",
-                    help="use one that keeps events, budgets, tickets, leases and orders, like `sqlite:`",
-                )
+            assert events is not None and ledger is not None and tickets is not None
+            assert leases is not None and kill_switch is not None
             await self.extensions.open()
         except BaseException:  # fails closed, and leaves nothing half open
             await store.close()

@@ -1,5 +1,7 @@
 """What a caller is told: errors for the host, one constant text for the model."""
 
+from typing import Final
+
 from ringfence.dsl.plan import Plan, Reason, Verdict
 from ringfence.engine.decision.calls import Decision
 from ringfence.engine.enforcement.runs import Held, Run
@@ -45,6 +47,23 @@ def rejected(run: Run, held: Held, because: str) -> DeniedError:
         model_text=said_to_model(run.plan, decision),
         run=run.id,
         call=held.key,
+    )
+
+
+LAPSED: Final = "what it had reserved was held for too long and counts no more"
+"""Why a call is not dispatched whose reservation has left its windows."""
+
+
+def lapsed(run: Run, held: Held) -> DeniedError:
+    """Return the error for a call that came too late to its dispatch."""
+    decision = held.decision._replace(verdict=Verdict.DENY)
+    return DeniedError(
+        f"`{held.call.tool}` was not started: {LAPSED}",
+        decision=decision,
+        model_text=said_to_model(run.plan, decision),
+        run=run.id,
+        call=held.key,
+        help="make the call again: it is decided and charged anew",
     )
 
 

@@ -11,6 +11,7 @@ from ringfence.engine.decision.calls import ToolCall, call_digest
 from ringfence.engine.decision.events import ApprovalAnswered, ApprovalAsked
 from ringfence.engine.enforcement import replies
 from ringfence.engine.enforcement.answers import no_group, no_requester
+from ringfence.engine.enforcement.approvers import chain
 from ringfence.engine.enforcement.deciding import judge, release
 from ringfence.engine.enforcement.drive import Steps
 from ringfence.engine.enforcement.opening import Opening, store_error
@@ -263,7 +264,7 @@ class Asking:
                     run.append(ApprovalAnswered(call, ticket.id, verdict, who, edited, why))
 
     def observe_all(self, run: Run) -> Steps[None]:
-        """Do so for every call of the run, before it ends: who answered too late stands in its record, too."""
+        """Do so for every call of a run that ends: who answered too late stands in its record, too."""
         for known in tuple(run.state.calls.values()):
             if known.tickets:
                 tickets = yield from self.of_call(run, known.key)
@@ -399,16 +400,6 @@ def _place(standing: Standing, approver: str, ticket: Ticket, now_ns: int) -> bo
         case _:
             standing.refused = "the approval was used before"
     return True
-
-
-def chain(plan: Plan, approver: str) -> list[str]:
-    """Return the approver and those it passes the question on to, in order."""
-    names: list[str] = []
-    following: str | None = approver
-    while following is not None and following not in names and following in plan.approvers:
-        names.append(following)
-        following = plan.approvers[following].otherwise_ask
-    return names
 
 
 def _because(run: Run, held: Held, approver: str) -> str | None:

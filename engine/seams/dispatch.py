@@ -7,20 +7,19 @@ events from the others.  How a plugin is awaited, and what happens if it misbeha
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Self
 
 from ringfence.dsl.plan import Plan
 from ringfence.engine.seams.answerers import Answerer, answerers
-from ringfence.engine.seams.bounded import PluginError, bounded, said
+from ringfence.engine.seams.bounded import PluginError, bounded
 from ringfence.engine.seams.chosen import chosen
 from ringfence.engine.seams.errors import EngineError
 from ringfence.engine.seams.hookspecs import Answers, ApprovalBackend, AuditSink, Event, Question
-from ringfence.engine.seams.mistakes import Mistake, nearest, settings_error
 from ringfence.engine.seams.observer import Observer, Report
 from ringfence.engine.seams.ports import Entry, Store
 from ringfence.engine.seams.registry import PluginRow, Registry
-from ringfence.engine.seams.settings import Settings, absolute_url
+from ringfence.engine.seams.settings import Settings
+from ringfence.engine.seams.stores import store_of
 
 DEFAULT_BACKEND = "terminal"
 """Asked where `[approvals]` names none, if a plugin brings it."""
@@ -45,7 +44,6 @@ class Extensions:
         self._settings = settings
         self._registry = registry
         self._report = on_observer_failure
-        self._stores = registry.hooks("ringfence_open_store")
         picked = chosen(settings, registry, default_backend=DEFAULT_BACKEND)
         self._required = picked.required
         self._observers = tuple(
@@ -112,56 +110,16 @@ class Extensions:
     # ---- stores ----------------------------------------------------------------------------------
 
     def open_store(self, url: str | None = None) -> Store:
-        """Return the store for `url` (None: the settings' one), not yet opened.
+        """Return the settings' store, not yet opened; `url` stands in the place of their `store`.
+
+        With the setting `ledger` it is two: events, tickets and leases in the one, budgets and orders to
+        stop in the other.
 
         Raises:
-            SettingsError: No plugin, or more than one, takes the URL.
+            SettingsError: No plugin, or more than one, takes a URL.
             EngineError: The plugin failed.
         """
-        given = absolute_url(url if url is not None else self._settings.store, Path.cwd())
-        takers: list[tuple[str, Store]] = []
-        for hook in self._stores:
-            try:
-                store = hook.call(url=given)
-            except Exception as error:  # a store is a gate: without it nothing is decided
-                raise EngineError(
-                    f"the plugin `{hook.plugin}` cannot open the store: {said(error)}",
-                    help="see its documentation for the form of its URLs",
-                ) from error
-            if store is not None:
-                takers.append((hook.plugin, store))
-        if len(takers) == 1:
-            return takers[0][1]
-        scheme = given.partition(":")[0]  # only the scheme: the rest may hold a password
-        if takers:
-            names = " and ".join(f"`{plugin}`" for plugin, _ in takers)
-            raise settings_error(
-                [
-                    Mistake(
-                        self._settings.where, "store", f"{names} both take `{scheme}:`", "allow one of them"
-                    )
-                ]
-            )
-        known = self._schemes()
-        raise settings_error(
-            [
-                Mistake(
-                    self._settings.where,
-                    "store",
-                    f"no plugin takes the store URL `{scheme}:...`",
-                    nearest(scheme, known) or "known: " + ", ".join(f"`{name}:`" for name in known),
-                )
-            ]
-        )
-
-    def _schemes(self) -> list[str]:
-        known: list[str] = []
-        for hook in self._registry.hooks("ringfence_store_schemes"):
-            try:
-                known += [str(scheme) for scheme in hook.call()]
-            except Exception:  # only the help of an error that is raised anyway
-                known.append(f"those of {hook.plugin}")
-        return known
+        return store_of(self._settings, self._registry, url)
 
     # ---- from start to end -----------------------------------------------------------------------
 
@@ -230,6 +188,11 @@ class Extensions:
             ) from error
 
     # ---- approval backends -----------------------------------------------------------------------
+
+    def take_answers(self, answers: Answers) -> None:
+        """Say where the backends hand answers in; before they are opened."""
+        for backend in self._backends.values():
+            backend.answers = answers
 
     async def ask(self, question: Question, answers: Answers) -> None:
         """Deliver a question to every backend of its group.

@@ -29,6 +29,9 @@ VARIABLES = (
         "RINGFENCE_CEILINGS", "ceilings", "the pinned ceilings, separated by commas; relative ones as above"
     ),
     Variable("RINGFENCE_STORE", "store", "the store URL; a relative path starts at the current folder"),
+    Variable(
+        "RINGFENCE_LEDGER", "ledger", "the URL of the store that keeps budgets and orders to stop instead"
+    ),
     Variable("RINGFENCE_MODE", "mode", "`enforce`"),
     Variable("RINGFENCE_PLUGINS", "plugins", "the plugins that may load, separated by commas"),
     Variable("RINGFENCE_LIMITS__KEY", "limits.KEY", "one of the limits"),

@@ -66,6 +66,10 @@ class DeniedError(RingfenceError):
     code = "denied"
 
 
+class NoTicketError(DeniedError):
+    """An answer names a ticket that does not exist."""
+
+
 class PendingError(RingfenceError):
     """The call waits for people; `tickets` are the open questions.  Nothing ran."""
 

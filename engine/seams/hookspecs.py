@@ -184,8 +184,10 @@ class Answers(Protocol):
             edited: Other arguments, with which the call is decided anew.
 
         Raises:
-            RingfenceError: The ticket is unknown or no longer open, or this person may not answer it.
-                Nothing changed; the error's text is meant for that person.
+            NoTicketError: There is no such ticket.
+            DeniedError: The ticket is no longer open, or this person may not answer it.  Nothing changed; the
+                error's text is meant for that person.
+            RingfenceError: The answer could not be taken now; the same may be handed in again.
         """
         ...
 
@@ -254,6 +256,11 @@ class ApprovalBackend(ABC):
     """A pydantic model of the keys of `[backends.NAME]`; unknown keys are refused."""
 
     settings: BaseModel
+    answers: Answers
+    """Where answers go that come before this object was asked anything: to questions of an earlier process.
+
+    Set by the guard before it calls `open`; `ask` is given the same.
+    """
 
     def __init__(self, settings: BaseModel) -> None:
         self.settings = settings

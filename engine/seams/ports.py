@@ -144,8 +144,10 @@ class EventLog(Protocol):
 class Reservation:
     """All wider-than-run charges of one call: reserved together or not at all.
 
-    Reserving the same `id` again is the same reservation as long as it counts in a window: it answers
-    as before and charges nothing.  One that was refused or given back holds nothing and is asked anew.
+    Reserving the same `id` again is the same reservation as long as it stands: it answers as before, charges
+    nothing, and its lease goes on as it was.  A dispatched one stands while it counts in any of its windows;
+    one that is not dispatched stands until it has left the first of them, by a lease that ran out.  One that
+    was refused or given back, or stands no more, is asked anew, in the place of whatever is left of it.
     """
 
     id: str
@@ -154,8 +156,9 @@ class Reservation:
     """In the fixed order (budget, key).  Those with members count different members, the others amounts
     (up to 2^53 units of a budget); both kinds of one call are reserved together."""
     lease_ns: int | None = None
-    """How long it may be held, from its reservation on.  Whoever has neither stamped nor given it back by
-    then is lost: it is kept as if it had been dispatched at that moment.  None: held without end."""
+    """How long it may be held, from its reservation on, by the ledger's clock.  Whoever has neither stamped
+    nor given it back by then is lost: it is kept as if it had been dispatched at that moment, and leaves
+    each window one period later.  None: held without end."""
 
 
 class Ledger(Protocol):
@@ -164,6 +167,9 @@ class Ledger(Protocol):
     A charge with members takes places for those that the window does not hold yet.  Touching one again is
     free and renews its time: it leaves one period after its last touch.  A refund takes back the touches
     of its own reservation and no others.
+
+    For a refusal's `free_ns`, what is held under a lease leaves when that says: one period after its end.
+    What is held without end, or never leaves, tells no time.
 
     `now_ns` is the caller's clock.  A ledger that several hosts share goes by its own (the server's) and
     never looks at it; either way the largest time seen stays.  A ledger that is away raises `StoreAwayError`.
@@ -176,9 +182,9 @@ class Ledger(Protocol):
     async def dispatched(self, reservation_id: str, *, now_ns: int) -> bool:
         """Stamp a held reservation with the moment of its dispatch; from then on it is kept.
 
-        Return False if it counts in no window any more, so that nothing may be dispatched on it: it was
-        given back, or its lease ran out and it has left since.  One whose lease ran out and that still counts
-        is stamped anew; stamping twice changes nothing, and is True.
+        Return False if it stands no more, so that nothing may be dispatched on it: it was given back, or its
+        lease ran out and it has left one of its windows since; that changes nothing.  One whose lease ran out
+        and that still counts in all of them is stamped anew; stamping twice changes nothing, and is True.
         """
         ...
 
@@ -187,7 +193,10 @@ class Ledger(Protocol):
         ...
 
     async def settle(self, run: str, *, now_ns: int) -> None:
-        """Stamp all that the calls of a killed run still hold: their fate is unknown, so they are kept."""
+        """Stamp all that the calls of a killed run still hold: their fate is unknown, so they are kept.
+
+        What a lease has ended already leaves as it did.
+        """
         ...
 
 
@@ -436,4 +445,23 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Flush and close; safe to call twice."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoreNote:
+    """One thing that a store says of itself to `ringfence doctor`."""
+
+    found: str
+    """Its version, or a setting of its server; never a password."""
+    help: str = ""
+    """How to mend it; empty: nothing is wrong with it."""
+
+
+@runtime_checkable
+class Examined(Protocol):
+    """An opened store that knows what is risky in how its server is set up."""
+
+    async def examined(self) -> Sequence[StoreNote]:
+        """Return the server's version, and each of its settings that could lose or let through something."""
         ...

@@ -24,6 +24,7 @@ from pydantic import (
 from ringfence.engine.seams.environment import overlay
 from ringfence.engine.seams.errors import SettingsError
 from ringfence.engine.seams.mistakes import Mistake, mistakes_of, nearest, settings_error
+from ringfence.engine.seams.store_urls import absolute_url
 
 FILE = "ringfence.toml"
 DEFAULT_STORE = "sqlite:///ringfence.db"
@@ -95,8 +96,10 @@ class Settings(BaseModel):
     """The policy file; None: the caller names it."""
     ceilings: Annotated[tuple[Path, ...], BeforeValidator(_one_or_more)] = ()
     """The ceilings that the deployment pins over every policy: files that only narrow."""
-    store: str = DEFAULT_STORE
-    """The store URL."""
+    store: str = Field(default=DEFAULT_STORE, repr=False)
+    """The store URL.  It may hold a password and is shown by `without_password` alone."""
+    ledger: str | None = Field(default=None, repr=False)
+    """The URL of the store that keeps budgets and orders to stop instead; None: `store` does."""
     mode: Literal["enforce"] = "enforce"
     plugins: Names = ()
     """The plugins that may load: names of entry points, or `DISTRIBUTION:NAME`."""
@@ -142,9 +145,11 @@ class Settings(BaseModel):
             raise ValueError("must be `enforce`")
         return value
 
-    @field_validator("store")
+    @field_validator("store", "ledger")
     @classmethod
-    def _a_url(cls, value: str) -> str:
+    def _a_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
         scheme, colon, _ = value.partition(":")
         if not colon or not scheme.replace("+", "").replace("-", "").isalnum():
             raise ValueError(f"must be a URL, like `{DEFAULT_STORE}` or `memory:`")
@@ -211,19 +216,8 @@ class Settings(BaseModel):
         return settings
 
 
-def absolute_url(url: str, folder: Path) -> str:
-    """Return a store URL whose path, if it is a relative path of a file, starts at `folder`.
-
-    `sqlite:///x.db` is relative, `sqlite:////srv/x.db` is not, as SQLAlchemy writes them; in other
-    schemes what follows the host is no path of this machine.
-    """
-    scheme, _, path = url.partition(":///")
-    if scheme != "sqlite" or not path or path.startswith(("/", ":")):
-        return url
-    return f"{scheme}:///{(folder / path).as_posix()}"
-
-
-_PLACED = {"policy", "ceilings", "store"}
+_STORES = {"store", "ledger"}
+_PLACED = {"policy", "ceilings", *_STORES}
 """The keys whose relative paths start at the folder of who says them."""
 
 
@@ -232,7 +226,7 @@ def _from(folder: Path, key: str, value: Any) -> Any:
         return [_from(folder, key, one) for one in value]
     if not isinstance(value, str):  # a mistake that is reported with the others
         return value
-    return absolute_url(value, folder) if key == "store" else str(folder / value)
+    return absolute_url(value, folder) if key in _STORES else str(folder / value)
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -18,7 +18,11 @@ _Key = tuple[str, str, int | None, bool]
 """Budget, key, period, and whether different members are counted."""
 
 
-def _any_counts(units: tuple[tuple[_Key, Unit], ...], now_ns: int) -> bool:
+_Units = tuple[tuple[_Key, Unit], ...]
+"""What one reservation has in its windows; at least one."""
+
+
+def _any_counts(units: _Units, now_ns: int) -> bool:
     """Say whether any of a reservation's units is still in its window."""
     for _, unit in units:  # a plain loop: a sweep asks this of every reservation
         leaves_ns = unit.leaves_ns
@@ -27,13 +31,35 @@ def _any_counts(units: tuple[tuple[_Key, Unit], ...], now_ns: int) -> bool:
     return False
 
 
+def _stands(units: _Units, now_ns: int) -> bool:
+    """Say whether the reservation was dispatched and counts, or may be dispatched: it left no window yet."""
+    if units[0][1].stamped:
+        return _any_counts(units, now_ns)
+    for _, unit in units:
+        leaves_ns = unit.leaves_ns
+        if leaves_ns is not None and leaves_ns <= now_ns:
+            return False
+    return True
+
+
+def _held(units: _Units, now_ns: int) -> bool:
+    """Say whether the reservation is held: neither stamped, nor is its lease over."""
+    for (_, _, period_ns, _), unit in units:
+        leaves_ns = unit.leaves_ns
+        if unit.stamped or (
+            leaves_ns is not None and period_ns is not None and leaves_ns <= now_ns + period_ns
+        ):
+            return False
+    return True
+
+
 class MemoryLedger:
     """A `Ledger` and an `InlineLedger`; time never steps back in it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._windows: dict[_Key, BudgetWindow] = {}
-        self._kept: dict[str, tuple[tuple[_Key, Unit], ...]] = {}
+        self._kept: dict[str, _Units] = {}
         """Reservation id -> its units; INVARIANT: dropped only once all of them left their windows."""
         self._latest_ns = 0
         self._until_sweep = _SWEEP_EVERY
@@ -44,8 +70,10 @@ class MemoryLedger:
             now_ns = self._at(now_ns)
             reservation_id, charges = reservation.id, reservation.charges
             kept = self._kept.get(reservation_id)
-            if kept is not None and _any_counts(kept, now_ns):
-                return ()
+            if kept is not None:
+                if _stands(kept, now_ns):
+                    return ()
+                self._give_back(reservation_id)
             if len(charges) == 1:  # what most calls ask for: the only window is known and has room
                 charge = charges[0]
                 amount = charge.amount
@@ -55,8 +83,13 @@ class MemoryLedger:
                     if window.stamped:
                         window.slide(now_ns)
                     if window.taken + amount <= charge.limit:
+                        unit = Unit(amount)
+                        lease_ns, period_ns = reservation.lease_ns, charge.period_ns
+                        if lease_ns is not None and period_ns is not None:
+                            unit.leaves_ns = now_ns + lease_ns + period_ns
+                            window.leased[unit] = None
                         window.taken += amount
-                        self._kept[reservation_id] = ((key, Unit(amount)),)
+                        self._kept[reservation_id] = ((key, unit),)
                         return ()
             return self._reserve(reservation, now_ns)
 
@@ -66,6 +99,8 @@ class MemoryLedger:
         asked: dict[_Key, list[Unit]] = {}
         for charge in reservation.charges:
             unit = Unit(charge.amount, frozenset(charge.members) if charge.members else None)
+            if reservation.lease_ns is not None and charge.period_ns is not None:
+                unit.leaves_ns = now_ns + reservation.lease_ns + charge.period_ns
             key = (charge.budget, charge.key, charge.period_ns, unit.members is not None)
             window = self._windows.get(key)
             if window is None:
@@ -77,8 +112,10 @@ class MemoryLedger:
             if charge.amount < 0:
                 refused.append(Refusal(charge.budget, charge.key, None))
             elif not window.has_room(together, charge.limit):
-                free_ns = window.free_in(together, charge.limit, now_ns)
-                refused.append(Refusal(charge.budget, charge.key, free_ns))
+                window.lapse(now_ns)
+                if not window.has_room(together, charge.limit):
+                    free_ns = window.free_in(together, charge.limit, now_ns)
+                    refused.append(Refusal(charge.budget, charge.key, free_ns))
             units.append((key, unit))
         if refused:
             return tuple(refused)
@@ -93,26 +130,31 @@ class MemoryLedger:
         with self._lock:
             now_ns = self._at(now_ns)
             kept = self._kept.get(reservation_id)
-            if kept is None or not _any_counts(kept, now_ns):
+            if kept is None or not _stands(kept, now_ns):
                 return False
-            self._stamp(reservation_id, now_ns)
+            if not kept[0][1].stamped:
+                self._stamp(kept, now_ns)
             return True
 
     def settle_now(self, run: str, *, now_ns: int) -> None:
         """Stamp all that the run still holds: its fate is unknown, so it is kept."""
         with self._lock:
             now_ns = self._at(now_ns)
-            for reservation_id in [i for i in self._kept if i.startswith(f"{run}/")]:
-                self._stamp(reservation_id, now_ns)
+            for reservation_id, kept in self._kept.items():
+                if reservation_id.startswith(f"{run}/") and _held(kept, now_ns):
+                    self._stamp(kept, now_ns)
 
     def refund_now(self, reservation_id: str) -> None:
         """Give a reservation back; unknown or already given back: nothing happens."""
         with self._lock:
-            for key, unit in self._kept.pop(reservation_id, ()):
-                window = self._windows.get(key)
-                if window is not None and unit.counts(self._latest_ns):
-                    window.slide(self._latest_ns)
-                    window.give_back(unit)
+            self._give_back(reservation_id)
+
+    def _give_back(self, reservation_id: str) -> None:
+        for key, unit in self._kept.pop(reservation_id, ()):
+            window = self._windows.get(key)
+            if window is not None and unit.counts(self._latest_ns):
+                window.slide(self._latest_ns)
+                window.give_back(unit)
 
     async def reserve(self, reservation: Reservation, *, now_ns: int) -> tuple[Refusal, ...]:
         """See `reserve_now`."""
@@ -140,10 +182,11 @@ class MemoryLedger:
             self._until_sweep = max(_SWEEP_EVERY, 2 * len(self._kept))  # so a sweep costs O(1) a call
         return self._latest_ns
 
-    def _stamp(self, reservation_id: str, now_ns: int) -> None:
-        for key, unit in self._kept.get(reservation_id, ()):
+    def _stamp(self, kept: _Units, now_ns: int) -> None:
+        for key, unit in kept:
+            unit.stamped = True
             window = self._windows[key]
-            if unit.leaves_ns is None and window.period_ns is not None:
+            if window.period_ns is not None:
                 window.stamp(unit, now_ns + window.period_ns)  # now_ns never falls
 
     def _sweep(self, now_ns: int) -> None:
@@ -155,3 +198,5 @@ class MemoryLedger:
         }
         needed = {key for units in self._kept.values() for key, _ in units}
         self._windows = {key: window for key, window in self._windows.items() if key in needed}
+        for window in self._windows.values():
+            window.lapse(now_ns)

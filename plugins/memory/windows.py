@@ -2,24 +2,30 @@
 
 Both take a `Unit` when it is reserved, keep it while it is held, stamp it at dispatch and let it go one
 period later.  Every unit is added once and removed once, so a reservation costs the same after ten calls
-and after ten thousand.
+and after ten thousand.  One that is held under a lease knows from the start when it leaves if nobody stamps
+it; that is looked at only where there seems to be no room.
 """
 
 from collections import deque
 from collections.abc import Iterable
+from operator import attrgetter
+
+_BY_LEAVE = attrgetter("leaves_ns")
 
 
 class Unit:
     """One charge of one reservation in one window: compared and hashed as the object it is."""
 
-    __slots__ = ("amount", "leaves_ns", "members")
+    __slots__ = ("amount", "leaves_ns", "members", "stamped")
 
     def __init__(self, amount: int, members: frozenset[str] | None = None) -> None:
         self.amount = amount
         self.members = members
         """None: the charge is counted by its amount."""
         self.leaves_ns: int | None = None
-        """None: held, or never leaving."""
+        """None: held without end, or never leaving."""
+        self.stamped = False
+        """True from its dispatch on."""
 
     def counts(self, now_ns: int) -> bool:
         """True until it leaves its window."""
@@ -29,12 +35,14 @@ class Unit:
 class AmountWindow:
     """At most `limit` units in any window of the period."""
 
-    __slots__ = ("period_ns", "stamped", "taken")
+    __slots__ = ("leased", "period_ns", "stamped", "taken")
 
     def __init__(self, period_ns: int | None) -> None:
         self.period_ns = period_ns
         self.taken = 0
         """The sum over held and stamped units."""
+        self.leased: dict[Unit, None] = {}
+        """Those that are held under a lease, and those whose lease ran out."""
         self.stamped: deque[Unit] = deque()
         """By the moment at which they leave, soonest first; refunded ones have the amount 0."""
 
@@ -43,6 +51,12 @@ class AmountWindow:
         stamped = self.stamped
         while stamped and (leaves_ns := stamped[0].leaves_ns) is not None and leaves_ns <= now_ns:
             self.taken -= stamped.popleft().amount
+
+    def lapse(self, now_ns: int) -> None:
+        """Let go of what nobody stamped and whose lease ran out one period ago."""
+        for unit in [unit for unit in self.leased if not unit.counts(now_ns)]:
+            del self.leased[unit]
+            self.taken -= unit.amount
 
     def has_room(self, asked: Iterable[Unit], limit: int) -> bool:
         """Say whether all these units fit, once the window was slid."""
@@ -54,7 +68,10 @@ class AmountWindow:
         if amount > limit:
             return None
         over = self.taken + amount - limit
-        for unit in self.stamped:
+        leaving: Iterable[Unit] = self.stamped
+        if self.leased:
+            leaving = sorted([*self.stamped, *self.leased], key=_BY_LEAVE)
+        for unit in leaving:
             over -= unit.amount
             if over <= 0 and unit.leaves_ns is not None:
                 return unit.leaves_ns - now_ns
@@ -63,37 +80,52 @@ class AmountWindow:
     def take(self, unit: Unit) -> None:
         """Count a unit that was reserved."""
         self.taken += unit.amount
+        if unit.leaves_ns is not None:
+            self.leased[unit] = None
 
     def stamp(self, unit: Unit, leaves_ns: int) -> None:
         """Let a held unit leave at this moment; INVARIANT: none that was stamped before leaves later."""
+        if unit.leaves_ns is not None:
+            del self.leased[unit]
         unit.leaves_ns = leaves_ns
         self.stamped.append(unit)
 
     def give_back(self, unit: Unit) -> None:
         """Stop counting a unit that is still in the window."""
+        self.leased.pop(unit, None)
         self.taken -= unit.amount
         unit.amount = 0
 
 
 class _Uses:
-    """The units that touch one member: those held (or never leaving), and the stamped ones in order."""
+    """The units that touch one member: held without end (or never leaving), leased, and stamped in order."""
 
-    __slots__ = ("held", "stamped")
+    __slots__ = ("held", "leased", "stamped")
 
     def __init__(self) -> None:
         self.held = 0
+        self.leased: dict[Unit, None] = {}
         self.stamped: dict[Unit, None] = {}
+
+    def leave_ns(self) -> int | None:
+        """Return when the last of them leaves; None if that cannot be told."""
+        if self.held:
+            return None
+        last = [*self.leased, next(reversed(self.stamped))] if self.stamped else self.leased
+        return max(unit.leaves_ns for unit in last if unit.leaves_ns is not None)
 
 
 class MemberWindow:
     """At most `limit` different members in any window of the period; touching one again is free."""
 
-    __slots__ = ("period_ns", "stamped", "uses")
+    __slots__ = ("leased", "period_ns", "stamped", "uses")
 
     def __init__(self, period_ns: int | None) -> None:
         self.period_ns = period_ns
         self.uses: dict[str, _Uses] = {}
         """Member -> the units that touch it; INVARIANT: at least one."""
+        self.leased: dict[Unit, None] = {}
+        """Those that are held under a lease, and those whose lease ran out."""
         self.stamped: deque[Unit] = deque()
         """By the moment at which they leave, soonest first; refunded ones have no members."""
 
@@ -102,6 +134,11 @@ class MemberWindow:
         stamped = self.stamped
         while stamped and (leaves_ns := stamped[0].leaves_ns) is not None and leaves_ns <= now_ns:
             self._drop(stamped.popleft())
+
+    def lapse(self, now_ns: int) -> None:
+        """Let go of what nobody stamped and whose lease ran out one period ago."""
+        for unit in [unit for unit in self.leased if not unit.counts(now_ns)]:
+            self._drop(unit)
 
     def has_room(self, asked: Iterable[Unit], limit: int) -> bool:
         """Say whether the members of all these units fit, once the window was slid."""
@@ -113,25 +150,34 @@ class MemberWindow:
         wanted = {member for unit in asked for member in unit.members or ()}
         others = [uses for member, uses in self.uses.items() if member not in wanted]
         over = len(others) + len(wanted) - limit
-        leaving = sorted(
-            leaves_ns
-            for uses in others
-            if not uses.held and (leaves_ns := next(reversed(uses.stamped)).leaves_ns) is not None
-        )
+        leaving = sorted(leave_ns for uses in others if (leave_ns := uses.leave_ns()) is not None)
         return leaving[over - 1] - now_ns if 0 < over <= len(leaving) else None
 
     def take(self, unit: Unit) -> None:
         """Count a unit that was reserved."""
+        leased = unit.leaves_ns is not None
+        if leased:
+            self.leased[unit] = None
         for member in unit.members or ():
-            self.uses.setdefault(member, _Uses()).held += 1
+            uses = self.uses.setdefault(member, _Uses())
+            if leased:
+                uses.leased[unit] = None
+            else:
+                uses.held += 1
 
     def stamp(self, unit: Unit, leaves_ns: int) -> None:
         """Let a held unit leave at this moment; INVARIANT: none that was stamped before leaves later."""
+        leased = unit.leaves_ns is not None
+        if leased:
+            del self.leased[unit]
         unit.leaves_ns = leaves_ns
         self.stamped.append(unit)
         for member in unit.members or ():
             uses = self.uses[member]
-            uses.held -= 1
+            if leased:
+                del uses.leased[unit]
+            else:
+                uses.held -= 1
             uses.stamped[unit] = None
 
     def give_back(self, unit: Unit) -> None:
@@ -140,13 +186,16 @@ class MemberWindow:
         unit.members = frozenset()
 
     def _drop(self, unit: Unit) -> None:
+        self.leased.pop(unit, None)
         for member in unit.members or ():
             uses = self.uses[member]
             if unit.leaves_ns is None:
                 uses.held -= 1
-            else:
+            elif unit.stamped:
                 del uses.stamped[unit]
-            if not uses.held and not uses.stamped:
+            else:
+                del uses.leased[unit]
+            if not uses.held and not uses.leased and not uses.stamped:
                 del self.uses[member]
 
 

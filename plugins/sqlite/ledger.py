@@ -1,8 +1,9 @@
 """Budgets in SQLite: exact sliding windows, in one transaction per reservation, over many processes.
 
-A unit stands in its window from the reservation on; `leaves_ns` is empty while it is held and set at
-dispatch.  Triggers keep each window's sum (of a blast radius: how many different members are in it), so a
-reservation looks at sums, never at units: it costs the same after ten calls and after ten thousand.
+A unit stands in its window from the reservation on; `leaves_ns` is set at its dispatch.  While it is held it
+is empty, or under a lease the moment at which the unit leaves if nobody stamps it.  Triggers keep each
+window's sum (of a blast radius: how many different members are in it), so a reservation looks at sums, never
+at units: it costs the same after ten calls and after ten thousand.
 """
 
 import sqlite3
@@ -60,13 +61,11 @@ class SqliteLedger:
     async def settle(self, run: str, *, now_ns: int) -> None:
         """Stamp all that the run still holds: its fate is unknown, so it is kept."""
         ids = (f"{run}/", f"{run}0")  # "0" comes after "/": every id that begins with `run/`
-        await self._door.write(lambda db: _stamp(db, "reservation >= ? AND reservation < ?", ids, now_ns))
+        await self._door.write(lambda db: _settle(db, ids, now_ns))
 
     async def refund(self, reservation_id: str) -> None:
         """Give a reservation back; unknown or already given back: nothing happens."""
-        await self._door.write(
-            lambda db: db.execute("DELETE FROM unit WHERE reservation = ?", (reservation_id,)).close()
-        )
+        await self._door.write(lambda db: _give_back(db, reservation_id))
 
 
 def _reserve(
@@ -77,8 +76,9 @@ def _reserve(
     now_ns = _at(db, now_ns)
     if sweep:
         _sweep(db, now_ns)
-    if _counts(db, reservation.id, now_ns):
+    if _stands(db, reservation.id, now_ns):
         return ()
+    _give_back(db, reservation.id)
     wanted: dict[int, int] = {}
     touched: dict[int, set[str]] = {}
     units: list[tuple[int, Charge]] = []
@@ -103,20 +103,39 @@ def _reserve(
         if over > 0:
             refused.append(Refusal(charge.budget, charge.key, free_in()))
     if not refused:
+        lease_ns = reservation.lease_ns
+        lapses_ns = None if lease_ns is None else now_ns + lease_ns
+        stands_until_ns = None
+        if lapses_ns is not None:
+            stands_until_ns = min((_leave_ns(lapses_ns, charge) for _, charge in units), default=None)
         for window_id, charge in units:
-            _take(db, window_id, reservation.id, charge)
+            leaves_ns = None if lapses_ns is None else _leave_ns(lapses_ns, charge)
+            _take(db, window_id, reservation.id, charge, leaves_ns, stands_until_ns)
     return tuple(refused)
 
 
-def _take(db: sqlite3.Connection, window_id: int, reservation_id: str, charge: Charge) -> None:
+def _leave_ns(from_ns: int, charge: Charge) -> int:
+    return _NEVER if charge.period_ns is None else min(from_ns + charge.period_ns, _NEVER)
+
+
+def _take(
+    db: sqlite3.Connection,
+    window_id: int,
+    reservation_id: str,
+    charge: Charge,
+    leaves_ns: int | None,
+    stands_until_ns: int | None,
+) -> None:
     amount = 0 if charge.members else charge.amount
     made = db.execute(
-        "INSERT INTO unit (window_id, reservation, amount) VALUES (?, ?, ?)",
-        (window_id, reservation_id, amount),
+        "INSERT INTO unit (window_id, reservation, amount, leaves_ns, stands_until_ns)"
+        " VALUES (?, ?, ?, ?, ?)",
+        (window_id, reservation_id, amount, leaves_ns, stands_until_ns),
     )
+    last_ns = _NEVER if leaves_ns is None else leaves_ns
     db.executemany(
-        "INSERT INTO touch (unit_id, member, window_id) VALUES (?, ?, ?)",
-        [(made.lastrowid, member, window_id) for member in set(charge.members)],
+        "INSERT INTO touch (unit_id, member, window_id, leaves_ns) VALUES (?, ?, ?, ?)",
+        [(made.lastrowid, member, window_id, last_ns) for member in set(charge.members)],
     )
 
 
@@ -142,6 +161,8 @@ def _doubted(db: sqlite3.Connection, now_ns: int, wall_ns: int) -> None:
         f"UPDATE unit SET leaves_ns = ? + {period} WHERE leaves_ns < ? AND leaves_ns > ? + {period}",
         (now_ns, _NEVER, now_ns),
     )
+    # When a lease ends cannot be told any more: it has ended.
+    db.execute("UPDATE unit SET stands_until_ns = ? WHERE stands_until_ns > ?", (now_ns, now_ns))
 
 
 def _window(db: sqlite3.Connection, charge: Charge, now_ns: int) -> tuple[int, int]:
@@ -200,25 +221,45 @@ def _members_free_in(
 
 
 def _dispatched(db: sqlite3.Connection, reservation_id: str, now_ns: int) -> bool:
-    _stamp(db, "reservation = ?", (reservation_id,), now_ns)
-    return _counts(db, reservation_id, _at(db, now_ns))
-
-
-def _counts(db: sqlite3.Connection, reservation_id: str, now_ns: int) -> bool:
-    """Say whether the reservation counts in a window."""
-    counts = "SELECT 1 FROM unit WHERE reservation = ? AND (leaves_ns IS NULL OR leaves_ns > ?)"
-    return db.execute(counts, (reservation_id, now_ns)).fetchone() is not None
-
-
-def _stamp(db: sqlite3.Connection, which: str, values: tuple[str, ...], now_ns: int) -> None:
     now_ns = _at(db, now_ns)
+    stands = _stands(db, reservation_id, now_ns)
+    if stands:
+        unstamped = "reservation = ? AND (leaves_ns IS NULL OR stands_until_ns IS NOT NULL)"
+        _stamp(db, unstamped, (reservation_id,), now_ns)
+    return stands
+
+
+def _settle(db: sqlite3.Connection, ids: tuple[str, str], now_ns: int) -> None:
+    """Stamp what is held; what a lease has ended already leaves when it says."""
+    now_ns = _at(db, now_ns)
+    held = (
+        "reservation >= ? AND reservation < ? AND"
+        " (leaves_ns IS NULL OR (stands_until_ns IS NOT NULL AND leaves_ns - period_ns > ?))"
+    )
+    _stamp(db, held, (*ids, now_ns), now_ns)
+
+
+def _give_back(db: sqlite3.Connection, reservation_id: str) -> None:
+    db.execute("DELETE FROM unit WHERE reservation = ?", (reservation_id,)).close()
+
+
+def _stands(db: sqlite3.Connection, reservation_id: str, now_ns: int) -> bool:
+    """Say whether the reservation was dispatched and counts, or may be dispatched: it left no window yet."""
+    until = "max(coalesce(stands_until_ns, ?))"
+    counts = "reservation = ? AND (leaves_ns IS NULL OR leaves_ns > ?)"
+    values = (_NEVER, reservation_id, now_ns)
+    (until_ns,) = db.execute(f"SELECT {until} FROM unit WHERE {counts}", values).fetchone()
+    return until_ns is not None and until_ns > now_ns
+
+
+def _stamp(db: sqlite3.Connection, which: str, values: tuple[str | int, ...], now_ns: int) -> None:
     held = db.execute(
         "SELECT unit.id, period_ns FROM unit JOIN budget_window ON budget_window.id = window_id "
-        f"WHERE {which} AND leaves_ns IS NULL",
+        f"WHERE {which}",
         values,
     ).fetchall()
     db.executemany(
-        "UPDATE unit SET leaves_ns = ? WHERE id = ?",
+        "UPDATE unit SET leaves_ns = ?, stands_until_ns = NULL WHERE id = ?",
         [(min(now_ns + period_ns, _NEVER), unit_id) for unit_id, period_ns in held],
     )
 

@@ -6,7 +6,7 @@ place in the log's chain, with a unique index on (run, seq); bodies may be purge
 
 from typing import Final
 
-VERSION: Final = 3
+VERSION: Final = 4
 
 _FIRST: Final = """
 CREATE TABLE ringfence_schema (version INTEGER NOT NULL);
@@ -154,5 +154,13 @@ CREATE TABLE attendant (
 """
 """Which guards have obeyed which orders to stop."""
 
-STEPS: Final = (_FIRST, _MEMBERS, _ATTENDANTS)
+_LEASES: Final = """
+INSERT INTO ringfence_schema VALUES (4);
+
+ALTER TABLE unit ADD COLUMN stands_until_ns INTEGER;
+"""
+"""A unit that is held under a lease has the moment in `leaves_ns` at which it leaves if nobody stamps it, and
+here the first such moment of its whole reservation: until then it may be dispatched.  Empty once stamped."""
+
+STEPS: Final = (_FIRST, _MEMBERS, _ATTENDANTS, _LEASES)
 """The script that leads to each version from the one before; all of them in order make a new file."""

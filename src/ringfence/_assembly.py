@@ -119,6 +119,10 @@ def builtins() -> dict[str, object]:
         from ringfence.plugins import sql_functions
 
         found["sql_functions"] = sql_functions
+    if find_spec("aiohttp") is not None:  # the extra `webhook`
+        from ringfence.plugins import approvals_webhook
+
+        found["webhook"] = approvals_webhook
     return found
 
 

@@ -6,11 +6,19 @@ Functions for policies are marked `@policy_function`, redactors `@redactor`; the
 What the hooks are, when they are called and which way they fail: `help(ringfence.plugin.Hooks)`.
 """
 
+from ringfence.dsl.canonical import loads_strict
 from ringfence.dsl.plan import Json
 from ringfence.engine.decision.calls import Charge, Refusal
 from ringfence.engine.journal.chain import ZERO, link_hash
 from ringfence.engine.journal.rows import row_after
-from ringfence.engine.seams.errors import EngineError, RingfenceError, StoreAwayError, TakenOverError
+from ringfence.engine.seams.errors import (
+    DeniedError,
+    EngineError,
+    NoTicketError,
+    RingfenceError,
+    StoreAwayError,
+    TakenOverError,
+)
 from ringfence.engine.seams.escape import escaped, escaped_json
 from ringfence.engine.seams.functions import Date, Email, Line, Url, policy_function, redactor
 from ringfence.engine.seams.hookspecs import (
@@ -31,6 +39,7 @@ from ringfence.engine.seams.ports import (
     Clock,
     Entry,
     EventLog,
+    Examined,
     InlineLedger,
     KillOrder,
     KillSwitch,
@@ -40,10 +49,12 @@ from ringfence.engine.seams.ports import (
     Reservation,
     RunRow,
     Store,
+    StoreNote,
     Ticket,
     TicketStatus,
     TicketStore,
 )
+from ringfence.engine.seams.store_urls import without_password
 
 __all__ = [
     "ENTRY_POINTS",
@@ -56,11 +67,13 @@ __all__ = [
     "Charge",
     "Clock",
     "Date",
+    "DeniedError",
     "Email",
     "EngineError",
     "Entry",
     "Event",
     "EventLog",
+    "Examined",
     "Hooks",
     "InlineLedger",
     "Json",
@@ -71,6 +84,7 @@ __all__ = [
     "Line",
     "Link",
     "NoSettings",
+    "NoTicketError",
     "Question",
     "Refusal",
     "Reservation",
@@ -79,6 +93,7 @@ __all__ = [
     "SettingsPath",
     "Store",
     "StoreAwayError",
+    "StoreNote",
     "TakenOverError",
     "Ticket",
     "TicketStatus",
@@ -88,7 +103,9 @@ __all__ = [
     "escaped_json",
     "hookimpl",
     "link_hash",
+    "loads_strict",
     "policy_function",
     "redactor",
     "row_after",
+    "without_password",
 ]

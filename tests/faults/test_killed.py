@@ -94,13 +94,15 @@ def look(folder: Path) -> None:
     waiting = {row.run for row in guard.runs.list() if row.status == "suspended"}
     guard.close()
     held = held_by(folder) - waiting
-    assert not held, f"{held} are over and hold budgets for ever"
+    assert not held, f"{held} are over and hold what they reserved"
 
 
 def held_by(folder: Path) -> set[str]:
-    """Return the runs that hold units which no time frees."""
+    """Return the runs that hold units which nobody stamped."""
     with closing(sqlite3.connect(folder / "ringfence.db")) as db:
-        rows = db.execute("SELECT reservation FROM unit WHERE leaves_ns IS NULL").fetchall()
+        rows = db.execute(
+            "SELECT reservation FROM unit WHERE leaves_ns IS NULL OR stands_until_ns > 0"
+        ).fetchall()
     return {reservation.partition("/")[0] for (reservation,) in rows}
 
 

@@ -5,15 +5,18 @@ A command that reads never creates anything: a log that is not there is an error
 
 from argparse import Namespace
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ringfence.cli.exits import CommandError
+from ringfence.engine.seams.composed import lacking, open_one
 from ringfence.engine.seams.loop import EngineLoop
 from ringfence.engine.seams.ports import EventLog, KillSwitch, Store, TicketStore
-from ringfence.engine.seams.settings import Settings, absolute_url
+from ringfence.engine.seams.settings import Settings
+from ringfence.engine.seams.store_urls import absolute_url, file_of
 
 if TYPE_CHECKING:
     from ringfence.engine.seams.registry import PluginRow
@@ -21,13 +24,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Desk:
-    """An opened store and the settings it was found by."""
+    """The opened store of the log, and the settings it was found by."""
 
     settings: Settings
     store: Store
     loop: EngineLoop
+    open_orders: Callable[[], Store]
+    """Opens the store that keeps orders to stop: a command that only reads the log does without it."""
 
     def ask(self, work: Coroutine[Any, Any, T]) -> T:
         """Run one coroutine of the store and return its answer."""
@@ -36,26 +41,33 @@ class Desk:
     @property
     def events(self) -> EventLog:
         """The audit log; refuse where the store keeps none."""
-        if self.store.events is None:
-            raise CommandError(f"the store {self.store.url} keeps no audit log", help=_OTHER)
+        _refuse_if_lacking(self.store, "events")
+        assert self.store.events is not None
         return self.store.events
 
     @property
     def tickets(self) -> TicketStore:
         """The tickets; refuse where the store keeps none."""
-        if self.store.tickets is None:
-            raise CommandError(f"the store {self.store.url} keeps no tickets", help=_OTHER)
+        _refuse_if_lacking(self.store, "tickets")
+        assert self.store.tickets is not None
         return self.store.tickets
 
-    @property
+    @cached_property
     def kill_switch(self) -> KillSwitch:
-        """Orders to stop; refuse where the store takes none."""
-        if self.store.kill_switch is None:
-            raise CommandError(f"the store {self.store.url} takes no orders to stop", help=_OTHER)
-        return self.store.kill_switch
+        """Orders to stop, where the guards look for them; refuse where the store takes none."""
+        store = self.open_orders()
+        _refuse_if_lacking(store, "kill_switch")
+        assert store.kill_switch is not None
+        return store.kill_switch
 
 
 _OTHER = "name another store with --store"
+
+
+def _refuse_if_lacking(store: Store, part: str) -> None:
+    error = lacking(store, (part,))
+    if error is not None:
+        raise CommandError(str(error), help=error.help or _OTHER)
 
 
 def settings_of(asked: Namespace) -> Settings:
@@ -69,45 +81,55 @@ def settings_of(asked: Namespace) -> Settings:
     return changed
 
 
-def file_of(url: str) -> Path | None:
-    """Return the file behind a store URL; None where there is none."""
-    scheme, _, path = url.partition(":///")
-    return Path(path) if scheme == "sqlite" and path and not path.startswith(":") else None
-
-
 @contextmanager
 def desk(asked: Namespace) -> Iterator[Desk]:
     """Open the store of the command line for one command, and close it after."""
     settings = settings_of(asked)
     _refuse_what_is_not_there(settings.store)
-    with opened(settings) as (store, loop):
-        yield Desk(settings, store, loop)
+    with running() as loop, ExitStack() as open_now:
+        store = open_now.enter_context(opened(store_of(settings, "store", settings.store), loop))
+
+        def orders() -> Store:
+            if settings.ledger is None or settings.ledger == settings.store:
+                return store
+            _refuse_what_is_not_there(settings.ledger)
+            return open_now.enter_context(opened(store_of(settings, "ledger", settings.ledger), loop))
+
+        yield Desk(settings, store, loop, orders)
 
 
 @contextmanager
-def opened(settings: Settings) -> Iterator[tuple[Store, EngineLoop]]:
-    """Open the settings' store on a loop of its own."""
-    store, loop = store_of(settings), EngineLoop()
+def running() -> Iterator[EngineLoop]:
+    """Run a loop of one's own for stores."""
+    loop = EngineLoop()
+    try:
+        yield loop
+    finally:
+        loop.close()
+
+
+@contextmanager
+def opened(store: Store, loop: EngineLoop) -> Iterator[Store]:
+    """Open a store, and close it after."""
     try:
         try:
-            loop.submit(store.open()).result()
+            loop.submit(open_one(store)).result()
         except (OSError, RuntimeError) as error:
             raise CommandError(f"the store cannot be opened: {error}", help=_OTHER) from error
-        yield store, loop
+        yield store
     finally:
-        try:
-            loop.submit(store.close()).result()
-        finally:
-            loop.close()
+        loop.submit(store.close()).result()
 
 
-def store_of(settings: Settings) -> Store:
-    """Return the store that the settings name, not yet opened; sinks and backends are left alone."""
+def store_of(settings: Settings, key: str, url: str) -> Store:
+    """Return the store that stands under `key` in the settings, not yet opened, and no other."""
     from ringfence._assembly import builtins
-    from ringfence.engine.seams.dispatch import Extensions
+    from ringfence.engine.seams.registry import Registry
+    from ringfence.engine.seams.stores import one_store
 
-    extensions = Extensions.assemble(without_sinks_and_backends(settings), builtins=builtins())
-    return extensions.open_store(settings.store)
+    registry = Registry(allowed=settings.plugins, builtins=builtins(), where=settings.where)
+    registry.check()
+    return one_store(settings, registry, key, url)
 
 
 def without_sinks_and_backends(settings: Settings) -> Settings:

@@ -1,8 +1,10 @@
 """What `doctor` looks at.  Every look is total: what cannot be looked at is a finding, not an error."""
 
+import asyncio
 import os
 import platform
 import tempfile
+import time
 from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,10 +13,13 @@ from pathlib import Path
 from typing import Literal
 
 import ringfence
-from ringfence.cli.desk import file_of, opened, plugin_rows, settings_of
+from ringfence.cli.desk import opened, plugin_rows, running, settings_of, store_of
 from ringfence.cli.exits import CommandError
+from ringfence.engine.seams.composed import PARTS, lacking
 from ringfence.engine.seams.errors import RingfenceError
+from ringfence.engine.seams.ports import Examined, Store
 from ringfence.engine.seams.settings import Settings
+from ringfence.engine.seams.store_urls import file_of, hide_passwords, without_password
 
 EXTRAS = {
     "langchain": ("langchain", "langchain-core", "langgraph"),
@@ -22,6 +27,12 @@ EXTRAS = {
     "sql": ("sqlglot",),
 }
 """Extra -> the distributions that it brings."""
+
+WITHIN_S = 15.0
+"""How long a store may take to say what it is."""
+
+CLOCKS_APART_S = 5.0
+"""A store's clock that differs by more is worth a word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +56,7 @@ def examine(asked: Namespace) -> list[Finding]:
         return [*findings, found, *_extras()]
     findings.append(_settings(settings))
     findings.append(_policy(settings))
-    findings.extend(_store(settings))
+    findings.extend(_stores(settings))
     findings.extend(_plugins(settings))
     return [*findings, *_extras()]
 
@@ -98,55 +109,90 @@ def _policy(settings: Settings) -> Finding:
     return Finding("policy", "ok", f"{settings.policy}: {loaded.plan.policy}, {loaded.plan.digest}{warned}")
 
 
-def _store(settings: Settings) -> Iterator[Finding]:
-    url, file = settings.store, file_of(settings.store)
+def _stores(settings: Settings) -> Iterator[Finding]:
+    apart = settings.ledger is not None and settings.ledger != settings.store
+    yield from _store(
+        settings, "store", settings.store, ("events", "tickets", "leases") if apart else tuple(PARTS)
+    )
+    if apart and settings.ledger is not None:
+        yield from _store(settings, "ledger", settings.ledger, ("ledger", "kill_switch"))
+
+
+def _store(settings: Settings, key: str, url: str, wanted: tuple[str, ...]) -> Iterator[Finding]:
+    file, shown = file_of(url), without_password(url)
     if url == "memory:":
         yield Finding(
-            "store", "note", "memory: everything in it is lost on exit", "sqlite:///ringfence.db keeps it"
+            key, "note", "memory: everything in it is lost on exit", "sqlite:///ringfence.db keeps it"
         )
         return
     if file is not None and not file.exists():
-        yield _could_be_made(url, file)
+        yield _could_be_made(key, shown, file)
         return
     try:
-        with opened(settings) as (store, loop):
-            head = loop.submit(store.events.head()).result() if store.events else None
-        yield Finding("store", "ok", f"{url} opens: {head.position if head else 0} events")
+        with running() as loop, opened(store_of(settings, key, url), loop) as store:
+            found = loop.submit(asyncio.wait_for(_looked_at(store, key, shown, wanted), WITHIN_S)).result()
+        yield from found
     except Exception as error:  # a store is a plugin: whatever it raises is what the doctor has found
+        said = hide_passwords(str(error) or type(error).__name__, url)
         yield Finding(
-            "store", "broken", f"{url}: {error}", getattr(error, "help", "") or "name another with --store"
+            key, "broken", f"{shown}: {said}", getattr(error, "help", "") or "name another with --store"
         )
         return
     if file is not None:
-        yield _journal_mode(file)
+        yield _journal_mode(key, file)
 
 
-def _could_be_made(url: str, file: Path) -> Finding:
+async def _looked_at(store: Store, key: str, shown: str, wanted: tuple[str, ...]) -> list[Finding]:
+    """Return what an opened store says of itself."""
+    if (lacks := lacking(store, wanted)) is not None:
+        return [Finding(key, "broken", str(lacks), lacks.help or "")]
+    if "events" in wanted and store.events is not None:
+        head = await store.events.head()
+        findings = [Finding(key, "ok", f"{shown} opens: {head.position if head else 0} events")]
+    else:
+        findings = [Finding(key, "ok", f"{shown} opens")]
+    now_ns = await store.now_ns()
+    ahead_s = 0 if now_ns is None else (now_ns - time.time_ns()) / 1e9
+    if abs(ahead_s) > CLOCKS_APART_S:
+        findings.append(
+            Finding(
+                key,
+                "note",
+                f"its clock is {abs(ahead_s):.0f} s {'ahead of' if ahead_s > 0 else 'behind'} this host's",
+                "set both by NTP: guards take the later one, and deadlines go by it",
+            )
+        )
+    notes = await store.examined() if isinstance(store, Examined) else ()
+    findings += [Finding(key, "note" if one.help else "ok", one.found, one.help) for one in notes]
+    return findings
+
+
+def _could_be_made(key: str, url: str, file: Path) -> Finding:
     try:
         with tempfile.NamedTemporaryFile(dir=file.parent):
             pass
     except OSError as error:
         return Finding(
-            "store",
+            key,
             "broken",
             f"{url}: {file.parent} cannot be written: {error.strerror}",
             "make that folder writable",
         )
-    return Finding("store", "ok", f"{url} is not there yet; the first run makes it")
+    return Finding(key, "ok", f"{url} is not there yet; the first run makes it")
 
 
-def _journal_mode(file: Path) -> Finding:
+def _journal_mode(key: str, file: Path) -> Finding:
     if not os.access(file, os.W_OK) or not os.access(file.parent, os.W_OK):
         return Finding(
-            "store", "broken", f"{file} cannot be written by this user", "make file and folder writable"
+            key, "broken", f"{file} cannot be written by this user", "make file and folder writable"
         )
     with file.open("rb") as log:
         header = log.read(20)
     if header[:16] != b"SQLite format 3\0":
-        return Finding("store", "broken", f"{file} is not an SQLite database", "name another with --store")
+        return Finding(key, "broken", f"{file} is not an SQLite database", "name another with --store")
     if header[18:20] == b"\2\2":  # the file format's versions for writing and reading: 2 is write-ahead
-        return Finding("store", "ok", "SQLite with a write-ahead log")
-    return Finding("store", "note", "SQLite without a write-ahead log: readers block writers")
+        return Finding(key, "ok", "SQLite with a write-ahead log")
+    return Finding(key, "note", "SQLite without a write-ahead log: readers block writers")
 
 
 def _plugins(settings: Settings) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from ringfence.cli.exits import CommandError
 from ringfence.engine.retrospect.timeline import CallStep, Step
 from ringfence.engine.seams.escape import escaped
 from ringfence.engine.seams.ports import RunRow, newest
+from ringfence.engine.seams.store_urls import without_password
 
 
 def find_run(desk: Desk, text: str) -> RunRow:
@@ -35,7 +36,7 @@ def find_run(desk: Desk, text: str) -> RunRow:
         if near
         else f"the last runs are {_some(ids)}; `ringfence runs` lists all"
     )
-    raise CommandError(f"there is no run `{said}` in {desk.store.url}", help=help)
+    raise CommandError(f"there is no run `{said}` in {without_password(desk.store.url)}", help=help)
 
 
 def find_call(steps: Sequence[Step], text: str) -> CallStep:

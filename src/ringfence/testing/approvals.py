@@ -258,9 +258,10 @@ class ApprovalBackendContract(ABC):
         assert answers.counted == [] and answers.refused == []
 
     async def _opened(self) -> tuple[ApprovalBackend, FakeAnswers]:
-        backend = self.make()
+        backend, answers = self.make(), FakeAnswers()
+        backend.answers = answers
         await backend.open()
-        return backend, FakeAnswers()
+        return backend, answers
 
     async def _barrier(self, backend: ApprovalBackend, answers: FakeAnswers, *, counted_before: int) -> None:
         """Ask and answer one more: whatever was said earlier has been heard by then."""

@@ -1,64 +1,34 @@
 """What every ledger must do: subclass `LedgerContract`, as said in `ringfence.testing.stores`."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from ringfence.engine.decision.calls import Charge, Refusal
-from ringfence.engine.seams.ports import Ledger, Reservation
-from ringfence.testing.stores import MINUTE_NS, NOW_NS, StoreContract
-
-
-def charge(
-    limit: int,
-    amount: int = 1,
-    *,
-    budget: str = "mail",
-    key: str = "alice",
-    period_ns: int | None = MINUTE_NS,
-) -> Charge:
-    """Return a charge of a budget per minute."""
-    return Charge(budget, key, amount, limit, period_ns)
-
-
-def touch(
-    limit: int,
-    *members: str,
-    budget: str = "recipients",
-    key: str = "",
-    period_ns: int | None = MINUTE_NS,
-) -> Charge:
-    """Return a charge of a blast radius per minute: these members, of which `limit` may differ."""
-    return Charge(budget, key, len(members), limit, period_ns, members)
+from ringfence.engine.decision.calls import Refusal
+from ringfence.engine.seams.ports import Reservation
+from ringfence.testing.leased import LeasedContract, charge, touch
+from ringfence.testing.stores import MINUTE_NS, NOW_NS
 
 
 @pytest.mark.asyncio
-class LedgerContract(StoreContract):
-    """A ledger: exact sliding windows, all charges of a call or none, time that never steps back."""
+class LedgerContract(LeasedContract):
+    """A ledger: exact sliding windows, all charges of a call or none, time that never steps back.
 
-    @asynccontextmanager
-    async def ledger(self, folder: Path) -> AsyncIterator[Ledger]:
-        """Open a store and give its ledger."""
-        async with self.opened(folder) as store:
-            assert store.ledger is not None
-            yield store.ledger
-
-    async def _spend(self, ledger: Ledger, name: str, at_ns: int, *charges: Charge) -> tuple[Refusal, ...]:
-        refused = await ledger.reserve(Reservation(name, charges), now_ns=at_ns)
-        if not refused:
-            await ledger.dispatched(name, now_ns=at_ns)
-        return refused
+    A ledger that goes by a clock of its own is made so that it takes the caller's, for these tests alone.
+    """
 
     async def test_a_window_slides_exactly_and_is_half_open(self, folder: Path) -> None:
         """A charge at time t leaves at t + period, not a nanosecond before."""
         async with self.ledger(folder) as ledger:
             for number in range(3):
-                assert await self._spend(ledger, f"r/{number}", NOW_NS + number, charge(3)) == ()
-            almost = NOW_NS + MINUTE_NS - 1
-            assert await self._spend(ledger, "r/3", almost, charge(3)) == (Refusal("mail", "alice", 1),)
+                assert (
+                    await self._spend(ledger, f"r/{number}", NOW_NS + number * self.tick_ns, charge(3)) == ()
+                )
+            almost = NOW_NS + MINUTE_NS - self.tick_ns
+            assert await self._spend(ledger, "r/3", almost, charge(3)) == (
+                Refusal("mail", "alice", self.tick_ns),
+            )
             assert await self._spend(ledger, "r/3", NOW_NS + MINUTE_NS, charge(3)) == ()
             assert await self._spend(ledger, "r/4", NOW_NS + MINUTE_NS, charge(3)) != ()
 
@@ -108,9 +78,9 @@ class LedgerContract(StoreContract):
             later = NOW_NS + 100 * MINUTE_NS
             assert await self._spend(ledger, "r/2", later, charge(1)) == (Refusal("mail", "alice", None),)
             await ledger.dispatched("r/1", now_ns=later)
-            await ledger.dispatched("r/1", now_ns=later + 5)
-            refused = await self._spend(ledger, "r/2", later + 10, charge(1))
-            assert refused == (Refusal("mail", "alice", MINUTE_NS - 10),)
+            await ledger.dispatched("r/1", now_ns=later + 5 * self.tick_ns)
+            refused = await self._spend(ledger, "r/2", later + 10 * self.tick_ns, charge(1))
+            assert refused == (Refusal("mail", "alice", MINUTE_NS - 10 * self.tick_ns),)
             assert await self._spend(ledger, "r/2", later + MINUTE_NS, charge(1)) == ()
 
     async def test_a_refund_gives_back_once(self, folder: Path) -> None:
@@ -143,20 +113,23 @@ class LedgerContract(StoreContract):
             assert refused == (Refusal("mail", "alice", MINUTE_NS),)
             await ledger.reserve(Reservation("r/3", (charge(1, key="bob"),)), now_ns=early)
             await ledger.dispatched("r/3", now_ns=early)
-            assert await self._spend(ledger, "r/4", NOW_NS + MINUTE_NS - 1, charge(1, key="bob")) != ()
+            assert (
+                await self._spend(ledger, "r/4", NOW_NS + MINUTE_NS - self.tick_ns, charge(1, key="bob"))
+                != ()
+            )
 
     async def test_amounts_count_and_one_that_never_fits_says_so(self, folder: Path) -> None:
         """`free_ns` is None where no waiting helps; a negative amount is refused."""
         async with self.ledger(folder) as ledger:
             assert await self._spend(ledger, "r/1", NOW_NS, charge(10, 4)) == ()
-            assert await self._spend(ledger, "r/2", NOW_NS + 5, charge(10, 6)) == ()
-            refused = await self._spend(ledger, "r/3", NOW_NS + 5, charge(10, 5))
+            assert await self._spend(ledger, "r/2", NOW_NS + 5 * self.tick_ns, charge(10, 6)) == ()
+            refused = await self._spend(ledger, "r/3", NOW_NS + 5 * self.tick_ns, charge(10, 5))
             assert refused == (Refusal("mail", "alice", MINUTE_NS),)
-            assert await self._spend(ledger, "r/4", NOW_NS + 5, charge(10, 11)) == (
+            assert await self._spend(ledger, "r/4", NOW_NS + 5 * self.tick_ns, charge(10, 11)) == (
                 Refusal("mail", "alice", None),
             )
-            assert await self._spend(ledger, "r/5", NOW_NS + 5, charge(10, -1)) != ()
-            assert await self._spend(ledger, "r/6", NOW_NS + 5, charge(10, 0)) == ()
+            assert await self._spend(ledger, "r/5", NOW_NS + 5 * self.tick_ns, charge(10, -1)) != ()
+            assert await self._spend(ledger, "r/6", NOW_NS + 5 * self.tick_ns, charge(10, 0)) == ()
 
     async def test_two_charges_of_one_window_add_up(self, folder: Path) -> None:
         """A call cannot pass a limit by naming its budget twice."""
@@ -178,17 +151,20 @@ class LedgerContract(StoreContract):
         async with self.ledger(folder) as ledger:
             for name, key in (("r/1", "a"), ("r/2", "b"), ("r0/1", "c"), ("r-/1", "d"), ("R/1", "e")):
                 await ledger.reserve(Reservation(name, (charge(1, key=key),)), now_ns=NOW_NS)
-            await ledger.settle("r", now_ns=NOW_NS + 7)
+            await ledger.settle("r", now_ns=NOW_NS + 7 * self.tick_ns)
             free = {}
             for key in "abcde":
-                (refusal,) = await self._spend(ledger, "x/1", NOW_NS + 7, charge(1, key=key))
+                (refusal,) = await self._spend(ledger, "x/1", NOW_NS + 7 * self.tick_ns, charge(1, key=key))
                 free[key] = refusal.free_ns
             assert free == {"a": MINUTE_NS, "b": MINUTE_NS, "c": None, "d": None, "e": None}
 
     async def test_many_at_once_take_exactly_the_limit(self, folder: Path) -> None:
         """Fifty ask for ten."""
         async with self.ledger(folder) as ledger:
-            asked = [self._spend(ledger, f"r/{number}", NOW_NS + number, charge(10)) for number in range(50)]
+            asked = [
+                self._spend(ledger, f"r/{number}", NOW_NS + number * self.tick_ns, charge(10))
+                for number in range(50)
+            ]
             assert [not refused for refused in await asyncio.gather(*asked)].count(True) == 10
 
     async def test_what_left_every_window_is_forgotten_without_a_trace(self, folder: Path) -> None:
@@ -226,13 +202,17 @@ class LedgerContract(StoreContract):
         """The window of members is half-open too; a touch renews the time of its members alone."""
         async with self.ledger(folder) as ledger:
             await self._spend(ledger, "r/1", NOW_NS, touch(2, "a", "b"))
-            await self._spend(ledger, "r/2", NOW_NS + 10, touch(2, "a"))
-            almost = NOW_NS + MINUTE_NS - 1
-            assert await self._spend(ledger, "r/3", almost, touch(2, "c")) == (Refusal("recipients", "", 1),)
-            assert await self._spend(ledger, "r/3", almost + 1, touch(2, "c")) == ()
+            await self._spend(ledger, "r/2", NOW_NS + 10 * self.tick_ns, touch(2, "a"))
+            almost = NOW_NS + MINUTE_NS - self.tick_ns
+            assert await self._spend(ledger, "r/3", almost, touch(2, "c")) == (
+                Refusal("recipients", "", self.tick_ns),
+            )
+            assert await self._spend(ledger, "r/3", almost + self.tick_ns, touch(2, "c")) == ()
             refused = await self._spend(ledger, "r/4", NOW_NS + MINUTE_NS, touch(2, "b"))
-            assert refused == (Refusal("recipients", "", 10),)
-            assert await self._spend(ledger, "r/4", NOW_NS + MINUTE_NS + 10, touch(2, "b")) == ()
+            assert refused == (Refusal("recipients", "", 10 * self.tick_ns),)
+            assert (
+                await self._spend(ledger, "r/4", NOW_NS + MINUTE_NS + 10 * self.tick_ns, touch(2, "b")) == ()
+            )
 
     async def test_held_members_count_until_they_are_stamped_at_dispatch(self, folder: Path) -> None:
         """However long they are held, and though others touched them and left."""
@@ -243,22 +223,22 @@ class LedgerContract(StoreContract):
             refused = await self._spend(ledger, "r/3", later, touch(1, "b"))
             assert refused == (Refusal("recipients", "", None),)
             await ledger.dispatched("r/1", now_ns=later)
-            refused = await self._spend(ledger, "r/3", later + 1, touch(1, "b"))
-            assert refused == (Refusal("recipients", "", MINUTE_NS - 1),)
+            refused = await self._spend(ledger, "r/3", later + self.tick_ns, touch(1, "b"))
+            assert refused == (Refusal("recipients", "", MINUTE_NS - self.tick_ns),)
             assert await self._spend(ledger, "r/3", later + MINUTE_NS, touch(1, "b")) == ()
 
     async def test_a_refund_takes_back_its_own_touches_alone(self, folder: Path) -> None:
         """A member that another call touched stays, for as long as that call's touch counts."""
         async with self.ledger(folder) as ledger:
             await self._spend(ledger, "r/1", NOW_NS, touch(2, "a"))
-            await self._spend(ledger, "r/2", NOW_NS + 10, touch(2, "a", "b"))
+            await self._spend(ledger, "r/2", NOW_NS + 10 * self.tick_ns, touch(2, "a", "b"))
             for _ in range(2):
                 await ledger.refund("r/2")
-            assert await self._spend(ledger, "r/3", NOW_NS + 20, touch(2, "c")) == ()
-            refused = await self._spend(ledger, "r/4", NOW_NS + 20, touch(2, "d"))
-            assert refused == (Refusal("recipients", "", MINUTE_NS - 20),)
+            assert await self._spend(ledger, "r/3", NOW_NS + 20 * self.tick_ns, touch(2, "c")) == ()
+            refused = await self._spend(ledger, "r/4", NOW_NS + 20 * self.tick_ns, touch(2, "d"))
+            assert refused == (Refusal("recipients", "", MINUTE_NS - 20 * self.tick_ns),)
             await ledger.refund("r/1")
-            assert await self._spend(ledger, "r/4", NOW_NS + 20, touch(2, "d")) == ()
+            assert await self._spend(ledger, "r/4", NOW_NS + 20 * self.tick_ns, touch(2, "d")) == ()
 
     async def test_touches_that_left_their_window_are_not_taken_back(self, folder: Path) -> None:
         """No window goes below what it holds."""
@@ -306,15 +286,17 @@ class LedgerContract(StoreContract):
         async with self.ledger(folder) as ledger:
             for name, member in (("r/1", "a"), ("r/1/attempt", "b"), ("r/1/success", "c")):
                 await ledger.reserve(Reservation(name, (touch(3, member),)), now_ns=NOW_NS)
-            await ledger.settle("r", now_ns=NOW_NS + 7)
-            refused = await self._spend(ledger, "x/1", NOW_NS + 7, touch(3, "d"))
+            await ledger.settle("r", now_ns=NOW_NS + 7 * self.tick_ns)
+            refused = await self._spend(ledger, "x/1", NOW_NS + 7 * self.tick_ns, touch(3, "d"))
             assert refused == (Refusal("recipients", "", MINUTE_NS),)
 
     async def test_many_at_once_touch_exactly_as_many_as_may_differ(self, folder: Path) -> None:
         """Fifty calls touch 25 members, of which ten may differ: both calls of each of the ten pass."""
         async with self.ledger(folder) as ledger:
             asked = [
-                self._spend(ledger, f"r/{number}", NOW_NS + number, touch(10, f"m{number % 25}"))
+                self._spend(
+                    ledger, f"r/{number}", NOW_NS + number * self.tick_ns, touch(10, f"m{number % 25}")
+                )
                 for number in range(50)
             ]
             passed = [not refused for refused in await asyncio.gather(*asked)]
@@ -326,9 +308,9 @@ class LedgerContract(StoreContract):
         async with self.ledger(folder) as ledger:
             limit = 2**53
             assert await self._spend(ledger, "r/1", NOW_NS, charge(limit, limit - 1)) == ()
-            assert await self._spend(ledger, "r/2", NOW_NS + 1, charge(limit, 1)) == ()
-            refused = await self._spend(ledger, "r/3", NOW_NS + 2, charge(limit, 1))
-            assert refused == (Refusal("mail", "alice", MINUTE_NS - 2),)
+            assert await self._spend(ledger, "r/2", NOW_NS + self.tick_ns, charge(limit, 1)) == ()
+            refused = await self._spend(ledger, "r/3", NOW_NS + 2 * self.tick_ns, charge(limit, 1))
+            assert refused == (Refusal("mail", "alice", MINUTE_NS - 2 * self.tick_ns),)
             for hopeless in (limit + 1, 2**63, 2**200):
-                refused = await self._spend(ledger, "r/3", NOW_NS + 2, charge(limit, hopeless))
+                refused = await self._spend(ledger, "r/3", NOW_NS + 2 * self.tick_ns, charge(limit, hopeless))
                 assert refused == (Refusal("mail", "alice", None),)

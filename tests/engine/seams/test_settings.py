@@ -7,7 +7,8 @@ import pytest
 
 from ringfence.engine.seams.environment import VARIABLES
 from ringfence.engine.seams.errors import SettingsError
-from ringfence.engine.seams.settings import Limits, Settings, absolute_url
+from ringfence.engine.seams.settings import Limits, Settings
+from ringfence.engine.seams.store_urls import absolute_url
 
 
 def load(folder: Path, text: str, **variables: str) -> Settings:
@@ -141,6 +142,7 @@ VARIABLE_CASES: dict[str, tuple[dict[str, str], str, Any]] = {
         (Path("/p/a.fence"), Path("/p/b.fence")),
     ),
     "RINGFENCE_STORE": ({"RINGFENCE_STORE": "memory:"}, "store", "memory:"),
+    "RINGFENCE_LEDGER": ({"RINGFENCE_LEDGER": "memory:"}, "ledger", "memory:"),
     "RINGFENCE_MODE": ({"RINGFENCE_MODE": "enforce"}, "mode", "enforce"),
     "RINGFENCE_PLUGINS": ({"RINGFENCE_PLUGINS": "a, b,"}, "plugins", ("a", "b")),
     "RINGFENCE_LIMITS__KEY": ({"RINGFENCE_LIMITS__SINK_S": "2"}, "limits", Limits(sink_s=2.0)),

@@ -56,8 +56,31 @@ async def test_an_older_file_keeps_what_was_charged_and_counts_members_from_then
     assert await ledger.reserve(Reservation("r/4", (other,)), now_ns=NOW + MINUTE) != ()
     await store.close()
     with sqlite3.connect(first) as db:
-        assert db.execute("SELECT version FROM ringfence_schema").fetchall() == [(1,), (2,), (3,)]
+        assert db.execute("SELECT version FROM ringfence_schema").fetchall() == [
+            (version,) for version in range(1, VERSION + 1)
+        ]
     db.close()
+
+
+async def test_what_an_older_file_holds_is_held_without_end_and_new_leases_end(first: Path) -> None:
+    with sqlite3.connect(first) as db:
+        db.execute("INSERT INTO unit (window_id, reservation, amount) VALUES (1, 'r/held', 1)")
+    db.close()
+    store = store_at(first)
+    await store.open()
+    ledger = store.ledger
+    assert ledger is not None
+    mail = Charge("mail", "", 1, 3, MINUTE)
+    leased = Reservation("r/leased", (mail,), lease_ns=MINUTE)
+    assert await ledger.reserve(leased, now_ns=NOW) == ()
+    assert await ledger.dispatched("r/1", now_ns=NOW)
+    later = NOW + 2 * MINUTE
+    assert await ledger.reserve(Reservation("r/2", (mail,)), now_ns=later) == ()
+    assert await ledger.reserve(Reservation("r/3", (mail,)), now_ns=later) == ()
+    assert await ledger.reserve(Reservation("r/4", (mail,)), now_ns=later) != ()
+    assert await ledger.dispatched("r/held", now_ns=later)
+    assert not await ledger.dispatched("r/leased", now_ns=later)
+    await store.close()
 
 
 async def test_a_file_is_led_on_once_however_many_open_it(first: Path) -> None:

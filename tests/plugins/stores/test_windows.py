@@ -39,6 +39,9 @@ charges = st.lists(
 )
 
 
+leases = st.one_of(st.none(), st.integers(1, 20))
+
+
 class Windows(RuleBasedStateMachine):
     """Reserve, dispatch, refund and settle under a clock that jumps; a plain history is the judge."""
 
@@ -54,7 +57,11 @@ class Windows(RuleBasedStateMachine):
         self.made = 0
         self.names: list[str] = []
         self.spent: dict[str, list[tuple[Charge, int | None]]] = {}
-        """Reservation -> its charges, each with the moment of its dispatch, None while it is held."""
+        """Reservation -> its charges, each with the moment from which it counts for one period more: that of
+        its dispatch or of the end of its lease; None while it is held without end."""
+        self.unstamped: set[str] = set()
+        self.effects: list[tuple[str, Charge, int]] = []
+        """What was dispatched, and when."""
 
     def teardown(self) -> None:
         self.loop.run_until_complete(self.sqlite.close())
@@ -88,32 +95,34 @@ class Windows(RuleBasedStateMachine):
             return len({member for c in inside for member in c.members})
         return sum(c.amount for c in inside)
 
-    def counts(self, name: str) -> bool:
-        return any(
+    def stands(self, name: str) -> bool:
+        count = [
             at is None or c.period_ns is None or at > self.latest - c.period_ns
             for c, at in self.spent.get(name, ())
-        )
+        ]
+        return any(count) and (name not in self.unstamped or all(count))
 
     @rule(step=st.integers(-30, 30))
     def clock_jumps(self, step: int) -> None:
         self.now += step
 
-    @rule(wanted=charges)
-    def reserve(self, wanted: list[Charge]) -> None:
+    @rule(wanted=charges, lease=leases)
+    def reserve(self, wanted: list[Charge], lease: int | None) -> None:
         self.made += 1
-        self.reserve_as(f"r{self.made % 2}/{self.made}", wanted)
+        self.reserve_as(f"r{self.made % 2}/{self.made}", wanted, lease)
 
     @precondition(lambda self: self.names)
-    @rule(wanted=charges, data=st.data())
-    def reserve_again(self, wanted: list[Charge], data: st.DataObject) -> None:
-        self.reserve_as(data.draw(st.sampled_from(self.names)), wanted)
+    @rule(wanted=charges, lease=leases, data=st.data())
+    def reserve_again(self, wanted: list[Charge], lease: int | None, data: st.DataObject) -> None:
+        self.reserve_as(data.draw(st.sampled_from(self.names)), wanted, lease)
 
-    def reserve_as(self, name: str, wanted: list[Charge]) -> None:
+    def reserve_as(self, name: str, wanted: list[Charge], lease: int | None) -> None:
         wanted = sorted(wanted, key=lambda c: (c.budget, c.key))
-        refused = self.both("reserve", Reservation(name, tuple(wanted)), now_ns=self.tick())
-        if self.counts(name):
+        refused = self.both("reserve", Reservation(name, tuple(wanted), lease), now_ns=self.tick())
+        if self.stands(name):
             assert refused == ()
             return
+        self.spent.pop(name, None)
         asked: dict[tuple[str, str], list[Charge]] = {}
         full = set()
         for charge in wanted:
@@ -124,38 +133,61 @@ class Windows(RuleBasedStateMachine):
         assert {(r.budget, r.key) for r in refused} == full  # type: ignore[attr-defined]
         if not full:
             self.names.append(name)
-            self.spent[name] = [(charge, None) for charge in wanted]
+            self.unstamped.add(name)
+            lapse = None if lease is None else self.latest + lease
+            self.spent[name] = [(charge, lapse) for charge in wanted]
 
     @precondition(lambda self: self.names)
     @rule(data=st.data())
     def dispatch(self, data: st.DataObject) -> None:
         name = data.draw(st.sampled_from(self.names))
-        self.both("dispatched", name, now_ns=self.tick())
-        self.stamp(name)
+        stood = self.both("dispatched", name, now_ns=self.tick())
+        assert stood == self.stands(name)
+        if stood and name in self.unstamped:
+            self.stamp(name)
+            self.effects.extend((name, charge, self.latest) for charge, _ in self.spent[name])
 
     @precondition(lambda self: self.names)
     @rule(data=st.data())
     def refund(self, data: st.DataObject) -> None:
         name = data.draw(st.sampled_from(self.names))
         self.both("refund", name)
-        self.spent.pop(name, None)
+        given_back = {(name, at) for _, at in self.spent.pop(name, ())}
+        self.effects = [one for one in self.effects if (one[0], one[2]) not in given_back]
 
     @rule(run=st.sampled_from(["r0", "r1", "r"]))
     def settle(self, run: str) -> None:
         self.both("settle", run, now_ns=self.tick())
         for name in self.names:
-            if name.startswith(f"{run}/"):
+            held = name in self.unstamped and name in self.spent
+            if not held or not name.startswith(f"{run}/"):
+                continue
+            if all(at is None or at > self.latest for _, at in self.spent[name]):
                 self.stamp(name)
 
     def stamp(self, name: str) -> None:
-        if name in self.spent:
-            self.spent[name] = [(c, self.latest if at is None else at) for c, at in self.spent[name]]
+        self.unstamped.discard(name)
+        self.spent[name] = [(c, self.latest) for c, _ in self.spent[name]]
 
     @invariant()
     def no_window_holds_more_than_its_limit(self) -> None:
         for units in self.spent.values():
             for charge, _ in units:
                 assert self.taken(charge) <= charge.limit
+
+    @invariant()
+    def no_window_of_what_was_dispatched_holds_more(self) -> None:
+        for _, charge, at in self.effects:
+            since = 0 if charge.period_ns is None else at - charge.period_ns
+            same = [
+                other
+                for _, other, when in self.effects
+                if (other.budget, other.key) == (charge.budget, charge.key) and since < when <= at
+            ]
+            if charge.budget in BLAST:
+                assert len({member for c in same for member in c.members}) <= charge.limit
+            else:
+                assert sum(c.amount for c in same) <= charge.limit
 
 
 TestWindows = Windows.TestCase

@@ -1,0 +1,145 @@
+"""Two stores as one: the log with its tickets and leases in one, budgets and orders to stop in another."""
+
+import asyncio
+
+from ringfence.engine.seams.errors import EngineError, StoreAwayError
+from ringfence.engine.seams.ports import EventLog, KillSwitch, Leases, Ledger, Store, TicketStore
+from ringfence.engine.seams.store_urls import hide_passwords, without_password
+
+
+class ComposedStore:
+    """A `Store` whose ledger and kill switch are kept by a second one.
+
+    Whoever leases a session must see all that was decided in it, so leases stay with the log.
+    """
+
+    def __init__(self, log: Store, ledger: Store) -> None:
+        self._log = log
+        self._ledger = ledger
+
+    @property
+    def url(self) -> str:
+        """Both URLs, without passwords: no plugin takes this one."""
+        return f"{without_password(self._log.url)} with its ledger in {without_password(self._ledger.url)}"
+
+    @property
+    def durable(self) -> bool:
+        """True if both outlive the process."""
+        return self._log.durable and self._ledger.durable
+
+    @property
+    def events(self) -> EventLog | None:
+        """The first store's."""
+        return self._log.events
+
+    @property
+    def tickets(self) -> TicketStore | None:
+        """The first store's."""
+        return self._log.tickets
+
+    @property
+    def leases(self) -> Leases | None:
+        """The first store's."""
+        return self._log.leases
+
+    @property
+    def ledger(self) -> Ledger | None:
+        """The second store's."""
+        return self._ledger.ledger
+
+    @property
+    def kill_switch(self) -> KillSwitch | None:
+        """The second store's."""
+        return self._ledger.kill_switch
+
+    async def now_ns(self) -> int | None:
+        """Return the log's time, by which tickets and deadlines go; the ledger's where that has none."""
+        now_ns = await self._log.now_ns()
+        return now_ns if now_ns is not None else await self._ledger.now_ns()
+
+    async def open(self) -> None:
+        """Open both at once; if one cannot be opened, the other is closed again.
+
+        Raises:
+            StoreAwayError: One of them does not answer now.
+            EngineError: One cannot be opened, or does not keep what it is to keep.
+        """
+        try:
+            outcomes = await asyncio.gather(
+                _opened(self._log, "store"), _opened(self._ledger, "ledger"), return_exceptions=True
+            )
+            for failure in outcomes:
+                if failure is not None:
+                    raise failure
+            _refuse_if_lacking(self._log, "store", ("events", "tickets", "leases"))
+            _refuse_if_lacking(self._ledger, "ledger", ("ledger", "kill_switch"))
+        except BaseException:  # fails closed, and leaves nothing half open
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Close both, the second even if the first cannot be closed; raise the first failure."""
+        outcomes = await asyncio.gather(self._log.close(), self._ledger.close(), return_exceptions=True)
+        for failure in outcomes:
+            if failure is not None:
+                raise failure
+
+
+PARTS = {
+    "events": "audit log",
+    "tickets": "tickets",
+    "leases": "leases of sessions",
+    "ledger": "budgets",
+    "kill_switch": "orders to stop",
+}
+"""The parts of a store, and what people call them."""
+
+_FOR_LOG = "keep the log under `store`, in one like `sqlite:` or `postgresql:`"
+
+
+def lacking(store: Store, wanted: tuple[str, ...] = tuple(PARTS)) -> EngineError | None:
+    """Return the error of an opened store that does not keep all that is `wanted` of it; None: it does."""
+    missing = [part for part in wanted if getattr(store, part) is None]
+    if not missing:
+        return None
+    words = [f"no {PARTS[part]}" for part in missing]
+    said = f"{', '.join(words[:-1])} and {words[-1]}" if len(words) > 1 else words[0]
+    if "events" not in missing:
+        help = "name a store that keeps budgets and orders to stop under `ledger`, like `redis:`"
+        if not {"ledger", "kill_switch"} & {*missing}:
+            help = f"use one that keeps them: {_FOR_LOG}"
+    elif store.ledger is not None and store.kill_switch is not None:
+        help = f"write its URL under `ledger` (RINGFENCE_LEDGER), and {_FOR_LOG}"
+    else:
+        help = _FOR_LOG
+    return EngineError(f"the store {without_password(store.url)} keeps {said}", help=help)
+
+
+def _refuse_if_lacking(store: Store, key: str, wanted: tuple[str, ...]) -> None:
+    error = lacking(store, wanted)
+    if error is not None:
+        raise EngineError(f"`{key}`: {error}", help=error.help)
+
+
+async def _opened(store: Store, key: str) -> None:
+    """Open one of the two; whatever it raises is raised as an error that says which."""
+    try:
+        await open_one(store)
+    except Exception as error:  # fails closed: without both there is no guard
+        kind = StoreAwayError if isinstance(error, StoreAwayError) else EngineError
+        raise kind(
+            f"`{key}` ({without_password(store.url)}): {error or type(error).__name__}",
+            help=getattr(error, "help", None) or "see `ringfence doctor`",
+        ) from error
+
+
+async def open_one(store: Store) -> None:
+    """Open a store that one URL names; no error of its plugin says the password in that URL."""
+    try:
+        await store.open()
+    except Exception as error:  # raised again, without the password
+        told = hide_passwords(str(error), store.url)
+        if told == str(error):
+            raise
+        kind = StoreAwayError if isinstance(error, StoreAwayError) else EngineError
+        raise kind(told, help=getattr(error, "help", None)) from None
