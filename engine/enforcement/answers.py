@@ -51,7 +51,7 @@ class Answering:
                 help="say it shorter",
             )
         if edited is not None:
-            edited = _edited(edited)
+            edited = _edited(edited, self._settings.limits.arguments_bytes)
         yield from self._opening.opened()
         while True:
             ticket: Ticket | None = yield from self._get(ticket_id)
@@ -157,14 +157,19 @@ def _ignored(ticket: Ticket, by: str, why: str) -> Ticket:
     return replace(ticket, answers=(*ticket.answers, (by, "ignored", why)))
 
 
-def _edited(edited: Mapping[str, Json]) -> dict[str, Json]:
+def _edited(edited: Mapping[str, Json], most_bytes: int) -> dict[str, Json]:
     try:
         said = dict(edited)
-        canonical(said)
+        size = len(canonical(said))
     except (ValueError, TypeError) as error:
         raise EngineError(
             "edited arguments are a record of JSON values", help='like `{"to": ["ann@acme.example"]}`'
         ) from error
+    if size > most_bytes:
+        raise EngineError(
+            f"the edited arguments are {size} bytes, more than the {most_bytes} of one call",
+            help="reject the call instead",
+        )
     return said
 
 

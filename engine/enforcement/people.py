@@ -23,7 +23,7 @@ _DRAWN_ALIKE: Final = str.maketrans(
 
 def face(name: str) -> str:
     """Return what a reader sees of a name: equal for names that are to be taken for one person's."""
-    plain = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", name).casefold())
     drawn = "".join(c for c in plain if unicodedata.category(c) not in _NOT_DRAWN)
     return " ".join(drawn.translate(_DRAWN_ALIKE).split())
 
