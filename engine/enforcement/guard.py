@@ -16,11 +16,13 @@ from ringfence.dsl.plan import Json, Plan, Verdict
 from ringfence.engine.decision.calls import Decision, Principal, ToolCall
 from ringfence.engine.decision.events import ModelAnswered, ModelAsked, PromptGiven, RunStarted
 from ringfence.engine.enforcement import dispatch, pacing, replies
+from ringfence.engine.enforcement.acknowledgements import WITHIN_S, Killed
+from ringfence.engine.enforcement.adoption import stands, would_ask
 from ringfence.engine.enforcement.answers import Answering, BackendAnswers
 from ringfence.engine.enforcement.bodies import AsyncFlight, Flight, Landed, SyncFlight, run_inline
 from ringfence.engine.enforcement.caretaker import Caretaker
 from ringfence.engine.enforcement.current import being_asked, inside_call, set_current
-from ringfence.engine.enforcement.deciding import Ended, release, request
+from ringfence.engine.enforcement.deciding import Ended, judge_again, release, request
 from ringfence.engine.enforcement.drive import Steps, run_async, run_sync
 from ringfence.engine.enforcement.lifecycle import EndStatus, Lifecycle
 from ringfence.engine.enforcement.opening import Opening
@@ -31,7 +33,7 @@ from ringfence.engine.enforcement.tickets import Asking
 from ringfence.engine.enforcement.tool_results import PLAIN, ResultLens
 from ringfence.engine.enforcement.waits import Waits
 from ringfence.engine.seams.errors import EngineError, PendingError
-from ringfence.engine.seams.ports import Clock, KillOrder, Ticket
+from ringfence.engine.seams.ports import Clock, Ticket
 from ringfence.engine.seams.settings import Settings
 
 T = TypeVar("T")
@@ -156,14 +158,20 @@ class Guard:
         """Raise RunHaltedError unless the run may go on."""
         run.check_live()
 
-    def record(self, run: Run, event: PromptGiven | ModelAsked | ModelAnswered) -> None:
+    def record(
+        self, run: Run, event: PromptGiven | ModelAsked | ModelAnswered, *, keeps_open: bool = False
+    ) -> None:
         """Record what the model was given or said.  A new word of the user withdraws open questions.
 
         What the host hands on beside the prompt has a source, too: `PromptGiven("attachment", text)`.
         With `PromptGiven("host", text)` the host does not say which, so it carries the highest level.
+
+        Args:
+            keeps_open: It is an answer to one of these questions, and the others stay open.
         """
         self._own(run)
-        if isinstance(event, PromptGiven) and event.source == "user" and run.state.open_tickets:
+        new = isinstance(event, PromptGiven) and event.source == "user" and not keeps_open
+        if new and run.state.open_tickets:
             self._asking.withdraw_all(run, "the user said something new")
         run.append(event)
 
@@ -184,6 +192,49 @@ class Guard:
         if decision.verdict < Verdict.ASK:
             await pacing.ahold(run, reached_ns)
         return decision
+
+    def would_ask(self, run: Run, call: ToolCall) -> bool:
+        """Say whether people would be asked if the call were made now; nothing is recorded or reserved.
+
+        It is a look, not a decision: when the call is made it is decided, whatever was seen here.
+        """
+        self._own(run)
+        with run.lock:
+            return would_ask(run, given(run, call))
+
+    def ask(self, run: Run, call: ToolCall) -> Decision:
+        """Decide a call before the framework makes it and, if people are asked, ask them now.
+
+        When a call of this run with this tool and these arguments is made, it goes on where this one is: with
+        its reservation, its tickets and their answers, once.  Whoever asks again for the same task, after a
+        resume too, asks about the same call.  The decision is made again when the call is made.
+
+        Returns:
+            The decision, once nobody is left to answer.
+
+        Raises:
+            PendingError: People must answer first.
+            DeniedError: The policy or a person refused.
+            RunHaltedError: The run is over.
+            EngineError: Ringfence could not do its work.
+        """
+        reached_ns = pacing.reached(run)
+        try:
+            return self._sync(self._ask(run, call))
+        except Exception as error:  # raised again, when it may be told
+            if pacing.told(error, ()):
+                pacing.hold(run, reached_ns)
+            raise
+
+    async def aask(self, run: Run, call: ToolCall) -> Decision:
+        """Like `ask`."""
+        reached_ns = pacing.reached(run)
+        try:
+            return await run_async(self._ask(run, call))
+        except Exception as error:  # raised again, when it may be told
+            if pacing.told(error, ()):
+                await pacing.ahold(run, reached_ns)
+            raise
 
     def execute(
         self,
@@ -313,16 +364,35 @@ class Guard:
                 release(run, one, "withdrawn")
 
     def kill(
-        self, run_id: str | None = None, *, agent: str | None = None, by: str | None = None
-    ) -> KillOrder:
-        """Stop a run, an agent's runs, or (neither said) every run, in every process on this store."""
-        return self._sync(self._lifecycle.kills.order(run=run_id, agent=agent, by=by))
+        self,
+        run_id: str | None = None,
+        *,
+        agent: str | None = None,
+        by: str | None = None,
+        within_s: float = WITHIN_S,
+    ) -> Killed:
+        """Stop a run, an agent's runs, or (neither said) every run, in every process on this store.
+
+        Returns once every guard with live runs has acknowledged: nothing that was named starts any more.
+        Those that have not within `within_s` are `missing`.
+
+        Raises:
+            EngineError: The order could not be kept or recorded, or the store cannot say who has obeyed it.
+        """
+        kills = self._lifecycle.kills
+        return self._sync(kills.order(run=run_id, agent=agent, by=by, within_s=within_s))
 
     async def akill(
-        self, run_id: str | None = None, *, agent: str | None = None, by: str | None = None
-    ) -> KillOrder:
+        self,
+        run_id: str | None = None,
+        *,
+        agent: str | None = None,
+        by: str | None = None,
+        within_s: float = WITHIN_S,
+    ) -> Killed:
         """Like `kill`."""
-        return await run_async(self._lifecycle.kills.order(run=run_id, agent=agent, by=by))
+        kills = self._lifecycle.kills
+        return await run_async(kills.order(run=run_id, agent=agent, by=by, within_s=within_s))
 
     def close(self) -> None:
         """End what is live, write what is queued, close the store; safe to call twice."""
@@ -389,6 +459,44 @@ class Guard:
             run.keep(found.slot, decided)
         return decided.decision if isinstance(decided, Held) else decided.held.decision
 
+    def _ask(self, run: Run, call: ToolCall) -> Steps[Decision]:
+        self._own(run)
+        found = given(run, call)
+        held = run.take(found.slot)
+        while held is None:
+            self._refuse_ended(run)
+            yield from run.turnstile.turn()
+            try:
+                decided = yield from request(run, found, ahead=True)
+            finally:
+                run.turnstile.leave()
+            # The same call ran already: what is made again is another one, which asks anew.
+            held = decided if isinstance(decided, Held) else None
+        if held.decision.verdict < Verdict.ASK:
+            raise replies.refusal(run, held)
+        try:
+            if held.decision.verdict is Verdict.ASK:
+                held = yield from self._asking.approval(run, held, wait=False, ahead=True)
+        except PendingError:
+            run.keep(found.slot, held)
+            raise
+        run.keep(found.slot, held)
+        return held.decision
+
+    def _still(self, run: Run, held: Held) -> Steps[Held]:
+        """Return a call that was decided before, decided again if that would come out differently now."""
+        if stands(run, held):
+            return held
+        try:
+            yield from run.turnstile.turn()
+            try:
+                return (yield from judge_again(run, held))
+            finally:
+                run.turnstile.leave()
+        except BaseException:  # whatever it is: nothing ran, so nothing stays taken
+            release(run, held, "not dispatched")
+            raise
+
     def _admit(
         self, run: Run, call: ToolCall, *, wait: bool, flight: Callable[[], Flight]
     ) -> Steps[dispatch.Started | Ended]:
@@ -405,6 +513,8 @@ class Guard:
             if isinstance(decided, Ended):
                 return decided
             held = decided
+        else:
+            held = yield from self._still(run, held)
         if held.decision.verdict < Verdict.ASK:
             raise replies.refusal(run, held)
         try:

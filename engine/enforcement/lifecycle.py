@@ -3,8 +3,10 @@
 import contextlib
 import secrets
 import threading
+from asyncio import wrap_future
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
+from contextvars import copy_context
 from typing import Any, Final, Literal
 
 from ringfence.dsl.plan import Plan
@@ -25,13 +27,15 @@ from ringfence.engine.enforcement.in_hand import InHand
 from ringfence.engine.enforcement.kills import Kills
 from ringfence.engine.enforcement.memories import Memories
 from ringfence.engine.enforcement.opening import Opened, Opening, store_error
+from ringfence.engine.enforcement.presence import Holder, Presence
 from ringfence.engine.enforcement.put_away import PutAway
 from ringfence.engine.enforcement.recorded import RecordedRuns, stamped
 from ringfence.engine.enforcement.runs import Run
-from ringfence.engine.enforcement.sessions import Sessions
+from ringfence.engine.enforcement.sessions import Holding, Sessions
 from ringfence.engine.enforcement.subruns import may_begin
 from ringfence.engine.enforcement.tickets import Asking
 from ringfence.engine.enforcement.unclean import Unclean
+from ringfence.engine.enforcement.workers import run_in_worker
 from ringfence.engine.journal.jsonable import jsonable
 from ringfence.engine.seams.errors import DeniedError, EngineError, RingfenceError
 from ringfence.engine.seams.ports import Entry, RunRow
@@ -48,15 +52,18 @@ class Lifecycle:
         self._opening = opening
         self._lock = threading.Lock()
         self._live: dict[str, Run] = {}
-        self._sessions = Sessions(opening)
+        holder = Holder()
+        self._sessions = Sessions(opening, holder)
         self._in_hand = InHand()
-        self.unclean = Unclean(opening, self._sessions, self._mine)
         self._memories = Memories(plan, opening)
-        self._recorded = RecordedRuns(plan, opening, replan, self._memories)
         self._swept: tuple[Opened, Future[None]] | None = None
-        self.kills = Kills(opening, self.live)
+        self.kills = Kills(opening, self.live, holder)
+        self.presence = Presence(opening, holder, self.kills, self._fence)
+        self.kills.looked = self.presence.looked
+        self.unclean = Unclean(opening, self._sessions, self.presence, self._mine)
+        self._recorded = RecordedRuns(plan, opening, replan, self._memories, self.presence)
         self.put_away = PutAway(
-            opening, self._sessions, self._in_hand, self.kills, self._recorded, self._around
+            opening, self._sessions, self.presence, self._in_hand, self.kills, self._recorded, self._around
         )
 
     def live(self) -> Iterable[Run]:
@@ -115,45 +122,58 @@ class Lifecycle:
                 help="begin it where that one lives, or as a run of its own",
             )
         holds = self._holds(name, capabilities, around)
-        run = Run(f"run-{secrets.token_hex(8)}", self._plan, _principal(principal), self._opening)
+        of = _principal(principal)
+        run = Run(f"run-{secrets.token_hex(8)}", self._plan, of, self._opening, self.presence)
         run.secret = secrets.token_bytes(32)
         if around is not None:
             run.lock = around.lock  # INVARIANT: what one of a tree records, all of it counts, at once
         session_id = session if session is not None else run.id
-        yield from self._sessions.lease(session_id)
+        yield from self.presence.attend()
+        try:
+            holding = yield from self._sessions.lease(session_id)
+        except BaseException:  # fails closed: there is no run
+            self.presence.leave()
+            raise
+        run.holding, mine = holding, False
         self._in_hand.try_take(run.id)  # nobody else knows it yet: it is not taken for a dead one
         try:
-            newest: RunRow | None = None
-            if session is not None:
-                found: list[RunRow] = yield self._opening.submit(opened.log.runs(session=session, limit=1))
-                newest = found[0] if found else None
-            beginning = yield from self._memories.beginning(session, around, newest)
-            run.seen = beginning.seen
-            opened.journal.open_run(run.id)
-            run.begin(
-                RunStarted(
-                    session=session_id,
-                    session_head=None if newest is None else newest.head.hex(),
-                    agent=name,
-                    principal=dict(run.principal.values),
-                    capabilities=holds,
-                    policy=self._plan.policy,
-                    policy_digest=self._plan.digest,
-                    policy_text=self._plan.text,
-                    mode="enforce",
-                    framework=framework,
-                    external_id=external_id,
-                    resume_of=resume_of,
-                    parent=None if around is None else around.id,
-                    policy_file=self._plan.file,
-                    files=texts_record(self._plan.files),
-                    continues=beginning.continues,
-                ),
-                beginning.recall,
-            )
-            with self._lock:
-                self._live[run.id] = run
-            self.kills.obey_again()  # an order that came while the run began
+            with self.kills.beginning():
+                orders = yield from self.kills.latest()
+                newest: RunRow | None = None
+                if session is not None:
+                    found: list[RunRow] = yield self._opening.submit(
+                        opened.log.runs(session=session, limit=1)
+                    )
+                    newest = found[0] if found else None
+                beginning = yield from self._memories.beginning(session, around, newest)
+                run.seen = beginning.seen
+                opened.journal.open_run(run.id)
+                run.begin(
+                    RunStarted(
+                        session=session_id,
+                        session_head=None if newest is None else newest.head.hex(),
+                        agent=name,
+                        principal=dict(run.principal.values),
+                        capabilities=holds,
+                        policy=self._plan.policy,
+                        policy_digest=self._plan.digest,
+                        policy_text=self._plan.text,
+                        mode="enforce",
+                        framework=framework,
+                        external_id=external_id,
+                        resume_of=resume_of,
+                        parent=None if around is None else around.id,
+                        policy_file=self._plan.file,
+                        files=texts_record(self._plan.files),
+                        continues=beginning.continues,
+                        orders=orders,
+                    ),
+                    beginning.recall,
+                )
+                mine = True
+                with self._lock:
+                    self._live[run.id] = run
+                self.kills.obey_again(run)  # an order that came while the run began
             if around is not None:
                 self._attach(run, around)
             self._memories.live(run, dict(beginning.seen))
@@ -163,20 +183,19 @@ class Lifecycle:
                 run.append(PromptGiven("attachment", jsonable(text)))
             # The host keeps the run's id, in a checkpoint perhaps: an id that is not in the log is none.
             yield from self._opening.durable(run=run.id)
+            self._still(run)
         except BaseException as error:  # fails closed: there is no run
-            self._undo(run, session_id)
+            if not mine or self._no_longer_live(run):  # else another process has taken it over meanwhile
+                self._undo(run, session_id, holding)
             if isinstance(error, RingfenceError) or not isinstance(error, Exception):
                 raise
             raise store_error("could not begin the run", error) from error
         finally:
             self._in_hand.give_back(run.id)
-        self.kills.watch()
         return run
 
-    def _undo(self, run: Run, session: str) -> None:
+    def _undo(self, run: Run, session: str, holding: Holding) -> None:
         """Forget a run that did not begin."""
-        with self._lock:
-            self._live.pop(run.id, None)
         with contextlib.suppress(RingfenceError):  # what the log has of it is ended by the next sweep
             if hasattr(run, "state"):
                 run.append(RunEnded("failed", "it did not begin"))
@@ -184,7 +203,8 @@ class Lifecycle:
         _detach(run)
         with contextlib.suppress(RingfenceError):  # closed meanwhile: nothing is leased any more
             self._opening.ready.journal.close_run(run.id)
-            self._sessions.let_go(session)
+            self._sessions.let_go(session, holding)
+        self.presence.leave()
 
     def _agent(self, agent: str | None) -> str:
         agents = self._plan.agents
@@ -230,7 +250,9 @@ class Lifecycle:
     def suspend(self, run: Run) -> Steps[None]:
         """Put the run away: what was allowed and never dispatched is given back, the rest is durable."""
         with run.lock:
-            if run.flights or run.waiting or run.turnstile.busy or _in_flight(run):
+            if run.taken:
+                raise run.over()
+            if run.flights or run.waiting or run.turnstile.busy or run.in_flight():
                 raise EngineError(
                     f"calls of the run `{run.id}` are in flight",
                     run=run.id,
@@ -258,14 +280,30 @@ class Lifecycle:
         try:
             yield from self._opening.durable(run=run.id)
         finally:
-            with self._lock:
-                self._live.pop(run.id, None)
-            _detach(run)
-            self._memories.left(run)
-            journal.close_run(run.id)
-            released = self._sessions.let_go(run.session)
+            released = None
+            if self._no_longer_live(run):  # else another process has taken it over meanwhile
+                _detach(run)
+                self._memories.left(run)
+                journal.close_run(run.id)
+                released = self._let_go(run)
+                self.presence.leave()
         if released is not None:
             yield from self._opening.within_patience(released, "did not release the session", run=run.id)
+
+    def _still(self, run: Run) -> None:
+        """Raise TakenOverError if the session was lost while the run began, or went on."""
+        if not self._sessions.holds(run.session, run.holding):
+            run.take_over()
+            raise run.over()
+
+    def _no_longer_live(self, run: Run) -> bool:
+        """Take the run from the live ones; False: it was none."""
+        with self._lock:
+            return self._live.pop(run.id, None) is not None
+
+    def _let_go(self, run: Run) -> "Future[Any] | None":
+        assert run.holding is not None
+        return self._sessions.let_go(run.session, run.holding)
 
     def resume(self, run_id: str, *, principal: Principal | None = None) -> Steps[Run]:
         """Go on with a run, from this process or another.
@@ -291,7 +329,12 @@ class Lifecycle:
             return live
         yield from self._opening.durable(run=run_id)
         row: RunRow = yield from self._recorded.row(run_id)
-        yield from self._sessions.lease(row.session)
+        yield from self.presence.attend()
+        try:
+            holding = yield from self._sessions.lease(row.session)
+        except BaseException:  # fails closed: it does not go on here
+            self.presence.leave()
+            raise
         mine = False
         try:
             row = yield from self._recorded.row(run_id)
@@ -301,32 +344,34 @@ class Lifecycle:
             if row.status != "suspended":
                 yield from self._bury(run)
                 raise run.over()
-            orders = yield from self.kills.given()
-            opened.journal.open_run(run_id, seq=row.events, head=row.head)
-            mine = True
-            with self._lock:
-                self._live[run_id] = run
-            if run.parent is not None:
-                with run.lock:
-                    run.parent.children.append(run)
-                    run.parent.started[run.id] = (run, self._begun_by(run))
-            run.append(RunResumed(self._sessions.holder))
-            self._memories.live(run, dict(leaf.began), leaf.joined)
-            # What runs from now on must not be taken for a run that is still put away.
-            yield from self._opening.durable(run=run_id)
-            for order in orders:
-                self.kills.obey(order)
+            run.holding = holding
+            with self.kills.beginning():
+                orders = yield from self.kills.given(after=run.orders)
+                opened.journal.open_run(run_id, seq=row.events, head=row.head)
+                mine = True
+                with run.lock:  # an order that comes now halts it after it has gone on
+                    with self._lock:
+                        self._live[run_id] = run
+                    if run.parent is not None:
+                        run.parent.check_live()  # SECURITY: nothing goes on inside of a run that is over
+                        run.parent.children.append(run)
+                        run.parent.started[run.id] = (run, self._begun_by(run))
+                    run.append(RunResumed(self._sessions.holder))
+                self._memories.live(run, dict(leaf.began), leaf.joined)
+                # What runs from now on must not be taken for a run that is still put away.
+                yield from self._opening.durable(run=run_id)
+                self.kills.obey_again(run, orders)
+            self._still(run)
         except BaseException as error:  # fails closed: it does not go on here
-            if mine:
-                with self._lock:
-                    self._live.pop(run_id, None)
-                _detach(run)
-                opened.journal.close_run(run_id)
-            self._sessions.let_go(row.session)
+            if not mine or self._no_longer_live(run):  # else another process has taken it over meanwhile
+                if mine:
+                    _detach(run)
+                    opened.journal.close_run(run_id)
+                self._sessions.let_go(row.session, holding)
+                self.presence.leave()
             if isinstance(error, RingfenceError) or not isinstance(error, Exception):
                 raise
             raise store_error("could not read the run", error, run=run_id) from error
-        self.kills.watch()
         return run
 
     def _bury(self, run: Run) -> Steps[None]:
@@ -380,7 +425,7 @@ class Lifecycle:
             if run.ended or run.suspended != suspended:
                 return False
             self._give_back(run, asking)
-            for key in _in_flight(run):
+            for key in run.in_flight():
                 run.append(CallFailed(key, "abandoned", "the run was ended", 0))
             halted = run.state.halted is not None
             said = (
@@ -404,13 +449,53 @@ class Lifecycle:
                 yield from self.end(run, asking, "failed", "the guard was closed")
             except Exception as error:  # the others are ended all the same; raised below
                 first = first or error
+        if self._opening.is_open:
+            with contextlib.suppress(Exception):  # fails closed: it is waited for until its word has lapsed
+                yield self._opening.submit(self.presence.close())
         if first is not None:
             raise first
 
+    # ---- taken over --------------------------------------------------------------------------------
 
-def _in_flight(run: Run) -> list[str]:
-    """Return the calls whose bodies have started and not ended."""
-    return [key for key in sorted(run.state.in_flight) if run.state.calls[key].in_flight]
+    async def _fence(self) -> None:
+        """Give up the runs whose session another process has had while this one was silent."""
+        lost = await self._sessions.lost(patience_s=self.presence.patience_s)
+        if lost:
+            # On a thread: it waits for the locks of runs, and whoever has one may wait for this loop.
+            await wrap_future(run_in_worker(copy_context(), lambda: self._taken(lost)))
+
+    def _taken(self, lost: frozenset[str]) -> None:
+        """End here what goes on elsewhere, and record nothing more of it."""
+        with self._lock:
+            runs = [
+                run
+                for run in self._live.values()
+                if run.session in lost and not self._sessions.holds(run.session, run.holding)
+            ]
+            for run in runs:
+                del self._live[run.id]
+        journal = self._opening.ready.journal
+        for run in runs:
+            run.take_over()
+            # What is queued of it would stand where the other process has recorded its end.
+            getattr(journal, "drop_run", journal.close_run)(run.id)
+            self.presence.leave()
+        for session in lost:
+            self._memories.forget(session)
+        for run in runs:
+            for inside in run.children:
+                _halt_taken(inside)
+            if run.parent is not None:
+                # What it did last is not in the log, so whatever it gave cannot be told: that ends, too.
+                run.parent.let_go_of(run)
+                _halt_taken(run.parent)
+
+
+def _halt_taken(run: Run) -> None:
+    """Halt a run in whose tree another one was taken over."""
+    if not run.taken:
+        with contextlib.suppress(RingfenceError):  # stopped, even if the log cannot take it
+            run.halt("taken over", by=None, detail="another process has a session of its tree")
 
 
 def _principal(said: Principal | None) -> Principal:

@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 from ringfence.engine.enforcement.drive import Steps
 from ringfence.engine.enforcement.in_hand import InHand
-from ringfence.engine.enforcement.kills import Kills
+from ringfence.engine.enforcement.kills import Kills, names
 from ringfence.engine.enforcement.opening import Opening
+from ringfence.engine.enforcement.presence import Presence
 from ringfence.engine.enforcement.recorded import Around, RecordedRuns
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.enforcement.sessions import Sessions
@@ -29,6 +30,7 @@ class PutAway:
         self,
         opening: Opening,
         sessions: Sessions,
+        presence: Presence,
         in_hand: InHand,
         kills: Kills,
         recorded: RecordedRuns,
@@ -36,6 +38,7 @@ class PutAway:
     ) -> None:
         self._opening = opening
         self._sessions = sessions
+        self._presence = presence
         self._in_hand = in_hand
         self._kills = kills
         self._recorded = recorded
@@ -85,8 +88,15 @@ class PutAway:
     def _looked_after(
         self, row: RunRow, around: Run | None, work: Work, finish: Finish, *, alone: bool = False
     ) -> Steps[bool]:
-        if not (yield from self._sessions.try_lease(row.session)):
-            return False  # somebody lives in its session, and looks after it
+        yield from self._presence.attend()  # it must not be taken for a dead one meanwhile
+        try:
+            holding = yield from self._sessions.try_lease(row.session)
+        except BaseException:  # fails closed: it is looked after the next time
+            self._presence.leave()
+            raise
+        if isinstance(holding, str):  # somebody lives in its session, and looks after it
+            self._presence.leave()
+            return False
         journal, recorded = self._opening.ready.journal, False
         try:
             row = yield from self._recorded.row(row.run)  # read under the lease: somebody may have been here
@@ -96,9 +106,11 @@ class PutAway:
             run, _ = yield from self._recorded.run(row.run, entries, around=lambda _: around, alone=alone)
             journal.open_run(row.run, seq=row.events, head=row.head)
             recorded = True
-            for order in (yield from self._kills.given()):
-                if self._kills.names(order, run):
+            run.holding = holding
+            for order in (yield from self._kills.given(after=run.orders)):
+                if names(order, run):
                     run.halt("killed", by=order.by, detail="an operator gave the order")
+            self._presence.check(row.run)
             if run.state.halted is None:
                 yield from work(run, alone)
             if around is not None and around.state.halted is not None:
@@ -110,4 +122,5 @@ class PutAway:
         finally:
             if recorded:
                 journal.close_run(row.run)
-            self._sessions.let_go(row.session)
+            self._sessions.let_go(row.session, holding)
+            self._presence.leave()

@@ -10,6 +10,7 @@ from ringfence.engine.decision.lineage import Leaf
 from ringfence.engine.enforcement.drive import Steps
 from ringfence.engine.enforcement.memories import Memories
 from ringfence.engine.enforcement.opening import Opening, store_error
+from ringfence.engine.enforcement.presence import Presence
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.journal.tales import stamped_of
 from ringfence.engine.seams.errors import EngineError
@@ -23,12 +24,18 @@ class RecordedRuns:
     """Makes runs again from the log."""
 
     def __init__(
-        self, plan: Plan, opening: Opening, replan: Callable[[RunStarted], Plan], memories: Memories
+        self,
+        plan: Plan,
+        opening: Opening,
+        replan: Callable[[RunStarted], Plan],
+        memories: Memories,
+        presence: Presence,
     ) -> None:
         self._plan = plan
         self._opening = opening
         self._replan = replan
         self._memories = memories
+        self._presence = presence
 
     def row(self, run_id: str) -> Steps[RunRow]:
         """Return the run's row; raise EngineError if there is none."""
@@ -64,7 +71,7 @@ class RecordedRuns:
                 run=run_id,
                 help="resume it with the version of Ringfence that began it, or start a new run",
             )
-        run = Run(run_id, plan, Principal(**first.principal), self._opening)
+        run = Run(run_id, plan, Principal(**first.principal), self._opening, self._presence)
         run.reserved = True  # perhaps, before it was put away
         run.secret = secrets.token_bytes(32)
         # SECURITY: what bounds and halts the run around this one bounds and halts it again.

@@ -52,16 +52,21 @@ class Asking:
         self._waits = waits
         self._answers = answers
 
-    def approval(self, run: Run, held: Held, *, wait: bool) -> Steps[Held]:
+    def approval(self, run: Run, held: Held, *, wait: bool, ahead: bool = False) -> Steps[Held]:
         """Return the call once it is allowed; its reservation is held meanwhile.
+
+        Args:
+            ahead: The framework has not made the call yet: return it as soon as everybody has answered, to
+                be decided with their answers when it is made.
 
         Raises:
             PendingError: `wait` is False and questions are open; everything stays as it is.
             DeniedError: Refused, expired, withdrawn, or denied when it was decided again.
         """
         try:
-            while held.decision.verdict is Verdict.ASK:
-                held = yield from self._step(run, held, wait=wait)
+            held.answered = False
+            while held.decision.verdict is Verdict.ASK and not held.answered:
+                held = yield from self._step(run, held, wait=wait, ahead=ahead)
         except PendingError:
             raise
         except BaseException:  # refused, cancelled, halted or broken: nothing stays open or taken
@@ -72,7 +77,7 @@ class Asking:
             raise replies.refusal(run, held)
         return held
 
-    def _step(self, run: Run, held: Held, *, wait: bool) -> Steps[Held]:
+    def _step(self, run: Run, held: Held, *, wait: bool, ahead: bool) -> Steps[Held]:
         if run.state.halted is not None or run.ended:
             raise run.over()
         tickets = yield from self.of_call(run, held.key)
@@ -98,6 +103,9 @@ class Asking:
         if standing.missing:
             for approver in standing.missing:
                 yield from self._open(run, held, approver)
+            return held
+        if not standing.waiting and ahead:
+            held.answered = True
             return held
         if not standing.waiting:
             return (yield from self._again(run, held, standing.approved))

@@ -12,6 +12,7 @@ from typing import Final
 from ringfence.engine.decision.events import RunEnded, RunHalted
 from ringfence.engine.enforcement.drive import Steps
 from ringfence.engine.enforcement.opening import Opened, Opening
+from ringfence.engine.enforcement.presence import Presence
 from ringfence.engine.enforcement.sessions import Sessions
 from ringfence.engine.seams.ports import RunRow
 
@@ -37,9 +38,12 @@ class Unclean:
         mine: Says whether this guard lives a run, or has it in hand: that one is never ended here.
     """
 
-    def __init__(self, opening: Opening, sessions: Sessions, mine: Callable[[str], bool]) -> None:
+    def __init__(
+        self, opening: Opening, sessions: Sessions, presence: Presence, mine: Callable[[str], bool]
+    ) -> None:
         self._opening = opening
         self._sessions = sessions
+        self._presence = presence
         self._mine = mine
         self._ended: set[str] = set()
         self._met: set[str] = set()
@@ -57,9 +61,15 @@ class Unclean:
         if not left:
             self._met.clear()
             left = list(sessions)
-        for session in left[:SESSIONS_AT_ONCE]:
-            if not (yield from self._bury_those(session, sessions[session])):
-                self._met.add(session)
+        if not left:
+            return
+        yield from self._presence.attend()  # it must not be taken for a dead one meanwhile
+        try:
+            for session in left[:SESSIONS_AT_ONCE]:
+                if not (yield from self._bury_those(session, sessions[session])):
+                    self._met.add(session)
+        finally:
+            self._presence.leave()
 
     def _going(self) -> Steps[dict[str, list[RunRow]]]:
         """Return the runs that have not ended and that this guard does not live, by session."""
@@ -87,14 +97,15 @@ class Unclean:
 
     def _bury_those(self, session: str, rows: Iterable[RunRow]) -> Steps[bool]:
         # SECURITY: only under the session's lease; a run that somebody lives is left alone.
-        if not (yield from self._sessions.try_lease(session)):
+        holding = yield from self._sessions.try_lease(session)
+        if isinstance(holding, str):
             return False
         try:
             # Asked once more under the lease: it may have begun here, in this session, meanwhile.
             dead = [row.run for row in rows if not self._mine(row.run)]
             yield self._opening.submit(self.bury(dead))
         finally:
-            self._sessions.let_go(session)
+            self._sessions.let_go(session, holding)
         return True
 
     async def bury(self, runs: Iterable[str]) -> None:

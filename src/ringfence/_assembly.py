@@ -119,6 +119,14 @@ def builtins() -> dict[str, object]:
         from ringfence.plugins import sql_functions
 
         found["sql_functions"] = sql_functions
+    if find_spec("redis") is not None:  # the extra `redis`
+        from ringfence.plugins import redis
+
+        found["redis"] = redis
+    if find_spec("asyncpg") is not None:  # the extra `postgres`
+        from ringfence.plugins import postgres
+
+        found["postgres"] = postgres
     if find_spec("aiohttp") is not None:  # the extra `webhook`
         from ringfence.plugins import approvals_webhook
 

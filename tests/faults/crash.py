@@ -21,6 +21,7 @@ from typing import Any, cast
 from ringfence.engine.decision.events import ModelAsked, PromptGiven
 from ringfence.engine.enforcement import ledger
 from ringfence.engine.enforcement.current import current_call
+from ringfence.engine.enforcement.drive import run_sync
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.journal.journal import Journal
@@ -234,6 +235,21 @@ def resumed(world: World) -> None:
     guard.close()
 
 
+def late(world: World) -> None:
+    """An approval in time that is looked at a day later: what was held has lapsed and is reserved anew."""
+    guard = world.guard()
+    run = guard.begin_run(principal=ALICE, agent="main", session="s")
+    pay = call("pay", "a", amount=5)
+    (ticket,) = attempt(lambda: guard.execute(run, pay, world.effect, wait=False))
+    guard.suspend(run)
+    guard.approve(ticket, by="dana")
+    world.clock.advance(24 * 3600)
+    run = guard.resume_run(run.id)
+    attempt(lambda: guard.execute(run, pay, world.effect))
+    guard.end_run(run)
+    guard.close()
+
+
 def counted(world: World) -> None:
     """Budgets that count attempts and successes: a call that runs, one that is denied, one that fails."""
     guard = world.guard()
@@ -262,6 +278,42 @@ def unclean(world: World) -> None:
         guard = world.guard()
         attempt(lambda: guard.resume_run(died.read_text()))
         guard.close()
+
+
+def looked_after(world: World) -> None:
+    """Late questions of runs that nobody lives: refused, passed on, one never shown, one of a run that is over."""
+    guard = world.guard()
+    guard._caretaker.start = lambda: None  # type: ignore[method-assign]  # it looks when this says so
+
+    def put_away(tool: str) -> None:
+        run = guard.begin_run(principal=ALICE, agent="main")
+        attempt(lambda: guard.execute(run, call(tool, "a", amount=5), world.effect, wait=False))
+        guard.suspend(run)
+
+    def look() -> None:
+        attempt(lambda: run_sync(guard._caretaker.round(), guard.opening.loop))
+
+    put_away("pay")
+    put_away("passed")
+    over = guard.begin_run(principal=ALICE, agent="main")
+    (id,) = attempt(lambda: guard.execute(over, call("pay", "a", amount=5), world.effect, wait=False))
+    tickets = guard.opening.ready.tickets
+    asked = guard.opening.submit(tickets.get(id)).result()
+    guard.end_run(over)
+    while (closed := guard.opening.submit(tickets.get(id)).result()).status == "open":
+        pass
+    assert guard.opening.submit(tickets.swap(closed, asked)).result()
+    world.clock.advance(16 * 60)
+    opens = tickets.open
+
+    async def dies(_: Any) -> None:
+        raise OSError("the process died here")
+
+    tickets.open = dies  # type: ignore[method-assign]
+    look()
+    tickets.open = opens  # type: ignore[method-assign]
+    look()
+    guard.close()
 
 
 def let_go(world: World) -> None:
@@ -318,7 +370,8 @@ def gave_up(world: World) -> None:
 
 
 SCENARIOS: dict[str, Callable[[World], None]] = {
-    work.__name__: work for work in (plain, inline, asked, resumed, counted, unclean, let_go, broken, gave_up)
+    work.__name__: work
+    for work in (plain, inline, asked, resumed, late, counted, unclean, looked_after, let_go, broken, gave_up)
 }
 
 

@@ -25,6 +25,7 @@ EXTRAS = {
     "langchain": ("langchain", "langchain-core", "langgraph"),
     "isolate": ("mini-racer",),
     "sql": ("sqlglot",),
+    "redis": ("redis",),
 }
 """Extra -> the distributions that it brings."""
 

@@ -1,0 +1,2 @@
+-- Answers the id of the last order, 0 if there is none.
+return {latest()}
