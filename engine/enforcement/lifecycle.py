@@ -5,7 +5,7 @@ import secrets
 import threading
 from asyncio import wrap_future
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from contextvars import copy_context
 from typing import Any, Final, Literal
 
@@ -81,7 +81,7 @@ class Lifecycle:
         opened = yield from self._opening.opened()
         with self._lock:
             if self._swept is None or self._swept[0] is not opened:
-                sweep = self._opening.submit(run_async(self.unclean.sweep()))
+                sweep = self._opening.submit(self._sweep())
                 self._swept = (opened, sweep)
             swept = self._swept
         try:
@@ -91,6 +91,12 @@ class Lifecycle:
                 self._swept = None if self._swept is swept else self._swept
             raise store_error("could not end the runs whose process died", error) from error
         return opened
+
+    async def _sweep(self) -> None:
+        try:
+            await run_async(self.unclean.sweep())
+        except CancelledError as error:  # the store's own: a failure, and nobody's giving up
+            raise OSError("it gave up its own work") from error
 
     # ---- begin -------------------------------------------------------------------------------------
 

@@ -281,7 +281,7 @@ def unclean(world: World) -> None:
 
 
 def looked_after(world: World) -> None:
-    """Late questions of runs that nobody lives: refused, passed on, one never shown, one of a run that is over."""
+    """Late questions that nobody waits for: refused, passed on, never shown, and of a run that is over."""
     guard = world.guard()
     guard._caretaker.start = lambda: None  # type: ignore[method-assign]  # it looks when this says so
 
