@@ -53,6 +53,8 @@ class Held:
     """The tickets whose edited arguments have been taken."""
     lapses_ns: int | None = None
     """When the lease of what it has reserved runs out; None: never, or it has reserved nothing."""
+    answered: bool = False
+    """True once nobody is left to answer: what they said counts when the call is made."""
     over: bool = False
     """True once it was dispatched or given back: nothing is left to refund."""
 

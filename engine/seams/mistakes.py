@@ -94,8 +94,8 @@ def mistakes_of(
             known = keys_of(inside) if inside else set()
             help = nearest(str(at[-1]), known) or ("known: " + ", ".join(sorted(known)) if known else "")
         elif quotes_secrets and report["type"] not in _WORDS and _is_secret(model, at):
-            # SECURITY: a validator's own words about a secret may quote it.
-            what = "is not acceptable"
+            # SECURITY: a validator's own words about a secret may quote it; the field's description cannot.
+            what, help = "is not acceptable", _described(model, at)
         found.append(Mistake(where, key, what, help))
     return found
 
@@ -150,6 +150,12 @@ def _is_secret(model: type[BaseModel], at: Sequence[int | str]) -> bool:
     """True if a secret stands at, above or below `at`, or if that cannot be told."""
     first = model.model_fields.get(str(at[0])) if at else None
     return True if first is None else _mentions_secret(first.annotation)
+
+
+def _described(model: type[BaseModel], at: Sequence[int | str]) -> str:
+    """Return what the model says of the field, which was written before there was any value."""
+    first = model.model_fields.get(str(at[0])) if at else None
+    return first.description or "" if first is not None else ""
 
 
 def _mentions_secret(kind: Any) -> bool:

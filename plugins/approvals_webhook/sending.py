@@ -5,6 +5,7 @@ import random
 import ssl
 import time
 from collections.abc import Sequence
+from io import BytesIO
 
 import aiohttp
 
@@ -81,7 +82,7 @@ class Sender:
         try:
             # SECURITY: a redirect would carry the question to whoever the receiver names.
             response = await self._session.post(
-                self._url, data=message.body, headers=headers, allow_redirects=False
+                self._url, data=BytesIO(message.body), headers=headers, allow_redirects=False
             )
         except (aiohttp.ClientSSLError, ssl.SSLError) as error:  # the wrong machine, or none to be trusted
             raise UndeliveredError(f"{self._receiver} cannot be trusted: {_kind(error)}") from None

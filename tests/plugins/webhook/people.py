@@ -6,8 +6,9 @@ import hashlib
 import hmac
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from io import BytesIO
 from itertools import count
 from typing import Any
 
@@ -54,12 +55,14 @@ class Receiver:
         await self._runner.cleanup()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        body = await request.read()
-        self.requests.append((dict(request.headers), body))
+        body = bytearray()
+        while part := await request.content.readany():
+            body += part
+        self.requests.append((dict(request.headers), bytes(body)))
         status = self.statuses.pop(0) if self.statuses else 204
         message_id = request.headers["webhook-id"]
         at_s = request.headers["webhook-timestamp"]
-        wanted = sign(SECRET, message_id, at_s, body)
+        wanted = sign(SECRET, message_id, at_s, bytes(body))
         assert wanted in request.headers["webhook-signature"].split(" ")
         async with self.came:
             if 200 <= status < 300:
@@ -85,7 +88,7 @@ class Receiver:
 
 
 @asynccontextmanager
-async def receiving():
+async def receiving() -> AsyncIterator[Receiver]:
     """Open a receiver."""
     receiver = Receiver()
     await receiver.open()
@@ -122,7 +125,7 @@ async def post(
         response = await session.request(
             method,
             url or f"http://127.0.0.1:{port}{path}",
-            data=body,
+            data=BytesIO(body),
             headers={name: value for name, value in sent.items() if value is not None},
             **about,
         )
