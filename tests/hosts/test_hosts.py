@@ -73,7 +73,7 @@ def test_a_host_that_dies_at_any_point_of_a_call_takes_what_it_reserved_and_no_m
         assert all(said["broken"] == [] for said in one["said"][1:]), one
         ran = sum(one["effects"])
         assert ran <= LIMIT, one
-        assert one["counted"] == {"taken": LIMIT, "known": ran}, one
+        assert one["counted"] == {"taken": LIMIT, "known": ran}, (one, stderr_of(one))
     assert any(sum(one["effects"]) < LIMIT for one in rounds), "some died between reserve and effect"
 
 
