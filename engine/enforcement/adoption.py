@@ -5,7 +5,6 @@ is asked then is a call like any other, under a key of its own; when the framewo
 that key: its reservation, its tickets and their answers.
 """
 
-
 from ringfence.dsl.canonical import canonical
 from ringfence.dsl.plan import Verdict
 from ringfence.engine.decision.calls import Decision, Facts, ToolCall
