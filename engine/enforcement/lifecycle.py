@@ -500,7 +500,7 @@ class Lifecycle:
         for run in runs:
             run.take_over()
             # What is queued of it would stand where the other process has recorded its end.
-            getattr(journal, "drop_run", journal.close_run)(run.id)
+            journal.drop_run(run.id)
             self.presence.leave()
         for session in lost:
             self._memories.forget(session)
