@@ -18,6 +18,7 @@ from ringfence.engine.decision.calls import (
 )
 from ringfence.engine.decision.decide import assess, conclude
 from ringfence.engine.decision.events import BudgetRefunded
+from ringfence.engine.decision.known import KnownCall
 from ringfence.engine.decision.records import decided
 from ringfence.engine.decision.state import Outcome
 from ringfence.engine.decision.steps import run_wide
@@ -355,7 +356,12 @@ def release_all(run: Run, because: str) -> None:
                 run.append(BudgetRefunded(known.key, because))
             except EngineError:  # fails closed: without its record the reservation stays taken
                 return
-            reservation = reservation_id(run, known.key)
-            for name in (reservation, *(f"{reservation}/{ticket.id}" for ticket in known.tickets)):
+            for name in reservations(run, known):
                 ledger.refund_later(run.opening, name)
-                ledger.refund_later(run.opening, f"{name}/success")
+
+
+def reservations(run: Run, known: KnownCall) -> list[str]:
+    """Return every name under which the ledger may hold something of a call that was not dispatched."""
+    own = reservation_id(run, known.key)
+    names = (own, *(f"{own}/{ticket.id}" for ticket in known.tickets))
+    return [full for name in names for full in (name, f"{name}/success")]

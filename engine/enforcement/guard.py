@@ -5,6 +5,7 @@ same steps (`deciding`, `tickets`, `dispatch`, `lifecycle`); only the body itsel
 """
 
 import atexit
+import contextlib
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from importlib import import_module
@@ -19,6 +20,7 @@ from ringfence.engine.enforcement.acknowledgements import WITHIN_S, Killed
 from ringfence.engine.enforcement.adoption import stands, would_ask
 from ringfence.engine.enforcement.answers import Answering, BackendAnswers
 from ringfence.engine.enforcement.bodies import AsyncFlight, Flight, Landed, SyncFlight, run_inline
+from ringfence.engine.enforcement.caretaker import Caretaker
 from ringfence.engine.enforcement.current import being_asked, inside_call, set_current
 from ringfence.engine.enforcement.deciding import Ended, judge_again, release, request
 from ringfence.engine.enforcement.drive import Steps, run_async, run_sync
@@ -63,6 +65,7 @@ class Guard:
         opening.extensions.take_answers(answers)
         self._asking = Asking(opening, waits, answers)
         self._lifecycle = Lifecycle(plan, opening, replan)
+        self._caretaker = Caretaker(opening, self._lifecycle, self._asking)
         self.runs: Any = runs(self) if runs is not None else None
         """The record of runs: `latest(session=…)`, `get(id)`, `list(…)`."""
 
@@ -129,12 +132,12 @@ class Guard:
     def suspend(self, run: Run) -> None:
         """Put a run away whose calls wait for people; durable when it returns."""
         self._own(run)
-        self._sync(self._lifecycle.suspend(run))
+        self._sync(self._suspend(run))
 
     async def asuspend(self, run: Run) -> None:
         """Like `suspend`."""
         self._own(run)
-        await run_async(self._lifecycle.suspend(run))
+        await run_async(self._suspend(run))
 
     def end_run(self, run: Run, status: EndStatus = "done", error: str | None = None) -> None:
         """End a run: its open questions are withdrawn and what it holds is given back."""
@@ -433,12 +436,20 @@ class Guard:
     def _begin(self, **about: Unpack[AboutRun]) -> Steps[Run]:
         _refuse_plugins()
         _GUARDS.add(self)
-        return (yield from self._lifecycle.begin(**about))
+        run = yield from self._lifecycle.begin(**about)
+        self._caretaker.start()
+        return run
 
     def _resume(self, run_id: str, principal: Principal | None) -> Steps[Run]:
         _refuse_plugins()
         _GUARDS.add(self)
-        return (yield from self._lifecycle.resume(run_id, principal=principal))
+        run = yield from self._lifecycle.resume(run_id, principal=principal)
+        self._caretaker.start()
+        return run
+
+    def _suspend(self, run: Run) -> Steps[None]:
+        yield from self._lifecycle.suspend(run)
+        self._caretaker.expect(run)
 
     def _own(self, run: Run) -> None:
         _refuse_plugins()
@@ -570,6 +581,8 @@ class Guard:
 
     def _close(self) -> Steps[None]:
         try:
+            with contextlib.suppress(EngineError):  # stuck in the store: the runs end all the same
+                yield from self._caretaker.stop()
             yield from self._lifecycle.end_all(self._asking)
         finally:
             _GUARDS.discard(self)

@@ -22,6 +22,7 @@ from typing import Any, cast
 from ringfence.engine.decision.events import ModelAsked, PromptGiven
 from ringfence.engine.enforcement import ledger
 from ringfence.engine.enforcement.current import current_call
+from ringfence.engine.enforcement.drive import run_sync
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.journal.journal import Journal
@@ -132,8 +133,8 @@ class World:
                 ["reserve", "dispatched", "refund", "reserve_now", "dispatched_now", "refund_now", "settle"],
             ),
             (store.tickets, ["open", "swap"]),
-            (store.leases, ["lease", "release"]),
-            (store.kill_switch, ["order"]),
+            (store.leases, ["lease", "release", "keep_alive", "gone"]),
+            (store.kill_switch, ["order", "keep_alive", "gone", "obeyed"]),
         ):
             for name in names:
                 if hasattr(part, name):
@@ -280,6 +281,42 @@ def unclean(world: World) -> None:
         guard.close()
 
 
+def looked_after(world: World) -> None:
+    """Late questions that nobody waits for: refused, passed on, never shown, and of a run that is over."""
+    guard = world.guard()
+    guard._caretaker.start = lambda: None  # type: ignore[method-assign]  # it looks when this says so
+
+    def put_away(tool: str) -> None:
+        run = guard.begin_run(principal=ALICE, agent="main")
+        attempt(lambda: guard.execute(run, call(tool, "a", amount=5), world.effect, wait=False))
+        guard.suspend(run)
+
+    def look() -> None:
+        attempt(lambda: run_sync(guard._caretaker.round(), guard.opening.loop))
+
+    put_away("pay")
+    put_away("passed")
+    over = guard.begin_run(principal=ALICE, agent="main")
+    (id,) = attempt(lambda: guard.execute(over, call("pay", "a", amount=5), world.effect, wait=False))
+    tickets = guard.opening.ready.tickets
+    asked = guard.opening.submit(tickets.get(id)).result()
+    guard.end_run(over)
+    while (closed := guard.opening.submit(tickets.get(id)).result()).status == "open":
+        pass
+    assert guard.opening.submit(tickets.swap(closed, asked)).result()
+    world.clock.advance(16 * 60)
+    opens = tickets.open
+
+    async def dies(_: Any) -> None:
+        raise OSError("the process died here")
+
+    tickets.open = dies  # type: ignore[method-assign]
+    look()
+    tickets.open = opens  # type: ignore[method-assign]
+    look()
+    guard.close()
+
+
 def let_go(world: World) -> None:
     """Calls that nobody makes again, a call that ends its own run, and runs that do not begin."""
     guard = world.guard()
@@ -362,7 +399,20 @@ def gave_up(world: World) -> None:
 
 SCENARIOS: dict[str, Callable[[World], None]] = {
     work.__name__: work
-    for work in (plain, inline, asked, resumed, late, counted, unclean, let_go, broken, away, gave_up)
+    for work in (
+        plain,
+        inline,
+        asked,
+        resumed,
+        late,
+        counted,
+        unclean,
+        looked_after,
+        let_go,
+        broken,
+        away,
+        gave_up,
+    )
 }
 
 
