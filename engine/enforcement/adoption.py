@@ -84,7 +84,7 @@ def would_ask(run: Run, given: Given) -> bool:
     key = f"{given.base}.{state.next_ordinal(given.base, call.attempt)}"
     known = state.calls.get(key)
     if known is not None and known.asked_as is not None:
-        return not known.adopted
+        return known.started_ns is None and not known.adopted
     tool = run.plan.by_bound_name.get(call.tool)
     if tool is None or not tool.asks:
         return False
