@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from ringfence.dsl.plan import Verdict
 from ringfence.engine.decision.assessment import Assessment
@@ -17,13 +18,14 @@ from ringfence.engine.decision.calls import (
 )
 from ringfence.engine.decision.decide import assess, conclude
 from ringfence.engine.decision.events import BudgetRefunded
+from ringfence.engine.decision.known import KnownCall
 from ringfence.engine.decision.records import decided
 from ringfence.engine.decision.state import Outcome
 from ringfence.engine.decision.steps import run_wide
 from ringfence.engine.decision.written import decided_body, requested_body
 from ringfence.engine.enforcement import ledger
-from ringfence.engine.enforcement.approvers import DISPATCHED_WITHIN_NS, lease_ns
 from ringfence.engine.enforcement.adoption import approvals, key_of, refused_before, stands
+from ringfence.engine.enforcement.approvers import DISPATCHED_WITHIN_NS, lease_ns
 from ringfence.engine.enforcement.current import current_call
 from ringfence.engine.enforcement.drive import Steps
 from ringfence.engine.enforcement.opening import store_error
@@ -31,7 +33,9 @@ from ringfence.engine.enforcement.questions import Inquiry
 from ringfence.engine.enforcement.requests import Given, decision_record
 from ringfence.engine.enforcement.runs import Held, Run
 from ringfence.engine.enforcement.subruns import halt_above, with_above
-from ringfence.engine.seams.errors import EngineError
+from ringfence.engine.seams.errors import EngineError, StoreAwayError
+
+_LOG_AWAY: Final = "the audit log's store is away"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,27 +144,28 @@ def judge(
         anew: Makes the reservation another one than that of the call before it was edited.
 
     Raises:
-        EngineError: The ledger could not answer; the denial is recorded.
+        EngineError: The ledger or the log could not answer; the denial is recorded.
     """
     facts = Facts(approved_by=dict(approved_by)) if approved_by else NO_FACTS
     if held is not None:
         _lapse(run, held)
-    trouble: EngineError | None = None
-    if run.presence.lapsed:
+    away = run.opening.ready.journal.away
+    trouble: EngineError | None = away
+    if away is None and run.presence.lapsed:
         trouble = yield from run.presence.trouble(run.id)
     with run.lock:
         now_ns = run.now_ns()
         assessed = _assess(run, key, call, facts, now_ns)
         seen = run.state.seq
-    if assessed.wanted:
+    taken = Taken()
+    if assessed.wanted and away is None:  # else nobody is asked; the denial waits to be written
         facts, assessed, now_ns, seen = yield from _informed(run, key, call, facts, assessed)
     if exactly is not None and call_digest(call.tool, assessed.arguments) != exactly:
         # SECURITY: a redactor that answers otherwise now would send what nobody has seen.
         facts = replace(facts, failed="it is no longer the call that was approved")
     if trouble is not None:  # fails closed: decided with the failure as a fact, which denies
-        facts = replace(facts, failed=f"presence: {trouble}")
-    taken = Taken()
-    if assessed.attempts:
+        facts = replace(facts, failed=f"presence: {trouble}" if away is None else _LOG_AWAY)
+    if assessed.attempts and away is None:
         facts = yield from _attempt(run, key, assessed.attempts, facts, taken, now_ns)
     if assessed.verdict >= Verdict.ASK and assessed.wider and facts.failed is None and not facts.attempted:
         name = reservation_id(run, key) + anew
@@ -262,7 +267,8 @@ def _reserve(
 
 
 def _ledger_failed(error: Exception) -> str:
-    return f"the ledger: {type(error).__name__}"
+    late = isinstance(error, StoreAwayError | TimeoutError)
+    return "the ledger's store is away" if late else f"the ledger: {type(error).__name__}"
 
 
 def _informed(
@@ -350,7 +356,12 @@ def release_all(run: Run, because: str) -> None:
                 run.append(BudgetRefunded(known.key, because))
             except EngineError:  # fails closed: without its record the reservation stays taken
                 return
-            reservation = reservation_id(run, known.key)
-            for name in (reservation, *(f"{reservation}/{ticket.id}" for ticket in known.tickets)):
+            for name in reservations(run, known):
                 ledger.refund_later(run.opening, name)
-                ledger.refund_later(run.opening, f"{name}/success")
+
+
+def reservations(run: Run, known: KnownCall) -> list[str]:
+    """Return every name under which the ledger may hold something of a call that was not dispatched."""
+    own = reservation_id(run, known.key)
+    names = (own, *(f"{own}/{ticket.id}" for ticket in known.tickets))
+    return [full for name in names for full in (name, f"{name}/success")]

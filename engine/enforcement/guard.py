@@ -5,6 +5,7 @@ same steps (`deciding`, `tickets`, `dispatch`, `lifecycle`); only the body itsel
 """
 
 import atexit
+import contextlib
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from importlib import import_module
@@ -19,6 +20,7 @@ from ringfence.engine.enforcement.acknowledgements import WITHIN_S, Killed
 from ringfence.engine.enforcement.adoption import stands, would_ask
 from ringfence.engine.enforcement.answers import Answering, BackendAnswers
 from ringfence.engine.enforcement.bodies import AsyncFlight, Flight, Landed, SyncFlight, run_inline
+from ringfence.engine.enforcement.caretaker import Caretaker
 from ringfence.engine.enforcement.current import being_asked, inside_call, set_current
 from ringfence.engine.enforcement.deciding import Ended, judge_again, release, request
 from ringfence.engine.enforcement.drive import Steps, run_async, run_sync
@@ -63,6 +65,7 @@ class Guard:
         opening.extensions.take_answers(answers)
         self._asking = Asking(opening, waits, answers)
         self._lifecycle = Lifecycle(plan, opening, replan)
+        self._caretaker = Caretaker(opening, self._lifecycle, self._asking)
         self.runs: Any = runs(self) if runs is not None else None
         """The record of runs: `latest(session=…)`, `get(id)`, `list(…)`."""
 
@@ -93,6 +96,21 @@ class Guard:
         load_guard = import_module("ringfence._assembly").load_guard
         return cast(Guard, load_guard(policy, settings=settings, store=store, plugins=plugins, clock=clock))
 
+    def open(self) -> None:
+        """Open the store, the required sinks and the approval backends now; the first run does it otherwise.
+
+        So that a backend's callback server listens, and what a dead process left is ended, before there is a
+        run.  Safe to call again.
+
+        Raises:
+            EngineError: With what could not be opened and how to mend it.
+        """
+        self._sync(self._open())
+
+    async def aopen(self) -> None:
+        """Like `open`."""
+        await run_async(self._open())
+
     # ---- runs --------------------------------------------------------------------------------------
 
     def begin_run(self, **about: Unpack[AboutRun]) -> Run:
@@ -114,12 +132,12 @@ class Guard:
     def suspend(self, run: Run) -> None:
         """Put a run away whose calls wait for people; durable when it returns."""
         self._own(run)
-        self._sync(self._lifecycle.suspend(run))
+        self._sync(self._suspend(run))
 
     async def asuspend(self, run: Run) -> None:
         """Like `suspend`."""
         self._own(run)
-        await run_async(self._lifecycle.suspend(run))
+        await run_async(self._suspend(run))
 
     def end_run(self, run: Run, status: EndStatus = "done", error: str | None = None) -> None:
         """End a run: its open questions are withdrawn and what it holds is given back."""
@@ -410,15 +428,28 @@ class Guard:
     def _sync(self, steps: Steps[T]) -> T:
         return run_sync(steps, self._loop)
 
+    def _open(self) -> Steps[None]:
+        _refuse_plugins()
+        _GUARDS.add(self)
+        yield from self._lifecycle.opened()
+
     def _begin(self, **about: Unpack[AboutRun]) -> Steps[Run]:
         _refuse_plugins()
         _GUARDS.add(self)
-        return (yield from self._lifecycle.begin(**about))
+        run = yield from self._lifecycle.begin(**about)
+        self._caretaker.start()
+        return run
 
     def _resume(self, run_id: str, principal: Principal | None) -> Steps[Run]:
         _refuse_plugins()
         _GUARDS.add(self)
-        return (yield from self._lifecycle.resume(run_id, principal=principal))
+        run = yield from self._lifecycle.resume(run_id, principal=principal)
+        self._caretaker.start()
+        return run
+
+    def _suspend(self, run: Run) -> Steps[None]:
+        yield from self._lifecycle.suspend(run)
+        self._caretaker.expect(run)
 
     def _own(self, run: Run) -> None:
         _refuse_plugins()
@@ -513,8 +544,10 @@ class Guard:
         except PendingError:
             run.keep(found.slot, held)
             raise
-        except BaseException:  # whatever it is: nothing ran, so nothing stays taken
+        except BaseException as error:  # whatever it is: nothing ran, so nothing stays taken
             release(run, held, "not dispatched")
+            if isinstance(error, EngineError):
+                dispatch.interrupt(run, held, error)
             raise
 
     def _flight(self, run: Run, held: Held, flight: Callable[[], Flight]) -> Flight | None:
@@ -548,6 +581,8 @@ class Guard:
 
     def _close(self) -> Steps[None]:
         try:
+            with contextlib.suppress(EngineError):  # stuck in the store: the runs end all the same
+                yield from self._caretaker.stop()
             yield from self._lifecycle.end_all(self._asking)
         finally:
             _GUARDS.discard(self)

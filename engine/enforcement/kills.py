@@ -139,7 +139,7 @@ class Kills:
         with self._lock:
             orders = (*given, *self._kept)
         for order in orders:
-            if _names(order, run):
+            if names(order, run):
                 self._halt(run, order)
 
     # ---- obeying -----------------------------------------------------------------------------------
@@ -155,7 +155,7 @@ class Kills:
                 self._kept.append(order)
         first: Exception | None = None
         for run in tuple(self._live()):
-            if _names(order, run):
+            if names(order, run):
                 try:
                     self._halt(run, order)
                 except Exception as error:  # the run is stopped; the others must be too
@@ -194,7 +194,7 @@ class Kills:
                 lambda: self._opening.ready.kill_switch.orders(after=self._after), seconds=self._patience_s
             )
             for order in orders:
-                if self._beginning or any(_names(order, run) for run in self._live()):
+                if self._beginning or any(names(order, run) for run in self._live()):
                     await self._obey_aside(order)
                 self._after = max(self._after, order.id)
             if orders:
@@ -281,7 +281,7 @@ _HERE: Final = 0
 """The id of an order that could not be stored: every run here that it names obeys it."""
 
 
-def _names(order: KillOrder, run: Run) -> bool:
+def names(order: KillOrder, run: Run) -> bool:
     """Say whether the order is for this run, and was given after it began."""
     if run.ended or not (order.id == _HERE or order.id > run.orders):
         return False

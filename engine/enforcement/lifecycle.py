@@ -5,7 +5,7 @@ import secrets
 import threading
 from asyncio import wrap_future
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from contextvars import copy_context
 from typing import Any, Final, Literal
 
@@ -17,18 +17,19 @@ from ringfence.engine.decision.events import (
     RunEnded,
     RunResumed,
     RunStarted,
-    Stamped,
     SubrunStarted,
 )
-from ringfence.engine.decision.lineage import Leaf
 from ringfence.engine.decision.records import texts_record
 from ringfence.engine.enforcement.current import current_call
 from ringfence.engine.enforcement.deciding import release, release_all
-from ringfence.engine.enforcement.drive import Steps
+from ringfence.engine.enforcement.drive import Steps, run_async
+from ringfence.engine.enforcement.in_hand import InHand
 from ringfence.engine.enforcement.kills import Kills
 from ringfence.engine.enforcement.memories import Memories
 from ringfence.engine.enforcement.opening import Opened, Opening, store_error
 from ringfence.engine.enforcement.presence import Holder, Presence
+from ringfence.engine.enforcement.put_away import PutAway
+from ringfence.engine.enforcement.recorded import RecordedRuns, stamped
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.enforcement.sessions import Holding, Sessions
 from ringfence.engine.enforcement.subruns import may_begin
@@ -36,8 +37,7 @@ from ringfence.engine.enforcement.tickets import Asking
 from ringfence.engine.enforcement.unclean import Unclean
 from ringfence.engine.enforcement.workers import run_in_worker
 from ringfence.engine.journal.jsonable import jsonable
-from ringfence.engine.journal.tales import stamped_of
-from ringfence.engine.seams.errors import DeniedError, EngineError, RingfenceError
+from ringfence.engine.seams.errors import DeniedError, EngineError, RingfenceError, StoreAwayError
 from ringfence.engine.seams.ports import Entry, RunRow
 
 EndStatus = Literal["done", "failed", "halted"]
@@ -50,29 +50,38 @@ class Lifecycle:
     def __init__(self, plan: Plan, opening: Opening, replan: Callable[[RunStarted], Plan]) -> None:
         self._plan = plan
         self._opening = opening
-        self._replan = replan
         self._lock = threading.Lock()
         self._live: dict[str, Run] = {}
         holder = Holder()
         self._sessions = Sessions(opening, holder)
-        self._unclean = Unclean(opening)
+        self._in_hand = InHand()
         self._memories = Memories(plan, opening)
         self._swept: tuple[Opened, Future[None]] | None = None
         self.kills = Kills(opening, self.live, holder)
         self.presence = Presence(opening, holder, self.kills, self._fence)
         self.kills.looked = self.presence.looked
+        self.unclean = Unclean(opening, self._sessions, self.presence, self._mine)
+        self._recorded = RecordedRuns(plan, opening, replan, self._memories, self.presence)
+        self.put_away = PutAway(
+            opening, self._sessions, self.presence, self._in_hand, self.kills, self._recorded, self._around
+        )
 
     def live(self) -> Iterable[Run]:
         """Return the runs that this process lives, suspended ones left out."""
         with self._lock:
             return tuple(self._live.values())
 
-    def _opened(self) -> Steps[Opened]:
+    def _mine(self, run: str) -> bool:
+        """Say whether this guard lives the run, or has it in hand."""
+        with self._lock:
+            return run in self._live or run in self._in_hand
+
+    def opened(self) -> Steps[Opened]:
         """Open the store, and end, once, the runs in it that died with their process."""
         opened = yield from self._opening.opened()
         with self._lock:
             if self._swept is None or self._swept[0] is not opened:
-                sweep = self._opening.submit(self._unclean.sweep(self._sessions.holder))
+                sweep = self._opening.submit(self._sweep())
                 self._swept = (opened, sweep)
             swept = self._swept
         try:
@@ -82,6 +91,12 @@ class Lifecycle:
                 self._swept = None if self._swept is swept else self._swept
             raise store_error("could not end the runs whose process died", error) from error
         return opened
+
+    async def _sweep(self) -> None:
+        try:
+            await run_async(self.unclean.sweep())
+        except CancelledError as error:  # the store's own: a failure, and nobody's giving up
+            raise OSError("it gave up its own work") from error
 
     # ---- begin -------------------------------------------------------------------------------------
 
@@ -100,7 +115,7 @@ class Lifecycle:
         parent: "Run | str | None" = None,
     ) -> Steps[Run]:
         """Begin a run; it is in the log when this returns, so that other processes see it."""
-        opened = yield from self._opened()
+        opened = yield from self.opened()
         name = self._agent(agent)
         around = self._around(parent)
         if around is not None:
@@ -126,6 +141,7 @@ class Lifecycle:
             self.presence.leave()
             raise
         run.holding, mine = holding, False
+        self._in_hand.try_take(run.id)  # nobody else knows it yet: it is not taken for a dead one
         try:
             with self.kills.beginning():
                 orders = yield from self.kills.latest()
@@ -180,6 +196,8 @@ class Lifecycle:
             if isinstance(error, RingfenceError) or not isinstance(error, Exception):
                 raise
             raise store_error("could not begin the run", error) from error
+        finally:
+            self._in_hand.give_back(run.id)
         return run
 
     def _undo(self, run: Run, session: str, holding: Holding) -> None:
@@ -262,12 +280,14 @@ class Lifecycle:
             run.suspend(tuple(run.state.open_tickets))
         yield from self._put_away(run)
 
-    def _put_away(self, run: Run) -> Steps[None]:
+    def _put_away(self, run: Run, *, hurry: bool = False) -> Steps[None]:
         """Make the run durable and give its session back."""
         journal = self._opening.ready.journal
         try:
-            yield from self._opening.durable(run=run.id)
+            if not hurry:
+                yield from self._opening.durable(run=run.id)
         finally:
+            self._opening.refunds.forget_run(run.id)
             released = None
             if self._no_longer_live(run):  # else another process has taken it over meanwhile
                 _detach(run)
@@ -275,7 +295,7 @@ class Lifecycle:
                 journal.close_run(run.id)
                 released = self._let_go(run)
                 self.presence.leave()
-        if released is not None:
+        if released is not None and not hurry:
             yield from self._opening.within_patience(released, "did not release the session", run=run.id)
 
     def _still(self, run: Run) -> None:
@@ -301,14 +321,22 @@ class Lifecycle:
             RunHaltedError: It is over, or it ended uncleanly and is over from now on.
             EngineError: It is unknown, or another living process holds its session.
         """
-        opened = yield from self._opened()
+        yield from self.opened()
+        yield from self._in_hand.take(run_id)
+        try:
+            return (yield from self._resumed(run_id, principal))
+        finally:
+            self._in_hand.give_back(run_id)
+
+    def _resumed(self, run_id: str, principal: Principal | None) -> Steps[Run]:
+        opened = self._opening.ready
         with self._lock:
             live = self._live.get(run_id)
         if live is not None:
             _same(live.principal, principal, run_id)
             return live
         yield from self._opening.durable(run=run_id)
-        row: RunRow = yield from self._row(run_id)
+        row: RunRow = yield from self._recorded.row(run_id)
         yield from self.presence.attend()
         try:
             holding = yield from self._sessions.lease(row.session)
@@ -317,9 +345,9 @@ class Lifecycle:
             raise
         mine = False
         try:
-            row = yield from self._row(run_id)
+            row = yield from self._recorded.row(run_id)
             entries: list[Entry] = yield self._opening.submit(opened.log.read(run_id))
-            run, leaf = yield from self._rebuilt(run_id, entries)
+            run, leaf = yield from self._recorded.run(run_id, entries, around=self._around)
             _same(run.principal, principal, run_id)
             if row.status != "suspended":
                 yield from self._bury(run)
@@ -357,57 +385,13 @@ class Lifecycle:
     def _bury(self, run: Run) -> Steps[None]:
         """End a run whose process died, and take its end in."""
         yield from self._opening.within_patience(
-            self._opening.submit(self._unclean.bury([run.id])), "could not end the run", run=run.id
+            self._opening.submit(self.unclean.bury([run.id])), "could not end the run", run=run.id
         )
         late: list[Entry] = yield self._opening.submit(
             self._opening.ready.log.read(run.id, after_seq=run.state.seq)
         )
         for entry in late:
-            run.fold(_stamped(entry))
-
-    def _row(self, run_id: str) -> Steps[RunRow]:
-        try:
-            row: RunRow | None = yield self._opening.submit(self._opening.ready.log.run(run_id))
-        except Exception as error:  # fails closed
-            raise store_error("could not find the run", error, run=run_id) from error
-        if row is None:
-            raise EngineError(
-                f"there is no run `{run_id}` in the log",
-                run=run_id,
-                help="the log it stood in was lost, or is another store's: begin a new run, in a new session",
-            )
-        return row
-
-    def _rebuilt(self, run_id: str, entries: list[Entry]) -> Steps[tuple[Run, Leaf]]:
-        """Fold the run's events again, under the policy that it began with, and with what it remembers."""
-        stamped = [_stamped(entry) for entry in entries]
-        first = stamped[0].event if stamped else None
-        if not isinstance(first, RunStarted):
-            raise EngineError(f"the record of the run `{run_id}` has no beginning", run=run_id)
-        plan = self._plan if first.policy_digest == self._plan.digest else self._replan(first)
-        if plan.digest != first.policy_digest:
-            raise EngineError(
-                f"the policy of the run `{run_id}` cannot be made again from its record",
-                run=run_id,
-                help="resume it with the version of Ringfence that began it, or start a new run",
-            )
-        run = Run(run_id, plan, Principal(**first.principal), self._opening, self.presence)
-        run.reserved = True  # perhaps, before it was put away
-        run.secret = secrets.token_bytes(32)
-        # SECURITY: what bounds and halts the run around this one bounds and halts it again.
-        run.parent = self._around(first.parent)
-        if run.parent is not None:
-            run.lock = run.parent.lock
-        state, leaf = yield from self._memories.rebuilt(run_id, plan, entries)
-        run.seen = dict(leaf.seen)
-        run.rebuild(state, stamped)
-        if first.parent is not None and run.parent is None and state.status == "suspended":
-            raise EngineError(
-                f"the run `{first.parent}` around `{run_id}` does not go on here",
-                run=run_id,
-                help="go on with that one first: what is `per run` counts the whole tree",
-            )
-        return run, leaf
+            run.fold(stamped(entry))
 
     def _begun_by(self, run: Run) -> str | None:
         """Return the call of the run around in which this one goes on."""
@@ -417,25 +401,50 @@ class Lifecycle:
     # ---- end ---------------------------------------------------------------------------------------
 
     def end(
-        self, run: Run, asking: Asking, status: EndStatus = "done", error: str | None = None
+        self,
+        run: Run,
+        asking: Asking,
+        status: EndStatus = "done",
+        error: str | None = None,
+        *,
+        hurry: bool = False,
     ) -> Steps[None]:
-        """End the run: nothing of it stays in flight, open or reserved."""
+        """End the run: nothing of it stays in flight, open or reserved.
+
+        Args:
+            hurry: Record it and wait for no store: one that is away has been waited for already.
+        """
         run.stop_flights()
         for child in tuple(run.children):
-            yield from self.end(child, asking, "failed", "the run around it is over")
+            yield from self.end(child, asking, "failed", "the run around it is over", hurry=hurry)
         with run.lock:
             if run.ended or run.suspended:
                 return
+        if (yield from self.finish(run, asking, status, error, hurry=hurry)):
+            _detach(run)
+            yield from self._put_away(run, hurry=hurry)
+
+    def finish(
+        self, run: Run, asking: Asking, status: EndStatus, error: str | None, *, hurry: bool = False
+    ) -> Steps[bool]:
+        """Give back all that the run holds and record its end; False: another was first to do something."""
+        with run.lock:
+            suspended = run.suspended
+            if run.ended:
+                return False
             self._give_back(run, asking)
-        if run.reserved:
+        if not hurry:
+            with contextlib.suppress(RingfenceError):  # only the record is less full; the ticket has it, too
+                yield from asking.observe_all(run)
+        if run.reserved and not hurry:
             # Before the record of the end, after which nobody looks at the run again: refunds are written
             # by then, and a dispatch that the ledger did not take does not hold its budget for ever.
             now_ns, ledger = run.now_ns(), self._opening.ready.ledger
             with contextlib.suppress(Exception):  # fails closed: it stays taken, which only refuses more
                 yield self._opening.submit(ledger.settle(run.id, now_ns=now_ns))
         with run.lock:
-            if run.ended or run.suspended:
-                return
+            if run.ended or run.suspended != suspended:
+                return False
             self._give_back(run, asking)
             for key in run.in_flight():
                 run.append(CallFailed(key, "abandoned", "the run was ended", 0))
@@ -445,8 +454,7 @@ class Lifecycle:
             )
             run.append(RunEnded("halted" if halted else status, said))
         run.stop_flights()  # whoever began to wait meanwhile
-        _detach(run)
-        yield from self._put_away(run)
+        return True
 
     def _give_back(self, run: Run, asking: Asking) -> None:
         asking.withdraw_all(run, "the run is over", waiting_too=True)
@@ -459,7 +467,8 @@ class Lifecycle:
         first: Exception | None = None
         for run in tuple(self.live()) if self._opening.is_open else ():
             try:
-                yield from self.end(run, asking, "failed", "the guard was closed")
+                hurry = isinstance(first, StoreAwayError)  # closing takes bounded time, however many they are
+                yield from self.end(run, asking, "failed", "the guard was closed", hurry=hurry)
             except Exception as error:  # the others are ended all the same; raised below
                 first = first or error
         if self._opening.is_open:
@@ -533,12 +542,6 @@ def _same(began: Principal, goes_on: Principal | None, run_id: str) -> None:
         raise DeniedError(
             "another principal may not go on with this run", run=run_id, help="start a run of its own for it"
         )
-
-
-def _stamped(entry: Entry) -> Stamped:
-    if entry.body is None:
-        raise EngineError("the record of the run was purged", run=entry.run, help="start a new run")
-    return stamped_of(entry)
 
 
 def _detach(run: Run) -> None:

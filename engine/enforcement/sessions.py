@@ -42,6 +42,16 @@ class Sessions:
         Raises:
             EngineError: Another living process has it, or the store could not say.
         """
+        holding = yield from self.try_lease(session)
+        if isinstance(holding, str):
+            raise EngineError(
+                f"another living process holds the session `{session}`: {holding}",
+                help="one process decides for a session at a time: end or suspend its run there",
+            )
+        return holding
+
+    def try_lease(self, session: str) -> Steps[Holding | str]:
+        """Like `lease`; return the name of the living holder if another process has it."""
         with self._lock:
             if self._pid != os.getpid():  # a forked child holds nothing of what its parent does
                 self._pid, self._held = os.getpid(), {}
@@ -58,10 +68,7 @@ class Sessions:
             raise store_error("could not lease the session", error) from error
         if other is not None:
             self.let_go(session, holding)
-            raise EngineError(
-                f"another living process holds the session `{session}`: {other}",
-                help="one process decides for a session at a time: end or suspend its run there",
-            )
+            return other
         return holding
 
     def let_go(self, session: str, holding: Holding) -> "Future[Any] | None":

@@ -239,26 +239,6 @@ def test_a_forked_child_does_not_pass_for_its_parent(made: Callable[[], Guard], 
     assert guard.execute(run, call("look", what="x"), lambda _: "ran") == "ran"
 
 
-def test_an_order_that_comes_while_a_run_begins_is_obeyed(
-    made: Callable[[], Guard], clock: FakeClock
-) -> None:
-    guard = made()
-    steps = guard._begin(principal=ALICE, agent="main", session="s")
-    waited = next(steps)
-    while not guard.opening.is_open or "s" not in guard._lifecycle._sessions._held:
-        waited.result()
-        waited = steps.send(waited.result())
-    clock.advance(1)
-    guard._lifecycle.kills.obey(KillOrder(1, None, "main", "olga", clock.now_ns() + 10**9))
-    try:
-        while True:
-            waited = steps.send(waited.result())
-    except StopIteration as done:
-        run = done.value
-    with pytest.raises(RunHaltedError, match="killed"):
-        guard.execute(run, call("look", what="x"), lambda _: "ran")
-
-
 def test_an_order_that_the_log_cannot_take_stops_every_run_all_the_same(made: Callable[[], Guard]) -> None:
     guard = made()
     runs = [guard.begin_run(principal=ALICE, agent="main") for _ in range(3)]
