@@ -14,6 +14,7 @@ from ringfence.engine.seams.ports import Reservation
 from ringfence.plugins.memory.ledger import MemoryLedger
 
 START_NS = 1_795_000_000_000_000_000
+_LEASE_NS = 60 * 10**9
 _NOTHING = Facts()
 
 
@@ -50,7 +51,7 @@ def decider_of(plan: Plan, state: State, begin_ns: int) -> Callable[[ToolCall], 
         assessment = assess(plan, state, call, _NOTHING, now_ns=now_ns)
         if not assessment.wider or assessment.verdict < Verdict.ASK:
             return conclude(assessment, _NOTHING)
-        reservation = Reservation(f"run/{number}", assessment.wider)
+        reservation = Reservation(f"run/{number}", assessment.wider, _LEASE_NS)
         refusals = ledger.reserve_now(reservation, now_ns=now_ns)
         return conclude(assessment, Facts(refusals) if refusals else RESERVED)
 

@@ -83,7 +83,9 @@ class Witness(BaseCallbackHandler):
     ) -> None:
         """A graph, a node or a chain begins."""
         is_node = any(tag.startswith(_NODE_TAG) for tag in tags or ())
-        TREE.enter(run_id, parent_run_id, is_node=is_node)
+        # LangGraph's `Command`, which need not be installed, with what `invoke` was given to go on.
+        resume = getattr(inputs, "resume", None) if type(inputs).__name__ == "Command" else None
+        TREE.enter(run_id, parent_run_id, is_node=is_node, resume=resume)
 
     def on_chain_end(self, outputs: Any, *, run_id: UUID, **_: Any) -> None:
         """A graph, a node or a chain is over."""

@@ -16,6 +16,7 @@ from langchain_core.runnables.config import ensure_config
 from langchain_core.tools import BaseTool
 
 from ringfence.adapters.langchain import suspension
+from ringfence.adapters.langchain.decisions import UNSAID, ResumeError, reviews
 from ringfence.adapters.langchain.parameters import Parameters
 from ringfence.adapters.langchain.runs import Runs, attempt_of
 from ringfence.adapters.langchain.values import json_of, same
@@ -236,17 +237,56 @@ class Gate:
         from langgraph.types import interrupt  # only where a graph runs: the tools need langchain-core alone
 
         self.runs.asked(arrival.run)
-        answer = interrupt(suspension.payload(pending, self.name, arrival.call.call_id))
-        because = suspension.rejection(answer)
-        if because is not None:
-            assert pending.decision is not None and pending.call is not None, "the guard says what waits"
-            self.guard.withdraw(arrival.run, pending.call, because=because)
-            raise DeniedError(
-                f"`{self.name}` was withdrawn: {because}",
-                decision=pending.decision._replace(verdict=Verdict.DENY),
-                run=arrival.run.id,
-                call=pending.call,
-            ) from pending
+        waiting = [suspension.Waiting.of(arrival.run, self.name, arrival.call.call_id, pending)]
+        while True:
+            answer = interrupt(suspension.payload(waiting, ("approve", "reject")))
+            if not suspension.is_new(answer, arrival.config):
+                continue
+            (review,) = reviews(answer, waiting)
+            if review.kind == "reject":
+                raise withdrawn(self.guard, arrival.run, waiting[0], review.message or UNSAID) from pending
+            if review.kind in ("edit", "respond"):
+                raise ResumeError(f"`{self.name}` waits for `approve` or `reject`", help="say one of these")
+            return
+
+
+def withdrawn(guard: Guard, run: Run, waiting: suspension.Waiting, because: str) -> DeniedError:
+    """Take the open questions of a call back; return the refusal."""
+    decision = waiting.pending.decision
+    assert decision is not None, "the guard says what waits"
+    guard.withdraw(run, waiting.key, because=because)
+    refused = decision._replace(verdict=Verdict.DENY)
+    return DeniedError(
+        f"`{waiting.tool}` was withdrawn: {because}", decision=refused, run=run.id, call=waiting.key
+    )
+
+
+def foreseen(gate: Gate, call: Mapping[str, Any], config: Mapping[str, Any] | None) -> ToolCall | None:
+    """Return a model's call as it will arrive at the gate; None where that cannot be known beforehand.
+
+    It is only foreseen: what arrives there is decided, and if it is another call, then as that one.
+    """
+    parameters, given = gate.parameters, dict(call["args"])
+    if parameters.injected & given.keys():
+        return None  # a model forged it, or another way leads there
+    try:
+        args, values = gate.tool._to_args_and_kwargs(dict(given), call["id"])
+        if args:
+            if parameters.single is None or len(args) != 1:
+                return None
+            values = {**values, parameters.single: args[0]}
+        chosen = parameters.decided(parameters.settled(values))
+        seen = {name: json_of(value) for name, value in chosen.items()}
+        extra = parameters.extra(given, seen)
+    except Exception:  # fails closed: the gate will say what is wrong with it, and asks by itself
+        return None
+    return tool_call(
+        gate.name,
+        {**seen, **{name: json_of(value) for name, value in extra.items()}},
+        call_id=call["id"],
+        config=config,
+        schema_names=parameters.visible,
+    )
 
 
 def tool_call(

@@ -6,8 +6,10 @@ the tool (`gate`), which every call reaches through a guarded copy that this mid
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from importlib import import_module
 from typing import Annotated, Any, Literal, NotRequired
+from weakref import WeakKeyDictionary
 
 from langchain.agents.middleware.types import (
     AgentMiddleware,
@@ -32,6 +34,7 @@ from ringfence.adapters.langchain.prompts import Typed
 from ringfence.adapters.langchain.replies import error_message, told, with_id
 from ringfence.adapters.langchain.runs import runs_of
 from ringfence.adapters.langchain.tools import gate_of, guarded, trusting
+from ringfence.dsl.plan import Plan
 from ringfence.engine.decision.calls import ToolCall
 from ringfence.engine.enforcement.current import inside
 from ringfence.engine.enforcement.guard import Guard
@@ -40,12 +43,32 @@ from ringfence.engine.seams.errors import DeniedError, RunHaltedError
 
 ToolOutput = ToolMessage | Command[Any]
 Messages = dict[str, Any]
+AnsweredBy = Callable[[Runtime[Any]], str | None]
 
 
 class GuardState(AgentState[Any]):
     """The agent's state with the id of its run, checkpointed and hidden from the model and the caller."""
 
     ringfence_run: NotRequired[Annotated[str, PrivateStateAttr]]
+
+
+def may_ask(plan: Plan) -> bool:
+    """Say whether the policy asks people about any tool."""
+    return any(tool.asks for tool in plan.tools.values())
+
+
+_KINDS: "WeakKeyDictionary[type[GuardMiddleware], type[GuardMiddleware]]" = WeakKeyDictionary()
+
+
+def _with_hook(kind: "type[GuardMiddleware]") -> "type[GuardMiddleware]":
+    """Return the class with a node after the model: LangChain makes one for every class that has the hook."""
+    known = _KINDS.get(kind)
+    if known is None:
+        ours: type[GuardMiddleware] = import_module("ringfence.adapters.langchain.asking").AskingMiddleware
+        bases = (ours,) if kind is GuardMiddleware else (kind, ours)
+        members = {"__module__": kind.__module__, "__doc__": kind.__doc__}
+        known = _KINDS[kind] = kind if issubclass(kind, ours) else type(kind.__name__, bases, members)
+    return known
 
 
 class UnboundToolError(DeniedError):
@@ -74,9 +97,15 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
         typed: What of the messages the user typed: `human`, the human messages at the end; or a function of
             the messages that returns the texts.  None: nothing that you vouch for, so under a policy with
             levels or sources they are of the highest level and match no source.
+        answered_by: A function of the runtime that returns the name of the person who resumes the graph, as
+            you have verified it, or None.  Only with it may a resume approve; without it, it may reject.
     """
 
     state_schema = GuardState
+
+    def __new__(cls, guard: Guard, **_: Any) -> "GuardMiddleware":
+        """Make one that asks about a whole turn at once, where the policy asks people at all."""
+        return object.__new__(_with_hook(cls) if may_ask(guard.plan) else cls)
 
     def __init__(
         self,
@@ -86,6 +115,7 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
         on_halt: Literal["end", "raise"] = "end",
         session: str | Callable[[Runtime[Any]], str] | None = None,
         typed: Typed = None,
+        answered_by: AnsweredBy | None = None,
     ) -> None:
         super().__init__()
         if on_halt not in ("end", "raise"):
@@ -97,6 +127,7 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
         self.on_halt = on_halt
         self.session = session
         self.typed = typed
+        self.answered_by = answered_by
         self.tools = []
         self._runs = runs_of(guard)
         self._offered = Offered(guard)
@@ -233,11 +264,15 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
             )
 
     def _offer(self, run: Run, request: ModelRequest[Any]) -> ModelRequest[Any]:
+        self._bound_to(run, request.tools)
         self._runs.instructed(run, request.system_prompt or "")
         return request.override(
             tools=self._offered.shown(run, request.tools),
             model_settings=self._offered.settings(run, request.model_settings),
         )
+
+    def _bound_to(self, run: Run, tools: Sequence[Any]) -> None:
+        """Take in which tools the model of the run is offered."""
 
     def _halted(self, error: RunHaltedError) -> AIMessage:
         if self.on_halt == "raise":
@@ -301,6 +336,9 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
         if registered is None or registered is not tool:
             # SECURITY: another middleware exchanged the tool; what would run is not what is decided.
             raise UnboundToolError("the tool is not the one that is bound under this name")
+        return self._guarded(tool)
+
+    def _guarded(self, tool: BaseTool) -> tuple[BaseTool, Gate]:
         _, copy = self._copies.get(id(tool)) or self._copies.setdefault(
             id(tool), (tool, guarded(self.guard, tool))
         )

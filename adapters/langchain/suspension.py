@@ -1,15 +1,17 @@
 """Asking people: LangGraph's interrupt is how a graph is put away, never how a call is allowed.
 
-The payload has the form that LangGraph's user interfaces know, with our ticket beside it.  What a resume
-brings back carries no authority: it may reject, and anything else merely lets the guard look again
-whether the ticket was answered.
+The payload has the form that LangGraph's user interfaces know, with our tickets beside it.  What a resume
+brings back carries no authority of its own (`decisions` says what it may do); that the graph goes on makes
+the guard look again whether the tickets were answered.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ringfence.adapters.langchain.tree import TREE, around
 from ringfence.dsl.plan import Json
+from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.seams.errors import PendingError
 
 CHECKPOINTER = "__pregel_checkpointer"
@@ -31,43 +33,79 @@ class Question:
     """The model's id for the call."""
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A call that waits for people."""
+
+    tool: str
+    """The framework's name."""
+    call_id: str | None
+    pending: PendingError
+    approvers: tuple[str, ...]
+    """Whom each of the open questions asks."""
+
+    @classmethod
+    def of(cls, run: Run, tool: str, call_id: str | None, pending: PendingError) -> "Waiting":
+        """Return what the guard said waits."""
+        asked = [run.state.open_tickets.get(ticket) for ticket in pending.tickets]
+        return cls(tool, call_id, pending, tuple(one.approver if one else "" for one in asked))
+
+    @property
+    def key(self) -> str:
+        """The call's key in its run."""
+        assert self.pending.call is not None, "the guard says what waits"
+        return self.pending.call
+
+
 def can_suspend(config: Mapping[str, Any] | None) -> bool:
     """Say whether the graph around `config` can be put away and taken up again."""
     return bool(((config or {}).get("configurable") or {}).get(CHECKPOINTER))
 
 
-def payload(pending: PendingError, tool: str, call_id: str | None) -> dict[str, Json]:
-    """Return the interrupt's value for a call that waits for people."""
-    decision = pending.decision
-    arguments = dict(decision.arguments) if decision else {}
-    approvers: Sequence[str] = decision.asks if decision else ()
-    asked = [*approvers, *[""] * len(pending.tickets)][: len(pending.tickets)]
-    tickets = [
-        {"ticket": ticket, "approver": who} for ticket, who in zip(pending.tickets, asked, strict=True)
-    ]
-    names = ", ".join(f"{t['ticket']} ({t['approver']})" if t["approver"] else t["ticket"] for t in tickets)
+def payload(waiting: Sequence[Waiting], allowed: Sequence[str]) -> dict[str, Json]:
+    """Return the interrupt's value for the calls that wait; a resume answers them in this order.
+
+    Args:
+        allowed: The kinds of decisions that a resume may bring.
+    """
+    calls = [_call(one) for one in waiting]
     return {
-        "action_requests": [{"name": tool, "args": arguments, "description": f"waits for approval: {names}"}],
-        "review_configs": [{"action_name": tool, "allowed_decisions": ["approve", "reject"]}],
-        KEY: {"tickets": tickets, "tool": tool, "arguments": arguments, "call_id": call_id},
+        "action_requests": [
+            {"name": one["tool"], "args": one["arguments"], "description": _described(one)} for one in calls
+        ],
+        "review_configs": [{"action_name": one["tool"], "allowed_decisions": list(allowed)} for one in calls],
+        KEY: {"calls": calls},
     }
 
 
-def rejection(answer: object) -> str | None:
-    """Return the words of a resume value that rejects, or None for any other."""
-    for one in _answers(answer):
-        if one == "reject":
-            return "rejected on resume"
-        if isinstance(one, Mapping) and one.get("type") == "reject":
-            message = one.get("message")
-            return message if isinstance(message, str) and message else "rejected on resume"
-    return None
+def _call(one: Waiting) -> dict[str, Any]:
+    decision, asked = one.pending.decision, zip(one.pending.tickets, one.approvers, strict=True)
+    return {
+        "tickets": [{"ticket": id, "approver": who} for id, who in asked],
+        "tool": one.tool,
+        "arguments": dict(decision.arguments) if decision else {},
+        "call_id": one.call_id,
+    }
 
 
-def _answers(answer: object) -> Sequence[object]:
-    if isinstance(answer, Mapping) and isinstance(answer.get("decisions"), Sequence):
-        return tuple(answer["decisions"])
-    return (answer,)
+def _described(call: Mapping[str, Any]) -> str:
+    names = ", ".join(
+        f"{t['ticket']} ({t['approver']})" if t["approver"] else t["ticket"] for t in call["tickets"]
+    )
+    return f"waits for approval: {names}"
+
+
+def is_new(answer: object, config: Mapping[str, Any] | None) -> bool:
+    """Say whether the host gave this answer in this very invocation.
+
+    SECURITY: LangGraph hands the last answer out again whenever the graph goes on from there, so what one
+    person resumed with would be taken for the word of the next one who merely lets the graph go on.
+    """
+    given = TREE.resumed_with(around(config))
+    if given is None:
+        return False
+    # By the interrupt's id, or the one answer to the one interrupt.
+    return bool(answer == given) or (isinstance(given, Mapping) and any(answer == v for v in given.values()))
 
 
 def questions(paused: object) -> list[Question]:
@@ -88,5 +126,8 @@ def _values(paused: object) -> Iterator[object]:
 def _of(value: object) -> Iterator[Question]:
     ours = value.get(KEY) if isinstance(value, Mapping) else None
     if isinstance(ours, Mapping):
-        for one in ours["tickets"]:
-            yield Question(one["ticket"], ours["tool"], ours["arguments"], one["approver"], ours["call_id"])
+        for call in ours["calls"]:
+            for one in call["tickets"]:
+                yield Question(
+                    one["ticket"], call["tool"], call["arguments"], one["approver"], call["call_id"]
+                )

@@ -25,6 +25,8 @@ class Invocation:
 
     parent: UUID | None
     is_node: bool
+    resume: object = None
+    """What the host resumed a graph with in this very invocation; None: it did not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +47,10 @@ class Tree:
         self._invocations: OrderedDict[UUID, Invocation] = OrderedDict()
         self._bound: dict[UUID, list[Binding]] = {}
 
-    def enter(self, id: UUID, parent: UUID | None, *, is_node: bool = False) -> None:
+    def enter(self, id: UUID, parent: UUID | None, *, is_node: bool = False, resume: object = None) -> None:
         """Remember that an invocation began."""
         with self._lock:
-            self._invocations[id] = Invocation(parent, is_node)
+            self._invocations[id] = Invocation(parent, is_node, resume)
             if len(self._invocations) > MOST:
                 self._bound.pop(self._invocations.popitem(last=False)[0], None)
 
@@ -81,6 +83,15 @@ class Tree:
                 here = self._invocations.get(id)
                 id = here.parent if here else None
         return found
+
+    def resumed_with(self, id: UUID | None) -> object:
+        """Return what the host resumed the graph around `id` with, or the one around that; None: nothing."""
+        with self._lock:
+            while id is not None and (here := self._invocations.get(id)):
+                if here.resume is not None:
+                    return here.resume
+                id = here.parent
+        return None
 
     def root(self, id: UUID | None) -> UUID | None:
         """Return the outermost invocation around `id`: one call of `invoke` or `stream` by the host."""

@@ -43,6 +43,8 @@ class RunStarted:
     """What is remembered at its beginning: `[run, seq]` of the runs (of its session, and the one around it)
     whose memory up to that event, and all that this one continued, is joined in this order.  A third member,
     `unknown`, says that it could not be read then: everything is undecided."""
+    orders: int = 0
+    """The last order to stop when it began: it obeys every later one that names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,8 @@ class CallRequested:
     withheld: str | None = None
     """Why `arguments` are not the ones that were decided: `keyed` (audit minimal), `too large`,
     `not JSON`.  Such a call is not replayable.  None: they are."""
+    ahead: bool = False
+    """True if it was asked about before the framework makes it; recorded only then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +134,9 @@ class CallDecided:
 
 @dataclass(frozen=True, slots=True)
 class BudgetRefunded:
-    """A reservation was given back; `because` is refused, expired, withdrawn, denied or not dispatched."""
+    """A reservation was given back; `because` is refused, expired, withdrawn, denied, not dispatched, or
+    lapsed: its lease ran out while people were asked, and it is reserved once more.
+    """
 
     kind: ClassVar[str] = "BudgetRefunded"
     call: str
@@ -188,8 +194,8 @@ class CallFailed:
     kind: ClassVar[str] = "CallFailed"
     call: str
     outcome: str
-    """`raised`, `timeout`, `cancelled`, `abandoned`, `interrupted`, `refused result`, or `refused` (before
-    its body could start)."""
+    """`raised`, `timeout`, `cancelled`, `abandoned`, `interrupted` (by its framework; before its body could
+    start, by a store that failed), `refused result`, or `refused` (before its body could start)."""
     error: str
     duration_ns: int
 
@@ -317,6 +323,8 @@ def body_of(event: RunEvent) -> dict[str, Json]:
     body: dict[str, Json] = dict(zip(names, values, strict=True)) if len(names) > 1 else {names[0]: values}
     if event.kind == "ApprovalAsked" and body["expires_ns"] is not None:
         body["expires_ns"] = str(body["expires_ns"])
+    elif event.kind == "CallRequested" and not body["ahead"]:
+        del body["ahead"]
     return body
 
 

@@ -52,7 +52,9 @@ class KnownCall:
 
     __slots__ = (
         "_request",
+        "adopted",
         "approvers_asked",
+        "asked_as",
         "asks",
         "attempted",
         "charges",
@@ -61,6 +63,7 @@ class KnownCall:
         "digest",
         "edited",
         "epoch",
+        "given_back",
         "holds",
         "key",
         "outcome",
@@ -102,6 +105,12 @@ class KnownCall:
         """True from a decision that charged until the refund: it is not charged again."""
         self.takes_place = False
         """True while it counts against `at most … calls`."""
+        self.asked_as: CallRequested | None = event if event.ahead else None
+        """Its latest request ahead of being made; None: it was never asked about ahead."""
+        self.adopted = False
+        """True once the call that was asked about ahead was made."""
+        self.given_back = False
+        """True from a refund until it is decided again: it was refused, withdrawn, or never dispatched."""
         self.started_ns: int | None = None
         self.started_epoch = 0
         self.outcome: Outcome | None = None

@@ -20,16 +20,18 @@ def requested(
     parent: str | None = None,
     withheld: str | None = None,
     arguments: Json = None,
+    ahead: bool = False,
 ) -> CallRequested:
     """Return the event for a call that reached the guard.
 
     Args:
+        ahead: It is asked about before the framework makes it.
         withheld: Why the record may not show the arguments; then `arguments` stand in for them.
     """
     names = None if call.schema_names is None else tuple(sorted(call.schema_names))
     shown = dict(call.arguments) if withheld is None else arguments
     return CallRequested(
-        key, call.tool, shown, call.call_id, call.task, parent, call.attempt, names, withheld
+        key, call.tool, shown, call.call_id, call.task, parent, call.attempt, names, withheld, ahead
     )
 
 

@@ -35,7 +35,9 @@ class State:
     """The fold over one run's events.  Read it freely; change it through `apply` alone."""
 
     __slots__ = (
+        "adopted",
         "agent",
+        "ahead",
         "attempts",
         "below",
         "calls",
@@ -109,6 +111,10 @@ class State:
         self.calls: dict[str, KnownCall] = {}
         self.below: dict[str, KnownCall] = {}
         """Calls of the runs inside of this one, by `run/call`: they count here too."""
+        self.ahead: dict[str, KnownCall] = {}
+        """Calls that were asked about ahead and not made yet, oldest first."""
+        self.adopted: dict[str, str] = {}
+        """Key under which a call would have been decided -> key of the call asked about ahead that it is."""
         self.attempts: dict[str, dict[tuple[int, str | None], int]] = {}
         """Base of the key -> (epoch, attempt) -> requests."""
         self.prepared: dict[str, Any] = {}

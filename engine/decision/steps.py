@@ -4,12 +4,13 @@ Only `state.apply` calls them, with the time that the state has come to.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from ringfence.dsl.canonical import canonical
 from ringfence.dsl.plan import Budget, Json, Plan, Reason, Verdict
 from ringfence.engine.decision.budgets import Members, Window
-from ringfence.engine.decision.calls import Status, ToolCall
+from ringfence.engine.decision.calls import Status, ToolCall, key_base
 from ringfence.engine.decision.events import (
     ApprovalAnswered,
     ApprovalAsked,
@@ -31,6 +32,7 @@ from ringfence.engine.decision.events import (
     SubrunJoined,
 )
 from ringfence.engine.decision.known import HeldCharge, KnownCall, OpenTicket, Outcome
+from ringfence.engine.decision.records import call_of
 from ringfence.engine.decision.tree import known_below
 
 if TYPE_CHECKING:
@@ -58,17 +60,34 @@ def _known(state: "State", key: str) -> KnownCall:
 
 
 def _requested(state: "State", event: CallRequested, _now_ns: int) -> None:
-    base = event.call.rpartition(".")[0]
+    known = state.calls.get(event.call)
+    if known is not None and known.asked_as is not None and not event.ahead:
+        base = _adopted(state, known, event)
+    else:
+        base = event.call.rpartition(".")[0]
     seen = state.attempts.setdefault(base, {})
     made_by = (state.epoch, event.attempt)
     seen[made_by] = seen.get(made_by, 0) + 1
-    known = state.calls.get(event.call)
     if known is None:
-        state.calls[event.call] = KnownCall(event.call, event, state.epoch)
+        known = state.calls[event.call] = KnownCall(event.call, event, state.epoch)
+        if event.ahead:
+            state.ahead[event.call] = known
     else:
         known.epoch = state.epoch  # asked for again after a resume: it goes on where it was
+        if event.ahead:
+            known.asked_as = event
     if state.recall.active:
         state.recall.requested(event.arguments, withheld=event.withheld is not None)
+
+
+def _adopted(state: "State", known: KnownCall, event: CallRequested) -> str:
+    """Take in that a call asked about ahead is made; return the base that its key would have had."""
+    call = call_of(event)
+    base = key_base(call if event.withheld is None else replace(call, arguments={}))
+    known.adopted = True
+    state.ahead.pop(known.key, None)
+    state.adopted[f"{base}.{state.next_ordinal(base, event.attempt)}"] = known.key
+    return base
 
 
 _VERDICTS = {str(verdict): verdict for verdict in Verdict}
@@ -78,6 +97,7 @@ def _decided(state: "State", event: CallDecided, _now_ns: int) -> None:
     known = _known(state, event.call)
     # SECURITY: a verdict that this version does not know is read as deny.
     verdict = known.verdict = _VERDICTS.get(event.verdict, Verdict.DENY)
+    known.given_back = False
     known.decided_ns = state.latest_ns
     known.decided_arguments = event.arguments
     known.digest = event.digest
@@ -162,6 +182,7 @@ def _give_place_back(state: "State", known: KnownCall) -> None:
 def _refunded(state: "State", event: BudgetRefunded, _now_ns: int) -> None:
     known = _known(state, event.call)
     if known.started_ns is None:
+        known.given_back = True
         _give_back(state, known)
         state.recall.dropped(event.call)
 

@@ -20,7 +20,7 @@ _quoted = encode_basestring
 
 def requested_body(event: CallRequested, said: bytes) -> bytes | None:
     """Return the body of a request whose arguments have the canonical form `said`."""
-    if event.withheld is not None:
+    if event.withheld is not None or event.ahead:
         return None
     try:
         names = event.schema_names

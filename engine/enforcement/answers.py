@@ -8,12 +8,14 @@ from ringfence.dsl.canonical import canonical
 from ringfence.dsl.plan import Json
 from ringfence.engine.enforcement.drive import Steps, run_async
 from ringfence.engine.enforcement.opening import Opening, store_error
+from ringfence.engine.enforcement.people import NAME_AT_MOST, face, same
 from ringfence.engine.enforcement.waits import Waits
 from ringfence.engine.seams.errors import DeniedError, EngineError, NoTicketError
 from ringfence.engine.seams.hookspecs import Answer
-from ringfence.engine.seams.ports import Ticket
+from ringfence.engine.seams.ports import RunRow, Ticket
 from ringfence.engine.seams.settings import Settings
 
+_BECAUSE_AT_MOST: Final = 4_000
 _IGNORED_AT_MOST: Final = 20
 """Answers without effect that one ticket keeps: nobody may fill the store with them."""
 
@@ -41,16 +43,21 @@ class Answering:
             NoTicketError: There is no such ticket.
             DeniedError: This answer has no effect.  The text says why.
         """
-        if not isinstance(by, str) or not by:
+        if not isinstance(by, str) or not face(by):
             raise DeniedError("an answer needs the name of a person", help="say who answers: `--by NAME`")
+        if len(by) > NAME_AT_MOST or (because is not None and len(because) > _BECAUSE_AT_MOST):
+            raise DeniedError(
+                f"a name has at most {NAME_AT_MOST} characters, and a reason {_BECAUSE_AT_MOST}",
+                help="say it shorter",
+            )
         if edited is not None:
-            edited = _edited(edited)
+            edited = _edited(edited, self._settings.limits.arguments_bytes)
         yield from self._opening.opened()
         while True:
             ticket: Ticket | None = yield from self._get(ticket_id)
             if ticket is None:
                 raise NoTicketError(f"there is no ticket `{ticket_id}`", help="see `ringfence approvals`")
-            refusal = self._refusal(ticket, verdict, by, edited)
+            refusal = self._refusal(ticket, verdict, by, edited) or (yield from self._over(ticket))
             new = (
                 _ignored(ticket, by, refusal) if refusal else _answered(ticket, verdict, by, because, edited)
             )
@@ -75,6 +82,16 @@ class Answering:
             raise store_error("could not find the ticket", error) from error
         return found
 
+    def _over(self, ticket: Ticket) -> Steps[str | None]:
+        """Return why nobody waits for the answer any more; None: somebody does, or will."""
+        try:
+            row: RunRow | None = yield self._opening.submit(self._opening.ready.log.run(ticket.run))
+        except Exception as error:  # fails closed: nothing is approved
+            raise store_error("could not find the run of the ticket", error) from error
+        if row is None:
+            return "its run is not in the log"
+        return "its run is over" if row.status in ("done", "failed", "halted") else None
+
     def _swap(self, old: Ticket, new: Ticket) -> Steps[bool]:
         try:
             swapped: bool = yield self._opening.submit(self._opening.ready.tickets.swap(old, new))
@@ -92,9 +109,10 @@ class Answering:
             return "its time is over"
         if not self._belongs(by, ticket.group):
             return f"not in the group `{ticket.group}`" if ticket.group else no_group(ticket.approver)
-        if ticket.never is not None and by == ticket.never:
+        # SECURITY: another spelling of a name is not another person.
+        if ticket.never is not None and same(by, ticket.never):
             return "the requester may not answer"
-        if any(who == by and said != "ignored" for who, said, _ in ticket.answers):
+        if any(same(who, by) and said != "ignored" for who, said, _ in ticket.answers):
             return "a person answers once"
         if edited is not None and verdict == "approve" and ticket.quorum > 1:
             return f"{ticket.quorum} people must see the same arguments: reject it instead of editing it"
@@ -128,7 +146,7 @@ def _answered(
     answers = (*ticket.answers, (by, verdict, because))
     if verdict == "reject":
         return replace(ticket, status="rejected", answers=answers)
-    people = {who for who, said, _ in answers if said == "approve"}
+    people = {face(who) for who, said, _ in answers if said == "approve"}
     met = len(people) >= ticket.quorum
     return replace(ticket, status="approved" if met else "open", answers=answers, edited=edited)
 
@@ -139,14 +157,19 @@ def _ignored(ticket: Ticket, by: str, why: str) -> Ticket:
     return replace(ticket, answers=(*ticket.answers, (by, "ignored", why)))
 
 
-def _edited(edited: Mapping[str, Json]) -> dict[str, Json]:
+def _edited(edited: Mapping[str, Json], most_bytes: int) -> dict[str, Json]:
     try:
         said = dict(edited)
-        canonical(said)
+        size = len(canonical(said))
     except (ValueError, TypeError) as error:
         raise EngineError(
             "edited arguments are a record of JSON values", help='like `{"to": ["ann@acme.example"]}`'
         ) from error
+    if size > most_bytes:
+        raise EngineError(
+            f"the edited arguments are {size} bytes, more than the {most_bytes} of one call",
+            help="reject the call instead",
+        )
     return said
 
 

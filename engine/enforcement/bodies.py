@@ -40,6 +40,11 @@ class Flight(Protocol):
         """Stop waiting for the body and cancel it where Python can; from any thread, more than once."""
         ...
 
+    @property
+    def over(self) -> bool:
+        """True once nothing of the body runs any more, or ever will."""
+        ...
+
 
 class AsyncFlight:
     """One coroutine in flight on the caller's loop."""
@@ -51,6 +56,11 @@ class AsyncFlight:
         self._loop = asyncio.get_running_loop()
         self._woken = self._loop.create_future()
         self.halted = False
+
+    @property
+    def over(self) -> bool:
+        """See `Flight`."""
+        return self.halted if self._task is None else self._task.done()
 
     def halt(self) -> None:
         """See `Flight`."""
@@ -108,11 +118,17 @@ class AsyncFlight:
 class SyncFlight:
     """One plain function in flight on a worker thread."""
 
-    __slots__ = ("_woken", "halted")
+    __slots__ = ("_answer", "_woken", "halted")
 
     def __init__(self) -> None:
         self._woken = threading.Event()
+        self._answer: Future[Any] | None = None
         self.halted = False
+
+    @property
+    def over(self) -> bool:
+        """See `Flight`."""
+        return self.halted if self._answer is None else self._answer.done()
 
     def halt(self) -> None:
         """See `Flight`."""
@@ -123,7 +139,7 @@ class SyncFlight:
         """Run `work` in a thread of its own, with the caller's context, for at most `within_s` seconds."""
         if self.halted:  # SECURITY: the halt came before the body could start
             return Landed("halted")
-        answer: Future[Any] = run_in_worker(copy_context(), lambda: _plain(work))
+        answer = self._answer = run_in_worker(copy_context(), lambda: _plain(work))
         answer.add_done_callback(lambda _: self._woken.set())
         try:
             self._woken.wait(within_s)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from ringfence.dsl.plan import Verdict
 from ringfence.engine.decision.assessment import Assessment
@@ -17,10 +18,13 @@ from ringfence.engine.decision.calls import (
 )
 from ringfence.engine.decision.decide import assess, conclude
 from ringfence.engine.decision.events import BudgetRefunded
+from ringfence.engine.decision.known import KnownCall
 from ringfence.engine.decision.records import decided
 from ringfence.engine.decision.state import Outcome
+from ringfence.engine.decision.steps import run_wide
 from ringfence.engine.decision.written import decided_body, requested_body
 from ringfence.engine.enforcement import ledger
+from ringfence.engine.enforcement.adoption import approvals, key_of, refused_before, stands
 from ringfence.engine.enforcement.approvers import DISPATCHED_WITHIN_NS, lease_ns
 from ringfence.engine.enforcement.current import current_call
 from ringfence.engine.enforcement.drive import Steps
@@ -29,7 +33,9 @@ from ringfence.engine.enforcement.questions import Inquiry
 from ringfence.engine.enforcement.requests import Given, decision_record
 from ringfence.engine.enforcement.runs import Held, Run
 from ringfence.engine.enforcement.subruns import halt_above, with_above
-from ringfence.engine.seams.errors import EngineError
+from ringfence.engine.seams.errors import EngineError, StoreAwayError
+
+_LOG_AWAY: Final = "the audit log's store is away"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +46,26 @@ class Ended:
     outcome: Outcome
 
 
-def request(run: Run, given: Given) -> Steps[Held | Ended]:
+def request(run: Run, given: Given, *, ahead: bool = False) -> Steps[Held | Ended]:
     """Record the request and decide it; the caller has the turn.
 
-    A key that the run knows from before it was resumed goes on where it was.
+    A key that the run knows from before it was resumed goes on where it was, and a call that was asked about
+    ahead goes on under the key that it has from there.
+
+    Args:
+        ahead: The framework has not made the call yet.
     """
     call = given.call
     with run.lock:
         state = run.state
-        key = f"{given.base}.{state.next_ordinal(given.base, call.attempt)}"
+        made = f"{given.base}.{state.next_ordinal(given.base, call.attempt)}"
+        key = made if ahead else key_of(run, given, made)
         known = state.calls.get(key)
         around = current_call()
-        event = given.event(key, around[1] if around and around[0] is run else None)
+        event = given.event(key, around[1] if around and around[0] is run else None, ahead=ahead)
         run.append(event, body=None if given.said is None else requested_body(event, given.said))
+        kept = run.take_those(lambda one: one.key == key) if key != made else ()
+        refused = refused_before(run, key, call) if ahead else None
         if known is not None:
             if state.fate_unknown(key):
                 raise EngineError(
@@ -64,6 +77,10 @@ def request(run: Run, given: Given) -> Steps[Held | Ended]:
             outcome = state.outcome_of(key)
             ended = outcome is not None and outcome.failure != "interrupted"
             asked = outcome is None and any(ticket.answer != "withdraw" for ticket in known.tickets)
+    if refused is not None:
+        return refused
+    if kept:
+        return kept[0] if stands(run, kept[0]) else (yield from judge_again(run, kept[0]))
     if known is not None and ended and outcome is not None:
         assessed = assess(run.plan, state, call, NO_FACTS, now_ns=run.now_ns(), key=key)
         held = Held(key, call, conclude(assessed, NO_FACTS), None, over=True)
@@ -80,9 +97,26 @@ def _asked_before(run: Run, key: str, call: ToolCall) -> Steps[Held]:
     if assessed.wanted:  # what was redacted must be again, to be the call that people were asked about
         _, assessed, _, _ = yield from _informed(run, key, call, NO_FACTS, assessed)
     decision = conclude(assessed, Facts(reserved=()))._replace(verdict=Verdict.ASK, asks=known.asks)
-    name, kinds = reservation_id(run, key), {charge.counting == "successes" for charge in assessed.wider}
-    held = name if known.holds and False in kinds else None
-    return Held(key, call, decision, held, f"{name}/success" if known.holds and True in kinds else None)
+    if not known.holds:
+        return Held(key, call, decision, None)
+    # A call that asked was charged to every budget of its tool: what is undecided denies.
+    charged = (b for b in run.plan.by_bound_name[call.tool].budgets if not run_wide(b))
+    kinds = {budget.counting for budget in charged}
+    name, lease = reservation_id(run, key), lease_ns(run.plan, known.asks)
+    return Held(
+        key,
+        call,
+        decision,
+        name if "calls" in kinds else None,
+        f"{name}/success" if "successes" in kinds else None,
+        lapses_ns=None if lease is None or known.decided_ns is None else known.decided_ns + lease,
+    )
+
+
+def judge_again(run: Run, held: Held) -> Steps[Held]:
+    """Decide a call once more that was decided a while ago; the caller has the turn."""
+    approved_by = approvals(held)
+    return (yield from judge(run, held.key, held.call, approved_by=approved_by, held=held))
 
 
 def reservation_id(run: Run, key: str) -> str:
@@ -110,20 +144,28 @@ def judge(
         anew: Makes the reservation another one than that of the call before it was edited.
 
     Raises:
-        EngineError: The ledger could not answer; the denial is recorded.
+        EngineError: The ledger or the log could not answer; the denial is recorded.
     """
     facts = Facts(approved_by=dict(approved_by)) if approved_by else NO_FACTS
+    if held is not None:
+        _lapse(run, held)
+    away = run.opening.ready.journal.away
+    trouble: EngineError | None = away
+    if away is None and run.presence.lapsed:
+        trouble = yield from run.presence.trouble(run.id)
     with run.lock:
         now_ns = run.now_ns()
         assessed = _assess(run, key, call, facts, now_ns)
         seen = run.state.seq
-    if assessed.wanted:
+    taken = Taken()
+    if assessed.wanted and away is None:  # else nobody is asked; the denial waits to be written
         facts, assessed, now_ns, seen = yield from _informed(run, key, call, facts, assessed)
     if exactly is not None and call_digest(call.tool, assessed.arguments) != exactly:
         # SECURITY: a redactor that answers otherwise now would send what nobody has seen.
         facts = replace(facts, failed="it is no longer the call that was approved")
-    taken = Taken()
-    if assessed.attempts:
+    if trouble is not None:  # fails closed: decided with the failure as a fact, which denies
+        facts = replace(facts, failed=f"presence: {trouble}" if away is None else _LOG_AWAY)
+    if assessed.attempts and away is None:
         facts = yield from _attempt(run, key, assessed.attempts, facts, taken, now_ns)
     if assessed.verdict >= Verdict.ASK and assessed.wider and facts.failed is None and not facts.attempted:
         name = reservation_id(run, key) + anew
@@ -135,11 +177,23 @@ def judge(
         raise
     if decision.verdict <= Verdict.DENY:
         release(run, held, "denied")
+    if trouble is not None:
+        raise trouble
     if taken.failure is not None:
         raise store_error(
             "could not reserve the call's budgets", taken.failure, run=run.id
         ) from taken.failure
     return held
+
+
+def _lapse(run: Run, held: Held) -> None:
+    """Record that the lease of what a call holds ran out: it is reserved once more, and not charged again for
+    what still counts.
+    """
+    with run.lock:
+        known = run.state.calls[held.key]
+        if known.holds and held.lapses_ns is not None and run.now_ns() >= held.lapses_ns:
+            run.append(BudgetRefunded(held.key, "lapsed"))
 
 
 @dataclass(slots=True)
@@ -149,6 +203,8 @@ class Taken:
     reservation: str | None = None
     success: str | None = None
     """The reservation of its own of what counts successes."""
+    lapses_ns: int | None = None
+    """When their lease runs out; None: never."""
     failure: Exception | None = None
 
     def give_back(self, run: Run) -> None:
@@ -183,6 +239,7 @@ def _reserve(
     run.reserved = True
     charges = assessed.wider
     for_ns = lease_ns(run.plan, assessed.asks) if assessed.asks else DISPATCHED_WITHIN_NS
+    taken.lapses_ns = None if for_ns is None else now_ns + for_ns
     successes = tuple(charge for charge in charges if charge.counting == "successes")
     others = charges if not successes else [one for one in charges if one.counting != "successes"]
     refusals: tuple[Refusal, ...] = ()
@@ -210,7 +267,8 @@ def _reserve(
 
 
 def _ledger_failed(error: Exception) -> str:
-    return f"the ledger: {type(error).__name__}"
+    late = isinstance(error, StoreAwayError | TimeoutError)
+    return "the ledger's store is away" if late else f"the ledger: {type(error).__name__}"
 
 
 def _informed(
@@ -253,10 +311,13 @@ def _conclude(
         run.append(shown, at_ns=now_ns, body=body)
         if held is None:
             held = Held(key, call, decision, taken.reservation, taken.success)
+            held.lapses_ns = taken.lapses_ns
         else:
             held.call, held.decision = call, decision
             held.reservation = taken.reservation or held.reservation
             held.success = taken.success or held.success
+            if taken.reservation is not None or taken.success is not None:
+                held.lapses_ns = taken.lapses_ns
         halt_above(run, decision, halts)
         return held, decision
 
@@ -273,7 +334,9 @@ def release(run: Run, held: Held, because: str) -> None:
     try:
         with run.lock:
             known = run.state.calls.get(held.key)
-            if known is not None and (known.holds or known.takes_place):
+            # What was asked about ahead is given back in any case: its place is not for a later call.
+            waits = known is not None and known.asked_as is not None and not known.given_back
+            if known is not None and (known.holds or known.takes_place or waits):
                 run.append(BudgetRefunded(held.key, because))
     except EngineError:  # fails closed: without its record the reservation stays taken
         return
@@ -293,7 +356,12 @@ def release_all(run: Run, because: str) -> None:
                 run.append(BudgetRefunded(known.key, because))
             except EngineError:  # fails closed: without its record the reservation stays taken
                 return
-            reservation = reservation_id(run, known.key)
-            for name in (reservation, *(f"{reservation}/{ticket.id}" for ticket in known.tickets)):
+            for name in reservations(run, known):
                 ledger.refund_later(run.opening, name)
-                ledger.refund_later(run.opening, f"{name}/success")
+
+
+def reservations(run: Run, known: KnownCall) -> list[str]:
+    """Return every name under which the ledger may hold something of a call that was not dispatched."""
+    own = reservation_id(run, known.key)
+    names = (own, *(f"{own}/{ticket.id}" for ticket in known.tickets))
+    return [full for name in names for full in (name, f"{name}/success")]

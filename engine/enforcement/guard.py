@@ -5,6 +5,7 @@ same steps (`deciding`, `tickets`, `dispatch`, `lifecycle`); only the body itsel
 """
 
 import atexit
+import contextlib
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from importlib import import_module
@@ -15,10 +16,13 @@ from ringfence.dsl.plan import Json, Plan, Verdict
 from ringfence.engine.decision.calls import Decision, Principal, ToolCall
 from ringfence.engine.decision.events import ModelAnswered, ModelAsked, PromptGiven, RunStarted
 from ringfence.engine.enforcement import dispatch, pacing, replies
+from ringfence.engine.enforcement.acknowledgements import WITHIN_S, Killed
+from ringfence.engine.enforcement.adoption import stands, would_ask
 from ringfence.engine.enforcement.answers import Answering, BackendAnswers
 from ringfence.engine.enforcement.bodies import AsyncFlight, Flight, Landed, SyncFlight, run_inline
+from ringfence.engine.enforcement.caretaker import Caretaker
 from ringfence.engine.enforcement.current import being_asked, inside_call, set_current
-from ringfence.engine.enforcement.deciding import Ended, release, request
+from ringfence.engine.enforcement.deciding import Ended, judge_again, release, request
 from ringfence.engine.enforcement.drive import Steps, run_async, run_sync
 from ringfence.engine.enforcement.lifecycle import EndStatus, Lifecycle
 from ringfence.engine.enforcement.opening import Opening
@@ -29,7 +33,7 @@ from ringfence.engine.enforcement.tickets import Asking
 from ringfence.engine.enforcement.tool_results import PLAIN, ResultLens
 from ringfence.engine.enforcement.waits import Waits
 from ringfence.engine.seams.errors import EngineError, PendingError
-from ringfence.engine.seams.ports import Clock, KillOrder, Ticket
+from ringfence.engine.seams.ports import Clock, Ticket
 from ringfence.engine.seams.settings import Settings
 
 T = TypeVar("T")
@@ -61,6 +65,7 @@ class Guard:
         opening.extensions.take_answers(answers)
         self._asking = Asking(opening, waits, answers)
         self._lifecycle = Lifecycle(plan, opening, replan)
+        self._caretaker = Caretaker(opening, self._lifecycle, self._asking)
         self.runs: Any = runs(self) if runs is not None else None
         """The record of runs: `latest(session=…)`, `get(id)`, `list(…)`."""
 
@@ -91,6 +96,21 @@ class Guard:
         load_guard = import_module("ringfence._assembly").load_guard
         return cast(Guard, load_guard(policy, settings=settings, store=store, plugins=plugins, clock=clock))
 
+    def open(self) -> None:
+        """Open the store, the required sinks and the approval backends now; the first run does it otherwise.
+
+        So that a backend's callback server listens, and what a dead process left is ended, before there is a
+        run.  Safe to call again.
+
+        Raises:
+            EngineError: With what could not be opened and how to mend it.
+        """
+        self._sync(self._open())
+
+    async def aopen(self) -> None:
+        """Like `open`."""
+        await run_async(self._open())
+
     # ---- runs --------------------------------------------------------------------------------------
 
     def begin_run(self, **about: Unpack[AboutRun]) -> Run:
@@ -112,12 +132,12 @@ class Guard:
     def suspend(self, run: Run) -> None:
         """Put a run away whose calls wait for people; durable when it returns."""
         self._own(run)
-        self._sync(self._lifecycle.suspend(run))
+        self._sync(self._suspend(run))
 
     async def asuspend(self, run: Run) -> None:
         """Like `suspend`."""
         self._own(run)
-        await run_async(self._lifecycle.suspend(run))
+        await run_async(self._suspend(run))
 
     def end_run(self, run: Run, status: EndStatus = "done", error: str | None = None) -> None:
         """End a run: its open questions are withdrawn and what it holds is given back."""
@@ -153,14 +173,20 @@ class Guard:
         """Raise RunHaltedError unless the run may go on."""
         run.check_live()
 
-    def record(self, run: Run, event: PromptGiven | ModelAsked | ModelAnswered) -> None:
+    def record(
+        self, run: Run, event: PromptGiven | ModelAsked | ModelAnswered, *, keeps_open: bool = False
+    ) -> None:
         """Record what the model was given or said.  A new word of the user withdraws open questions.
 
         What the host hands on beside the prompt has a source, too: `PromptGiven("attachment", text)`.
         With `PromptGiven("host", text)` the host does not say which, so it carries the highest level.
+
+        Args:
+            keeps_open: It is an answer to one of these questions, and the others stay open.
         """
         self._own(run)
-        if isinstance(event, PromptGiven) and event.source == "user" and run.state.open_tickets:
+        new = isinstance(event, PromptGiven) and event.source == "user" and not keeps_open
+        if new and run.state.open_tickets:
             self._asking.withdraw_all(run, "the user said something new")
         run.append(event)
 
@@ -181,6 +207,49 @@ class Guard:
         if decision.verdict < Verdict.ASK:
             await pacing.ahold(run, reached_ns)
         return decision
+
+    def would_ask(self, run: Run, call: ToolCall) -> bool:
+        """Say whether people would be asked if the call were made now; nothing is recorded or reserved.
+
+        It is a look, not a decision: when the call is made it is decided, whatever was seen here.
+        """
+        self._own(run)
+        with run.lock:
+            return would_ask(run, given(run, call))
+
+    def ask(self, run: Run, call: ToolCall) -> Decision:
+        """Decide a call before the framework makes it and, if people are asked, ask them now.
+
+        When a call of this run with this tool and these arguments is made, it goes on where this one is: with
+        its reservation, its tickets and their answers, once.  Whoever asks again for the same task, after a
+        resume too, asks about the same call.  The decision is made again when the call is made.
+
+        Returns:
+            The decision, once nobody is left to answer.
+
+        Raises:
+            PendingError: People must answer first.
+            DeniedError: The policy or a person refused.
+            RunHaltedError: The run is over.
+            EngineError: Ringfence could not do its work.
+        """
+        reached_ns = pacing.reached(run)
+        try:
+            return self._sync(self._ask(run, call))
+        except Exception as error:  # raised again, when it may be told
+            if pacing.told(error, ()):
+                pacing.hold(run, reached_ns)
+            raise
+
+    async def aask(self, run: Run, call: ToolCall) -> Decision:
+        """Like `ask`."""
+        reached_ns = pacing.reached(run)
+        try:
+            return await run_async(self._ask(run, call))
+        except Exception as error:  # raised again, when it may be told
+            if pacing.told(error, ()):
+                await pacing.ahold(run, reached_ns)
+            raise
 
     def execute(
         self,
@@ -310,16 +379,35 @@ class Guard:
                 release(run, one, "withdrawn")
 
     def kill(
-        self, run_id: str | None = None, *, agent: str | None = None, by: str | None = None
-    ) -> KillOrder:
-        """Stop a run, an agent's runs, or (neither said) every run, in every process on this store."""
-        return self._sync(self._lifecycle.kills.order(run=run_id, agent=agent, by=by))
+        self,
+        run_id: str | None = None,
+        *,
+        agent: str | None = None,
+        by: str | None = None,
+        within_s: float = WITHIN_S,
+    ) -> Killed:
+        """Stop a run, an agent's runs, or (neither said) every run, in every process on this store.
+
+        Returns once every guard with live runs has acknowledged: nothing that was named starts any more.
+        Those that have not within `within_s` are `missing`.
+
+        Raises:
+            EngineError: The order could not be kept or recorded, or the store cannot say who has obeyed it.
+        """
+        kills = self._lifecycle.kills
+        return self._sync(kills.order(run=run_id, agent=agent, by=by, within_s=within_s))
 
     async def akill(
-        self, run_id: str | None = None, *, agent: str | None = None, by: str | None = None
-    ) -> KillOrder:
+        self,
+        run_id: str | None = None,
+        *,
+        agent: str | None = None,
+        by: str | None = None,
+        within_s: float = WITHIN_S,
+    ) -> Killed:
         """Like `kill`."""
-        return await run_async(self._lifecycle.kills.order(run=run_id, agent=agent, by=by))
+        kills = self._lifecycle.kills
+        return await run_async(kills.order(run=run_id, agent=agent, by=by, within_s=within_s))
 
     def close(self) -> None:
         """End what is live, write what is queued, close the store; safe to call twice."""
@@ -340,15 +428,28 @@ class Guard:
     def _sync(self, steps: Steps[T]) -> T:
         return run_sync(steps, self._loop)
 
+    def _open(self) -> Steps[None]:
+        _refuse_plugins()
+        _GUARDS.add(self)
+        yield from self._lifecycle.opened()
+
     def _begin(self, **about: Unpack[AboutRun]) -> Steps[Run]:
         _refuse_plugins()
         _GUARDS.add(self)
-        return (yield from self._lifecycle.begin(**about))
+        run = yield from self._lifecycle.begin(**about)
+        self._caretaker.start()
+        return run
 
     def _resume(self, run_id: str, principal: Principal | None) -> Steps[Run]:
         _refuse_plugins()
         _GUARDS.add(self)
-        return (yield from self._lifecycle.resume(run_id, principal=principal))
+        run = yield from self._lifecycle.resume(run_id, principal=principal)
+        self._caretaker.start()
+        return run
+
+    def _suspend(self, run: Run) -> Steps[None]:
+        yield from self._lifecycle.suspend(run)
+        self._caretaker.expect(run)
 
     def _own(self, run: Run) -> None:
         _refuse_plugins()
@@ -378,6 +479,44 @@ class Guard:
             run.keep(found.slot, decided)
         return decided.decision if isinstance(decided, Held) else decided.held.decision
 
+    def _ask(self, run: Run, call: ToolCall) -> Steps[Decision]:
+        self._own(run)
+        found = given(run, call)
+        held = run.take(found.slot)
+        while held is None:
+            self._refuse_ended(run)
+            yield from run.turnstile.turn()
+            try:
+                decided = yield from request(run, found, ahead=True)
+            finally:
+                run.turnstile.leave()
+            # The same call ran already: what is made again is another one, which asks anew.
+            held = decided if isinstance(decided, Held) else None
+        if held.decision.verdict < Verdict.ASK:
+            raise replies.refusal(run, held)
+        try:
+            if held.decision.verdict is Verdict.ASK:
+                held = yield from self._asking.approval(run, held, wait=False, ahead=True)
+        except PendingError:
+            run.keep(found.slot, held)
+            raise
+        run.keep(found.slot, held)
+        return held.decision
+
+    def _still(self, run: Run, held: Held) -> Steps[Held]:
+        """Return a call that was decided before, decided again if that would come out differently now."""
+        if stands(run, held):
+            return held
+        try:
+            yield from run.turnstile.turn()
+            try:
+                return (yield from judge_again(run, held))
+            finally:
+                run.turnstile.leave()
+        except BaseException:  # whatever it is: nothing ran, so nothing stays taken
+            release(run, held, "not dispatched")
+            raise
+
     def _admit(
         self, run: Run, call: ToolCall, *, wait: bool, flight: Callable[[], Flight]
     ) -> Steps[dispatch.Started | Ended]:
@@ -394,6 +533,8 @@ class Guard:
             if isinstance(decided, Ended):
                 return decided
             held = decided
+        else:
+            held = yield from self._still(run, held)
         if held.decision.verdict < Verdict.ASK:
             raise replies.refusal(run, held)
         try:
@@ -403,8 +544,10 @@ class Guard:
         except PendingError:
             run.keep(found.slot, held)
             raise
-        except BaseException:  # whatever it is: nothing ran, so nothing stays taken
+        except BaseException as error:  # whatever it is: nothing ran, so nothing stays taken
             release(run, held, "not dispatched")
+            if isinstance(error, EngineError):
+                dispatch.interrupt(run, held, error)
             raise
 
     def _flight(self, run: Run, held: Held, flight: Callable[[], Flight]) -> Flight | None:
@@ -438,6 +581,8 @@ class Guard:
 
     def _close(self) -> Steps[None]:
         try:
+            with contextlib.suppress(EngineError):  # stuck in the store: the runs end all the same
+                yield from self._caretaker.stop()
             yield from self._lifecycle.end_all(self._asking)
         finally:
             _GUARDS.discard(self)

@@ -3,8 +3,10 @@
 import contextlib
 import secrets
 import threading
+from asyncio import wrap_future
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
+from contextvars import copy_context
 from typing import Any, Final, Literal
 
 from ringfence.dsl.plan import Plan
@@ -15,25 +17,27 @@ from ringfence.engine.decision.events import (
     RunEnded,
     RunResumed,
     RunStarted,
-    Stamped,
     SubrunStarted,
 )
-from ringfence.engine.decision.lineage import Leaf
 from ringfence.engine.decision.records import texts_record
 from ringfence.engine.enforcement.current import current_call
 from ringfence.engine.enforcement.deciding import release, release_all
-from ringfence.engine.enforcement.drive import Steps
+from ringfence.engine.enforcement.drive import Steps, run_async
+from ringfence.engine.enforcement.in_hand import InHand
 from ringfence.engine.enforcement.kills import Kills
 from ringfence.engine.enforcement.memories import Memories
 from ringfence.engine.enforcement.opening import Opened, Opening, store_error
+from ringfence.engine.enforcement.presence import Holder, Presence
+from ringfence.engine.enforcement.put_away import PutAway
+from ringfence.engine.enforcement.recorded import RecordedRuns, stamped
 from ringfence.engine.enforcement.runs import Run
-from ringfence.engine.enforcement.sessions import Sessions
+from ringfence.engine.enforcement.sessions import Holding, Sessions
 from ringfence.engine.enforcement.subruns import may_begin
 from ringfence.engine.enforcement.tickets import Asking
 from ringfence.engine.enforcement.unclean import Unclean
+from ringfence.engine.enforcement.workers import run_in_worker
 from ringfence.engine.journal.jsonable import jsonable
-from ringfence.engine.journal.tales import stamped_of
-from ringfence.engine.seams.errors import DeniedError, EngineError, RingfenceError
+from ringfence.engine.seams.errors import DeniedError, EngineError, RingfenceError, StoreAwayError
 from ringfence.engine.seams.ports import Entry, RunRow
 
 EndStatus = Literal["done", "failed", "halted"]
@@ -46,26 +50,38 @@ class Lifecycle:
     def __init__(self, plan: Plan, opening: Opening, replan: Callable[[RunStarted], Plan]) -> None:
         self._plan = plan
         self._opening = opening
-        self._replan = replan
         self._lock = threading.Lock()
         self._live: dict[str, Run] = {}
-        self._sessions = Sessions(opening)
-        self._unclean = Unclean(opening)
+        holder = Holder()
+        self._sessions = Sessions(opening, holder)
+        self._in_hand = InHand()
         self._memories = Memories(plan, opening)
         self._swept: tuple[Opened, Future[None]] | None = None
-        self.kills = Kills(opening, self.live)
+        self.kills = Kills(opening, self.live, holder)
+        self.presence = Presence(opening, holder, self.kills, self._fence)
+        self.kills.looked = self.presence.looked
+        self.unclean = Unclean(opening, self._sessions, self.presence, self._mine)
+        self._recorded = RecordedRuns(plan, opening, replan, self._memories, self.presence)
+        self.put_away = PutAway(
+            opening, self._sessions, self.presence, self._in_hand, self.kills, self._recorded, self._around
+        )
 
     def live(self) -> Iterable[Run]:
         """Return the runs that this process lives, suspended ones left out."""
         with self._lock:
             return tuple(self._live.values())
 
-    def _opened(self) -> Steps[Opened]:
+    def _mine(self, run: str) -> bool:
+        """Say whether this guard lives the run, or has it in hand."""
+        with self._lock:
+            return run in self._live or run in self._in_hand
+
+    def opened(self) -> Steps[Opened]:
         """Open the store, and end, once, the runs in it that died with their process."""
         opened = yield from self._opening.opened()
         with self._lock:
             if self._swept is None or self._swept[0] is not opened:
-                sweep = self._opening.submit(self._unclean.sweep(self._sessions.holder))
+                sweep = self._opening.submit(self._sweep())
                 self._swept = (opened, sweep)
             swept = self._swept
         try:
@@ -75,6 +91,12 @@ class Lifecycle:
                 self._swept = None if self._swept is swept else self._swept
             raise store_error("could not end the runs whose process died", error) from error
         return opened
+
+    async def _sweep(self) -> None:
+        try:
+            await run_async(self.unclean.sweep())
+        except CancelledError as error:  # the store's own: a failure, and nobody's giving up
+            raise OSError("it gave up its own work") from error
 
     # ---- begin -------------------------------------------------------------------------------------
 
@@ -93,7 +115,7 @@ class Lifecycle:
         parent: "Run | str | None" = None,
     ) -> Steps[Run]:
         """Begin a run; it is in the log when this returns, so that other processes see it."""
-        opened = yield from self._opened()
+        opened = yield from self.opened()
         name = self._agent(agent)
         around = self._around(parent)
         if around is not None:
@@ -106,44 +128,58 @@ class Lifecycle:
                 help="begin it where that one lives, or as a run of its own",
             )
         holds = self._holds(name, capabilities, around)
-        run = Run(f"run-{secrets.token_hex(8)}", self._plan, _principal(principal), self._opening)
+        of = _principal(principal)
+        run = Run(f"run-{secrets.token_hex(8)}", self._plan, of, self._opening, self.presence)
         run.secret = secrets.token_bytes(32)
         if around is not None:
             run.lock = around.lock  # INVARIANT: what one of a tree records, all of it counts, at once
         session_id = session if session is not None else run.id
-        yield from self._sessions.lease(session_id)
+        yield from self.presence.attend()
         try:
-            newest: RunRow | None = None
-            if session is not None:
-                found: list[RunRow] = yield self._opening.submit(opened.log.runs(session=session, limit=1))
-                newest = found[0] if found else None
-            beginning = yield from self._memories.beginning(session, around, newest)
-            run.seen = beginning.seen
-            opened.journal.open_run(run.id)
-            run.begin(
-                RunStarted(
-                    session=session_id,
-                    session_head=None if newest is None else newest.head.hex(),
-                    agent=name,
-                    principal=dict(run.principal.values),
-                    capabilities=holds,
-                    policy=self._plan.policy,
-                    policy_digest=self._plan.digest,
-                    policy_text=self._plan.text,
-                    mode="enforce",
-                    framework=framework,
-                    external_id=external_id,
-                    resume_of=resume_of,
-                    parent=None if around is None else around.id,
-                    policy_file=self._plan.file,
-                    files=texts_record(self._plan.files),
-                    continues=beginning.continues,
-                ),
-                beginning.recall,
-            )
-            with self._lock:
-                self._live[run.id] = run
-            self.kills.obey_again()  # an order that came while the run began
+            holding = yield from self._sessions.lease(session_id)
+        except BaseException:  # fails closed: there is no run
+            self.presence.leave()
+            raise
+        run.holding, mine = holding, False
+        self._in_hand.try_take(run.id)  # nobody else knows it yet: it is not taken for a dead one
+        try:
+            with self.kills.beginning():
+                orders = yield from self.kills.latest()
+                newest: RunRow | None = None
+                if session is not None:
+                    found: list[RunRow] = yield self._opening.submit(
+                        opened.log.runs(session=session, limit=1)
+                    )
+                    newest = found[0] if found else None
+                beginning = yield from self._memories.beginning(session, around, newest)
+                run.seen = beginning.seen
+                opened.journal.open_run(run.id)
+                run.begin(
+                    RunStarted(
+                        session=session_id,
+                        session_head=None if newest is None else newest.head.hex(),
+                        agent=name,
+                        principal=dict(run.principal.values),
+                        capabilities=holds,
+                        policy=self._plan.policy,
+                        policy_digest=self._plan.digest,
+                        policy_text=self._plan.text,
+                        mode="enforce",
+                        framework=framework,
+                        external_id=external_id,
+                        resume_of=resume_of,
+                        parent=None if around is None else around.id,
+                        policy_file=self._plan.file,
+                        files=texts_record(self._plan.files),
+                        continues=beginning.continues,
+                        orders=orders,
+                    ),
+                    beginning.recall,
+                )
+                mine = True
+                with self._lock:
+                    self._live[run.id] = run
+                self.kills.obey_again(run)  # an order that came while the run began
             if around is not None:
                 self._attach(run, around)
             self._memories.live(run, dict(beginning.seen))
@@ -153,18 +189,19 @@ class Lifecycle:
                 run.append(PromptGiven("attachment", jsonable(text)))
             # The host keeps the run's id, in a checkpoint perhaps: an id that is not in the log is none.
             yield from self._opening.durable(run=run.id)
+            self._still(run)
         except BaseException as error:  # fails closed: there is no run
-            self._undo(run, session_id)
+            if not mine or self._no_longer_live(run):  # else another process has taken it over meanwhile
+                self._undo(run, session_id, holding)
             if isinstance(error, RingfenceError) or not isinstance(error, Exception):
                 raise
             raise store_error("could not begin the run", error) from error
-        self.kills.watch()
+        finally:
+            self._in_hand.give_back(run.id)
         return run
 
-    def _undo(self, run: Run, session: str) -> None:
+    def _undo(self, run: Run, session: str, holding: Holding) -> None:
         """Forget a run that did not begin."""
-        with self._lock:
-            self._live.pop(run.id, None)
         with contextlib.suppress(RingfenceError):  # what the log has of it is ended by the next sweep
             if hasattr(run, "state"):
                 run.append(RunEnded("failed", "it did not begin"))
@@ -172,7 +209,8 @@ class Lifecycle:
         _detach(run)
         with contextlib.suppress(RingfenceError):  # closed meanwhile: nothing is leased any more
             self._opening.ready.journal.close_run(run.id)
-            self._sessions.let_go(session)
+            self._sessions.let_go(session, holding)
+        self.presence.leave()
 
     def _agent(self, agent: str | None) -> str:
         agents = self._plan.agents
@@ -218,7 +256,9 @@ class Lifecycle:
     def suspend(self, run: Run) -> Steps[None]:
         """Put the run away: what was allowed and never dispatched is given back, the rest is durable."""
         with run.lock:
-            if run.flights or run.waiting or run.turnstile.busy or _in_flight(run):
+            if run.taken:
+                raise run.over()
+            if run.flights or run.waiting or run.turnstile.busy or run.in_flight():
                 raise EngineError(
                     f"calls of the run `{run.id}` are in flight",
                     run=run.id,
@@ -240,20 +280,38 @@ class Lifecycle:
             run.suspend(tuple(run.state.open_tickets))
         yield from self._put_away(run)
 
-    def _put_away(self, run: Run) -> Steps[None]:
+    def _put_away(self, run: Run, *, hurry: bool = False) -> Steps[None]:
         """Make the run durable and give its session back."""
         journal = self._opening.ready.journal
         try:
-            yield from self._opening.durable(run=run.id)
+            if not hurry:
+                yield from self._opening.durable(run=run.id)
         finally:
-            with self._lock:
-                self._live.pop(run.id, None)
-            _detach(run)
-            self._memories.left(run)
-            journal.close_run(run.id)
-            released = self._sessions.let_go(run.session)
-        if released is not None:
+            self._opening.refunds.forget_run(run.id)
+            released = None
+            if self._no_longer_live(run):  # else another process has taken it over meanwhile
+                _detach(run)
+                self._memories.left(run)
+                journal.close_run(run.id)
+                released = self._let_go(run)
+                self.presence.leave()
+        if released is not None and not hurry:
             yield from self._opening.within_patience(released, "did not release the session", run=run.id)
+
+    def _still(self, run: Run) -> None:
+        """Raise TakenOverError if the session was lost while the run began, or went on."""
+        if not self._sessions.holds(run.session, run.holding):
+            run.take_over()
+            raise run.over()
+
+    def _no_longer_live(self, run: Run) -> bool:
+        """Take the run from the live ones; False: it was none."""
+        with self._lock:
+            return self._live.pop(run.id, None) is not None
+
+    def _let_go(self, run: Run) -> "Future[Any] | None":
+        assert run.holding is not None
+        return self._sessions.let_go(run.session, run.holding)
 
     def resume(self, run_id: str, *, principal: Principal | None = None) -> Steps[Run]:
         """Go on with a run, from this process or another.
@@ -263,106 +321,77 @@ class Lifecycle:
             RunHaltedError: It is over, or it ended uncleanly and is over from now on.
             EngineError: It is unknown, or another living process holds its session.
         """
-        opened = yield from self._opened()
+        yield from self.opened()
+        yield from self._in_hand.take(run_id)
+        try:
+            return (yield from self._resumed(run_id, principal))
+        finally:
+            self._in_hand.give_back(run_id)
+
+    def _resumed(self, run_id: str, principal: Principal | None) -> Steps[Run]:
+        opened = self._opening.ready
         with self._lock:
             live = self._live.get(run_id)
         if live is not None:
             _same(live.principal, principal, run_id)
             return live
         yield from self._opening.durable(run=run_id)
-        row: RunRow = yield from self._row(run_id)
-        yield from self._sessions.lease(row.session)
+        row: RunRow = yield from self._recorded.row(run_id)
+        yield from self.presence.attend()
+        try:
+            holding = yield from self._sessions.lease(row.session)
+        except BaseException:  # fails closed: it does not go on here
+            self.presence.leave()
+            raise
         mine = False
         try:
-            row = yield from self._row(run_id)
+            row = yield from self._recorded.row(run_id)
             entries: list[Entry] = yield self._opening.submit(opened.log.read(run_id))
-            run, leaf = yield from self._rebuilt(run_id, entries)
+            run, leaf = yield from self._recorded.run(run_id, entries, around=self._around)
             _same(run.principal, principal, run_id)
             if row.status != "suspended":
                 yield from self._bury(run)
                 raise run.over()
-            orders = yield from self.kills.given()
-            opened.journal.open_run(run_id, seq=row.events, head=row.head)
-            mine = True
-            with self._lock:
-                self._live[run_id] = run
-            if run.parent is not None:
-                with run.lock:
-                    run.parent.children.append(run)
-                    run.parent.started[run.id] = (run, self._begun_by(run))
-            run.append(RunResumed(self._sessions.holder))
-            self._memories.live(run, dict(leaf.began), leaf.joined)
-            # What runs from now on must not be taken for a run that is still put away.
-            yield from self._opening.durable(run=run_id)
-            for order in orders:
-                self.kills.obey(order)
+            run.holding = holding
+            with self.kills.beginning():
+                orders = yield from self.kills.given(after=run.orders)
+                opened.journal.open_run(run_id, seq=row.events, head=row.head)
+                mine = True
+                with run.lock:  # an order that comes now halts it after it has gone on
+                    with self._lock:
+                        self._live[run_id] = run
+                    if run.parent is not None:
+                        run.parent.check_live()  # SECURITY: nothing goes on inside of a run that is over
+                        run.parent.children.append(run)
+                        run.parent.started[run.id] = (run, self._begun_by(run))
+                    run.append(RunResumed(self._sessions.holder))
+                self._memories.live(run, dict(leaf.began), leaf.joined)
+                # What runs from now on must not be taken for a run that is still put away.
+                yield from self._opening.durable(run=run_id)
+                self.kills.obey_again(run, orders)
+            self._still(run)
         except BaseException as error:  # fails closed: it does not go on here
-            if mine:
-                with self._lock:
-                    self._live.pop(run_id, None)
-                _detach(run)
-                opened.journal.close_run(run_id)
-            self._sessions.let_go(row.session)
+            if not mine or self._no_longer_live(run):  # else another process has taken it over meanwhile
+                if mine:
+                    _detach(run)
+                    opened.journal.close_run(run_id)
+                self._sessions.let_go(row.session, holding)
+                self.presence.leave()
             if isinstance(error, RingfenceError) or not isinstance(error, Exception):
                 raise
             raise store_error("could not read the run", error, run=run_id) from error
-        self.kills.watch()
         return run
 
     def _bury(self, run: Run) -> Steps[None]:
         """End a run whose process died, and take its end in."""
         yield from self._opening.within_patience(
-            self._opening.submit(self._unclean.bury([run.id])), "could not end the run", run=run.id
+            self._opening.submit(self.unclean.bury([run.id])), "could not end the run", run=run.id
         )
         late: list[Entry] = yield self._opening.submit(
             self._opening.ready.log.read(run.id, after_seq=run.state.seq)
         )
         for entry in late:
-            run.fold(_stamped(entry))
-
-    def _row(self, run_id: str) -> Steps[RunRow]:
-        try:
-            row: RunRow | None = yield self._opening.submit(self._opening.ready.log.run(run_id))
-        except Exception as error:  # fails closed
-            raise store_error("could not find the run", error, run=run_id) from error
-        if row is None:
-            raise EngineError(
-                f"there is no run `{run_id}` in the log",
-                run=run_id,
-                help="the log it stood in was lost, or is another store's: begin a new run, in a new session",
-            )
-        return row
-
-    def _rebuilt(self, run_id: str, entries: list[Entry]) -> Steps[tuple[Run, Leaf]]:
-        """Fold the run's events again, under the policy that it began with, and with what it remembers."""
-        stamped = [_stamped(entry) for entry in entries]
-        first = stamped[0].event if stamped else None
-        if not isinstance(first, RunStarted):
-            raise EngineError(f"the record of the run `{run_id}` has no beginning", run=run_id)
-        plan = self._plan if first.policy_digest == self._plan.digest else self._replan(first)
-        if plan.digest != first.policy_digest:
-            raise EngineError(
-                f"the policy of the run `{run_id}` cannot be made again from its record",
-                run=run_id,
-                help="resume it with the version of Ringfence that began it, or start a new run",
-            )
-        run = Run(run_id, plan, Principal(**first.principal), self._opening)
-        run.reserved = True  # perhaps, before it was put away
-        run.secret = secrets.token_bytes(32)
-        # SECURITY: what bounds and halts the run around this one bounds and halts it again.
-        run.parent = self._around(first.parent)
-        if run.parent is not None:
-            run.lock = run.parent.lock
-        state, leaf = yield from self._memories.rebuilt(run_id, plan, entries)
-        run.seen = dict(leaf.seen)
-        run.rebuild(state, stamped)
-        if first.parent is not None and run.parent is None and state.status == "suspended":
-            raise EngineError(
-                f"the run `{first.parent}` around `{run_id}` does not go on here",
-                run=run_id,
-                help="go on with that one first: what is `per run` counts the whole tree",
-            )
-        return run, leaf
+            run.fold(stamped(entry))
 
     def _begun_by(self, run: Run) -> str | None:
         """Return the call of the run around in which this one goes on."""
@@ -372,27 +401,52 @@ class Lifecycle:
     # ---- end ---------------------------------------------------------------------------------------
 
     def end(
-        self, run: Run, asking: Asking, status: EndStatus = "done", error: str | None = None
+        self,
+        run: Run,
+        asking: Asking,
+        status: EndStatus = "done",
+        error: str | None = None,
+        *,
+        hurry: bool = False,
     ) -> Steps[None]:
-        """End the run: nothing of it stays in flight, open or reserved."""
+        """End the run: nothing of it stays in flight, open or reserved.
+
+        Args:
+            hurry: Record it and wait for no store: one that is away has been waited for already.
+        """
         run.stop_flights()
         for child in tuple(run.children):
-            yield from self.end(child, asking, "failed", "the run around it is over")
+            yield from self.end(child, asking, "failed", "the run around it is over", hurry=hurry)
         with run.lock:
             if run.ended or run.suspended:
                 return
+        if (yield from self.finish(run, asking, status, error, hurry=hurry)):
+            _detach(run)
+            yield from self._put_away(run, hurry=hurry)
+
+    def finish(
+        self, run: Run, asking: Asking, status: EndStatus, error: str | None, *, hurry: bool = False
+    ) -> Steps[bool]:
+        """Give back all that the run holds and record its end; False: another was first to do something."""
+        with run.lock:
+            suspended = run.suspended
+            if run.ended:
+                return False
             self._give_back(run, asking)
-        if run.reserved:
+        if not hurry:
+            with contextlib.suppress(RingfenceError):  # only the record is less full; the ticket has it, too
+                yield from asking.observe_all(run)
+        if run.reserved and not hurry:
             # Before the record of the end, after which nobody looks at the run again: refunds are written
             # by then, and a dispatch that the ledger did not take does not hold its budget for ever.
             now_ns, ledger = run.now_ns(), self._opening.ready.ledger
             with contextlib.suppress(Exception):  # fails closed: it stays taken, which only refuses more
                 yield self._opening.submit(ledger.settle(run.id, now_ns=now_ns))
         with run.lock:
-            if run.ended or run.suspended:
-                return
+            if run.ended or run.suspended != suspended:
+                return False
             self._give_back(run, asking)
-            for key in _in_flight(run):
+            for key in run.in_flight():
                 run.append(CallFailed(key, "abandoned", "the run was ended", 0))
             halted = run.state.halted is not None
             said = (
@@ -400,8 +454,7 @@ class Lifecycle:
             )
             run.append(RunEnded("halted" if halted else status, said))
         run.stop_flights()  # whoever began to wait meanwhile
-        _detach(run)
-        yield from self._put_away(run)
+        return True
 
     def _give_back(self, run: Run, asking: Asking) -> None:
         asking.withdraw_all(run, "the run is over", waiting_too=True)
@@ -414,16 +467,57 @@ class Lifecycle:
         first: Exception | None = None
         for run in tuple(self.live()) if self._opening.is_open else ():
             try:
-                yield from self.end(run, asking, "failed", "the guard was closed")
+                hurry = isinstance(first, StoreAwayError)  # closing takes bounded time, however many they are
+                yield from self.end(run, asking, "failed", "the guard was closed", hurry=hurry)
             except Exception as error:  # the others are ended all the same; raised below
                 first = first or error
+        if self._opening.is_open:
+            with contextlib.suppress(Exception):  # fails closed: it is waited for until its word has lapsed
+                yield self._opening.submit(self.presence.close())
         if first is not None:
             raise first
 
+    # ---- taken over --------------------------------------------------------------------------------
 
-def _in_flight(run: Run) -> list[str]:
-    """Return the calls whose bodies have started and not ended."""
-    return [key for key in sorted(run.state.in_flight) if run.state.calls[key].in_flight]
+    async def _fence(self) -> None:
+        """Give up the runs whose session another process has had while this one was silent."""
+        lost = await self._sessions.lost(patience_s=self.presence.patience_s)
+        if lost:
+            # On a thread: it waits for the locks of runs, and whoever has one may wait for this loop.
+            await wrap_future(run_in_worker(copy_context(), lambda: self._taken(lost)))
+
+    def _taken(self, lost: frozenset[str]) -> None:
+        """End here what goes on elsewhere, and record nothing more of it."""
+        with self._lock:
+            runs = [
+                run
+                for run in self._live.values()
+                if run.session in lost and not self._sessions.holds(run.session, run.holding)
+            ]
+            for run in runs:
+                del self._live[run.id]
+        journal = self._opening.ready.journal
+        for run in runs:
+            run.take_over()
+            # What is queued of it would stand where the other process has recorded its end.
+            getattr(journal, "drop_run", journal.close_run)(run.id)
+            self.presence.leave()
+        for session in lost:
+            self._memories.forget(session)
+        for run in runs:
+            for inside in run.children:
+                _halt_taken(inside)
+            if run.parent is not None:
+                # What it did last is not in the log, so whatever it gave cannot be told: that ends, too.
+                run.parent.let_go_of(run)
+                _halt_taken(run.parent)
+
+
+def _halt_taken(run: Run) -> None:
+    """Halt a run in whose tree another one was taken over."""
+    if not run.taken:
+        with contextlib.suppress(RingfenceError):  # stopped, even if the log cannot take it
+            run.halt("taken over", by=None, detail="another process has a session of its tree")
 
 
 def _principal(said: Principal | None) -> Principal:
@@ -448,12 +542,6 @@ def _same(began: Principal, goes_on: Principal | None, run_id: str) -> None:
         raise DeniedError(
             "another principal may not go on with this run", run=run_id, help="start a run of its own for it"
         )
-
-
-def _stamped(entry: Entry) -> Stamped:
-    if entry.body is None:
-        raise EngineError("the record of the run was purged", run=entry.run, help="start a new run")
-    return stamped_of(entry)
 
 
 def _detach(run: Run) -> None:

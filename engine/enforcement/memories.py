@@ -158,11 +158,9 @@ class Memories:
                 del self._sessions[session]
 
     def forget(self, session: str) -> None:
-        """Believe nothing of a session any more: it is folded anew."""
+        """Believe nothing of a session any more, which is another process's now: it is folded anew."""
         with self._lock:
-            kept = self._sessions.get(session)
-            if kept is not None and not kept.live:
-                del self._sessions[session]
+            self._sessions.pop(session, None)
 
     def _live(self, session: str | None, run: str) -> Run | None:
         with self._lock:

@@ -34,9 +34,11 @@ class Given:
             return self.base, self.call.attempt
         return f"{self.base}/{sha256(self.said).hexdigest()}", self.call.attempt
 
-    def event(self, key: str, parent: str | None) -> CallRequested:
+    def event(self, key: str, parent: str | None, *, ahead: bool = False) -> CallRequested:
         """Return the event that records it under `key`."""
-        return requested(key, self.call, parent=parent, withheld=self.withheld, arguments=self.shown)
+        return requested(
+            key, self.call, parent=parent, withheld=self.withheld, arguments=self.shown, ahead=ahead
+        )
 
 
 def given(run: Run, call: ToolCall) -> Given:

@@ -26,8 +26,10 @@ from ringfence.engine.decision.state import State, apply, start
 from ringfence.engine.decision.tree import below, counted_above
 from ringfence.engine.enforcement.bodies import Flight
 from ringfence.engine.enforcement.opening import Opening
+from ringfence.engine.enforcement.presence import Presence
+from ringfence.engine.enforcement.sessions import Holding
 from ringfence.engine.enforcement.turnstile import Turnstile
-from ringfence.engine.seams.errors import EngineError, RunHaltedError
+from ringfence.engine.seams.errors import EngineError, RingfenceError, RunHaltedError, TakenOverError
 from ringfence.engine.seams.ports import Ticket
 
 _NOTED = (RunEnded, ApprovalAnswered)
@@ -49,6 +51,10 @@ class Held:
     """The approvals it rests on: used up at dispatch."""
     edits: frozenset[str] = frozenset()
     """The tickets whose edited arguments have been taken."""
+    lapses_ns: int | None = None
+    """When the lease of what it has reserved runs out; None: never, or it has reserved nothing."""
+    answered: bool = False
+    """True once nobody is left to answer: what they said counts when the call is made."""
     over: bool = False
     """True once it was dispatched or given back: nothing is left to refund."""
 
@@ -65,6 +71,7 @@ class Run:
     plan: Plan
     principal: Principal
     opening: Opening = field(repr=False)
+    presence: Presence = field(repr=False)
     state: State = field(init=False, repr=False)
     lock: Any = field(default_factory=threading.RLock, repr=False)
     turnstile: Turnstile = field(default_factory=Turnstile, repr=False)
@@ -84,7 +91,13 @@ class Run:
     """Ticket -> how many of its answers are in the record."""
     secret: bytes = field(default=b"", repr=False)
     """Keys the digests that stand for values under `audit minimal`."""
+    holding: Holding | None = field(default=None, repr=False)
+    """How its session is held here."""
+    orders: int = 0
+    """The last order to stop when it began."""
     ended: bool = False
+    taken: bool = False
+    """True once another process has its session: it is over here, and nothing more is recorded."""
     stopped: Reason | None = None
     """Why nothing starts any more, even if the log could not take the halt."""
     reserved: bool = False
@@ -129,14 +142,15 @@ class Run:
         """Record the first event and start the fold, with what the session remembers."""
         stamped = self.opening.ready.journal.record(self.id, event)
         self.state = start(self.plan, stamped, recall)
-        self.session, self.agent = event.session, event.agent
+        self.session, self.agent, self.orders = event.session, event.agent, event.orders
 
     def rebuild(self, state: State, events: Iterable[Stamped]) -> None:
         """Take over the state that was folded from these events."""
         self.state = state
         for stamped in events:
             if isinstance(stamped.event, RunStarted):
-                self.session, self.agent = stamped.event.session, stamped.event.agent
+                began = stamped.event
+                self.session, self.agent, self.orders = began.session, began.agent, began.orders
             self._note(stamped.event)
 
     def append(self, event: RunEvent, *, at_ns: int | None = None, body: bytes | None = None) -> Stamped:
@@ -146,6 +160,8 @@ class Run:
             EngineError: It cannot be recorded.
         """
         with self.lock:
+            if self.taken:
+                raise self.over()
             if self.ended:
                 raise EngineError(f"the run `{self.id}` has ended and takes no more events", run=self.id)
             if self.started and isinstance(event, CallFinished | CallFailed):
@@ -213,6 +229,13 @@ class Run:
                 if child.ended or child.suspended:
                     del self.started[child.id]
 
+    def let_go_of(self, child: "Run") -> None:
+        """Forget a run inside of this one without what it did: that was lost."""
+        with self.lock:
+            if child in self.children:
+                self.children.remove(child)
+            self.started.pop(child.id, None)
+
     def over_inside(self, child: "Run") -> None:
         """Take in that a run inside of this one is over, or put away."""
         with self.lock:
@@ -229,7 +252,12 @@ class Run:
     # ---- live, or over -----------------------------------------------------------------------------
 
     def check_live(self) -> None:
-        """Raise RunHaltedError unless a call could start now; a deadline that has passed halts the run."""
+        """Raise RunHaltedError unless a call could start now; a deadline that has passed halts the run.
+
+        Raises:
+            EngineError: It is suspended, another process has taken it over, or this one could not say in time
+                that it lives.
+        """
         with self.lock:
             state = self.state
             if self.stopped is not None:
@@ -244,9 +272,17 @@ class Run:
                 raise EngineError(
                     f"the run `{self.id}` is suspended", run=self.id, help="go on with `resume_run`"
                 )
+            # SECURITY: the session may be another process's by now, and an order to stop unread.
+            self.presence.check(self.id)
 
-    def over(self) -> RunHaltedError:
+    def over(self) -> RingfenceError:
         """Return the error that says why nothing runs any more."""
+        if self.taken:
+            return TakenOverError(
+                f"another process has taken over the session of the run `{self.id}`",
+                run=self.id,
+                help="this process could not tell the store for too long that it lives: start a new run",
+            )
         reason = self.state.halted or self.stopped
         why = f"by {reason.name}" if reason else "it has ended"
         deny = self.plan.responses.deny
@@ -297,6 +333,16 @@ class Run:
                 first = first or error
         if first is not None:
             raise first
+
+    def take_over(self) -> None:
+        """Take in that another process has the session: it is over here, and records nothing more."""
+        with self.lock:
+            self.taken = self.ended = True
+        self.stop_flights()
+
+    def in_flight(self) -> list[str]:
+        """Return the calls whose bodies have started and not ended."""
+        return [key for key in sorted(self.state.in_flight) if self.state.calls[key].in_flight]
 
     def stop_flights(self) -> None:
         """Stop every body in flight and wake everyone who waits for people."""

@@ -2,11 +2,11 @@
 
 import contextlib
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from ringfence.dsl.plan import Verdict
+from ringfence.dsl.plan import Plan, Verdict
 from ringfence.engine.decision.calls import ToolCall, call_digest
 from ringfence.engine.decision.events import ApprovalAnswered, ApprovalAsked
 from ringfence.engine.enforcement import replies
@@ -52,16 +52,21 @@ class Asking:
         self._waits = waits
         self._answers = answers
 
-    def approval(self, run: Run, held: Held, *, wait: bool) -> Steps[Held]:
+    def approval(self, run: Run, held: Held, *, wait: bool, ahead: bool = False) -> Steps[Held]:
         """Return the call once it is allowed; its reservation is held meanwhile.
+
+        Args:
+            ahead: The framework has not made the call yet: return it as soon as everybody has answered, to
+                be decided with their answers when it is made.
 
         Raises:
             PendingError: `wait` is False and questions are open; everything stays as it is.
             DeniedError: Refused, expired, withdrawn, or denied when it was decided again.
         """
         try:
-            while held.decision.verdict is Verdict.ASK:
-                held = yield from self._step(run, held, wait=wait)
+            held.answered = False
+            while held.decision.verdict is Verdict.ASK and not held.answered:
+                held = yield from self._step(run, held, wait=wait, ahead=ahead)
         except PendingError:
             raise
         except BaseException:  # refused, cancelled, halted or broken: nothing stays open or taken
@@ -72,12 +77,20 @@ class Asking:
             raise replies.refusal(run, held)
         return held
 
-    def _step(self, run: Run, held: Held, *, wait: bool) -> Steps[Held]:
+    def _step(self, run: Run, held: Held, *, wait: bool, ahead: bool) -> Steps[Held]:
         if run.state.halted is not None or run.ended:
             raise run.over()
-        tickets = yield from self._of_call(run, held)
-        self._observe(run, held, tickets)
-        standing = _standing(run, held, tickets, now_ns=run.now_ns())
+        tickets = yield from self.of_call(run, held.key)
+        self.observe(run, held.key, held.call.tool, tickets)
+        standing = standing_of(
+            run.plan,
+            held.decision.asks,
+            call_digest(held.call.tool, held.decision.arguments),
+            tickets,
+            carried={ticket.approver: ticket for ticket in held.tickets if ticket.edited is not None},
+            edits=held.edits,
+            now_ns=run.now_ns(),
+        )
         if standing.late:
             yield from self._expire(run, standing.late)
             return held
@@ -90,6 +103,9 @@ class Asking:
         if standing.missing:
             for approver in standing.missing:
                 yield from self._open(run, held, approver)
+            return held
+        if not standing.waiting and ahead:
+            held.answered = True
             return held
         if not standing.waiting:
             return (yield from self._again(run, held, standing.approved))
@@ -112,25 +128,23 @@ class Asking:
 
     # ---- questions ---------------------------------------------------------------------------------
 
-    def _of_call(self, run: Run, held: Held) -> Steps[list[Ticket]]:
+    def of_call(self, run: Run, call: str) -> Steps[list[Ticket]]:
+        """Return the tickets of a call, by its key, oldest first."""
         try:
             found: list[Ticket] = yield self._opening.submit(
-                self._opening.ready.tickets.of_call(run.id, held.key)
+                self._opening.ready.tickets.of_call(run.id, call)
             )
         except Exception as error:  # fails closed: without answers nothing is approved
             raise store_error("could not say who approved", error, run=run.id) from error
         return found
 
     def _open(self, run: Run, held: Held, approver: str) -> Steps[None]:
-        """Record the question, make it durable, and only then show it."""
         plan, decision = run.plan, held.decision
-        asked = plan.approvers[approver]
-        requester = run.state.principal.get("user")
-        with run.lock:
-            self._cap(run, held, approver)
-            now_ns = run.now_ns()
-            ticket = Ticket(
-                id="T-" + "".join(secrets.choice(_LETTERS) for _ in range(8)),
+        nobody = yield from self.put(
+            run,
+            approver,
+            Ticket(
+                id="",
                 run=run.id,
                 call=held.key,
                 tool=plan.by_bound_name[held.call.tool].name,
@@ -138,44 +152,73 @@ class Asking:
                 digest=call_digest(held.call.tool, decision.arguments),
                 policy_digest=plan.digest,
                 approver=approver,
+                group=None,
+                quorum=1,
+                never=None,
+                because=_because(run, held, approver),
+                asked_ns=0,
+                expires_ns=None,
+                sources=sources_of(run, held),
+            ),
+        )
+        if nobody is not None:
+            raise replies.rejected(run, held, nobody)
+
+    def put(self, run: Run, approver: str, about: Ticket) -> Steps[str | None]:
+        """Put the question of `about` to an approver: record it, make it durable, and only then show it.
+
+        Returns:
+            Why nobody may answer it: then it is recorded as withdrawn, and shown to nobody.
+
+        Raises:
+            RunHaltedError: It would be one more than the policy says.
+        """
+        asked = run.plan.approvers[approver]
+        requester = run.state.principal.get("user")
+        with run.lock:
+            _cap(run, about.call, approver)
+            now_ns = run.now_ns()
+            ticket = replace(
+                about,
+                id="T-" + "".join(secrets.choice(_LETTERS) for _ in range(8)),
+                approver=approver,
                 group=asked.group,
                 quorum=asked.quorum,
                 never=requester if asked.never_requester else None,
-                because=_because(run, held, approver),
                 asked_ns=now_ns,
                 expires_ns=None if asked.within_ns is None else now_ns + asked.within_ns,
-                sources=sources_of(run, held),
+                status="open",
+                answers=(),
+                edited=None,
             )
-            run.append(ApprovalAsked(held.key, ticket.id, approver, ticket.expires_ns), at_ns=now_ns)
+            run.append(ApprovalAsked(about.call, ticket.id, approver, ticket.expires_ns), at_ns=now_ns)
             # SECURITY: a question that nobody may answer is not shown to anybody: the call is refused.
             nobody = no_group(approver) if asked.group is None else None
             if asked.never_requester and requester is None:
                 nobody = no_requester(approver)
             if nobody is not None:
-                run.append(ApprovalAnswered(held.key, ticket.id, "withdraw", None, None, nobody))
-                raise replies.rejected(run, held, nobody)
+                run.append(ApprovalAnswered(about.call, ticket.id, "withdraw", None, None, nobody))
+                return nobody
         yield from self._opening.durable(run=run.id)
         try:
             yield self._opening.submit(self._opening.ready.tickets.open(ticket))
         except Exception as error:  # fails closed: a question that is not durable is not asked
             raise store_error("could not keep the question", error, run=run.id) from error
-        yield self._opening.loop.submit(self._opening.extensions.ask(question_of(ticket, run), self._answers))
+        yield from self.show(run, ticket)
+        return None
 
-    def _cap(self, run: Run, held: Held, approver: str) -> None:
-        """Halt the run instead of asking once more than the policy says, where a question is passed on."""
-        limit = run.state.agent.requests if run.state.agent is not None else None
-        counted = approver in run.state.calls[held.key].approvers_asked
-        if limit is not None and not counted and run.state.requests >= limit.at_most:
-            run.halt(limit.reason, by=None, detail=None)
-            raise run.over()
+    def show(self, run: Run, ticket: Ticket) -> Steps[None]:
+        """Tell the backends of a question that is in the store."""
+        yield self._opening.loop.submit(self._opening.extensions.ask(question_of(ticket, run), self._answers))
 
     def _expire(self, run: Run, late: Iterable[Ticket]) -> Steps[None]:
         for ticket in late:
-            if (yield from self._swap(run, ticket, replace(ticket, status="expired"))):
+            if (yield from self.swap(run, ticket, replace(ticket, status="expired"))):
                 run.append(ApprovalAnswered(ticket.call, ticket.id, "expire", None, None, None))
                 self._opening.loop.submit(self._opening.extensions.withdraw(ticket.id, "nobody answered"))
 
-    def _swap(self, run: Run, old: Ticket, new: Ticket) -> Steps[bool]:
+    def swap(self, run: Run, old: Ticket, new: Ticket) -> Steps[bool]:
+        """Change a ticket in the store; False: it is another by now."""
         try:
             swapped: bool = yield self._opening.submit(self._opening.ready.tickets.swap(old, new))
         except Exception as error:  # fails closed: what the ticket says now is not known
@@ -216,17 +259,24 @@ class Asking:
 
     # ---- answers -----------------------------------------------------------------------------------
 
-    def _observe(self, run: Run, held: Held, tickets: Iterable[Ticket]) -> None:
-        """Record the answers that the record does not have yet."""
+    def observe(self, run: Run, call: str, tool: str, tickets: Iterable[Ticket]) -> None:
+        """Record the answers to a call's tickets that the record does not have yet."""
         for ticket in tickets:
             with run.lock:
                 for who, verdict, why in ticket.answers[run.answers_seen.get(ticket.id, 0) :]:
                     edited = (
                         dict(ticket.edited) if ticket.edited is not None and verdict == "approve" else None
                     )
-                    if edited is not None and keeps_digests_only(run, held.call.tool):
+                    if edited is not None and keeps_digests_only(run, tool):
                         edited = keyed(run, edited)
-                    run.append(ApprovalAnswered(held.key, ticket.id, verdict, who, edited, why))
+                    run.append(ApprovalAnswered(call, ticket.id, verdict, who, edited, why))
+
+    def observe_all(self, run: Run) -> Steps[None]:
+        """Do so for every call of a run that ends: who answered too late stands in its record, too."""
+        for known in tuple(run.state.calls.values()):
+            if known.tickets:
+                tickets = yield from self.of_call(run, known.key)
+                self.observe(run, known.key, known.tool, tickets)
 
     def _again(self, run: Run, held: Held, approved: dict[str, Ticket]) -> Steps[Held]:
         """Decide once more, with the exact arguments and the answers; time has passed."""
@@ -270,9 +320,23 @@ class Asking:
         return new
 
 
-def _standing(run: Run, held: Held, tickets: list[Ticket], *, now_ns: int) -> Standing:
-    """Say where the questions about exactly this call stand."""
-    digest = call_digest(held.call.tool, held.decision.arguments)
+def standing_of(
+    plan: Plan,
+    asks: Iterable[str],
+    digest: str,
+    tickets: list[Ticket],
+    *,
+    carried: Mapping[str, Ticket],
+    edits: frozenset[str],
+    now_ns: int,
+) -> Standing:
+    """Say where the questions about exactly this call stand.
+
+    Args:
+        digest: Of the call as it was decided last.
+        carried: By approver, the tickets whose edited arguments it has: who edited has approved them.
+        edits: The tickets whose edited arguments have been taken.
+    """
     standing = Standing({}, [], [], [])
     # Whoever is asked now: after a resume the call comes with its first arguments, and is edited again.
     standing.edited = next(
@@ -281,15 +345,14 @@ def _standing(run: Run, held: Held, tickets: list[Ticket], *, now_ns: int) -> St
             for t in tickets
             if t.status == "approved"
             and t.edited is not None
-            and t.id not in held.edits
+            and t.id not in edits
             and t.digest == digest
-            and t.policy_digest == run.plan.digest
+            and t.policy_digest == plan.digest
         ),
         None,
     )
-    carried = {ticket.approver: ticket for ticket in held.tickets if ticket.edited is not None}
-    for approver in held.decision.asks:
-        for name in chain(run.plan, approver):
+    for approver in asks:
+        for name in chain(plan, approver):
             if name in carried:
                 standing.approved[approver] = carried[name]
                 break
@@ -301,7 +364,7 @@ def _standing(run: Run, held: Held, tickets: list[Ticket], *, now_ns: int) -> St
                     if t.approver == name
                     and t.edited is None
                     and t.digest == digest
-                    and t.policy_digest == run.plan.digest
+                    and t.policy_digest == plan.digest
                 ),
                 None,
             )
@@ -313,6 +376,18 @@ def _standing(run: Run, held: Held, tickets: list[Ticket], *, now_ns: int) -> St
         else:
             standing.refused, standing.because = "nobody answered in time", "expired"
     return standing
+
+
+def _cap(run: Run, call: str, approver: str) -> None:
+    """Halt a run instead of asking once more than its policy says, where a question is passed on."""
+    asked = run.state.calls[call].approvers_asked
+    one: Run | None = run
+    while one is not None:
+        limit = one.state.agent.requests if one.state.agent is not None else None
+        if limit is not None and approver not in asked and one.state.requests >= limit.at_most:
+            one.halt(limit.reason, by=None, detail=None)
+            raise run.over()
+        one = one.parent
 
 
 def _place(standing: Standing, approver: str, ticket: Ticket, now_ns: int) -> bool:

@@ -1,4 +1,4 @@
-"""Who waits for which ticket: woken at once from this process, and by looking from others."""
+"""Who waits for which ticket: woken by this process at once, by others through the store's news."""
 
 import asyncio
 import threading
@@ -10,7 +10,11 @@ from ringfence.engine.enforcement.opening import Opening
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.seams.ports import Ticket
 
-LOOK_EVERY_S: Final = 0.1
+LOOK_AT_LEAST_EVERY_S: Final = 1.0
+"""News is a hint that may be lost; this is how late an answer is noticed then."""
+
+LOOK_AT_MOST_EVERY_S: Final = 0.05
+"""News may come without end, where others write to the store."""
 
 
 class Waits:
@@ -32,8 +36,8 @@ class Waits:
             run.waiting[news] = lambda: _ring(news)
             if run.state.halted is not None or run.ended:
                 _ring(news)
-        if look:
-            self._opening.loop.submit(self._look())
+        # A look that is under way may be past these, and they may have changed since they were seen.
+        self._opening.loop.submit(self._look() if look else self._ring_if_changed(news, tuple(seen)))
         return news
 
     def leave(self, run: Run, news: "Future[None]") -> None:
@@ -58,14 +62,29 @@ class Waits:
                     self._looking = False
                     return
             for news, seen in waiting:
-                try:
-                    changed = await asyncio.wait_for(self._changed(seen), self._opening.patience_s)
-                except Exception as error:  # fails closed: whoever waits is told, and its call is not run
-                    _ring(news, error)
-                else:
-                    if changed:
-                        _ring(news)
-            await asyncio.sleep(LOOK_EVERY_S)
+                await self._ring_if_changed(news, seen)
+            await self._news([ticket for _, seen in waiting for ticket in seen])
+
+    async def _news(self, waited: Sequence[Ticket]) -> None:
+        """Return when it is time to look again."""
+        now_ns = self._opening.clock.now_ns()
+        left = [(ticket.expires_ns - now_ns) / 1e9 for ticket in waited if ticket.expires_ns is not None]
+        seconds = min([LOOK_AT_LEAST_EVERY_S, *(one for one in left if one > 0)])
+        try:
+            tickets = self._opening.ready.tickets
+            await asyncio.wait_for(tickets.news(seconds=seconds), seconds + LOOK_AT_LEAST_EVERY_S)
+        except Exception:  # the next look says whether the store answers, and tells whoever waits
+            await asyncio.sleep(seconds)
+        await asyncio.sleep(LOOK_AT_MOST_EVERY_S)
+
+    async def _ring_if_changed(self, news: "Future[None]", seen: Sequence[Ticket]) -> None:
+        try:
+            changed = await asyncio.wait_for(self._changed(seen), self._opening.patience_s)
+        except Exception as error:  # fails closed: whoever waits is told, and its call is not run
+            _ring(news, error)
+        else:
+            if changed:
+                _ring(news)
 
     async def _changed(self, seen: Sequence[Ticket]) -> bool:
         now_ns = self._opening.clock.now_ns()

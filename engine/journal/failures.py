@@ -1,6 +1,18 @@
 """Why an event cannot be recorded, and how to mend it.  Whoever meets these errors runs nothing."""
 
-from ringfence.engine.seams.errors import EngineError
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from ringfence.engine.seams.errors import EngineError, StoreAwayError, TakenOverError
+
+
+@dataclass(frozen=True, slots=True)
+class Away:
+    """A store that does not take events for now."""
+
+    cause: Exception
+    since_ns: int
+    """When that was noticed first, on the engine's clock."""
 
 
 def log_error(cause: BaseException, run: str | None = None) -> EngineError:
@@ -13,6 +25,28 @@ def log_error(cause: BaseException, run: str | None = None) -> EngineError:
     )
     error.__cause__ = cause
     return error
+
+
+def away_error(away: Away, run: str | None = None) -> StoreAwayError:
+    """Return the error of a log whose store is away for now; its cause is kept."""
+    since = datetime.fromtimestamp(away.since_ns // 1_000_000_000, UTC)
+    error = StoreAwayError(
+        f"the audit log's store is away since {since:%Y-%m-%d %H:%M:%S} UTC, so nothing may start: "
+        f"{away.cause or type(away.cause).__name__}",
+        run=run,
+        help="bring the store back (`ringfence doctor` says whether it answers): work goes on by itself then",
+    )
+    error.__cause__ = away.cause
+    return error
+
+
+def lost_error(run: str | None) -> TakenOverError:
+    """Return the error of a run that another process has taken over."""
+    return TakenOverError(
+        f"the run `{run}` was taken over by another process, or ended there: it takes no more events here",
+        run=run,
+        help="begin a new run; what happened to this one stands in the log: `ringfence show`",
+    )
 
 
 def sink_error(cause: BaseException, run: str | None = None) -> EngineError:

@@ -3,6 +3,9 @@
 The caller only encodes its event (arguments may change the moment after) and queues it.  One task on
 the engine's loop takes whatever is queued, links it, and appends it in one transaction, so an event is
 on its way to the disk at once and many callers share one commit.
+
+A store that is away (`StoreAwayError`) is asked again with the same entries until it answers; meanwhile
+nothing starts.  Any other failure of an append ends the journal for good.
 """
 
 import asyncio
@@ -10,18 +13,16 @@ import concurrent.futures
 import contextlib
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
-from ringfence.dsl.canonical import canonical
-from ringfence.engine.decision.events import SCHEMA, RunEvent, Stamped, body_of
-from ringfence.engine.decision.written import WRITERS
-from ringfence.engine.journal.chain import SALT_BYTES, ZERO, chained
-from ringfence.engine.journal.failures import log_error, sink_error
-from ringfence.engine.journal.jsonable import jsonable
-from ringfence.engine.seams.errors import EngineError
+from ringfence.engine.decision.events import RunEvent, Stamped
+from ringfence.engine.journal.chain import ZERO
+from ringfence.engine.journal.failures import Away, away_error, log_error, lost_error, sink_error
+from ringfence.engine.journal.queued import LARGEST_BODY, Flush, Place, Queued, answer, encoded, linked
+from ringfence.engine.seams.errors import EngineError, StoreAwayError, TakenOverError
 from ringfence.engine.seams.loop import EngineLoop
 from ringfence.engine.seams.ports import Clock, Entry, EventLog
 
@@ -34,39 +35,25 @@ BATCH: Final = 512
 LINGER_S: Final = 0.003
 """How long the writer lets events come together that nobody waits for."""
 
-_LARGEST_BODY: Final = 8 * 1024 * 1024
-"""Of a larger event each field that is too large is kept by digest and size."""
-
 _STARTING: Final = frozenset({"RunStarted", "RunResumed", "CallRequested", "CallStarted"})
-"""What is refused while a required sink fails; what has begun may still say how it ended."""
+"""What is refused while a required sink fails; what has begun may still say how it ended.
 
+While the store is away a request is taken, if half of the queue is free: it is denied, and that is recorded.
+"""
 
-@dataclass(slots=True)
-class _Run:
-    """One run's place in the journal."""
-
-    seq: int
-    """Of the last event recorded."""
-    head: bytes
-    """Hash of the last event linked; touched by the writer alone."""
-    latest_ns: int = 0
-
-
-class _Queued(NamedTuple):
-    run: str
-    place: _Run
-    stamped: Stamped
-    mono_ns: int
-    body: bytes
+_PAUSE_S: Final = 0.02
+_PAUSE_AT_MOST_S: Final = 1.0
+"""Between two attempts at a store that is away: doubled from the first to this."""
 
 
 class Journal:
-    """One per guard.  Once an append failed it is broken: every call is then denied by an EngineError.
+    """One per guard.  Once it is broken, every call is denied by an EngineError.
 
     Args:
         feed: Awaited with each batch once it is durable in the log.
         limit: Events queued or being written; a caller that finds no room waits `patience_s` for it.
         limit_bytes: The same for the bytes of their bodies.
+        patience_s: An append that takes longer, or a store that is away for longer, fails whoever waits.
     """
 
     def __init__(
@@ -91,20 +78,26 @@ class Journal:
         """Of the process that uses it; 0 before its first use, so a guard may be loaded before a fork."""
         self._lock = threading.Lock()
         self._room = threading.Condition(self._lock)
-        self._runs: dict[str, _Run] = {}
-        self._queue: deque[_Queued] = deque()
+        self._runs: dict[str, Place] = {}
+        self._queue: deque[Queued] = deque()
         self._unfed: list[Entry] = []
         """Durable in the log, not yet taken by the sinks; touched by the writer alone."""
         self._recorded = 0
         self._settled = 0
         """How many of the recorded events are durable everywhere."""
         self._bytes = 0
-        self._waiting: list[tuple[int, concurrent.futures.Future[None]]] = []
+        self._waiting: list[Flush] = []
         self._writing = False
         self._closed = False
         self._broken: BaseException | None = None
         self._sink_failure: BaseException | None = None
+        self._away: Away | None = None
         self._task: asyncio.Task[None] | None = None
+        self._batch: list[Queued] = []
+        """What is being appended."""
+        self._asked_s = 0.0
+        """When the append that goes on began, on the monotonic clock."""
+        self._watching: asyncio.TimerHandle
         self._lingers = False
         """True while the writer lets events come together."""
         self._hurry = asyncio.Event()
@@ -114,14 +107,24 @@ class Journal:
     def open_run(self, run: str, *, seq: int = 0, head: bytes = ZERO) -> None:
         """Begin to record a run, or go on with one whose last event is number `seq` with the hash `head`."""
         with self._lock:
-            if run in self._runs:
+            if run in self._runs and not self._runs[run].taken_over:
                 raise EngineError(f"the run `{run}` is being recorded already", run=run)
-            self._runs[run] = _Run(seq, head)
+            self._runs[run] = Place(seq, head)
 
     def close_run(self, run: str) -> None:
         """Forget a run; what is queued of it is still written."""
         with self._lock:
             self._runs.pop(run, None)
+
+    def drop_run(self, run: str) -> None:
+        """Forget what is queued of a run that another process has taken over; take nothing more of it.
+
+        Other runs are not touched.  A run that is not open is nobody's: nothing happens.
+        """
+        with self._lock:
+            place = self._runs.get(run)
+            if place is not None:
+                place.taken_over = True
 
     def record(
         self, run: str, event: RunEvent, *, at_ns: int | None = None, body: bytes | None = None
@@ -133,15 +136,17 @@ class Journal:
             body: The event's canonical body, where the caller has it already.
 
         Raises:
+            StoreAwayError: The log's store is away, and the event would start something.
+            TakenOverError: Another process has the run.
             EngineError: Broken, closed, the run is not open, a required sink fails, or no room in time.
         """
-        if body is None or len(body) > _LARGEST_BODY:
-            body = _encoded(event)
+        if body is None or len(body) > LARGEST_BODY:
+            body = encoded(event)
         size = len(body)
         with self._lock:
             if self._pid != os.getpid():
                 self._same_process()
-            if self._closed or self._broken is not None or self._sink_failure is not None:
+            if self._closed or self._broken or self._sink_failure is not None or self._away is not None:
                 self._refuse(run, event.kind)
             pending = self._recorded - self._settled
             if (pending >= self._limit or self._bytes + size > self._limit_bytes) and not self._has_room(
@@ -151,6 +156,8 @@ class Journal:
             place = self._runs.get(run)
             if place is None:
                 raise EngineError(f"the run `{run}` is not being recorded", run=run)
+            if place.taken_over:
+                raise lost_error(run)
             if at_ns is None:
                 at_ns = max(self._clock.now_ns(), place.latest_ns)
             mono_ns = self._clock.monotonic_ns()
@@ -158,18 +165,22 @@ class Journal:
             if at_ns > place.latest_ns:
                 place.latest_ns = at_ns
             stamped = Stamped(place.seq, at_ns, event)
-            self._queue.append(_Queued(run, place, stamped, mono_ns, body))
+            self._queue.append(Queued(run, place, stamped, mono_ns, body))
             self._recorded += 1
             self._bytes += size
             if not self._writing:
                 self._wake()
             return stamped
 
-    def flush(self) -> "concurrent.futures.Future[None]":
+    def flush(self, run: str | None = None) -> "concurrent.futures.Future[None]":
         """Return a future of: all recorded so far is durable, in the log and in the required sinks.
 
+        Args:
+            run: The future fails with a TakenOverError if another process has this run.
+
         Raises:
-            EngineError: The journal is broken; the future raises it if it breaks while waiting.
+            EngineError: The journal is broken; the future raises it if it breaks while waiting, and a
+                StoreAwayError if the store is away for longer than it is patient.
         """
         done: concurrent.futures.Future[None] = concurrent.futures.Future()
         done.set_running_or_notify_cancel()  # whoever waits may give up; the answer still has a place
@@ -177,13 +188,23 @@ class Journal:
             self._same_process()
             if self._broken is not None:
                 raise log_error(self._broken)
-            if self._settled == self._recorded:
-                done.set_result(None)
+            place = self._runs.get(run) if run is not None else None
+            waiter = Flush(self._recorded, done, time.monotonic(), run, place)
+            if self._settled != self._recorded:
+                self._waiting.append(waiter)
+                self._wake()
+                self._hurry_up()
                 return done
-            self._waiting.append((self._recorded, done))
-            self._wake()
-            self._hurry_up()
-            return done
+        answer([waiter])
+        return done
+
+    def check(self, run: str) -> None:
+        """Raise the error with which a start would be refused now; None: it would be taken."""
+        with self._lock:
+            self._refuse(run, "CallStarted")
+            place = self._runs.get(run)
+            if place is not None and place.taken_over:
+                raise lost_error(run)
 
     def head(self, run: str) -> bytes:
         """Return the hash of the run's last event that is linked: after a flush, of the last recorded."""
@@ -206,8 +227,23 @@ class Journal:
 
     @property
     def failure(self) -> BaseException | None:
-        """Why nothing can be recorded now: the log's failure, or a required sink's; None if all is well."""
-        return self._broken or self._sink_failure
+        """Why nothing can start now: the log's failure, or a required sink's; None if all is well."""
+        return self._broken or self.away or self._sink_failure
+
+    @property
+    def away(self) -> StoreAwayError | None:
+        """The error that says since when the log's store is away; None: it answers."""
+        away = self._away
+        return None if away is None else away_error(away)
+
+    def unwritten(self) -> dict[str, int]:
+        """Return how many events of each run are not yet in the log; of a broken journal, that never will."""
+        with self._lock:
+            found: dict[str, int] = {}
+            for queued in (*self._batch, *self._queue):
+                if not queued.place.taken_over:
+                    found[queued.run] = found.get(queued.run, 0) + 1
+            return found
 
     # ---- the caller's side, under the lock ---------------------------------------------------------
 
@@ -216,6 +252,10 @@ class Journal:
             raise log_error(self._broken, run)
         if self._closed:
             raise EngineError("the journal is closed", run=run, help="load a new guard")
+        if self._away is not None and kind in _STARTING:
+            half = 2 * (self._recorded - self._settled) < self._limit and 2 * self._bytes < self._limit_bytes
+            if kind != "CallRequested" or not half:
+                raise away_error(self._away, run)
         if self._sink_failure is not None and kind in _STARTING:
             self._wake()  # each refused attempt lets the sink try again
             raise sink_error(self._sink_failure, run)
@@ -262,11 +302,10 @@ class Journal:
             while True:
                 await self._linger()
                 with self._lock:
-                    batch = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH))]
-                if batch:
-                    entries = _linked(batch)
-                    await self._log.append(entries)
-                    self._unfed += entries
+                    self._batch = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH))]
+                if self._batch:
+                    self._unfed += await self._stored(linked(self._batch))
+                    self._batch = []
                 await self._feed_sinks()
                 with self._lock:
                     if not self._queue and not self._waiting:
@@ -276,6 +315,70 @@ class Journal:
             self._break(error)
             if not isinstance(error, Exception):
                 raise
+
+    async def _stored(self, entries: list[Entry]) -> list[Entry]:
+        """Append the batch, again and again while the store is away; return what of it was written."""
+        pause_s = _PAUSE_S
+        self._watch()
+        try:
+            while entries := self._without_lost(entries):
+                self._asked_s = time.monotonic()
+                try:
+                    await self._log.append(entries)
+                except StoreAwayError as error:  # fails closed meanwhile: nothing starts
+                    self._store_is_away(error)
+                    await asyncio.sleep(pause_s)
+                    pause_s = min(2 * pause_s, _PAUSE_AT_MOST_S)
+                except TakenOverError as error:  # what was queued of that run is lost: it is another's now
+                    places = {id(one.place): one.place for one in self._batch if one.run == error.run}
+                    if not places:
+                        raise  # of no run that could be left out: broken, as by any other failure
+                    for place in places.values():
+                        place.taken_over = True
+                else:
+                    break
+            self._away = None
+            return entries
+        finally:
+            self._watching.cancel()
+
+    def _without_lost(self, entries: list[Entry]) -> list[Entry]:
+        """Return the entries of the batch without those of runs that were taken over."""
+        if not any(queued.place.taken_over for queued in self._batch):
+            return entries
+        pairs = list(zip(self._batch, entries, strict=True))
+        with self._lock:
+            self._batch = [queued for queued in self._batch if not queued.place.taken_over]
+            self._bytes -= sum(len(queued.body) for queued, _ in pairs if queued.place.taken_over)
+        return [entry for queued, entry in pairs if not queued.place.taken_over]
+
+    def _watch(self) -> None:
+        """While an append goes on, look now and then whether it takes too long, and tell whoever waits."""
+        loop = asyncio.get_running_loop()
+        self._asked_s = time.monotonic()
+
+        def look() -> None:
+            if time.monotonic() - self._asked_s >= self._patience_s:
+                self._store_is_away(TimeoutError(f"no answer within {self._patience_s:g} s"))
+            self._fail_overdue()
+            self._watching = loop.call_later(every_s, look)
+
+        every_s = min(self._patience_s, _PAUSE_AT_MOST_S)
+        self._watching = loop.call_later(every_s, look)
+
+    def _store_is_away(self, cause: Exception) -> None:
+        since_ns = self._clock.now_ns() if self._away is None else self._away.since_ns
+        self._away = Away(cause, since_ns)
+
+    def _fail_overdue(self) -> None:
+        """Fail the flushes that have waited, for a store that is away, as long as the journal is patient."""
+        away, before_s = self._away, time.monotonic() - self._patience_s
+        if away is None:
+            return
+        with self._lock:
+            overdue = [waiter for waiter in self._waiting if waiter.since_s <= before_s]
+            self._waiting = [waiter for waiter in self._waiting if waiter.since_s > before_s]
+        answer(overdue, lambda: away_error(away))
 
     async def _linger(self) -> None:
         """Let a few milliseconds of events come together, unless somebody waits for them.
@@ -319,17 +422,12 @@ class Journal:
                 self._bytes -= sum(len(entry.body or b"") for entry in self._unfed)
                 self._unfed.clear()
                 self._settled = self._recorded - len(self._queue)
-                answered = [done for target, done in self._waiting if target <= self._settled]
-                self._waiting = [waiter for waiter in self._waiting if waiter[0] > self._settled]
+                answered = [waiter for waiter in self._waiting if waiter.target <= self._settled]
+                self._waiting = [waiter for waiter in self._waiting if waiter.target > self._settled]
                 self._room.notify_all()
             else:
-                answered = [done for _, done in self._waiting]
-                self._waiting = []
-        for done in answered:
-            if failure is None:
-                done.set_result(None)
-            else:
-                done.set_exception(sink_error(failure))
+                answered, self._waiting = self._waiting, []
+        answer(answered, None if failure is None else lambda: sink_error(failure))
 
     def _break(self, error: BaseException) -> None:
         with self._room:
@@ -337,42 +435,4 @@ class Journal:
             self._writing = False
             failed, self._waiting = self._waiting, []
             self._room.notify_all()
-        for _, done in failed:
-            done.set_exception(log_error(error))
-
-
-def _encoded(event: RunEvent) -> bytes:
-    write = WRITERS.get(type(event))
-    if write is not None:
-        written = write(event)
-        if written is not None and len(written) <= _LARGEST_BODY:
-            return written
-    body = body_of(event)
-    try:
-        encoded = canonical(body)
-        if len(encoded) <= _LARGEST_BODY:
-            return encoded
-    except Exception:  # fails safe: what JSON cannot say, or what changes meanwhile, is described instead
-        pass
-    return canonical({name: jsonable(value) for name, value in body.items()})
-
-
-def _linked(batch: Sequence[_Queued]) -> list[Entry]:
-    salts = os.urandom(SALT_BYTES * len(batch))
-    entries = []
-    for number, queued in enumerate(batch):
-        place, stamped = queued.place, queued.stamped
-        entry = chained(
-            place.head,
-            run=queued.run,
-            seq=stamped.seq,
-            kind=stamped.event.kind,
-            schema=SCHEMA,
-            at_ns=stamped.at_ns,
-            mono_ns=queued.mono_ns,
-            salt=salts[number * SALT_BYTES : (number + 1) * SALT_BYTES],
-            body=queued.body,
-        )
-        place.head = entry.hash
-        entries.append(entry)
-    return entries
+        answer(failed, lambda: log_error(error))

@@ -110,7 +110,8 @@ class EventLog(Protocol):
     async def append(self, batch: Sequence[Entry]) -> None:
         """Store the entries, all or none, each linked to the log's chain; durable when it returns.
 
-        Idempotent on `Entry.id` with the same hash; another hash under a known id raises.
+        Idempotent on `Entry.id` with the same hash.  Another hash under a known id raises a
+        `TakenOverError` that names the run: another process has written in it.
         """
         ...
 
@@ -354,7 +355,7 @@ class Attendant:
     in_flight: int
     """Bodies of halted runs that had not ended when it acknowledged: they could not be stopped."""
     silent_s: float
-    """Seconds since it last said that it is there; 0 where the kernel vouches for it."""
+    """Seconds since it last said that it is there."""
 
 
 class KillSwitch(Protocol):

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Sequence
 
-from ringfence.plugin import ZERO, EngineError, Entry, Link, RunRow, link_hash, row_after
+from ringfence.plugin import ZERO, Entry, Link, RunRow, TakenOverError, link_hash, row_after
 
 
 class MemoryLog:
@@ -70,10 +70,10 @@ class MemoryLog:
             return self._links[-1] if self._links else None
 
 
-def contradiction(entry: Entry) -> EngineError:
+def contradiction(entry: Entry) -> TakenOverError:
     """Return the error for an entry whose id is in the log with another hash."""
-    return EngineError(
+    return TakenOverError(
         f"the log already holds another event `{entry.id}`",
         run=entry.run,
-        help="two processes wrote one run; end the run and start a new one",
+        help="another process has ended the run, or goes on with it: begin a new one here",
     )

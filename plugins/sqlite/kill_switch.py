@@ -2,6 +2,8 @@
 
 import asyncio
 import math
+import sqlite3
+import time
 
 from ringfence.plugin import Attendant, KillOrder
 from ringfence.plugins.sqlite.connection import Door
@@ -22,14 +24,21 @@ class SqliteKillSwitch:
     async def keep_alive(self, holder: str) -> float:
         """Say that `holder` attends, until its process dies."""
         live(self._holders, holder)
-        await self._door.write(
-            lambda db: db.execute(
-                "INSERT OR IGNORE INTO attendant (holder, obeyed, in_flight)"
-                " VALUES (?, (SELECT coalesce(max(id), 0) FROM kill), 0)",
-                (holder,),
-            ).close()
-        )
+        await self._door.write(lambda db: self._keep_alive(db, holder))
         return math.inf
+
+    def _keep_alive(self, db: sqlite3.Connection, holder: str) -> None:
+        said = "UPDATE attendant SET said_ns = ? WHERE holder = ?"
+        if db.execute(said, (_now_ns(), holder)).rowcount:
+            return
+        for (other,) in db.execute("SELECT holder FROM attendant").fetchall():
+            if not self._holders.alive(other):  # nobody else takes it away
+                db.execute("DELETE FROM attendant WHERE holder = ?", (other,))
+        db.execute(
+            "INSERT INTO attendant (holder, obeyed, in_flight, said_ns)"
+            " VALUES (?, (SELECT coalesce(max(id), 0) FROM kill), 0, ?)",
+            (holder, _now_ns()),
+        )
 
     async def gone(self, holder: str) -> None:
         """Say that `holder` attends no more."""
@@ -67,19 +76,22 @@ class SqliteKillSwitch:
         """Acknowledge every order up to this one; durable when it returns."""
         await self._door.write(
             lambda db: db.execute(
-                "INSERT OR REPLACE INTO attendant (holder, obeyed, in_flight) VALUES (?, ?, ?)",
-                (holder, order, in_flight),
+                "INSERT INTO attendant (holder, obeyed, in_flight, said_ns) VALUES (?, ?, ?, ?)"
+                " ON CONFLICT (holder) DO UPDATE SET obeyed = max(obeyed, excluded.obeyed),"
+                " in_flight = excluded.in_flight, said_ns = excluded.said_ns",
+                (holder, order, in_flight, _now_ns()),
             ).close()
         )
 
     async def attendants(self) -> list[Attendant]:
         """Return the guards that attend and live."""
         found = await self._door.read(
-            lambda db: db.execute("SELECT holder, obeyed, in_flight FROM attendant").fetchall()
+            lambda db: db.execute("SELECT holder, obeyed, in_flight, said_ns FROM attendant").fetchall()
         )
+        now_ns = _now_ns()
         return [
-            Attendant(holder, obeyed, in_flight, 0.0)
-            for holder, obeyed, in_flight in found
+            Attendant(holder, obeyed, in_flight, max(now_ns - said_ns, 0) / 1e9)
+            for holder, obeyed, in_flight, said_ns in found
             if self._holders.alive(holder)
         ]
 
@@ -98,3 +110,8 @@ class SqliteKillSwitch:
                 self._seen = tuple(now)
                 return
             await asyncio.sleep(min(LOOK_EVERY_S, left_s))
+
+
+def _now_ns() -> int:
+    """Return what all processes of the host agree on, whatever is done to its wall clock."""
+    return time.clock_gettime_ns(time.CLOCK_MONOTONIC) if hasattr(time, "CLOCK_MONOTONIC") else time.time_ns()

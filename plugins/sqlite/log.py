@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any, Final
 
-from ringfence.plugin import ZERO, EngineError, Entry, Link, RunRow, link_hash, row_after
+from ringfence.plugin import ZERO, Entry, Link, RunRow, TakenOverError, link_hash, row_after
 from ringfence.plugins.sqlite.connection import Door
 
 _ROW: Final = (
@@ -102,10 +102,10 @@ def _append(db: sqlite3.Connection, entries: Sequence[Entry]) -> None:
         known = fresh.get((entry.run, entry.seq)) or _known(db, run_id, row, entry)
         if known is not None:
             if known != entry.hash:
-                raise EngineError(
+                raise TakenOverError(
                     f"the log already holds another event `{entry.id}`",
                     run=entry.run,
-                    help="two processes wrote one run; end the run and start a new one",
+                    help="another process has ended the run, or goes on with it: begin a new one here",
                 )
             continue
         fresh[entry.run, entry.seq] = entry.hash

@@ -149,10 +149,11 @@ INSERT INTO ringfence_schema VALUES (3);
 CREATE TABLE attendant (
     holder    TEXT PRIMARY KEY,
     obeyed    INTEGER NOT NULL,
-    in_flight INTEGER NOT NULL
+    in_flight INTEGER NOT NULL,
+    said_ns   INTEGER NOT NULL
 ) WITHOUT ROWID;
 """
-"""Which guards have obeyed which orders to stop."""
+"""Which guards have obeyed which orders to stop; `said_ns` is on the host's clock since it was started."""
 
 _LEASES: Final = """
 INSERT INTO ringfence_schema VALUES (4);

@@ -123,6 +123,10 @@ def builtins() -> dict[str, object]:
         from ringfence.plugins import redis
 
         found["redis"] = redis
+    if find_spec("asyncpg") is not None:  # the extra `postgres`
+        from ringfence.plugins import postgres
+
+        found["postgres"] = postgres
     if find_spec("aiohttp") is not None:  # the extra `webhook`
         from ringfence.plugins import approvals_webhook
 

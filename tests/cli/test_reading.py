@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from ringfence.plugins.sqlite import SqliteStore
 from tests.cli.conftest import START_NS, entries, requested, started
 
 TICKET = Ticket(
-    id="T-BBBBBBBB", run="R-WHOLE", call="dd.0", tool="crm",
+    id="T-BBBBBBBB", run="R-GOING", call="dd.0", tool="crm",
     arguments={"note": "\u202eevil\x1b[2J" + "x" * 5000},
     digest="d", policy_digest="p", approver="lead", group="leads", quorum=2, never="alice",
     because="a person decides", asked_ns=START_NS, expires_ns=None,
@@ -126,6 +127,115 @@ def test_who_may_not_answer_is_refused_and_the_ticket_stays_open(
 def test_an_unknown_ticket_names_the_open_ones(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["approve", "T-NOTHERE0", "--by", "dana"]) == 1
     assert "T-BBBBBBBB" in capsys.readouterr().err
+
+
+# ---- edits, and one ticket -----------------------------------------------------------------------
+
+
+ONE = replace(TICKET, id="T-CCCCCCCC", quorum=1, arguments={"to": "a@b.example", "cc": "x", "n": 1})
+
+
+@pytest.fixture
+def one(log: Path) -> Iterator[Path]:
+    """The same log with a question that one person may answer."""
+    store, loop = SqliteStore(f"sqlite:///{log}"), EngineLoop()
+    loop.submit(store.open()).result()
+    assert store.tickets is not None
+    loop.submit(store.tickets.open(ONE)).result()
+    loop.submit(store.close()).result()
+    loop.close()
+    yield log
+
+
+def test_an_edit_says_what_it_changes_and_is_kept_with_the_ticket(
+    one: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edit = '{"to": "\\u202ec@d.example", "n": 1, "new": true}'
+    assert main(["approve", "T-CCCCCCCC", "--by", "dana", "--edit", edit]) == 0
+    shown = capsys.readouterr()
+    assert "approved" in shown.out
+    assert 'to: "\\u202ec@d.example", was "a@b.example"' in shown.err
+    assert 'cc: left out, was "x"' in shown.err and "new: new, true" in shown.err
+    assert "\nn:" not in shown.err
+    assert data(capsys, "approvals", "T-CCCCCCCC")["edited"] == json.loads(edit)
+    assert "approved with other arguments" in told(capsys, "approvals", "T-CCCCCCCC")
+
+
+def test_an_edit_may_come_from_a_file(one: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (one.parent / "edit.json").write_text('{"to": "c@d.example"}')
+    words = ("approve", "T-CCCCCCCC", "--by", "dana", "--edit-file", "edit.json")
+    assert data(capsys, *words)["edited"] == {"to": "c@d.example"}
+
+
+@pytest.mark.parametrize(
+    ("edit", "why"),
+    [
+        ("[1]", "no JSON object"),
+        ('"text"', "no JSON object"),
+        ("{", "no JSON"),
+        ('{"n": NaN}', "no JSON"),
+        ('{"n": 1, "n": 2}', "no JSON"),
+        ("[" * 100_000, "no JSON"),
+        ('{"n": "' + "x" * 2_000_000 + '"}', "more than the"),
+    ],
+)
+def test_an_edit_that_is_no_object_of_json_changes_nothing(
+    one: Path, capsys: pytest.CaptureFixture[str], edit: str, why: str
+) -> None:
+    assert main(["approve", "T-CCCCCCCC", "--by", "dana", "--edit", edit]) == 1
+    assert why in capsys.readouterr().err
+    assert data(capsys, "approvals", "T-CCCCCCCC")["answers"] == []
+
+
+def test_an_edit_from_a_file_that_is_not_there_or_said_twice_is_refused(
+    one: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["approve", "T-CCCCCCCC", "--by", "dana", "--edit-file", "none.json"]
+    assert main(words) == 1
+    assert main([*words, "--edit", "{}"]) == 1
+    assert data(capsys, "approvals", "T-CCCCCCCC")["status"] == "open"
+
+
+def test_one_of_several_people_cannot_edit_from_the_command_line(
+    log: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["approve", "T-BBBBBBBB", "--by", "dana", "--edit", "{}"]) == 2
+    assert "must see the same" in capsys.readouterr().err
+
+
+def test_one_ticket_is_shown_with_its_answers_also_when_it_is_closed(
+    one: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["deny", "T-CCCCCCCC", "--by", "mallory\x1b[2J"]) == 2
+    assert main(["deny", "T-CCCCCCCC", "--by", "dana", "--because", "no\nT-X approved"]) == 0
+    assert main(["approve", "T-CCCCCCCC", "--by", "erin"]) == 2
+    capsys.readouterr()
+    text = told(capsys, "approvals", "t-cccccccc")
+    assert "T-CCCCCCCC  crm  rejected" in text
+    assert "  mallory\\u001b[2J: no effect, not in the group `leads`" in text
+    assert "  dana: denied, no\\u000aT-X approved" in text
+    assert "  erin: no effect, it is rejected already" in text
+    assert "ringfence approve" not in text
+    shown = data(capsys, "approvals", "T-CCCCCCCC")
+    assert [one["verdict"] for one in shown["answers"]] == ["ignored", "reject", "ignored"]
+    assert shown["people"] == ["dana", "erin"]
+    assert main(["approvals", "T-NOTHERE0"]) == 1
+
+
+def test_an_answer_about_a_run_that_is_over_has_no_effect(
+    log: Path, capsys: pytest.CaptureFixture[str], whole_run: list[e.RunEvent]
+) -> None:
+    store, loop = SqliteStore(f"sqlite:///{log}"), EngineLoop()
+    loop.submit(store.open()).result()
+    assert store.tickets is not None
+    for number, run in enumerate(("R-WHOLE", "R-NEVER")):
+        loop.submit(store.tickets.open(replace(ONE, id=f"T-DDDDDDD{number}", run=run))).result()
+    loop.submit(store.close()).result()
+    loop.close()
+    for id, why in (("T-DDDDDDD0", "its run is over"), ("T-DDDDDDD1", "its run is not in the log")):
+        assert main(["approve", id, "--by", "dana"]) == 2
+        assert why in capsys.readouterr().err
+        assert data(capsys, "approvals", id)["answers"][0]["because"] == why
 
 
 def test_verify_finds_a_log_intact_and_prints_a_head_that_holds(

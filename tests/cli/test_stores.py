@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 import types
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,7 +37,7 @@ class Cache(MemoryStore):
             raise StoreAwayError(f"{CACHE} does not answer", help="start it")
 
     async def now_ns(self) -> int | None:
-        return assembly.time.time_ns() + self.ahead_ns if self.ahead_ns else None
+        return time.time_ns() + self.ahead_ns if self.ahead_ns else None
 
     async def examined(self) -> Sequence[StoreNote]:
         return [StoreNote("cache 7"), StoreNote("it forgets what it holds", "make it keep it")]

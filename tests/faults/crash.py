@@ -13,6 +13,7 @@ import signal
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -21,10 +22,11 @@ from typing import Any, cast
 from ringfence.engine.decision.events import ModelAsked, PromptGiven
 from ringfence.engine.enforcement import ledger
 from ringfence.engine.enforcement.current import current_call
+from ringfence.engine.enforcement.drive import run_sync
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.journal.journal import Journal
-from ringfence.engine.seams.errors import RingfenceError
+from ringfence.engine.seams.errors import RingfenceError, StoreAwayError
 from ringfence.engine.seams.ports import Store
 from ringfence.plugins.memory.ledger import MemoryLedger
 from ringfence.plugins.sqlite import SqliteStore
@@ -131,8 +133,8 @@ class World:
                 ["reserve", "dispatched", "refund", "reserve_now", "dispatched_now", "refund_now", "settle"],
             ),
             (store.tickets, ["open", "swap"]),
-            (store.leases, ["lease", "release"]),
-            (store.kill_switch, ["order"]),
+            (store.leases, ["lease", "release", "keep_alive", "gone"]),
+            (store.kill_switch, ["order", "keep_alive", "gone", "obeyed"]),
         ):
             for name in names:
                 if hasattr(part, name):
@@ -234,6 +236,21 @@ def resumed(world: World) -> None:
     guard.close()
 
 
+def late(world: World) -> None:
+    """An approval in time that is looked at a day later: what was held has lapsed and is reserved anew."""
+    guard = world.guard()
+    run = guard.begin_run(principal=ALICE, agent="main", session="s")
+    pay = call("pay", "a", amount=5)
+    (ticket,) = attempt(lambda: guard.execute(run, pay, world.effect, wait=False))
+    guard.suspend(run)
+    guard.approve(ticket, by="dana")
+    world.clock.advance(24 * 3600)
+    run = guard.resume_run(run.id)
+    attempt(lambda: guard.execute(run, pay, world.effect))
+    guard.end_run(run)
+    guard.close()
+
+
 def counted(world: World) -> None:
     """Budgets that count attempts and successes: a call that runs, one that is denied, one that fails."""
     guard = world.guard()
@@ -262,6 +279,42 @@ def unclean(world: World) -> None:
         guard = world.guard()
         attempt(lambda: guard.resume_run(died.read_text()))
         guard.close()
+
+
+def looked_after(world: World) -> None:
+    """Late questions that nobody waits for: refused, passed on, never shown, and of a run that is over."""
+    guard = world.guard()
+    guard._caretaker.start = lambda: None  # type: ignore[method-assign]  # it looks when this says so
+
+    def put_away(tool: str) -> None:
+        run = guard.begin_run(principal=ALICE, agent="main")
+        attempt(lambda: guard.execute(run, call(tool, "a", amount=5), world.effect, wait=False))
+        guard.suspend(run)
+
+    def look() -> None:
+        attempt(lambda: run_sync(guard._caretaker.round(), guard.opening.loop))
+
+    put_away("pay")
+    put_away("passed")
+    over = guard.begin_run(principal=ALICE, agent="main")
+    (id,) = attempt(lambda: guard.execute(over, call("pay", "a", amount=5), world.effect, wait=False))
+    tickets = guard.opening.ready.tickets
+    asked = guard.opening.submit(tickets.get(id)).result()
+    guard.end_run(over)
+    while (closed := guard.opening.submit(tickets.get(id)).result()).status == "open":
+        pass
+    assert guard.opening.submit(tickets.swap(closed, asked)).result()
+    world.clock.advance(16 * 60)
+    opens = tickets.open
+
+    async def dies(_: Any) -> None:
+        raise OSError("the process died here")
+
+    tickets.open = dies  # type: ignore[method-assign]
+    look()
+    tickets.open = opens  # type: ignore[method-assign]
+    look()
+    guard.close()
 
 
 def let_go(world: World) -> None:
@@ -300,6 +353,33 @@ def broken(world: World) -> None:
     guard.close()
 
 
+def away(world: World) -> None:
+    """A call that was allowed, and whose start is refused because the log's store has gone away meanwhile."""
+    guard = world.guard()
+    run = guard.begin_run(principal=ALICE, agent="main")
+    mail = call("mail", "a", to="a@b.example")
+    guard.authorize(run, mail)
+
+    def gone(_: str) -> None:
+        raise StoreAwayError("the server does not answer")
+
+    with replaced(guard.opening.ready.journal, "check", gone):
+        attempt(lambda: guard.execute(run, mail, world.effect))
+    attempt(lambda: guard.execute(run, mail, world.effect))
+    guard.end_run(run)
+    guard.close()
+
+
+@contextmanager
+def replaced(thing: Any, name: str, other: Any) -> Iterator[None]:
+    """Put something else in the place of a method, for a while."""
+    setattr(thing, name, other)
+    try:
+        yield
+    finally:
+        delattr(thing, name)
+
+
 def gave_up(world: World) -> None:
     """A caller that is cancelled while it waits for people."""
     guard = world.guard()
@@ -318,7 +398,21 @@ def gave_up(world: World) -> None:
 
 
 SCENARIOS: dict[str, Callable[[World], None]] = {
-    work.__name__: work for work in (plain, inline, asked, resumed, counted, unclean, let_go, broken, gave_up)
+    work.__name__: work
+    for work in (
+        plain,
+        inline,
+        asked,
+        resumed,
+        late,
+        counted,
+        unclean,
+        looked_after,
+        let_go,
+        broken,
+        away,
+        gave_up,
+    )
 }
 
 

@@ -98,11 +98,10 @@ def look(folder: Path) -> None:
 
 
 def held_by(folder: Path) -> set[str]:
-    """Return the runs that hold units which nobody stamped."""
+    """Return the runs that hold units which neither their dispatch nor the end of a lease frees."""
+    held = "leaves_ns IS NULL OR stands_until_ns > (SELECT latest_ns FROM clock)"
     with closing(sqlite3.connect(folder / "ringfence.db")) as db:
-        rows = db.execute(
-            "SELECT reservation FROM unit WHERE leaves_ns IS NULL OR stands_until_ns > 0"
-        ).fetchall()
+        rows = db.execute(f"SELECT reservation FROM unit WHERE {held}").fetchall()
     return {reservation.partition("/")[0] for (reservation,) in rows}
 
 

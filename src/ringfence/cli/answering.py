@@ -1,19 +1,24 @@
 """Answering a ticket from a process that runs no agent: the guard's own rules, without a policy or a run."""
 
+import sys
 from argparse import Namespace
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from ringfence._assembly import SystemClock, builtins
 from ringfence.cli.desk import desk, settings_of, without_sinks_and_backends
 from ringfence.cli.exits import FINE, PENDING, REFUSED, CommandError
 from ringfence.cli.records import ticket_record
 from ringfence.cli.say import Say
+from ringfence.dsl.canonical import canonical, loads_strict
+from ringfence.dsl.plan import Json
 from ringfence.engine.enforcement.answers import Answering
 from ringfence.engine.enforcement.drive import run_sync
 from ringfence.engine.enforcement.opening import Opening
 from ringfence.engine.enforcement.waits import Waits
 from ringfence.engine.seams.dispatch import Extensions
-from ringfence.engine.seams.errors import DeniedError
-from ringfence.engine.seams.escape import escaped
+from ringfence.engine.seams.errors import DeniedError, EngineError
+from ringfence.engine.seams.escape import escaped, escaped_json
 from ringfence.engine.seams.hookspecs import Answer
 from ringfence.engine.seams.loop import EngineLoop
 from ringfence.engine.seams.ports import Ticket
@@ -22,11 +27,19 @@ from ringfence.engine.seams.settings import Settings
 
 def answer(asked: Namespace, say: Say, verdict: Answer) -> int:
     """Answer one ticket; 2 if the answer has no effect, 4 if more people must answer."""
-    ticket_id = _known(asked)
+    edited = edited_arguments(asked)
+    asked_about = known(asked)
+    if edited is not None and not say.json:
+        for line in changes(asked_about.arguments, edited):
+            say.note(line)
     try:
-        ticket = _answered(settings_of(asked), ticket_id, verdict, by=asked.by, because=asked.because)
+        ticket = _answered(
+            settings_of(asked), asked_about.id, verdict, by=asked.by, because=asked.because, edited=edited
+        )
     except DeniedError as error:
         raise CommandError(str(error), help=error.help or "", code=REFUSED) from error
+    except EngineError as error:
+        raise CommandError(str(error), help=error.help or "") from error
     if say.json:
         say.data(ticket_record(ticket))
     elif ticket.status == "open":
@@ -38,19 +51,62 @@ def answer(asked: Namespace, say: Say, verdict: Answer) -> int:
     return PENDING if ticket.status == "open" else FINE
 
 
-def _known(asked: Namespace) -> str:
-    """Return the ticket's id; refuse one that is not there, and name those that are open."""
-    ticket_id = str(asked.ticket).upper()
+def known(asked: Namespace) -> Ticket:
+    """Return the ticket; refuse an id that is not there, and name those that are open."""
     with desk(asked) as here:
-        if here.ask(here.tickets.get(ticket_id)) is not None:
-            return ticket_id
+        found = here.ask(here.tickets.get(str(asked.ticket).upper()))
+        if found is not None:
+            return found
         waiting = [ticket.id for ticket in here.ask(here.tickets.pending())]
     few = ", ".join(waiting[:5]) + (" …" if len(waiting) > 5 else "")
     help = f"open tickets: {few}" if waiting else "no ticket is open"
-    raise CommandError(f"there is no ticket `{asked.ticket}`", help=help)
+    raise CommandError(f"there is no ticket `{escaped(asked.ticket)}`", help=help)
 
 
-def _answered(settings: Settings, ticket_id: str, verdict: Answer, *, by: str, because: str | None) -> Ticket:
+def edited_arguments(asked: Namespace) -> dict[str, Json] | None:
+    """Return the arguments that the command line puts in the place of those asked; None: it does not."""
+    text, file = getattr(asked, "edit", None), getattr(asked, "edit_file", None)
+    if file is not None:
+        try:
+            text = sys.stdin.read() if file == "-" else Path(file).read_text("utf-8")
+        except (OSError, UnicodeError) as error:
+            raise CommandError(f"cannot read {escaped(file)}: {error}", help="name a file of JSON") from error
+    if text is None:
+        return None
+    try:
+        edited = loads_strict(text)
+    except (ValueError, RecursionError) as error:
+        raise CommandError(
+            f"the edited arguments are no JSON: {escaped(str(error))}", help=_OBJECT
+        ) from error
+    if not isinstance(edited, dict):
+        raise CommandError("the edited arguments are no JSON object", help=_OBJECT)
+    return edited
+
+
+_OBJECT = """write all arguments, like `--edit '{"to": ["ann@acme.example"]}'`"""
+
+
+def changes(old: Mapping[str, Json], new: Mapping[str, Json]) -> Iterator[str]:
+    """Say, line by line and escaped, what an edit changes."""
+    for name in dict.fromkeys((*old, *new)):
+        if name not in new:
+            yield f"{escaped(name)}: left out, was {escaped_json(old[name])}"
+        elif name not in old:
+            yield f"{escaped(name)}: new, {escaped_json(new[name])}"
+        elif canonical(old[name]) != canonical(new[name]):
+            yield f"{escaped(name)}: {escaped_json(new[name])}, was {escaped_json(old[name])}"
+
+
+def _answered(
+    settings: Settings,
+    ticket_id: str,
+    verdict: Answer,
+    *,
+    by: str,
+    because: str | None,
+    edited: Mapping[str, Json] | None,
+) -> Ticket:
     # Sinks and backends belong to the process that runs the agent: it sees the answer and tells them.
     extensions = Extensions.assemble(without_sinks_and_backends(settings), builtins=builtins())
     loop = EngineLoop()
@@ -63,7 +119,7 @@ def _answered(settings: Settings, ticket_id: str, verdict: Answer, *, by: str, b
     )
     try:
         steps = Answering(opening, Waits(opening), settings).answer(
-            ticket_id, verdict, by=by, because=because
+            ticket_id, verdict, by=by, because=because, edited=edited
         )
         return run_sync(steps, loop)
     finally:

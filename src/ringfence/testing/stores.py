@@ -20,6 +20,7 @@ import pytest
 from ringfence.dsl.canonical import canonical
 from ringfence.dsl.plan import Json
 from ringfence.engine.journal.chain import SALT_BYTES, ZERO, chained, entry_fault, link_fault
+from ringfence.engine.seams.errors import TakenOverError
 from ringfence.engine.seams.ports import (
     Entry,
     EventLog,
@@ -167,9 +168,10 @@ class EventLogContract(StoreContract):
             batch = entries(2)
             await log.append(batch)
             other = entry_after(None, call="other")
-            with pytest.raises(Exception, match="run-1:1"):
+            with pytest.raises(TakenOverError, match="run-1:1") as caught:
                 await log.append([*entries(1, run="run-2"), other])
-            with pytest.raises(Exception, match="run-3:1"):
+            assert caught.value.run == "run-1", "the journal leaves that run's events out and tries again"
+            with pytest.raises(TakenOverError, match="run-3:1"):
                 await log.append([entry_after(None, run="run-3", a=1), entry_after(None, run="run-3", a=2)])
             assert await log.read("run-1") == batch
             assert await log.run("run-2") is None

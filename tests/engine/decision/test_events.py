@@ -19,6 +19,7 @@ json_values = st.recursive(
     max_leaves=6,
 )
 by_annotation: dict[str, st.SearchStrategy[object]] = {
+    "<class 'bool'>": st.booleans(),
     "<class 'str'>": words,
     "<class 'int'>": counts,
     "str | None": st.none() | words,

@@ -20,7 +20,7 @@ from ringfence.engine.seams.errors import DeniedError, EngineError, PendingError
 from ringfence.engine.seams.ports import Ticket
 from ringfence.engine.seams.settings import Settings
 from ringfence.testing import FakeClock
-from tests.guards import ALICE, POLICY, call, events_of, kinds_of, make_guard
+from tests.guards import ALICE, GROUPS, POLICY, call, events_of, kinds_of, make_guard
 
 PAY = call("pay", "c1", amount=5)
 
@@ -233,6 +233,124 @@ def test_ignored_answers_cannot_fill_the_store(guard: Guard, run: Run) -> None:
         with pytest.raises(DeniedError):
             guard.approve(id, by="mallory")
     assert len(ticket(guard, id).answers) <= 20
+
+
+SPELLINGS = ["Dana", "dana ", "d\u200bana", "\uff44ana", "d\u0430na", "d\u00e1na"]
+
+
+@pytest.mark.parametrize("other", SPELLINGS)
+def test_two_spellings_of_a_name_are_not_two_people(clock: FakeClock, other: str) -> None:
+    guard = make_guard(clock=clock, groups={**GROUPS, "leads": ["dana", other, "erik"]})
+    run = guard.begin_run(principal=ALICE, agent="main")
+    (id,) = pending(guard, run, "two")
+    guard.approve(id, by="dana")
+    with pytest.raises(DeniedError, match="a person answers once"):
+        guard.approve(id, by=other)
+    assert pending(guard, run, "two") == (id,)
+    guard.approve(id, by="erik")
+    assert guard.execute(run, call("two", "c1", amount=5), echo, wait=False) == {"amount": 5}
+    guard.close()
+
+
+@pytest.mark.parametrize("requester", [*SPELLINGS, "DANA", "\u202edana"])
+def test_the_requester_may_not_answer_under_another_spelling(clock: FakeClock, requester: str) -> None:
+    guard = make_guard(clock=clock)
+    run = guard.begin_run(principal=Principal(user=requester), agent="main")
+    (id,) = pending(guard, run)
+    with pytest.raises(DeniedError, match="the requester"):
+        guard.approve(id, by="dana")
+    guard.approve(id, by="erik")
+    guard.close()
+
+
+def test_a_name_and_a_reason_are_not_without_end(guard: Guard, run: Run) -> None:
+    (id,) = pending(guard, run)
+    for said in ({"by": "x" * 201}, {"by": "dana", "because": "x" * 4_001}):
+        with pytest.raises(DeniedError, match="at most"):
+            guard.approve(id, **said)  # type: ignore[arg-type]
+    assert ticket(guard, id).answers == ()
+
+
+def test_answers_after_the_call_are_in_the_record_of_the_run_when_it_ends(guard: Guard, run: Run) -> None:
+    (id,) = pending(guard, run)
+    guard.approve(id, by="dana")
+    guard.execute(run, PAY, echo, wait=False)
+    for by, why in (("erik", "used already"), ("mallory", "used already")):
+        with pytest.raises(DeniedError, match=why):
+            guard.deny(id, by=by)
+    guard.end_run(run)
+    assert answers(guard, run) == [("approve", "dana"), ("ignored", "erik"), ("ignored", "mallory")]
+    assert [who for who, _, _ in ticket(guard, id).answers] == ["dana", "erik", "mallory"]
+    assert guard.runs.get(run.id).replay().divergence is None
+
+
+def test_answers_about_a_run_that_is_over_have_no_effect(guard: Guard, run: Run) -> None:
+    (id,) = pending(guard, run)
+    guard.deny(id, by="dana")
+    guard.end_run(run)
+    swap(guard, id, status="open")
+    with pytest.raises(DeniedError, match="its run is over"):
+        guard.approve(id, by="erik")
+    assert ticket(guard, id).status == "open"
+
+
+# ---- what an approval is bound to ----------------------------------------------------------------
+
+
+def swap(guard: Guard, id: str, **changed: Any) -> None:
+    old = ticket(guard, id)
+    work = guard.opening.ready.tickets.swap(old, replace(old, **changed))
+    assert guard.opening.submit(work).result()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"digest": "sha256:" + "0" * 64},
+        {"policy_digest": "sha256:" + "0" * 64},
+        {"approver": "owner"},
+        {"run": "run-of-another"},
+        {"call": "another.0"},
+    ],
+)
+def test_an_approval_of_something_else_approves_nothing(
+    guard: Guard, run: Run, changed: dict[str, Any]
+) -> None:
+    (id,) = pending(guard, run)
+    guard.approve(id, by="dana")
+    swap(guard, id, **changed)
+    (other,) = pending(guard, run)
+    assert other != id
+    guard.deny(other, by="dana")
+    with pytest.raises(DeniedError):
+        guard.execute(run, PAY, never, wait=False)
+
+
+def test_an_approval_of_one_tool_is_none_of_another_with_equal_arguments(guard: Guard, run: Run) -> None:
+    (id,) = pending(guard, run, "pay", "c1")
+    guard.approve(id, by="dana")
+    others = pending(guard, run, "both", "c1")
+    assert id not in others
+
+
+def test_an_approval_in_one_run_is_none_in_another(guard: Guard, run: Run) -> None:
+    (id,) = pending(guard, run)
+    guard.approve(id, by="dana")
+    other = guard.begin_run(principal=ALICE, agent="main")
+    assert pending(guard, other) != (id,)
+
+
+def test_an_approval_under_one_policy_is_none_under_another(tmp_path: Path, clock: FakeClock) -> None:
+    url = f"sqlite:///{tmp_path}/ringfence.db"
+    before = make_guard(store=url, clock=clock)
+    run = before.begin_run(principal=ALICE, agent="main", session="s")
+    (id,) = pending(before, run)
+    before.approve(id, by="dana")
+    before.close()
+    after = make_guard(POLICY.replace("rate 50 per hour", "rate 49 per hour"), store=url, clock=clock)
+    run = after.begin_run(principal=ALICE, agent="main", session="s")
+    assert pending(after, run) != (id,)
+    after.close()
 
 
 # ---- time, edits, halts --------------------------------------------------------------------------

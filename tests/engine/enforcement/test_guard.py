@@ -305,12 +305,14 @@ def test_a_kill_stops_what_is_in_flight(guard: Guard, run: Run) -> None:
     enough = threading.Event()
 
     def body(_: Mapping[str, Any]) -> None:
-        threading.Thread(target=lambda: guard.kill(run.id, by="olga")).start()
+        killer.start()
         enough.wait()
 
+    killer = threading.Thread(target=lambda: guard.kill(run.id, by="olga"))
     with pytest.raises(RunHaltedError):
         guard.execute(run, call("look", what="x"), body)
     enough.set()
+    killer.join()
     assert kinds_of(guard, run)[-2:] == ["RunHalted", "CallFailed"]
     other = guard.begin_run(principal=ALICE, agent="main")
     assert guard.execute(other, call("look", what="x"), echo) == {"what": "x"}

@@ -12,10 +12,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ringfence.engine.decision.events import CallFailed, CallFinished, CallStarted, RunHalted, event_of
+from ringfence.engine.decision.events import (
+    CallFailed,
+    CallFinished,
+    CallRequested,
+    CallStarted,
+    RunHalted,
+    RunResumed,
+    event_of,
+)
 from ringfence.engine.journal.chain import ZERO, entry_fault
 from ringfence.engine.journal.journal import Feed, Journal
-from ringfence.engine.seams.errors import EngineError
+from ringfence.engine.seams.errors import EngineError, StoreAwayError, TakenOverError
 from ringfence.engine.seams.loop import EngineLoop
 from ringfence.engine.seams.ports import Entry
 from ringfence.plugins.memory.log import MemoryLog
@@ -304,6 +312,184 @@ def test_a_failed_append_breaks_the_journal_for_good_and_keeps_the_cause(desk: D
     with pytest.raises(EngineError, match="disk full"):
         desk.journal.close().result(WAIT_S)
     assert desk.journal.failure is cause
+
+
+class AwayLog(MemoryLog):
+    """A log whose store is away until it is told to be back; it may have taken what it did not answer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.away = threading.Event()
+        self.takes = False
+        self.tried: list[list[str]] = []
+        self.asked = threading.Semaphore(0)
+
+    async def append(self, batch: Sequence[Entry]) -> None:
+        self.tried.append([entry.id for entry in batch])
+        self.asked.release()
+        if self.away.is_set():
+            if self.takes:
+                await super().append(batch)
+            raise StoreAwayError("the server does not answer")
+        await super().append(batch)
+
+
+@pytest.fixture
+def gone(loop: EngineLoop) -> "Desk":
+    """A journal whose store has just gone away with one event under way."""
+    made = Desk(loop, limit=20)
+    made.log = log = AwayLog()  # type: ignore[assignment]
+    made.journal._log = log
+    made.journal.record("r", CallStarted("c"))
+    made.flush()
+    log.away.set()
+    made.journal.record("r", FAILED)
+    assert all(log.asked.acquire(timeout=WAIT_S) for _ in range(4)), "it is asked again"
+    assert isinstance(made.journal.failure, StoreAwayError)
+    return made
+
+
+def back(desk: Desk) -> None:
+    """Let the store come back, and wait for that."""
+    log = desk.log
+    assert isinstance(log, AwayLog)
+    log.away.clear()
+    desk.journal._patience_s = WAIT_S
+    desk.flush()
+
+
+@pytest.mark.parametrize("takes", [False, True])
+def test_a_store_that_is_away_is_asked_again_with_the_same_events(gone: Desk, takes: bool) -> None:
+    assert isinstance(gone.log, AwayLog)
+    gone.log.takes = takes
+    gone.journal.record("r", RunHalted("x", None, None))
+    back(gone)
+    assert [entry.kind for entry in gone.entries()] == ["CallStarted", "CallFailed", "RunHalted"]
+    assert len(gone.loop.submit(gone.log.links()).result(WAIT_S)) == 3, "and none is there twice"
+    assert gone.journal.failure is None and gone.journal.away is None
+    assert gone.journal.record("r", CallStarted("d")).seq == 4
+
+
+@pytest.mark.parametrize("event", [CallStarted("d"), RunResumed("h")])
+def test_while_the_store_is_away_nothing_starts_and_the_error_says_since_when(
+    gone: Desk, event: CallStarted | RunResumed
+) -> None:
+    with pytest.raises(StoreAwayError, match=r"away since 2026-\d\d-\d\d .* UTC") as caught:
+        gone.journal.record("r", event)
+    assert "does not answer" in str(caught.value) and "by itself" in (caught.value.help or "")
+    with pytest.raises(StoreAwayError):
+        gone.journal.check("r")
+    back(gone)
+    gone.journal.check("r")
+
+
+def test_while_the_store_is_away_requests_take_half_of_the_queue_and_ends_all_of_it(gone: Desk) -> None:
+    asked = CallRequested("c", "look", {}, None, None, None)
+    taken = 0
+    with pytest.raises(StoreAwayError):
+        while taken < 100:
+            gone.journal.record("r", asked)
+            taken += 1
+    assert taken == 9, "one event was waiting already"
+    for _ in range(10):
+        gone.journal.record("r", FAILED)
+    with pytest.raises(EngineError, match="20 events wait"):
+        gone.journal.record("r", FAILED)
+    back(gone)
+    assert len(gone.entries()) == 21
+
+
+def test_whoever_waits_for_a_store_that_is_away_is_told_so_in_time(gone: Desk) -> None:
+    with pytest.raises(StoreAwayError, match="away since"):
+        gone.flush()
+    with pytest.raises(StoreAwayError, match="away since"):
+        gone.journal.close().result(WAIT_S)
+    assert gone.journal.unwritten() == {"r": 1}
+    back(gone)
+    assert gone.journal.unwritten() == {}
+
+
+def test_an_append_that_takes_too_long_counts_as_away_until_it_is_answered(desk: Desk) -> None:
+    desk.hold()
+    with pytest.raises(StoreAwayError, match="no answer within"):
+        desk.flush()
+    with pytest.raises(StoreAwayError):
+        desk.journal.record("r", CallStarted("d"))
+    desk.journal._patience_s = WAIT_S
+    desk.log.gate.set()
+    desk.flush()
+    assert desk.journal.record("r", CallStarted("d")).seq == 2
+    desk.flush()
+    assert [entry.seq for entry in desk.entries()] == [1, 2]
+
+
+def test_another_failure_after_the_store_was_away_breaks_the_journal_for_good(gone: Desk) -> None:
+    async def full(batch: Sequence[Entry]) -> None:
+        raise OSError("disk full")
+
+    gone.log.append = full  # type: ignore[method-assign]
+    gone.journal._patience_s = WAIT_S
+    with pytest.raises(EngineError, match="disk full"):
+        gone.flush()
+    with pytest.raises(EngineError, match="disk full"):
+        gone.journal.record("r", FAILED)
+
+
+# ---- runs that another process has taken over ----------------------------------------------------
+
+
+def test_a_run_that_is_dropped_takes_no_more_and_the_others_go_on(desk: Desk) -> None:
+    desk.journal.open_run("other")
+    desk.hold()
+    for run in ("r", "other", "r"):
+        desk.journal.record(run, FAILED)
+    desk.journal.drop_run("r")
+    desk.journal.drop_run("nobody's")
+    lost = desk.journal.flush("r")
+    with pytest.raises(TakenOverError, match="`r` was taken over"):
+        desk.journal.record("r", FAILED)
+    with pytest.raises(TakenOverError):
+        desk.journal.check("r")
+    desk.log.gate.set()
+    with pytest.raises(TakenOverError):
+        lost.result(WAIT_S)
+    desk.flush()
+    assert len(desk.entries()) == 1, "what was on its way to the log arrived"
+    assert len(desk.entries("other")) == 1
+    assert desk.journal._bytes == 0 and desk.journal._settled == desk.journal._recorded
+
+
+def test_a_conflict_in_the_log_loses_that_run_and_no_other(desk: Desk) -> None:
+    desk.journal.open_run("other")
+    taker = Journal(desk.log, desk.loop, SteppingClock())
+    taker.open_run("r")
+    taker.record("r", RunHalted("unclean end", None, None))
+    taker.flush().result(WAIT_S)
+    desk.hold()
+    for run in ("other", "r", "other"):
+        desk.journal.record(run, FAILED)
+    mine, theirs = desk.journal.flush("r"), desk.journal.flush("other")
+    desk.log.gate.set()
+    with pytest.raises(TakenOverError):
+        mine.result(WAIT_S)
+    theirs.result(WAIT_S)
+    assert [entry.kind for entry in desk.entries()] == ["RunHalted"]
+    assert [entry.seq for entry in desk.entries("other")] == [1, 2]
+    with pytest.raises(TakenOverError):
+        desk.journal.record("r", FAILED)
+    assert desk.journal.failure is None
+    desk.journal.open_run("r", seq=1, head=desk.entries()[0].hash)
+    assert desk.journal.record("r", FAILED).seq == 2, "it may come back, from where it is now"
+    desk.flush()
+    assert len(desk.entries()) == 2
+
+
+def test_a_conflict_about_a_run_that_is_not_here_breaks_the_journal(desk: Desk) -> None:
+    desk.log.fails = TakenOverError("whose is it", run="nobody's")
+    desk.journal.record("r", FAILED)
+    with pytest.raises(EngineError, match="whose is it"):
+        desk.flush()
+    assert desk.journal.failure is desk.log.fails
 
 
 class Sink:

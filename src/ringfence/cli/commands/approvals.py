@@ -1,4 +1,4 @@
-"""List the questions that wait for people."""
+"""List the questions that wait for people, or show one with its answers, open or not."""
 
 from argparse import ArgumentParser, Namespace
 
@@ -8,47 +8,29 @@ from ringfence.cli.say import Say
 
 def words(command: ArgumentParser) -> None:
     """Say what the command takes."""
+    command.add_argument("ticket", metavar="ID", nargs="?", help="one ticket, also one that is closed")
 
 
 def run(asked: Namespace, say: Say) -> int:
-    """List open tickets."""
-    import time
-
-    from ringfence.cli.desk import desk
-    from ringfence.cli.drawing import duration
+    """List open tickets, or show one."""
+    from ringfence.cli.answering import known
+    from ringfence.cli.desk import desk, settings_of
+    from ringfence.cli.questions import draw
     from ringfence.cli.records import ticket_record
-    from ringfence.engine.seams.escape import escaped, escaped_json
-    from ringfence.engine.seams.hookspecs import from_words
 
-    with desk(asked) as here:
-        tickets = here.ask(here.tickets.pending())
-        people = {ticket.id: here.settings.people(ticket.group) if ticket.group else () for ticket in tickets}
-    now_ns = time.time_ns()
+    if asked.ticket is not None:
+        tickets = [known(asked)]
+    else:
+        with desk(asked) as here:
+            tickets = here.ask(here.tickets.pending())
+    settings = settings_of(asked)
+    people = [settings.people(ticket.group) if ticket.group else () for ticket in tickets]
     if say.json:
-        say.data([{**ticket_record(ticket), "people": list(people[ticket.id])} for ticket in tickets])
+        records = [{**ticket_record(t), "people": list(may)} for t, may in zip(tickets, people, strict=True)]
+        say.data(records if asked.ticket is None else records[0])
         return FINE
     if not tickets:
         say.note("nobody is asked anything")
-    for ticket in tickets:
-        say.line(
-            (ticket.id, "bold"),
-            f"  {escaped(ticket.tool)}",
-            (f"  run {ticket.run}, call {ticket.call}", "dim"),
-        )
-        # SECURITY: a person decides on what is shown here, so nothing of the arguments is cut.
-        for name, value in ticket.arguments.items():
-            say.line(f"  {escaped(str(name))} = {escaped_json(value)}")
-            if name in ticket.sources:
-                say.line((f"    from: {from_words(ticket.sources[name])}", "dim"))
-        may = f" ({', '.join(map(escaped, people[ticket.id])) or 'nobody: the settings name no people'})"
-        group = f", group {escaped(ticket.group)}{may}" if ticket.group else ""
-        never = f", never {escaped(ticket.never)}" if ticket.never else ""
-        given = f", {len(ticket.answers)} of {ticket.quorum} answers" if ticket.quorum > 1 else ""
-        say.line(f"  asks: {escaped(ticket.approver)}{group}{never}{given}")
-        if ticket.because:
-            say.line(f"  because: {escaped(ticket.because)}")
-        if ticket.expires_ns is not None:
-            left = ticket.expires_ns - now_ns
-            say.line(f"  answer within: {duration(left)}" if left > 0 else "  its time is over")
-        say.line(("  ringfence approve " + ticket.id + " --by NAME", "dim"))
+    for ticket, may in zip(tickets, people, strict=True):
+        draw(say, ticket, may, answers=asked.ticket is not None)
     return FINE
