@@ -22,6 +22,8 @@ from ringfence.testing.clock import START_NS
 from tests.guards import ALICE, POLICY, call, make_guard
 
 ROOT = Path(__file__).parent.parent
+LIMITLESS = POLICY.replace("at most 100 calls ", "").replace("rate 1000 per run", "")
+"""Whatever stops its calls is no limit."""
 
 
 class Process:
@@ -155,7 +157,7 @@ def main(settings: str, how: str) -> None:
     said = json.loads(settings)
     hours = said.pop("clock_hours", None)
     clock = None if hours is None else FakeClock(START_NS + hours * 3_600_000_000_000)
-    guard = make_guard(POLICY.replace("at most 100 calls ", ""), **said, clock=clock)
+    guard = make_guard(LIMITLESS, **said, clock=clock)
     run = guard.begin_run(principal=ALICE, agent="main")
     if how in ("flying", "modelling"):
         asyncio.run({"flying": flying, "modelling": modelling}[how](guard, run))

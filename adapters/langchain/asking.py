@@ -19,10 +19,9 @@ from langgraph.types import interrupt
 
 from ringfence.adapters.langchain import decisions, suspension
 from ringfence.adapters.langchain.decisions import UNSAID, Review, reviews
-from ringfence.adapters.langchain.gate import foreseen, task_of, withdrawn
+from ringfence.adapters.langchain.gate import foreseen, task_of, tool_call, withdrawn
 from ringfence.adapters.langchain.middleware import GuardMiddleware, GuardState, Messages
 from ringfence.adapters.langchain.replies import error_message, told
-from ringfence.adapters.langchain.runs import attempt_of
 from ringfence.adapters.langchain.suspension import Waiting
 from ringfence.adapters.langchain.tools import gate_of
 from ringfence.engine.decision.calls import ToolCall
@@ -78,10 +77,11 @@ class AskingMiddleware(GuardMiddleware):
         """Return the calls of the turn whose tools ask; without a checkpointer each waits at its gate."""
         if not suspension.can_suspend(config):
             return []
-        turn = next((one for one in reversed(messages) if isinstance(one, AIMessage)), None)
-        calls = turn.tool_calls if turn is not None else []
+        at = next((n for n in range(len(messages) - 1, -1, -1) if isinstance(messages[n], AIMessage)), None)
+        turn = messages[at] if at is not None else None
+        calls = turn.tool_calls if isinstance(turn, AIMessage) else []
         ids = [call["id"] for call in calls]
-        answered = {one.tool_call_id for one in messages if isinstance(one, ToolMessage)}
+        answered = {one.tool_call_id for one in messages[at:] if isinstance(one, ToolMessage)}
         tools = self.guard.plan.by_bound_name
         return [
             dict(call)
@@ -121,7 +121,7 @@ class AskingMiddleware(GuardMiddleware):
             try:
                 self.guard.ask(run, one.call)
             except PendingError as pending:
-                waiting[one.id] = Waiting(one.name, one.id, pending)
+                waiting[one.id] = Waiting.of(run, one.name, one.id, pending)
             except DeniedError as error:
                 if error.decision is None:  # it is the host that must hear it
                     raise
@@ -154,7 +154,9 @@ class AskingMiddleware(GuardMiddleware):
             ):
                 continue
             names = None if asked.schema_names is None else frozenset(asked.schema_names)
-            return ToolCall(asked.tool, asked.arguments, asked.call_id, task, attempt_of(config, 1), names)
+            return tool_call(
+                asked.tool, asked.arguments, call_id=call["id"], config=config, schema_names=names
+            )
         return None
 
     def _validated(self, run: Run, call: Mapping[str, Any], config: Mapping[str, Any]) -> ToolCall | None:

@@ -237,7 +237,7 @@ class Gate:
         from langgraph.types import interrupt  # only where a graph runs: the tools need langchain-core alone
 
         self.runs.asked(arrival.run)
-        waiting = [suspension.Waiting(self.name, arrival.call.call_id, pending)]
+        waiting = [suspension.Waiting.of(arrival.run, self.name, arrival.call.call_id, pending)]
         while True:
             answer = interrupt(suspension.payload(waiting, ("approve", "reject")))
             if not suspension.is_new(answer, arrival.config):

@@ -7,9 +7,9 @@ the tool (`gate`), which every call reaches through a guarded copy that this mid
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import lru_cache
 from importlib import import_module
 from typing import Annotated, Any, Literal, NotRequired
+from weakref import WeakKeyDictionary
 
 from langchain.agents.middleware.types import (
     AgentMiddleware,
@@ -57,14 +57,18 @@ def may_ask(plan: Plan) -> bool:
     return any(tool.asks for tool in plan.tools.values())
 
 
-@lru_cache(maxsize=64)
-def asking(kind: "type[GuardMiddleware]") -> "type[GuardMiddleware]":
+_KINDS: "WeakKeyDictionary[type[GuardMiddleware], type[GuardMiddleware]]" = WeakKeyDictionary()
+
+
+def _with_hook(kind: "type[GuardMiddleware]") -> "type[GuardMiddleware]":
     """Return the class with a node after the model: LangChain makes one for every class that has the hook."""
-    ours: type[GuardMiddleware] = import_module("ringfence.adapters.langchain.asking").AskingMiddleware
-    if issubclass(kind, ours):
-        return kind
-    bases = (ours,) if kind is GuardMiddleware else (kind, ours)
-    return type(kind.__name__, bases, {"__module__": kind.__module__, "__doc__": kind.__doc__})
+    known = _KINDS.get(kind)
+    if known is None:
+        ours: type[GuardMiddleware] = import_module("ringfence.adapters.langchain.asking").AskingMiddleware
+        bases = (ours,) if kind is GuardMiddleware else (kind, ours)
+        members = {"__module__": kind.__module__, "__doc__": kind.__doc__}
+        known = _KINDS[kind] = kind if issubclass(kind, ours) else type(kind.__name__, bases, members)
+    return known
 
 
 class UnboundToolError(DeniedError):
@@ -101,7 +105,7 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
 
     def __new__(cls, guard: Guard, **_: Any) -> "GuardMiddleware":
         """Make one that asks about a whole turn at once, where the policy asks people at all."""
-        return object.__new__(asking(cls) if may_ask(guard.plan) else cls)
+        return object.__new__(_with_hook(cls) if may_ask(guard.plan) else cls)
 
     def __init__(
         self,

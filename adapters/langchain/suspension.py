@@ -11,6 +11,7 @@ from typing import Any
 
 from ringfence.adapters.langchain.tree import TREE, around
 from ringfence.dsl.plan import Json
+from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.seams.errors import PendingError
 
 CHECKPOINTER = "__pregel_checkpointer"
@@ -40,6 +41,14 @@ class Waiting:
     """The framework's name."""
     call_id: str | None
     pending: PendingError
+    approvers: tuple[str, ...]
+    """Whom each of the open questions asks."""
+
+    @classmethod
+    def of(cls, run: Run, tool: str, call_id: str | None, pending: PendingError) -> "Waiting":
+        """Return what the guard said waits."""
+        asked = [run.state.open_tickets.get(ticket) for ticket in pending.tickets]
+        return cls(tool, call_id, pending, tuple(one.approver if one else "" for one in asked))
 
     @property
     def key(self) -> str:
@@ -70,11 +79,9 @@ def payload(waiting: Sequence[Waiting], allowed: Sequence[str]) -> dict[str, Jso
 
 
 def _call(one: Waiting) -> dict[str, Any]:
-    decision, tickets = one.pending.decision, one.pending.tickets
-    approvers: Sequence[str] = decision.asks if decision else ()
-    asked = [*approvers, *[""] * len(tickets)][: len(tickets)]
+    decision, asked = one.pending.decision, zip(one.pending.tickets, one.approvers, strict=True)
     return {
-        "tickets": [{"ticket": id, "approver": who} for id, who in zip(tickets, asked, strict=True)],
+        "tickets": [{"ticket": id, "approver": who} for id, who in asked],
         "tool": one.tool,
         "arguments": dict(decision.arguments) if decision else {},
         "call_id": one.call_id,

@@ -194,8 +194,8 @@ class CallFailed:
     kind: ClassVar[str] = "CallFailed"
     call: str
     outcome: str
-    """`raised`, `timeout`, `cancelled`, `abandoned`, `interrupted`, `refused result`, or `refused` (before
-    its body could start)."""
+    """`raised`, `timeout`, `cancelled`, `abandoned`, `interrupted` (by its framework; before its body could
+    start, by a store that failed), `refused result`, or `refused` (before its body could start)."""
     error: str
     duration_ns: int
 

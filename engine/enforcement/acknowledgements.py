@@ -1,7 +1,6 @@
 """Waiting until an order to stop is acknowledged, and what to say of it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from ringfence.engine.seams.bounded import bounded
@@ -13,6 +12,7 @@ WITHIN_S = 10.0
 
 _LOOK_EVERY_S = 0.02
 _ANSWER_S = 5.0
+_LEAST_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,8 @@ async def acknowledged(switch: KillSwitch, order: KillOrder, *, within_s: float)
     while True:
         failure: Exception | None = None
         try:
-            found = await _asked(switch.attendants)
+            left_s = max(until - loop.time(), _LEAST_S)
+            found = await bounded(switch.attendants, seconds=min(left_s, _ANSWER_S))
         except Exception as error:  # asked again while there is time
             failure, found = error, []
         missing = tuple(one for one in found if one.obeyed < order.id)
@@ -80,7 +81,3 @@ async def acknowledged(switch: KillSwitch, order: KillOrder, *, within_s: float)
                 help="who cannot read the orders starts nothing: order it again when the store is back",
             ) from failure
         await asyncio.sleep(min(_LOOK_EVERY_S, max(left_s, 0)))
-
-
-async def _asked(ask: Callable[[], Awaitable[list[Attendant]]]) -> list[Attendant]:
-    return await bounded(ask, seconds=_ANSWER_S)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from ringfence.dsl.plan import Verdict
 from ringfence.engine.decision.assessment import Assessment
@@ -32,7 +33,9 @@ from ringfence.engine.enforcement.questions import Inquiry
 from ringfence.engine.enforcement.requests import Given, decision_record
 from ringfence.engine.enforcement.runs import Held, Run
 from ringfence.engine.enforcement.subruns import halt_above, with_above
-from ringfence.engine.seams.errors import EngineError
+from ringfence.engine.seams.errors import EngineError, StoreAwayError
+
+_LOG_AWAY: Final = "the audit log's store is away"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,27 +144,28 @@ def judge(
         anew: Makes the reservation another one than that of the call before it was edited.
 
     Raises:
-        EngineError: The ledger could not answer; the denial is recorded.
+        EngineError: The ledger or the log could not answer; the denial is recorded.
     """
     facts = Facts(approved_by=dict(approved_by)) if approved_by else NO_FACTS
     if held is not None:
         _lapse(run, held)
-    trouble: EngineError | None = None
-    if run.presence.lapsed:
+    away = run.opening.ready.journal.away
+    trouble: EngineError | None = away
+    if away is None and run.presence.lapsed:
         trouble = yield from run.presence.trouble(run.id)
     with run.lock:
         now_ns = run.now_ns()
         assessed = _assess(run, key, call, facts, now_ns)
         seen = run.state.seq
-    if assessed.wanted:
+    taken = Taken()
+    if assessed.wanted and away is None:  # else nobody is asked; the denial waits to be written
         facts, assessed, now_ns, seen = yield from _informed(run, key, call, facts, assessed)
     if exactly is not None and call_digest(call.tool, assessed.arguments) != exactly:
         # SECURITY: a redactor that answers otherwise now would send what nobody has seen.
         facts = replace(facts, failed="it is no longer the call that was approved")
     if trouble is not None:  # fails closed: decided with the failure as a fact, which denies
-        facts = replace(facts, failed=f"presence: {trouble}")
-    taken = Taken()
-    if assessed.attempts:
+        facts = replace(facts, failed=f"presence: {trouble}" if away is None else _LOG_AWAY)
+    if assessed.attempts and away is None:
         facts = yield from _attempt(run, key, assessed.attempts, facts, taken, now_ns)
     if assessed.verdict >= Verdict.ASK and assessed.wider and facts.failed is None and not facts.attempted:
         name = reservation_id(run, key) + anew
@@ -263,7 +267,8 @@ def _reserve(
 
 
 def _ledger_failed(error: Exception) -> str:
-    return f"the ledger: {type(error).__name__}"
+    late = isinstance(error, StoreAwayError | TimeoutError)
+    return "the ledger's store is away" if late else f"the ledger: {type(error).__name__}"
 
 
 def _informed(

@@ -1,10 +1,11 @@
 """From the allow to the recorded outcome: start a body, and say how it ended."""
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ringfence.dsl.plan import Json
+from ringfence.dsl.plan import Json, Verdict
 from ringfence.engine.decision.events import CallFailed, CallFinished, CallStarted
 from ringfence.engine.decision.results import RefusedResultError, bound_result
 from ringfence.engine.enforcement import ledger, replies
@@ -62,6 +63,8 @@ def dispatch(run: Run, held: Held, flight: Flight | None) -> Steps[Started]:
             call=held.key,
             help="take `runs …` out of the policy to run the host's own function, unprotected",
         )
+    # Before an approval is used up: the start would be refused, and nothing but the approval would be gone.
+    opening.ready.journal.check(run.id)
     if obligations.audit == "full":
         # SECURITY: under `audit full` no body runs whose decision could be lost with the process.
         yield from opening.durable(run=run.id)
@@ -178,6 +181,17 @@ def fail(run: Run, held: Held, flight: Flight | None, outcome: str, error: str, 
             run.append(failed)
     if held.success is not None and failed.has_not_succeeded:
         ledger.refund_later(run.opening, held.success)
+
+
+def interrupt(run: Run, held: Held, error: EngineError) -> None:
+    """Record why a call that was not refused does not start; it may be made again after a resume."""
+    with run.lock, contextlib.suppress(EngineError):  # a log that takes no more has its own error
+        known = run.state.calls.get(held.key)
+        refused = known is None or known.verdict is None or known.verdict < Verdict.ASK
+        if known is None or refused or known.started_ns is not None or run.ended:
+            return
+        if known.outcome is None or known.outcome.epoch < run.state.epoch:
+            run.append(CallFailed(held.key, "interrupted", str(error)[:_TEXT_AT_MOST], 0))
 
 
 def again(ended: Ended, run: Run, lens: ResultLens) -> Any:

@@ -96,6 +96,21 @@ class Guard:
         load_guard = import_module("ringfence._assembly").load_guard
         return cast(Guard, load_guard(policy, settings=settings, store=store, plugins=plugins, clock=clock))
 
+    def open(self) -> None:
+        """Open the store, the required sinks and the approval backends now; the first run does it otherwise.
+
+        So that a backend's callback server listens, and what a dead process left is ended, before there is a
+        run.  Safe to call again.
+
+        Raises:
+            EngineError: With what could not be opened and how to mend it.
+        """
+        self._sync(self._open())
+
+    async def aopen(self) -> None:
+        """Like `open`."""
+        await run_async(self._open())
+
     # ---- runs --------------------------------------------------------------------------------------
 
     def begin_run(self, **about: Unpack[AboutRun]) -> Run:
@@ -413,6 +428,11 @@ class Guard:
     def _sync(self, steps: Steps[T]) -> T:
         return run_sync(steps, self._loop)
 
+    def _open(self) -> Steps[None]:
+        _refuse_plugins()
+        _GUARDS.add(self)
+        yield from self._lifecycle.opened()
+
     def _begin(self, **about: Unpack[AboutRun]) -> Steps[Run]:
         _refuse_plugins()
         _GUARDS.add(self)
@@ -524,8 +544,10 @@ class Guard:
         except PendingError:
             run.keep(found.slot, held)
             raise
-        except BaseException:  # whatever it is: nothing ran, so nothing stays taken
+        except BaseException as error:  # whatever it is: nothing ran, so nothing stays taken
             release(run, held, "not dispatched")
+            if isinstance(error, EngineError):
+                dispatch.interrupt(run, held, error)
             raise
 
     def _flight(self, run: Run, held: Held, flight: Callable[[], Flight]) -> Flight | None:

@@ -28,6 +28,7 @@ def reserve(
     reservation = Reservation(reservation_id, tuple(charges), lease_ns)
     if inline is not None:
         return inline.reserve_now(reservation, now_ns=now_ns)
+    opening.refunds.forget(reservation_id)
     asked: Future[tuple[Refusal, ...]] = opening.submit(ledger.reserve(reservation, now_ns=now_ns))
     try:
         refusals: tuple[Refusal, ...] = yield asked
@@ -48,13 +49,13 @@ def dispatched(opening: Opening, reservation_id: str, *, now_ns: int) -> Steps[b
 
 
 def refund_later(opening: Opening, reservation_id: str) -> None:
-    """Give the reservation back, soon; if that fails it stays taken, which only refuses more."""
+    """Give the reservation back, soon; if that fails for good it stays taken, which only refuses more."""
     ledger = opening.ready.ledger
     inline = _inline(ledger)
     if inline is not None:
         inline.refund_now(reservation_id)
     else:
-        opening.submit(ledger.refund(reservation_id))
+        opening.refunds.give_back(ledger, reservation_id, within_s=opening.patience_s)
 
 
 def _inline(ledger: Ledger) -> InlineLedger | None:

@@ -37,7 +37,7 @@ from ringfence.engine.enforcement.tickets import Asking
 from ringfence.engine.enforcement.unclean import Unclean
 from ringfence.engine.enforcement.workers import run_in_worker
 from ringfence.engine.journal.jsonable import jsonable
-from ringfence.engine.seams.errors import DeniedError, EngineError, RingfenceError
+from ringfence.engine.seams.errors import DeniedError, EngineError, RingfenceError, StoreAwayError
 from ringfence.engine.seams.ports import Entry, RunRow
 
 EndStatus = Literal["done", "failed", "halted"]
@@ -76,7 +76,7 @@ class Lifecycle:
         with self._lock:
             return run in self._live or run in self._in_hand
 
-    def _opened(self) -> Steps[Opened]:
+    def opened(self) -> Steps[Opened]:
         """Open the store, and end, once, the runs in it that died with their process."""
         opened = yield from self._opening.opened()
         with self._lock:
@@ -115,7 +115,7 @@ class Lifecycle:
         parent: "Run | str | None" = None,
     ) -> Steps[Run]:
         """Begin a run; it is in the log when this returns, so that other processes see it."""
-        opened = yield from self._opened()
+        opened = yield from self.opened()
         name = self._agent(agent)
         around = self._around(parent)
         if around is not None:
@@ -280,12 +280,14 @@ class Lifecycle:
             run.suspend(tuple(run.state.open_tickets))
         yield from self._put_away(run)
 
-    def _put_away(self, run: Run) -> Steps[None]:
+    def _put_away(self, run: Run, *, hurry: bool = False) -> Steps[None]:
         """Make the run durable and give its session back."""
         journal = self._opening.ready.journal
         try:
-            yield from self._opening.durable(run=run.id)
+            if not hurry:
+                yield from self._opening.durable(run=run.id)
         finally:
+            self._opening.refunds.forget_run(run.id)
             released = None
             if self._no_longer_live(run):  # else another process has taken it over meanwhile
                 _detach(run)
@@ -293,7 +295,7 @@ class Lifecycle:
                 journal.close_run(run.id)
                 released = self._let_go(run)
                 self.presence.leave()
-        if released is not None:
+        if released is not None and not hurry:
             yield from self._opening.within_patience(released, "did not release the session", run=run.id)
 
     def _still(self, run: Run) -> None:
@@ -319,7 +321,7 @@ class Lifecycle:
             RunHaltedError: It is over, or it ended uncleanly and is over from now on.
             EngineError: It is unknown, or another living process holds its session.
         """
-        yield from self._opened()
+        yield from self.opened()
         yield from self._in_hand.take(run_id)
         try:
             return (yield from self._resumed(run_id, principal))
@@ -399,29 +401,42 @@ class Lifecycle:
     # ---- end ---------------------------------------------------------------------------------------
 
     def end(
-        self, run: Run, asking: Asking, status: EndStatus = "done", error: str | None = None
+        self,
+        run: Run,
+        asking: Asking,
+        status: EndStatus = "done",
+        error: str | None = None,
+        *,
+        hurry: bool = False,
     ) -> Steps[None]:
-        """End the run: nothing of it stays in flight, open or reserved."""
+        """End the run: nothing of it stays in flight, open or reserved.
+
+        Args:
+            hurry: Record it and wait for no store: one that is away has been waited for already.
+        """
         run.stop_flights()
         for child in tuple(run.children):
-            yield from self.end(child, asking, "failed", "the run around it is over")
+            yield from self.end(child, asking, "failed", "the run around it is over", hurry=hurry)
         with run.lock:
             if run.ended or run.suspended:
                 return
-        if (yield from self.finish(run, asking, status, error)):
+        if (yield from self.finish(run, asking, status, error, hurry=hurry)):
             _detach(run)
-            yield from self._put_away(run)
+            yield from self._put_away(run, hurry=hurry)
 
-    def finish(self, run: Run, asking: Asking, status: EndStatus, error: str | None) -> Steps[bool]:
+    def finish(
+        self, run: Run, asking: Asking, status: EndStatus, error: str | None, *, hurry: bool = False
+    ) -> Steps[bool]:
         """Give back all that the run holds and record its end; False: another was first to do something."""
         with run.lock:
             suspended = run.suspended
             if run.ended:
                 return False
             self._give_back(run, asking)
-        with contextlib.suppress(RingfenceError):  # only the record is less full; the ticket has it, too
-            yield from asking.observe_all(run)
-        if run.reserved:
+        if not hurry:
+            with contextlib.suppress(RingfenceError):  # only the record is less full; the ticket has it, too
+                yield from asking.observe_all(run)
+        if run.reserved and not hurry:
             # Before the record of the end, after which nobody looks at the run again: refunds are written
             # by then, and a dispatch that the ledger did not take does not hold its budget for ever.
             now_ns, ledger = run.now_ns(), self._opening.ready.ledger
@@ -452,7 +467,8 @@ class Lifecycle:
         first: Exception | None = None
         for run in tuple(self.live()) if self._opening.is_open else ():
             try:
-                yield from self.end(run, asking, "failed", "the guard was closed")
+                hurry = isinstance(first, StoreAwayError)  # closing takes bounded time, however many they are
+                yield from self.end(run, asking, "failed", "the guard was closed", hurry=hurry)
             except Exception as error:  # the others are ended all the same; raised below
                 first = first or error
         if self._opening.is_open:

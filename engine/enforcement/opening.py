@@ -3,17 +3,18 @@
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from ringfence.engine.enforcement.drive import Steps
 from ringfence.engine.enforcement.questions import Questions
+from ringfence.engine.enforcement.refunds import Refunds
 from ringfence.engine.journal.journal import Journal
 from ringfence.engine.seams.composed import lacking, open_one
 from ringfence.engine.seams.dispatch import Extensions
-from ringfence.engine.seams.errors import EngineError, RingfenceError
+from ringfence.engine.seams.errors import EngineError, RingfenceError, StoreAwayError, TakenOverError
 from ringfence.engine.seams.loop import EngineLoop
 from ringfence.engine.seams.ports import Clock, EventLog, KillSwitch, Leases, Ledger, Store, TicketStore
 from ringfence.engine.seams.settings import Settings
@@ -22,6 +23,9 @@ T = TypeVar("T")
 
 PATIENCE_S = 10.0
 """How long the guard waits for one answer of a store before it denies."""
+
+_NAMED: Final = 5
+"""Runs whose lost events an error counts one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,7 @@ class Opening:
         self.settings = settings
         self.extensions = extensions
         self.questions = Questions(loop, extensions)
+        self.refunds = Refunds(loop)
         self.patience_s = patience_s
         self._make_store = store
         self._lock = threading.Lock()
@@ -70,9 +75,13 @@ class Opening:
         return self.loop.submit(asyncio.wait_for(work, self.patience_s))
 
     def durable(self, *, run: str | None = None) -> Steps[None]:
-        """Wait until all that was recorded is durable; raise EngineError if that fails or takes too long."""
+        """Wait until all that was recorded is durable; raise EngineError if that fails or takes too long.
+
+        Args:
+            run: Raise TakenOverError, too, if another process has this run.
+        """
         journal = self.ready.journal
-        yield from self.within_patience(journal.flush(), "did not take the events", run=run)
+        yield from self.within_patience(journal.flush(run), "did not take the events", run=run)
 
     def within_patience(self, future: "Future[Any]", what: str, *, run: str | None = None) -> Steps[Any]:
         """Wait for `future`, but no longer than the guard is patient."""
@@ -81,7 +90,8 @@ class Opening:
         except RingfenceError:
             raise
         except Exception as error:  # fails closed: a late store is a failed one
-            raise store_error(what, error, run=run) from error
+            away = self._opened.journal.away if self._opened is not None else None
+            raise (store_error(what, error, run=run) if away is None else away) from error
 
     @property
     def is_open(self) -> bool:
@@ -135,6 +145,9 @@ class Opening:
             leases, kill_switch = store.leases, store.kill_switch
             assert events is not None and ledger is not None and tickets is not None
             assert leases is not None and kill_switch is not None
+            if (now_ns := await store.now_ns()) is not None:
+                # Before anything is recorded or reserved: what this process says goes by the store's clock.
+                self.clock.anchor(now_ns)
             await self.extensions.open()
         except BaseException:  # fails closed, and leaves nothing half open
             await store.close()
@@ -160,6 +173,10 @@ class Opening:
             return
         try:
             yield from self.within_patience(opened.journal.close(), "did not take the last events")
+        except EngineError as error:
+            if not (lost := opened.journal.unwritten()):
+                raise
+            raise _unwritten(lost, error) from error
         finally:
             self._opened = None
             yield from self.within_patience(self.loop.submit(self._shut(store)), "did not close")
@@ -178,12 +195,27 @@ async def _wrapped(future: "Future[Any]") -> Any:
 
 
 def store_error(what: str, error: BaseException, *, run: str | None = None) -> EngineError:
-    """Return the error that says that the store failed, and what to do."""
+    """Return the error that says that the store failed, and what to do; a late store counts as away."""
     said = str(error) or type(error).__name__
+    kind = EngineError
     if isinstance(error, TimeoutError):
-        said = "it did not answer in time"
-    return EngineError(
+        said, kind = "it did not answer in time", StoreAwayError
+    elif isinstance(error, StoreAwayError | TakenOverError):
+        kind = type(error)
+    return kind(
         f"the store {what}: {said}",
         run=run,
-        help="nothing runs without it: check its URL, its folder and its rights with `ringfence doctor`",
+        help=getattr(error, "help", None)
+        or "nothing runs without it: check its URL, its folder and its rights with `ringfence doctor`",
+    )
+
+
+def _unwritten(lost: Mapping[str, int], error: EngineError) -> EngineError:
+    """Return the error of a guard that is closed while its log cannot be written."""
+    few = ", ".join(f"`{run}` ({count})" for run, count in tuple(lost.items())[:_NAMED])
+    more = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
+    return type(error)(
+        f"{sum(lost.values())} events could not be written before the guard was closed and are lost, "
+        f"of the runs {few}{more}: {error}",
+        help="whoever opens the store next records these runs as ended uncleanly",
     )

@@ -20,7 +20,7 @@ from typing import Any, Final, Protocol
 from ringfence.engine.enforcement.drive import Steps
 from ringfence.engine.enforcement.opening import Opening
 from ringfence.engine.seams.bounded import bounded
-from ringfence.engine.seams.errors import EngineError
+from ringfence.engine.seams.errors import EngineError, StoreAwayError
 
 LOOK_WITHIN_S: Final = 15.0
 """How long ago the orders to stop may have been read while calls start."""
@@ -184,7 +184,7 @@ class Presence:
         else:
             what = "the store could not be told in time that this process lives"
         why = "" if self._failure is None else f": {self._failure}"
-        return EngineError(
+        return StoreAwayError(
             f"{what}{why}",
             run=run,
             help="nothing starts until it answers again: see `ringfence doctor`",

@@ -129,7 +129,7 @@ class Unclean:
             if row.status == "running":
                 journal.record(row.run, RunHalted("unclean end", None, GONE), at_ns=now_ns)
             journal.record(row.run, RunEnded("halted", GONE), at_ns=now_ns)
-            await wrap_future(journal.flush())
+            await wrap_future(journal.flush(row.run))
         finally:
             journal.close_run(row.run)
 

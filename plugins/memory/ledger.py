@@ -83,11 +83,12 @@ class MemoryLedger:
                     if window.stamped:
                         window.slide(now_ns)
                     if window.taken + amount <= charge.limit:
-                        unit = Unit(amount)
                         lease_ns, period_ns = reservation.lease_ns, charge.period_ns
-                        if lease_ns is not None and period_ns is not None:
-                            unit.leaves_ns = now_ns + lease_ns + period_ns
-                            window.leased[unit] = None
+                        if lease_ns is None or period_ns is None:
+                            unit = Unit(amount, None, None)
+                        else:
+                            unit = Unit(amount, None, now_ns + lease_ns + period_ns)
+                            window.leased.append(unit)
                         window.taken += amount
                         self._kept[reservation_id] = ((key, unit),)
                         return ()
@@ -98,9 +99,10 @@ class MemoryLedger:
         refused: list[Refusal] = []
         asked: dict[_Key, list[Unit]] = {}
         for charge in reservation.charges:
-            unit = Unit(charge.amount, frozenset(charge.members) if charge.members else None)
+            leaves_ns = None
             if reservation.lease_ns is not None and charge.period_ns is not None:
-                unit.leaves_ns = now_ns + reservation.lease_ns + charge.period_ns
+                leaves_ns = now_ns + reservation.lease_ns + charge.period_ns
+            unit = Unit(charge.amount, frozenset(charge.members) if charge.members else None, leaves_ns)
             key = (charge.budget, charge.key, charge.period_ns, unit.members is not None)
             window = self._windows.get(key)
             if window is None:
@@ -184,9 +186,10 @@ class MemoryLedger:
 
     def _stamp(self, kept: _Units, now_ns: int) -> None:
         for key, unit in kept:
-            unit.stamped = True
             window = self._windows[key]
-            if window.period_ns is not None:
+            if window.period_ns is None:
+                unit.stamped = True
+            else:
                 window.stamp(unit, now_ns + window.period_ns)  # now_ns never falls
 
     def _sweep(self, now_ns: int) -> None:

@@ -18,12 +18,12 @@ class Unit:
 
     __slots__ = ("amount", "leaves_ns", "members", "stamped")
 
-    def __init__(self, amount: int, members: frozenset[str] | None = None) -> None:
+    def __init__(self, amount: int, members: frozenset[str] | None, leaves_ns: int | None) -> None:
         self.amount = amount
         self.members = members
         """None: the charge is counted by its amount."""
-        self.leaves_ns: int | None = None
-        """None: held without end, or never leaving."""
+        self.leaves_ns = leaves_ns
+        """None: held without end, or never leaving.  Under a lease: when it leaves if nobody stamps it."""
         self.stamped = False
         """True from its dispatch on."""
 
@@ -41,8 +41,8 @@ class AmountWindow:
         self.period_ns = period_ns
         self.taken = 0
         """The sum over held and stamped units."""
-        self.leased: dict[Unit, None] = {}
-        """Those that are held under a lease, and those whose lease ran out."""
+        self.leased: list[Unit] = []
+        """Those reserved under a lease since the last `lapse`: held, lapsed, stamped or refunded."""
         self.stamped: deque[Unit] = deque()
         """By the moment at which they leave, soonest first; refunded ones have the amount 0."""
 
@@ -54,9 +54,14 @@ class AmountWindow:
 
     def lapse(self, now_ns: int) -> None:
         """Let go of what nobody stamped and whose lease ran out one period ago."""
-        for unit in [unit for unit in self.leased if not unit.counts(now_ns)]:
-            del self.leased[unit]
-            self.taken -= unit.amount
+        leased, self.leased = self.leased, []
+        for unit in leased:
+            if unit.stamped:
+                continue
+            if unit.counts(now_ns):
+                self.leased.append(unit)
+            else:
+                self.taken -= unit.amount
 
     def has_room(self, asked: Iterable[Unit], limit: int) -> bool:
         """Say whether all these units fit, once the window was slid."""
@@ -70,7 +75,8 @@ class AmountWindow:
         over = self.taken + amount - limit
         leaving: Iterable[Unit] = self.stamped
         if self.leased:
-            leaving = sorted([*self.stamped, *self.leased], key=_BY_LEAVE)
+            held = (unit for unit in self.leased if not unit.stamped)
+            leaving = sorted([*self.stamped, *held], key=_BY_LEAVE)
         for unit in leaving:
             over -= unit.amount
             if over <= 0 and unit.leaves_ns is not None:
@@ -81,18 +87,16 @@ class AmountWindow:
         """Count a unit that was reserved."""
         self.taken += unit.amount
         if unit.leaves_ns is not None:
-            self.leased[unit] = None
+            self.leased.append(unit)
 
     def stamp(self, unit: Unit, leaves_ns: int) -> None:
         """Let a held unit leave at this moment; INVARIANT: none that was stamped before leaves later."""
-        if unit.leaves_ns is not None:
-            del self.leased[unit]
+        unit.stamped = True
         unit.leaves_ns = leaves_ns
         self.stamped.append(unit)
 
     def give_back(self, unit: Unit) -> None:
         """Stop counting a unit that is still in the window."""
-        self.leased.pop(unit, None)
         self.taken -= unit.amount
         unit.amount = 0
 
@@ -124,8 +128,8 @@ class MemberWindow:
         self.period_ns = period_ns
         self.uses: dict[str, _Uses] = {}
         """Member -> the units that touch it; INVARIANT: at least one."""
-        self.leased: dict[Unit, None] = {}
-        """Those that are held under a lease, and those whose lease ran out."""
+        self.leased: list[Unit] = []
+        """Those reserved under a lease since the last `lapse`: held, lapsed, stamped or refunded."""
         self.stamped: deque[Unit] = deque()
         """By the moment at which they leave, soonest first; refunded ones have no members."""
 
@@ -137,8 +141,14 @@ class MemberWindow:
 
     def lapse(self, now_ns: int) -> None:
         """Let go of what nobody stamped and whose lease ran out one period ago."""
-        for unit in [unit for unit in self.leased if not unit.counts(now_ns)]:
-            self._drop(unit)
+        leased, self.leased = self.leased, []
+        for unit in leased:
+            if unit.stamped:
+                continue
+            if unit.counts(now_ns):
+                self.leased.append(unit)
+            else:
+                self._drop(unit)
 
     def has_room(self, asked: Iterable[Unit], limit: int) -> bool:
         """Say whether the members of all these units fit, once the window was slid."""
@@ -157,7 +167,7 @@ class MemberWindow:
         """Count a unit that was reserved."""
         leased = unit.leaves_ns is not None
         if leased:
-            self.leased[unit] = None
+            self.leased.append(unit)
         for member in unit.members or ():
             uses = self.uses.setdefault(member, _Uses())
             if leased:
@@ -168,8 +178,7 @@ class MemberWindow:
     def stamp(self, unit: Unit, leaves_ns: int) -> None:
         """Let a held unit leave at this moment; INVARIANT: none that was stamped before leaves later."""
         leased = unit.leaves_ns is not None
-        if leased:
-            del self.leased[unit]
+        unit.stamped = True
         unit.leaves_ns = leaves_ns
         self.stamped.append(unit)
         for member in unit.members or ():
@@ -186,7 +195,6 @@ class MemberWindow:
         unit.members = frozenset()
 
     def _drop(self, unit: Unit) -> None:
-        self.leased.pop(unit, None)
         for member in unit.members or ():
             uses = self.uses[member]
             if unit.leaves_ns is None:

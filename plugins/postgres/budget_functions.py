@@ -3,7 +3,9 @@
 The sum of a window (of a blast radius: how many different members are in it) stands in its row, so a
 reservation looks at sums, never at units.  A unit knows from its reservation on when it leaves; 2^63 - 1 is
 never.  INVARIANT: sums change only under the lock of the window's row, and windows are locked in the order of
-their names.  A function that stamps takes no such lock: units alone, so it waits for no reservation.
+their names.  A function that stamps locks units alone, so it waits for no reservation.
+
+The functions go by indexes: a plan made while a table was small may be kept when it is large.
 """
 
 from typing import Final
@@ -51,7 +53,8 @@ END
 $$;
 
 -- Give a reservation back, whatever is left of it.
-CREATE FUNCTION {s}.refund(asked bytea) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION {s}.refund(asked bytea) RETURNS void LANGUAGE plpgsql
+SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     which   bigint;
     ids     bigint[];
@@ -76,12 +79,15 @@ $$;
 
 -- Say whether a reservation stands: dispatched, it counts in a window; held, it has left none.
 -- Null: it is unknown.
-CREATE FUNCTION {s}.stands(asked bytea, at_ns bigint, OUT stands boolean, OUT dispatched boolean)
-LANGUAGE sql AS $$
-    SELECT CASE WHEN bool_or(unit.stamped) THEN bool_or(unit.leaves_ns > greatest(at_ns, w.latest_ns))
-           ELSE count(*) = max(unit.of_units) AND bool_and(unit.leaves_ns > greatest(at_ns, w.latest_ns)) END,
-           bool_or(unit.stamped)
-    FROM {s}.unit JOIN {s}.budget_window AS w ON w.id = unit.window_id WHERE unit.reservation = asked
+CREATE FUNCTION {s}.stands(asked bytea, at_ns bigint, OUT stands boolean, OUT stamped boolean)
+LANGUAGE plpgsql AS $$
+BEGIN
+    SELECT CASE WHEN bool_or(u.stamped) THEN bool_or(u.leaves_ns > greatest(at_ns, w.latest_ns))
+           ELSE count(*) = max(u.of_units) AND bool_and(u.leaves_ns > greatest(at_ns, w.latest_ns)) END,
+           bool_or(u.stamped)
+    INTO stands, stamped
+    FROM {s}.unit AS u JOIN {s}.budget_window AS w ON w.id = u.window_id WHERE u.reservation = asked;
+END
 $$;
 
 -- In how many nanoseconds `surplus` units will have left; null if that cannot be told.
@@ -129,7 +135,7 @@ CREATE FUNCTION {s}.reserve(
     asked bytea, asked_said text, lease_ns bigint, caller_ns bigint,
     names bytea[], budgets text[], keys text[], periods bigint[], counted boolean[],
     of_windows integer[], amounts bigint[], limits bigint[], touched bytea[], of_charges integer[]
-) RETURNS TABLE (charge integer, free_ns bigint) LANGUAGE plpgsql AS $$
+) RETURNS TABLE (charge integer, free_ns bigint) LANGUAGE plpgsql SET enable_seqscan = off SET jit = off AS $$
 #variable_conflict use_variable
 DECLARE
     at_ns   bigint;
@@ -245,18 +251,21 @@ END
 $$;
 
 -- Let what a reservation has in its windows leave one period after this moment.
-CREATE FUNCTION {s}.stamp(asked bytea, at_ns bigint) RETURNS void LANGUAGE sql AS $$
+CREATE FUNCTION {s}.stamp(asked bytea, at_ns bigint) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
     WITH stamped AS (
-        UPDATE {s}.unit SET stamped = true,
+        UPDATE {s}.unit AS u SET stamped = true,
             leaves_ns = coalesce(greatest(at_ns, w.latest_ns) + w.period_ns, NEVER)
-        FROM {s}.budget_window AS w WHERE w.id = unit.window_id AND unit.reservation = asked
-        RETURNING unit.id, unit.leaves_ns
+        FROM {s}.budget_window AS w WHERE w.id = u.window_id AND u.reservation = asked
+        RETURNING u.id, u.leaves_ns
     )
-    UPDATE {s}.touch SET leaves_ns = stamped.leaves_ns FROM stamped WHERE touch.unit_id = stamped.id
+    UPDATE {s}.touch AS t SET leaves_ns = stamped.leaves_ns FROM stamped WHERE t.unit_id = stamped.id;
+END
 $$;
 
 -- Stamp a held reservation with the moment of its dispatch; false if it stands no more.
-CREATE FUNCTION {s}.dispatched(asked bytea, caller_ns bigint) RETURNS boolean LANGUAGE plpgsql AS $$
+CREATE FUNCTION {s}.dispatched(asked bytea, caller_ns bigint) RETURNS boolean LANGUAGE plpgsql
+SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     at_ns bigint;
     it    record;
@@ -265,7 +274,7 @@ BEGIN
     PERFORM FROM {s}.unit WHERE reservation = asked ORDER BY id FOR UPDATE;
     at_ns := coalesce(caller_ns, {s}.now_ns());
     SELECT * INTO it FROM {s}.stands(asked, at_ns);
-    IF it.stands AND NOT it.dispatched THEN
+    IF it.stands AND NOT it.stamped THEN
         PERFORM {s}.stamp(asked, at_ns);
     END IF;
     RETURN coalesce(it.stands, false);
@@ -273,7 +282,8 @@ END
 $$;
 
 -- Stamp what the reservations that begin so still hold; what a lease has ended already leaves as it did.
-CREATE FUNCTION {s}.settle(beginning text, caller_ns bigint) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION {s}.settle(beginning text, caller_ns bigint) RETURNS void LANGUAGE plpgsql
+SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     at_ns bigint;
     asked bytea;
@@ -292,13 +302,14 @@ END
 $$;
 
 -- Forget what left its windows, and of the next windows after `beyond` those that nothing is in; return the
--- last one that was looked at, 0 at the end.  What others work on is left to them.
+-- last one that was looked at, 0 if there is none after it.  What others work on is left to them.
 CREATE FUNCTION {s}.sweep(beyond bigint, at_most integer, caller_ns bigint) RETURNS bigint
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     at_ns bigint := coalesce(caller_ns, {s}.now_ns());
     which bigint;
     final bigint;
+    looked_at bigint;
 BEGIN
     FOR which IN
         SELECT id FROM {s}.budget_window WHERE id IN (
@@ -307,16 +318,16 @@ BEGIN
     LOOP
         PERFORM {s}.slide(which, at_ns);
     END LOOP;
-    SELECT max(next.id) INTO final FROM (
+    SELECT max(next.id), count(*) INTO final, looked_at FROM (
         SELECT id FROM {s}.budget_window WHERE id > beyond ORDER BY id LIMIT at_most
     ) AS next;
     DELETE FROM {s}.budget_window WHERE id IN (
         SELECT w.id FROM {s}.budget_window AS w
-        WHERE w.id > beyond AND w.id <= final AND w.taken = 0 AND w.latest_ns < at_ns
+        WHERE w.id > beyond AND w.id <= final AND w.taken = 0 AND w.latest_ns <= at_ns
         AND NOT EXISTS (SELECT FROM {s}.unit WHERE window_id = w.id)
         FOR UPDATE SKIP LOCKED
     );
-    RETURN coalesce(final, 0);
+    RETURN CASE WHEN looked_at < at_most THEN 0 ELSE final END;
 END
 $$;
 """.replace("NEVER", _NEVER)

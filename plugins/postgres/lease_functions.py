@@ -13,7 +13,7 @@ $$;
 -- Take a session, or return the living holder that has it.
 CREATE FUNCTION {s}.take_session(
     which bytea, which_said text, asker bytea, asker_said text, lasts_ns bigint
-) RETURNS text LANGUAGE plpgsql AS $$
+) RETURNS text LANGUAGE plpgsql SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     has    bytea;
     holder record;

@@ -1,7 +1,11 @@
 """Leases of sessions in PostgreSQL: a holder lives as long as it says so, by the server's clock."""
 
+from typing import Final
+
 from ringfence.plugins.postgres.door import Door
 from ringfence.plugins.postgres.names import kept, key, read_or_none
+
+_SILENT_S: Final = 7 * 24 * 3600
 
 
 class PostgresLeases:
@@ -11,9 +15,12 @@ class PostgresLeases:
         self._door = door
         self._presence_s = presence_s
         self._lasts_ns = int(presence_s * 1e9)
+        self._buried = False
 
     async def keep_alive(self, holder: str) -> float:
         """Say that `holder` lives; return for how many seconds that holds."""
+        if not self._buried:
+            await self._bury()
         await self._door.ask("SELECT {s}.keep_alive($1, $2, $3)", key(holder), kept(holder), self._lasts_ns)
         return self._presence_s
 
@@ -44,6 +51,16 @@ class PostgresLeases:
             "SELECT 1 FROM {s}.lease WHERE session_key = $1 AND holder_key = $2", key(session), key(holder)
         )
         return bool(found)
+
+    async def _bury(self) -> None:
+        """Forget, once for each opened store, the holders that have been silent for a week."""
+        await self._door.ask(
+            "WITH dead AS (DELETE FROM {s}.holder WHERE until_ns < {s}.now_ns() - $1 RETURNING holder_key),"
+            " silent AS (DELETE FROM {s}.attendant WHERE seen_ns < {s}.now_ns() - $1)"
+            " DELETE FROM {s}.lease WHERE holder_key IN (SELECT holder_key FROM dead)",
+            _SILENT_S * 10**9,
+        )
+        self._buried = True
 
     async def release(self, session: str, holder: str) -> None:
         """Give the session back, if `holder` has it."""

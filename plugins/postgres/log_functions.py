@@ -11,7 +11,7 @@ CREATE FUNCTION {s}.append(
     counts bigint[], new_heads bytea[], parents text[],
     of_runs integer[], seqs bigint[], kinds text[], schemas integer[], times bigint[], monos bigint[],
     salts bytea[], bodies bytea[], digests bytea[], prevs bytea[], hashes bytea[]
-) RETURNS boolean LANGUAGE plpgsql AS $$
+) RETURNS boolean LANGUAGE plpgsql SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     at    bigint;
     last  bytea;

@@ -33,5 +33,9 @@ def read_or_none(stored: str | None) -> str | None:
 
 def key(*names: str | int | bool | None) -> bytes:
     """Return the key of one name, or of several together; no two lists of names share one."""
-    said = [b"-" if name is None else str(name).encode("utf-8", "surrogatepass") for name in names]
-    return sha256(b"".join(b"%d:%b" % (len(part), part) for part in said)).digest()
+    return sha256(b"".join(b"-" if name is None else _measured(str(name)) for name in names)).digest()
+
+
+def _measured(name: str) -> bytes:
+    said = name.encode("utf-8", "surrogatepass")
+    return b"%d:%b" % (len(said), said)

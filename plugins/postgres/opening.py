@@ -11,12 +11,9 @@ from ringfence.plugins.postgres.schema import STEPS, VERSION
 
 _FUNCTION: Final = re.compile(r"CREATE FUNCTION \{s\}\.(\w+)\(.*?AS\s+\$\$(.*?)\$\$;", re.DOTALL)
 
-_HELD_S: Final = 7 * 24 * 3600
-"""A holder that was silent for so long is forgotten, and its sessions with it."""
-
 
 async def make_schema(door: Door) -> None:
-    """Make the schema or lead it to this version; nothing is changed if it is there already.
+    """Make the schema or lead it to this version; nothing is written if it is there already.
 
     Raises:
         EngineError: It cannot be used; the message says why and how to mend it.
@@ -34,12 +31,6 @@ async def make_schema(door: Door) -> None:
                 for script in STEPS[version:]:
                     await connection.execute(door.sql(script))
         await _refuse_changed(connection, door)
-    await door.ask(
-        "WITH dead AS (DELETE FROM {s}.holder WHERE until_ns < {s}.now_ns() - $1 RETURNING holder_key),"
-        " silent AS (DELETE FROM {s}.attendant WHERE seen_ns < {s}.now_ns() - $1)"
-        " DELETE FROM {s}.lease WHERE holder_key IN (SELECT holder_key FROM dead)",
-        _HELD_S * 10**9,
-    )
 
 
 async def _exists(connection: Any, schema: str) -> bool:
@@ -76,7 +67,8 @@ async def _refuse_changed(connection: Any, door: Door) -> None:
     schema = door.at.schema
     planted = await connection.fetchval(
         "SELECT count(*) FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace"
-        " WHERE nspname = $1 AND relkind IN ('r', 'p') AND (relhasrules OR EXISTS"
+        " WHERE nspname = $1 AND relkind IN ('r', 'p')"
+        " AND (EXISTS (SELECT FROM pg_rewrite WHERE ev_class = pg_class.oid) OR EXISTS"
         " (SELECT FROM pg_trigger WHERE tgrelid = pg_class.oid AND NOT tgisinternal))",
         schema,
     )

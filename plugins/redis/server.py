@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from ringfence.plugin import EngineError, StoreNote
+from ringfence.plugin import EngineError, StoreAwayError, StoreNote
 from ringfence.plugins.redis.door import Door
 from ringfence.plugins.redis.faults import Fault
 
@@ -67,6 +67,8 @@ async def notes(door: Door) -> list[StoreNote]:
 async def _written(door: Door) -> StoreNote:
     try:
         config: Mapping[Any, Any] = await door.ask(lambda client: client.config_get("appendfsync"))
+    except StoreAwayError:
+        raise
     except EngineError:  # only doctor asks: what it may not see, it says so
         return StoreNote("how often it writes its append-only file cannot be seen by this user")
     how = {_text(name): _text(value) for name, value in config.items()}.get("appendfsync", "unknown")

@@ -1,9 +1,11 @@
 """The store `sqlite:///FILE`: one file, a writer and a reader, and the parts that use them."""
 
 import os
+import time
 from pathlib import Path
 from typing import Final
 
+from ringfence.plugins.sqlite.clock import latest_ns
 from ringfence.plugins.sqlite.connection import Connection, Door
 from ringfence.plugins.sqlite.faults import fault_of, missing, path_fault
 from ringfence.plugins.sqlite.holders import Holders
@@ -78,8 +80,11 @@ class SqliteStore:
         self.kill_switch = SqliteKillSwitch(door, self._holders)
 
     async def now_ns(self) -> int | None:
-        """Return None: all its processes are on one host."""
-        return None
+        """Return the largest time that its processes have brought; None: there is none yet.
+
+        They are on one host, but its clock may have stepped back between two of them.
+        """
+        return None if self._door is None else await latest_ns(self._door, wall_ns=time.time_ns())
 
     async def close(self) -> None:
         """Finish what is queued and close the file; safe to call twice."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         RingfenceError,
         RunHaltedError,
         SettingsError,
+        TakenOverError,
         ToolFailedError,
     )
 
@@ -33,6 +34,7 @@ __all__ = [
     "RingfenceError",
     "RunHaltedError",
     "SettingsError",
+    "TakenOverError",
     "ToolCall",
     "ToolFailedError",
     "current_run",

@@ -13,6 +13,7 @@ import signal
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -25,7 +26,7 @@ from ringfence.engine.enforcement.drive import run_sync
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.journal.journal import Journal
-from ringfence.engine.seams.errors import RingfenceError
+from ringfence.engine.seams.errors import RingfenceError, StoreAwayError
 from ringfence.engine.seams.ports import Store
 from ringfence.plugins.memory.ledger import MemoryLedger
 from ringfence.plugins.sqlite import SqliteStore
@@ -132,8 +133,8 @@ class World:
                 ["reserve", "dispatched", "refund", "reserve_now", "dispatched_now", "refund_now", "settle"],
             ),
             (store.tickets, ["open", "swap"]),
-            (store.leases, ["lease", "release"]),
-            (store.kill_switch, ["order"]),
+            (store.leases, ["lease", "release", "keep_alive", "gone"]),
+            (store.kill_switch, ["order", "keep_alive", "gone", "obeyed"]),
         ):
             for name in names:
                 if hasattr(part, name):
@@ -352,6 +353,33 @@ def broken(world: World) -> None:
     guard.close()
 
 
+def away(world: World) -> None:
+    """A call that was allowed, and whose start is refused because the log's store has gone away meanwhile."""
+    guard = world.guard()
+    run = guard.begin_run(principal=ALICE, agent="main")
+    mail = call("mail", "a", to="a@b.example")
+    guard.authorize(run, mail)
+
+    def gone(_: str) -> None:
+        raise StoreAwayError("the server does not answer")
+
+    with replaced(guard.opening.ready.journal, "check", gone):
+        attempt(lambda: guard.execute(run, mail, world.effect))
+    attempt(lambda: guard.execute(run, mail, world.effect))
+    guard.end_run(run)
+    guard.close()
+
+
+@contextmanager
+def replaced(thing: Any, name: str, other: Any) -> Iterator[None]:
+    """Put something else in the place of a method, for a while."""
+    setattr(thing, name, other)
+    try:
+        yield
+    finally:
+        delattr(thing, name)
+
+
 def gave_up(world: World) -> None:
     """A caller that is cancelled while it waits for people."""
     guard = world.guard()
@@ -371,7 +399,20 @@ def gave_up(world: World) -> None:
 
 SCENARIOS: dict[str, Callable[[World], None]] = {
     work.__name__: work
-    for work in (plain, inline, asked, resumed, late, counted, unclean, looked_after, let_go, broken, gave_up)
+    for work in (
+        plain,
+        inline,
+        asked,
+        resumed,
+        late,
+        counted,
+        unclean,
+        looked_after,
+        let_go,
+        broken,
+        away,
+        gave_up,
+    )
 }
 
 

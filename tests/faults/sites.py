@@ -11,8 +11,8 @@ _WRITES = {
     "journal": {"record", "flush", "close"},
     "ledger": {"reserve", "dispatched", "refund", "reserve_now", "dispatched_now", "refund_now", "settle"},
     "tickets": {"open", "swap"},
-    "leases": {"lease", "release"},
-    "kill_switch": {"order"},
+    "leases": {"lease", "release", "keep_alive", "gone"},
+    "kill_switch": {"order", "keep_alive", "gone", "obeyed"},
 }
 _METHODS = {method for methods in _WRITES.values() for method in methods}
 _RECORDERS = {"run", "self", "around"}

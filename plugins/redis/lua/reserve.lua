@@ -8,37 +8,44 @@ if known then
   give_back(id, known)
 end
 
--- µs until `over` units have left; -1: cannot be told.
-local function frees(window, over)
+-- How many units a refusal looks at to say when there is room; beyond, it says when all that is there has left.
+local LOOKS = 200
+
+-- Calls `leaves` with every entry, soonest first, until it says that enough have left; µs until then, -1: cannot
+-- be told.
+local function wait_for(window, leaves)
   local from = 0
-  while true do
+  while from < LOOKS do
     local page = redis.call('ZRANGE', window .. ':s', from, from + 99, 'WITHSCORES')
-    if #page == 0 then return -1 end
     for place = 1, #page, 2 do
-      over = over - tonumber(string.match(page[place], '^%d+'))
-      if over <= 0 then return tonumber(page[place + 1]) - now end
+      if leaves(page[place]) then return tonumber(page[place + 1]) - now end
     end
+    if #page < 200 then return -1 end
     from = from + 100
   end
+  if tonumber(redis.call('HGET', window, 'held') or '0') > 0 then return -1 end
+  return tonumber(redis.call('ZREVRANGE', window .. ':s', 0, 0, 'WITHSCORES')[2]) - now
 end
 
--- µs until `over` members that are not wanted have left, each with its last touch; -1: cannot be told.
+-- µs until `over` units have left.
+local function frees(window, over)
+  return wait_for(window, function(entry)
+    over = over - tonumber(string.match(entry, '^%d+'))
+    return over <= 0
+  end)
+end
+
+-- µs until `over` members that are not wanted have left, each with its last touch.
 local function members_free(window, wanted, over)
-  local touches, from = {}, 0
-  while true do
-    local page = redis.call('ZRANGE', window .. ':s', from, from + 99, 'WITHSCORES')
-    if #page == 0 then return -1 end
-    for place = 1, #page, 2 do
-      local number, rest = string.match(page[place], '^(%d+) (.*)$')
-      local member = string.sub(rest, tonumber(number) + 1)
-      if not wanted[member] then
-        touches[member] = (touches[member] or tonumber(redis.call('HGET', window, 'm' .. member))) - 1
-        if touches[member] == 0 then over = over - 1 end
-        if over <= 0 then return tonumber(page[place + 1]) - now end
-      end
-    end
-    from = from + 100
-  end
+  local touches = {}
+  return wait_for(window, function(entry)
+    local number, rest = string.match(entry, '^(%d+) (.*)$')
+    local member = string.sub(rest, tonumber(number) + 1)
+    if wanted[member] then return false end
+    touches[member] = (touches[member] or tonumber(redis.call('HGET', window, 'm' .. member))) - 1
+    if touches[member] == 0 then over = over - 1 end
+    return over <= 0
+  end)
 end
 
 local units, by_window, refused, at = {}, {}, {}, 8

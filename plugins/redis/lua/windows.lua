@@ -89,7 +89,7 @@ local function entries(id, unit)
   return made
 end
 
--- Takes `count` touches of a member away; says whether that was the last one.
+-- Takes a touch of a member away, and with the last one the member.
 local function untouch(window, member)
   if redis.call('HINCRBY', window, 'm' .. member, -1) > 0 then return end
   redis.call('HDEL', window, 'm' .. member)
@@ -97,36 +97,46 @@ local function untouch(window, member)
 end
 
 -- Lets go of what left the window (what was taken at t leaves at t + period: the window is half open), and of
--- the reservations that count nowhere any more.
+-- the reservations that count nowhere any more.  After a long silence those are left to vanish by themselves:
+-- the server must not stand still for them.
 local function slide(window, of_members)
   local stamps = window .. ':s'
-  local slid = false
+  local last = redis.call('ZREVRANGE', stamps, 0, 0, 'WITHSCORES')[2]
+  if not last then return end
+  if tonumber(last) <= now and tonumber(redis.call('HGET', window, 'held') or '0') == 0 then
+    if redis.call('ZCARD', stamps) > 100 then
+      redis.call('UNLINK', window, stamps)
+      return
+    end
+  end
+  local ids
   while true do
-    local leaving = redis.call('ZRANGEBYSCORE', stamps, '-inf', digits(now), 'LIMIT', 0, 500)
+    local leaving = redis.call('ZRANGEBYSCORE', stamps, '-inf', digits(now), 'LIMIT', 0, 100)
     if #leaving == 0 then break end
-    slid = true
-    local left, ids = 0, {}
+    local left, seen = 0, {}
     for _, entry in ipairs(leaving) do
       local number, rest = string.match(entry, '^(%d+) (.*)$')
       if of_members then
         untouch(window, string.sub(rest, tonumber(number) + 1))
-        ids[string.sub(rest, 1, tonumber(number))] = true
+        seen[string.sub(rest, 1, tonumber(number))] = true
       else
         left = left + tonumber(number)
-        ids[rest] = true
+        seen[rest] = true
       end
     end
     if left > 0 then redis.call('HINCRBY', window, 'taken', digits(0 - left)) end
     redis.call('ZREMRANGEBYRANK', stamps, 0, #leaving - 1)
-    for id in pairs(ids) do
-      local made = reservation(id)
-      if made and made.last >= 0 and made.last <= now then
-        redis.call('DEL', key('r', id))
-        forget_held(id)
-      end
+    ids = ids or seen
+  end
+  if not ids then return end
+  for id in pairs(ids) do
+    local made = reservation(id)
+    if made and made.last >= 0 and made.last <= now then
+      redis.call('DEL', key('r', id))
+      forget_held(id)
     end
   end
-  if slid then keep_window(window) end
+  keep_window(window)
 end
 
 local function taken(window) return tonumber(redis.call('HGET', window, 'taken') or '0') end

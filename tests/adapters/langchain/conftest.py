@@ -26,7 +26,7 @@ def load(tmp_path: Path) -> Iterator[LoadGuard]:
     def make(body: str, *, store: str = "memory:", clock: Clock | None = None) -> Guard:
         file = tmp_path / f"desk{len(made)}.fence"
         file.write_text(HEAD + body, encoding="utf-8")
-        settings = Settings.of({"groups": {"leads": ["dana", "erin"]}}, folder=tmp_path)
+        settings = Settings.of({"groups": {"leads": ["dana", "erin"], "owners": ["olga"]}}, folder=tmp_path)
         guard = Guard.load(file, settings=settings, store=store, clock=clock)
         made.append(guard)
         return guard

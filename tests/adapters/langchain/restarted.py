@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from langgraph.prebuilt import ToolNode
 
 from ringfence import Guard, Principal, RingfenceError
 from ringfence.adapters.langchain import begin_node, end_node, guard_tools, questions
+from ringfence.adapters.langchain.principals import dangling
 from ringfence.engine.seams.settings import Settings
 from tests.adapters.langchain.agents import ALICE, HELLO, THREAD, add_of, agent_of, replies, send_of
 from tests.adapters.langchain.model import asks, call, says
@@ -49,7 +51,9 @@ def die() -> str:
 
 def agent(guard: Guard, done: Lines, saver: Any, step: str) -> Any:
     """Return the agent; its model goes on where the step finds it."""
-    script = {"ask": [TURN], "die": [asks(call("die", "c0"))]}.get(step, [AGAIN, says()])
+    die_now, over = asks(call("die", "c0")), [says() for _ in range(20)]
+    scripts = {"ask": [TURN], "killed": [TURN], "die": [die_now], "replay": over}
+    script = scripts.get(step, [AGAIN, says()])
     return agent_of(guard, [add_of(done), send_of(done), die], *script, checkpointer=saver)
 
 
@@ -65,6 +69,20 @@ def graph(guard: Guard, done: Lines, saver: Any) -> Any:
     return made.compile(checkpointer=saver)
 
 
+def replay(guard: Guard, app: Any) -> None:
+    """Go on from every state that has calls to make, as if nothing had come after it."""
+    went_on = 0
+    for saved in list(app.get_state_history(THREAD)):
+        if dangling(saved.values.get("messages", [])):
+            went_on += 1
+            try:
+                app.invoke(None, saved.config, context=ALICE, durability="sync")
+            except RingfenceError as error:
+                print(error, file=sys.stderr)
+    print(json.dumps({"went on": went_on}))
+    guard.close()
+
+
 def main(folder: Path, kind: str, step: str, who: str) -> None:
     """Take one step and print what came out of it."""
     (folder / "desk.fence").write_text(POLICY, encoding="utf-8")
@@ -74,14 +92,18 @@ def main(folder: Path, kind: str, step: str, who: str) -> None:
     out: dict[str, Any] = {}
     with SqliteSaver.from_conn_string(str(folder / "graph.db")) as saver:
         app = agent(guard, done, saver, step) if kind == "agent" else graph(guard, done, saver)
+        if step == "replay":
+            replay(guard, app)
+            return
         given: Any = None
-        if step in ("ask", "die"):
+        if step in ("ask", "killed", "die"):
             given = HELLO if kind == "agent" else {"messages": [TURN]}
         if step == "approve":
             for question in questions(app.get_state(THREAD)):
                 guard.approve(question.ticket, by="dana")
         try:
-            context = ALICE if step in ("ask", "die") else Principal(user=who) if who else None
+            first = step in ("ask", "killed", "die")
+            context = ALICE if first else Principal(user=who) if who else None
             # A checkpoint that is still on its way would be lost with a process that dies.
             result = app.invoke(given, THREAD, context=context, durability="sync")
             out = {"asked": [q.ticket for q in questions(result)], "replies": replies(result)}
@@ -89,7 +111,9 @@ def main(folder: Path, kind: str, step: str, who: str) -> None:
             out = {"error": type(error).__name__, "code": error.code}
         out["runs"] = [row.status for row in guard.runs.list()]
         out["divergence"] = guard.runs.latest().replay().divergence is not None
-    print(json.dumps(out))
+    print(json.dumps(out), flush=True)
+    if step == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
     guard.close()
 
 

@@ -24,7 +24,10 @@ levels public < secret
 approver lead { group "leads" answer within 15 minutes otherwise deny }
 tool read { needs work allow always result is secret }
 tool send { needs work takes amount: integer deny when amount carries secret allow always result is public }
-tool pay { needs work takes amount: integer deny when amount carries secret allow always ask lead result is public }
+tool pay {
+  needs work takes amount: integer
+  deny when amount carries secret allow always ask lead result is public
+}
 """
 
 
@@ -61,7 +64,7 @@ def asked(guard: Guard, run: Run, one: ToolCall) -> str:
 
 
 def replays(guard: Guard, run: Run) -> bool:
-    return guard.runs.get(run.id).replay().identical
+    return bool(guard.runs.get(run.id).replay().identical)
 
 
 def put_away(guard: Guard, run: Run) -> Run:
@@ -69,7 +72,9 @@ def put_away(guard: Guard, run: Run) -> Run:
     return guard.resume_run(run.id)
 
 
-def keys(guard: Guard, run: Run, kind: type = CallRequested) -> list[str]:
+def keys(
+    guard: Guard, run: Run, kind: type[CallRequested | CallStarted | BudgetRefunded] = CallRequested
+) -> list[str]:
     return [event.call for event in events_of(guard, run) if isinstance(event, kind)]
 
 

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 from redis import exceptions
 
-from ringfence.plugin import EngineError, Examined, StoreAwayError
+from ringfence.plugin import EngineError, Examined, Reservation, StoreAwayError
 from ringfence.plugins import redis as plugin
 from ringfence.plugins.redis.address import Address
 from ringfence.plugins.redis.faults import fault_of
 from ringfence.plugins.redis.server import settings_fault
 from ringfence.plugins.redis.store import RedisStore
-from tests.plugins.stores.redis.places import ledger_of, opened, prefix_of, said, url_of
+from ringfence.testing.leased import charge, touch
+from tests.plugins.stores.redis.places import ledger_of, opened, prefix_of, said, switch_of, url_of
 from tests.services import Redis, server
 
 SECRET = "s3cr3t/pa%ss"
@@ -101,6 +102,34 @@ async def test_a_wrong_password_is_refused_and_no_password_is_ever_shown(
         error = await refusal(RedisStore(url))
         assert "refuses the user or the password" in str(error)
         assert SECRET not in everything(error) and QUOTED not in everything(error)
+
+
+async def test_a_user_with_the_rights_that_the_message_names_can_do_it_all(
+    locked: Redis, tmp_path: Path
+) -> None:
+    root = "{" + prefix_of(tmp_path) + "}"
+    url = f"redis://guard:{QUOTED}@127.0.0.1:{locked.port}/0?prefix={prefix_of(tmp_path)}"
+    await said(locked, "ACL", "SETUSER", "guard", "on", f">{SECRET}", "~other*")
+    error = await refusal(RedisStore(url))
+    rights = str(error).partition("give it `")[2].partition("`")[0]
+    assert "lets this user do less" in str(error) and root in rights
+    await said(locked, "ACL", "SETUSER", "guard", "resetkeys", *rights.split())
+    async with opened(RedisStore(url)) as store:
+        ledger, switch = ledger_of(store), switch_of(store)
+        both = (charge(9), touch(9, "a"))
+        assert await ledger.reserve(Reservation("r/1", both, lease_ns=1), now_ns=0) == ()
+        assert await ledger.dispatched("r/1", now_ns=0)
+        await ledger.settle("r", now_ns=0)
+        await ledger.refund("r/1")
+        await switch.keep_alive("one")
+        order = await switch.order(run=None, agent=None, by=None, at_ns=0)
+        await switch.obeyed("one", order.id, in_flight=0)
+        await switch.news(seconds=0)
+        await switch.news(seconds=0.05)
+        assert await store.examined()
+        await said(locked, "ACL", "SETUSER", "guard", "-evalsha")
+        with pytest.raises(EngineError, match="lets this user do less"):
+            await ledger.refund("r/1")
 
 
 async def test_a_server_that_is_not_there_is_away(locked: Redis) -> None:

@@ -155,3 +155,28 @@ async def refuses_everything(store: RedisStore) -> None:
             await asyncio.wait_for(ask(), WAIT_S)
         assert not isinstance(raised.value, StoreAwayError)
         assert "appendonly" in str(raised.value.help) and "restart the processes" in str(raised.value.help)
+
+
+async def test_questions_that_are_given_up_leave_no_answer_behind(
+    redis_server: Redis, tmp_path: Path
+) -> None:
+    """Whoever asks next on the same connection gets the answer to its own question."""
+    async with opened(RedisStore(url_of(redis_server, tmp_path))) as store:
+        switch = switch_of(store)
+        for turn in range(20):
+            asked = [asyncio.create_task(switch.latest()) for _ in range(30)]
+            for _ in range(turn):
+                await asyncio.sleep(0)
+            for task in asked[::2]:
+                task.cancel()
+            await asyncio.wait(asked, timeout=WAIT_S)
+            assert {task.result() for task in asked[1::2]} == {0}
+            assert await ledger_of(store).dispatched("r/none", now_ns=0) is False
+            assert await switch.attendants() == []
+
+
+async def test_the_scripts_come_back_if_the_server_forgets_them(redis_server: Redis, tmp_path: Path) -> None:
+    async with opened(RedisStore(url_of(redis_server, tmp_path))) as store:
+        assert await reserve(store, "r/1", limit=1)
+        await said(redis_server, "SCRIPT", "FLUSH")
+        assert not await reserve(store, "r/2", limit=1)

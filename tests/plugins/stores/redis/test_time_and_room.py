@@ -209,6 +209,53 @@ async def test_amounts_are_exact_up_to_the_largest_and_larger_ones_never_fit(
         assert await refused("r/7", charge(MOST, 1)) == [None]
 
 
+async def test_a_refusal_looks_at_no_more_than_it_must(redis_server: Redis, tmp_path: Path) -> None:
+    """In a window of many units the time it tells is one at which there is room for sure."""
+    async with opened(RedisStore(url_of(redis_server, tmp_path), callers_clock=True)) as store:
+        ledger = ledger_of(store)
+
+        async def take(number: int) -> None:
+            both = (charge(3000), touch(3000, f"m{number}"))
+            at_ns = NOW + number * 1000
+            assert await ledger.reserve(Reservation(f"r{number}/1", both), now_ns=at_ns) == ()
+            assert await ledger.dispatched(f"r{number}/1", now_ns=at_ns)
+
+        for number in range(300):
+            await take(number)
+        last_ns = NOW + 299 * 1000
+        for few in (10, 150):
+            both = (charge(300, few), touch(301 - few, "new"))
+            found = await ledger.reserve(Reservation("x/1", both), now_ns=last_ns)
+            assert [one.free_ns for one in found] == [MINUTE - (300 - few) * 1000] * 2
+        many = Reservation("x/1", (charge(300, 250), touch(10, "new")))
+        assert [one.free_ns for one in await ledger.reserve(many, now_ns=last_ns)] == [MINUTE, MINUTE]
+        held = (charge(3000), touch(3000, "held"))
+        assert await ledger.reserve(Reservation("h/1", held), now_ns=last_ns) == ()
+        assert [one.free_ns for one in await ledger.reserve(many, now_ns=last_ns)] == [None, None]
+
+
+async def test_a_window_that_was_full_is_empty_once_they_left(redis_server: Redis, tmp_path: Path) -> None:
+    async with opened(RedisStore(url_of(redis_server, tmp_path), callers_clock=True)) as store:
+        ledger = ledger_of(store)
+
+        async def fill(name: str, count: int, at_ns: int) -> int:
+            async def spend(number: int) -> bool:
+                asked = Reservation(f"{name}/{number}", (charge(150), touch(150, f"{name}{number}")))
+                full = await ledger.reserve(asked, now_ns=at_ns)
+                return not full and await ledger.dispatched(asked.id, now_ns=at_ns)
+
+            return (await asyncio.gather(*(spend(number) for number in range(count)))).count(True)
+
+        assert await fill("a", 151, NOW) == 150
+        # All have left, the first of them long ago.
+        assert await fill("b", 130, NOW + 9 * MINUTE) == 130
+        assert await fill("c", 20, NOW + 9 * MINUTE + SECOND) == 20
+        await ledger.refund("a/1")
+        # All but the last twenty have left.
+        assert await fill("d", 131, NOW + 10 * MINUTE) == 130
+        assert await ledger.reserve(Reservation("a/0", (charge(150),)), now_ns=NOW + 11 * MINUTE) == ()
+
+
 async def test_names_of_any_kind_are_kept_apart(redis_server: Redis, tmp_path: Path) -> None:
     odd = ["", " ", "1 a", "a\0b", "a\nb", "é\u202e", "\ud800", "}{", "m", "x" * 5000, "held", "taken"]
     async with opened(RedisStore(url_of(redis_server, tmp_path), callers_clock=True)) as store:

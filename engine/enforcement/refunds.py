@@ -1,0 +1,89 @@
+"""Reservations that are given back, and given back again where the ledger did not answer.
+
+A call that was denied because the ledger was away may have been charged all the same: its refund is tried
+until the ledger answers, but only as long as its run is here.  After that the same call may have been made
+again elsewhere, under the same name, and taking back that charge would let too many through.
+"""
+
+import asyncio
+import threading
+from concurrent.futures import Future
+from typing import Final
+
+from ringfence.engine.seams.errors import StoreAwayError
+from ringfence.engine.seams.loop import EngineLoop
+from ringfence.engine.seams.ports import Ledger
+
+_PAUSE_S: Final = 0.05
+_PAUSE_AT_MOST_S: Final = 1.0
+
+
+class Refunds:
+    """What one guard gives back; from any thread."""
+
+    def __init__(self, loop: EngineLoop) -> None:
+        self._loop = loop
+        self._lock = threading.Lock()
+        self._open: dict[str, Ledger] = {}
+        """Reservations that are being given back, and who is asked."""
+        self._unanswered: set[str] = set()
+        """Those of them that are asked for again."""
+        self._trying = False
+
+    def give_back(self, ledger: Ledger, reservation: str, *, within_s: float) -> "Future[None]":
+        """Give it back soon; if the ledger refuses, it stays taken, which only refuses more."""
+        with self._lock:
+            self._open[reservation] = ledger
+        return self._loop.submit(self._begin(reservation, within_s))
+
+    def forget(self, reservation: str) -> None:
+        """Do not try again: it is reserved anew, or the ledger has answered."""
+        if self._open:
+            with self._lock:
+                self._open.pop(reservation, None)
+                self._unanswered.discard(reservation)
+
+    def forget_run(self, run: str) -> None:
+        """Do not try again for any call of a run that is put away or over."""
+        for reservation in [one for one in tuple(self._open) if one.startswith(f"{run}/")]:
+            self.forget(reservation)
+
+    async def _begin(self, reservation: str, within_s: float) -> None:
+        if await self._answered(reservation, within_s):
+            return
+        with self._lock:
+            if reservation in self._open:  # else its run is not here any more
+                self._unanswered.add(reservation)
+            begin, self._trying = not self._trying, True
+        if begin:
+            await self._try_again(within_s)
+
+    async def _try_again(self, within_s: float) -> None:
+        pause_s = _PAUSE_S
+        while True:
+            await asyncio.sleep(pause_s)
+            with self._lock:
+                waiting = tuple(self._unanswered)
+                if not waiting:
+                    self._trying = False
+                    return
+            pause_s = min(2 * pause_s, _PAUSE_AT_MOST_S)
+            for reservation in waiting:
+                if not await self._answered(reservation, within_s):
+                    break  # still away: the others would not be answered either
+                pause_s = _PAUSE_S
+
+    async def _answered(self, reservation: str, within_s: float) -> bool:
+        """Ask once; return False if the ledger did not answer."""
+        with self._lock:
+            ledger = self._open.get(reservation)
+        if ledger is None:
+            return True
+        try:
+            await asyncio.wait_for(ledger.refund(reservation), within_s)
+        except (StoreAwayError, TimeoutError):  # fails closed: until then it stays taken
+            return False
+        except Exception:  # fails closed: it stays taken, which only refuses more
+            pass
+        self.forget(reservation)
+        return True
