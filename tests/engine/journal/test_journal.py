@@ -72,12 +72,10 @@ class GatedLog(MemoryLog):
 class Desk:
     """A journal on a gated log, and how to look at what it wrote."""
 
-    def __init__(
-        self, loop: EngineLoop, *, feed: Feed | None = None, limit: int = 1000, patience_s: float = WAIT_S
-    ) -> None:
+    def __init__(self, loop: EngineLoop, *, feed: Feed | None = None, limit: int = 1000) -> None:
         self.loop = loop
         self.log = GatedLog()
-        self.journal = Journal(self.log, loop, SteppingClock(), feed=feed, limit=limit, patience_s=patience_s)
+        self.journal = Journal(self.log, loop, SteppingClock(), feed=feed, limit=limit, patience_s=WAIT_S)
         self.journal.open_run("r")
 
     def flush(self) -> None:
@@ -607,8 +605,10 @@ def test_the_bytes_of_what_waits_are_bounded_too_but_one_event_always_fits(loop:
     large = CallFinished("c", "x" * 1000, None, 1)
     desk.log.gate.clear()
     desk.journal.record("r", large)
+    desk.journal._patience_s = SHORT_S
     with pytest.raises(EngineError, match="no room"):
         desk.journal.record("r", large)
+    desk.journal._patience_s = WAIT_S
     desk.log.gate.set()
     desk.flush()
     desk.journal.record("r", large)
