@@ -359,9 +359,7 @@ def test_a_turn_of_a_tool_node_is_resumed_with_one_decision_for_each_call(
 ) -> None:
     sent: list[str] = []
     guard = load(SEND + "\n" + ADD)
-    graph = asking_graph(
-        guard, [send_of(sent), add_of([])], batched=True, answered_by=lambda runtime: "dana"
-    )
+    graph = asking_graph(guard, [send_of(sent), add_of([])], batched=True, answered_by=lambda runtime: "dana")
     invoke(graph, TURN, THREAD, context=ALICE)
     decisions = [{"type": "respond", "message": "bob knows"}, {"type": "approve"}]
     result = invoke(graph, Command(resume={"decisions": decisions}), THREAD)
