@@ -408,6 +408,39 @@ def test_decisions_that_cannot_be_read_are_an_error_and_change_nothing(
 
 
 @both
+def test_decisions_for_a_sub_agent_that_cannot_be_read_change_nothing_either(
+    load: LoadGuard, invoke: Invoke
+) -> None:
+    sent: list[str] = []
+    guard = load(SEND + "\ntool help { needs work  allow always }")
+    inner: Any = create_agent(
+        model(asks(call("send", "c1", to="bob")), says("inside")),
+        [send_of(sent)],
+        middleware=[GuardMiddleware(guard, answered_by=Door("dana"))],
+    )
+
+    @tool
+    def help() -> str:
+        """Have a sub-agent do it."""
+        return str(inner.invoke(HELLO)["messages"][-1].content)
+
+    app: Any = create_agent(
+        model(asks(call("help", "h1")), says()),
+        [help],
+        middleware=[GuardMiddleware(guard)],
+        checkpointer=InMemorySaver(),
+    )
+    found = questions(invoke(app, HELLO, THREAD, context=ALICE))
+    with pytest.raises(ResumeError):
+        invoke(app, resume(APPROVE, APPROVE), THREAD)
+    assert [row.status for row in guard.runs.list()] == ["suspended"] * 2
+    assert questions(invoke(app, None, THREAD)) == found
+    assert replies(invoke(app, resume(APPROVE), THREAD)) == ["inside"]
+    assert sent == ["bob"]
+    assert replays(guard)
+
+
+@both
 def test_a_call_that_two_must_approve_waits_for_both(load: LoadGuard, invoke: Invoke) -> None:
     sent: list[str] = []
     guard, door = load(PAIR), Door("dana")
