@@ -30,9 +30,9 @@ from ringfence.engine.seams.errors import DeniedError, EngineError, PendingError
 try:
     from langgraph.errors import GraphBubbleUp
 
-    BUBBLES: tuple[type[BaseException], ...] = (GraphBubbleUp,)
+    BUBBLES: tuple[type[BaseException], ...] = (GraphBubbleUp, ResumeError)
 except ImportError:  # langchain-core alone: nothing bubbles
-    BUBBLES = ()
+    BUBBLES = (ResumeError,)
 
 REFUSED = "$refused"
 """An argument that no schema has: the policy refuses any call that carries it, and the log says why."""

@@ -5,9 +5,10 @@ brings back carries no authority of its own (`decisions` says what it may do); t
 the guard look again whether the tickets were answered.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from ringfence.adapters.langchain.tree import TREE, around
 from ringfence.dsl.plan import Json
@@ -18,6 +19,10 @@ CHECKPOINTER = "__pregel_checkpointer"
 """Where LangGraph keeps, in a task's config, what saves the graph; absent where nothing does."""
 KEY = "ringfence"
 """Marks our interrupts."""
+_ID: Final = re.compile("[0-9a-f]{32}")
+"""What LangGraph takes for the id of an interrupt, in a resume that names several."""
+_MOST_ROUNDS: Final = 100
+"""How often one task may be answered by id; beyond, an answer by id is not heard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +107,26 @@ def is_new(answer: object, config: Mapping[str, Any] | None) -> bool:
     person resumed with would be taken for the word of the next one who merely lets the graph go on.
     """
     given = TREE.resumed_with(around(config))
-    if given is None:
-        return False
-    # By the interrupt's id, or the one answer to the one interrupt.
-    return bool(answer == given) or (isinstance(given, Mapping) and any(answer == v for v in given.values()))
+    if isinstance(given, Mapping) and given and all(map(_is_id, given)):
+        # SECURITY: an answer to a sibling's question is none to this one, though it says the same.
+        return any(id in given and answer == given[id] for id in _ids(config))
+    return given is not None and bool(answer == given)
+
+
+def _is_id(name: object) -> bool:
+    return isinstance(name, str) and _ID.fullmatch(name) is not None
+
+
+def _ids(config: Mapping[str, Any] | None) -> Iterator[str]:
+    """Yield the ids that LangGraph gives the interrupts of this task, the first ones."""
+    from langgraph import types  # only where a graph runs: the tools need langchain-core alone
+
+    namespace = str(((config or {}).get("configurable") or {}).get("checkpoint_ns"))
+    yield types.Interrupt.from_ns(None, namespace).id
+    numbered = getattr(types, "_interrupt_id", None)  # of newer versions; without it, fewer are known
+    if numbered is not None:
+        for number in range(_MOST_ROUNDS):
+            yield numbered(namespace, number)
 
 
 def questions(paused: object) -> list[Question]:

@@ -138,5 +138,8 @@ def around(config: Mapping[str, Any] | None) -> UUID | None:
 
 
 def is_bubble(error: BaseException) -> bool:
-    """Say whether LangGraph raised this to steer a graph (an interrupt), by name: it may not be installed."""
-    return any(kind.__name__ == "GraphBubbleUp" for kind in type(error).__mro__)
+    """Say whether this leaves a graph without failing it: an interrupt, or a resume that cannot be read.
+
+    By name: LangGraph may not be installed.
+    """
+    return any(kind.__name__ in ("GraphBubbleUp", "ResumeError") for kind in type(error).__mro__)

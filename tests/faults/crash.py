@@ -13,6 +13,7 @@ import signal
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -235,6 +236,24 @@ def resumed(world: World) -> None:
     guard.close()
 
 
+def asked_ahead(world: World) -> None:
+    """Calls asked about before they are made: one that is made after a resume, one that is refused."""
+    guard = world.guard()
+    run = guard.begin_run(principal=ALICE, agent="main", session="s")
+    one, other = (replace(call("pay", id, amount=5), task=f"model/{id}") for id in ("a", "b"))
+    (first,), (second,) = (attempt(partial(guard.ask, run, wanted)) for wanted in (one, other))
+    guard.suspend(run)
+    guard.approve(first, by="dana")
+    guard.deny(second, by="dana")
+    run = guard.resume_run(run.id)
+    attempt(partial(guard.ask, run, one))
+    attempt(partial(guard.ask, run, other))
+    made = replace(call("pay", "a", amount=5), task="tools/a")
+    attempt(lambda: guard.execute(run, made, world.effect, wait=False))
+    guard.end_run(run)
+    guard.close()
+
+
 def late(world: World) -> None:
     """An approval in time that is looked at a day later: what was held has lapsed and is reserved anew."""
     guard = world.guard()
@@ -403,6 +422,7 @@ SCENARIOS: dict[str, Callable[[World], None]] = {
         inline,
         asked,
         resumed,
+        asked_ahead,
         late,
         counted,
         unclean,

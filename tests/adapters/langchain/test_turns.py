@@ -7,6 +7,7 @@ import pytest
 from langchain.agents import create_agent
 from langchain.agents.middleware import AgentMiddleware
 from langchain_core.messages import AIMessage, ToolMessage
+from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 from pydantic import BaseModel, Field
@@ -279,6 +280,44 @@ def test_a_resume_by_the_interrupts_id_is_heard_too(load: LoadGuard, invoke: Inv
     assert sorted(sent) == ["bob", "eve"]
 
 
+@both
+def test_an_answer_to_one_question_is_none_to_a_sibling_that_heard_the_same_before(
+    load: LoadGuard, invoke: Invoke
+) -> None:
+    sent: list[str] = []
+    guard, door = load(SEND + "\ntool help { needs work  takes to: text  allow always }"), Door("mallory")
+
+    @tool
+    def help(to: str) -> str:
+        """Have a sub-agent send it."""
+        turns = [asks(call("send", "c1", to=to)), says(to)]
+        inner: Any = create_agent(
+            model(*[lambda messages: turns[isinstance(messages[-1], ToolMessage)]] * 2),
+            [send_of(sent)],
+            middleware=[GuardMiddleware(guard, answered_by=door)],
+        )
+        return str(inner.invoke({"messages": [("user", to)]})["messages"][-1].content)
+
+    both_of_them = asks(call("help", "h1", to="bob"), call("help", "h2", to="eve"))
+    app: Any = create_agent(
+        model(both_of_them, says()), [help], middleware=[GuardMiddleware(guard)], checkpointer=InMemorySaver()
+    )
+    paused = invoke(app, HELLO, THREAD, context=ALICE)
+    ids = {one.value["action_requests"][0]["args"]["to"]: one.id for one in paused["__interrupt__"]}
+    approve = {"decisions": [APPROVE]}
+    again = invoke(app, Command(resume={ids["bob"]: approve}), THREAD)
+    ids = {one.value["action_requests"][0]["args"]["to"]: one.id for one in again["__interrupt__"]}
+    door.who = "dana"
+    invoke(app, Command(resume={ids["eve"]: approve}), THREAD)
+    left = app.get_state(THREAD)
+    assert sent == ["eve"], "mallory's word for bob is not dana's, who spoke of eve"
+    assert [one.arguments["to"] for one in questions(left)] == ["bob"]
+    (bob,) = left.interrupts
+    invoke(app, Command(resume={bob.id: approve}), THREAD)
+    assert sent == ["eve", "bob"]
+    assert replays(guard)
+
+
 # ---- reject and respond --------------------------------------------------------------------------
 
 
@@ -366,6 +405,39 @@ def test_decisions_that_cannot_be_read_are_an_error_and_change_nothing(
     assert (sent, answers(guard)) == ([], [])
     invoke(app, resume(APPROVE, APPROVE), THREAD)
     assert sorted(sent) == ["bob", "eve"]
+
+
+@both
+def test_decisions_for_a_sub_agent_that_cannot_be_read_change_nothing_either(
+    load: LoadGuard, invoke: Invoke
+) -> None:
+    sent: list[str] = []
+    guard = load(SEND + "\ntool help { needs work  allow always }")
+    inner: Any = create_agent(
+        model(asks(call("send", "c1", to="bob")), says("inside")),
+        [send_of(sent)],
+        middleware=[GuardMiddleware(guard, answered_by=Door("dana"))],
+    )
+
+    @tool
+    def help() -> str:
+        """Have a sub-agent do it."""
+        return str(inner.invoke(HELLO)["messages"][-1].content)
+
+    app: Any = create_agent(
+        model(asks(call("help", "h1")), says()),
+        [help],
+        middleware=[GuardMiddleware(guard)],
+        checkpointer=InMemorySaver(),
+    )
+    found = questions(invoke(app, HELLO, THREAD, context=ALICE))
+    with pytest.raises(ResumeError):
+        invoke(app, resume(APPROVE, APPROVE), THREAD)
+    assert [row.status for row in guard.runs.list()] == ["suspended"] * 2
+    assert questions(invoke(app, None, THREAD)) == found
+    assert replies(invoke(app, resume(APPROVE), THREAD)) == ["inside"]
+    assert sent == ["bob"]
+    assert replays(guard)
 
 
 @both
