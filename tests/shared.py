@@ -6,7 +6,11 @@ from typing import Any, Final
 
 import pytest
 
-SHARED: Final = ("sqlite", "redis", "postgres")
+SHARED: Final = (
+    pytest.param("sqlite"),
+    pytest.param("redis", marks=pytest.mark.services),
+    pytest.param("postgres", marks=pytest.mark.services),
+)
 
 
 def shared_settings(request: pytest.FixtureRequest, folder: Path) -> dict[str, Any]:

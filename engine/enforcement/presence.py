@@ -281,9 +281,12 @@ class Presence:
             beat_s = min(beat_s, leased / _BEATS)
         if not isinstance(attends, BaseException):
             # SECURITY: whoever fell out counts as having obeyed all that it has not even read.
-            if not first and self._holder.now_ns() >= min(self._attends_until, self._looked_until):
+            now_ns, until = self._holder.now_ns(), asked_ns + attends * _OF_VALIDITY * 1e9
+            if now_ns < self._attends_until:
+                self._attends_until = until
+            if not first and now_ns >= min(self._attends_until, self._looked_until):
                 await self._watch.look()
-            self._attends_until = asked_ns + attends * _OF_VALIDITY * 1e9
+            self._attends_until = until
             beat_s = min(beat_s, attends / _BEATS)
         self._recount()
         for answer in (leased, attends):
