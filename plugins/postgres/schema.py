@@ -89,22 +89,20 @@ CREATE TABLE {s}.unit (
 );
 CREATE INDEX unit_by_window ON {s}.unit (window_id, leaves_ns);
 CREATE INDEX unit_by_reservation ON {s}.unit (reservation);
-CREATE INDEX unit_by_leave ON {s}.unit (leaves_ns);
 CREATE INDEX unit_held ON {s}.unit (id) WHERE NOT stamped;
 CREATE TABLE {s}.touch (
     unit_id   bigint NOT NULL,
     member    bytea NOT NULL,
-    window_id bigint NOT NULL,
     leaves_ns bigint NOT NULL,
     PRIMARY KEY (unit_id, member)
 );
-CREATE INDEX touch_by_member ON {s}.touch (window_id, member, leaves_ns);
+CREATE INDEX touch_by_member ON {s}.touch (member, leaves_ns);
 CREATE TABLE {s}.member (
+    member    bytea PRIMARY KEY,
     window_id bigint NOT NULL,
-    member    bytea NOT NULL,
-    touches   bigint NOT NULL,
-    PRIMARY KEY (window_id, member)
+    touches   bigint NOT NULL
 );
+CREATE INDEX member_by_window ON {s}.member (window_id);
 
 CREATE TABLE {s}.holder (holder_key bytea PRIMARY KEY, holder text NOT NULL, until_ns bigint NOT NULL);
 CREATE TABLE {s}.lease (session_key bytea PRIMARY KEY, session text NOT NULL, holder_key bytea NOT NULL);
