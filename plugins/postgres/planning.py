@@ -10,3 +10,6 @@ from typing import Final
 BY_INDEX: Final = (
     "SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off"
 )
+
+NEVER: Final = "9223372036854775807"
+"""When a unit leaves that never does."""

@@ -1,7 +1,7 @@
 """The tables of one schema, their version, and the steps that lead an older schema there.
 
 Names stand in the form of `names.kept`, beside the key that they are found by.  Times are nanoseconds since
-the Unix epoch.  The functions that change more than one row stand in `log_functions` and `budget_functions`.
+the Unix epoch.  The functions that change more than one row stand in files of their own.
 """
 
 from typing import Final
@@ -9,6 +9,7 @@ from typing import Final
 from ringfence.plugins.postgres.budget_functions import BUDGET_FUNCTIONS
 from ringfence.plugins.postgres.lease_functions import LEASE_FUNCTIONS
 from ringfence.plugins.postgres.log_functions import LOG_FUNCTIONS
+from ringfence.plugins.postgres.window_functions import WINDOW_FUNCTIONS
 
 _TABLES: Final = """
 CREATE TABLE {s}.ringfence_schema (version integer PRIMARY KEY, since timestamptz NOT NULL DEFAULT now());
@@ -127,7 +128,7 @@ CREATE TABLE {s}.attendant (
 INSERT INTO {s}.ringfence_schema (version) VALUES (1);
 """
 
-STEPS: Final = (_TABLES + LOG_FUNCTIONS + BUDGET_FUNCTIONS + LEASE_FUNCTIONS,)
+STEPS: Final = (_TABLES + LOG_FUNCTIONS + WINDOW_FUNCTIONS + BUDGET_FUNCTIONS + LEASE_FUNCTIONS,)
 """The script that leads to each version from the one before; all of them in order make a new schema."""
 
 VERSION: Final = len(STEPS)
