@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 SCHEMES: Final = ("postgresql", "postgres")
 DEFAULT_SCHEMA: Final = "ringfence"
@@ -56,10 +56,10 @@ def address(url: str) -> Address:
     others = [(name, value) for name, value in given if name not in ("schema", "statement_cache_size")]
     credentials, at, place = parts.netloc.rpartition("@")
     user, _, password = credentials.partition(":")
-    shown = urlunsplit((parts.scheme, f"{user}{at}{place}", parts.path, "", ""))
+    shown = f"{parts.scheme}://{user}{at}{place}{parts.path}"
     hidden = {password, unquote(password), ours.get("password", ""), ours.get("sslpassword", "")}
     return Address(
-        dsn=urlunsplit((parts.scheme, parts.netloc, parts.path, urlencode(others), "")),
+        dsn=f"{parts.scheme}://{parts.netloc}{parts.path}?{urlencode(others)}",
         schema=schema,
         shown=shown if schema == DEFAULT_SCHEMA else f"{shown}?schema={schema}",
         secrets=tuple(sorted(hidden - {""}, key=len, reverse=True)),

@@ -4,130 +4,13 @@ The sum of a window (of a blast radius: how many different members are in it) st
 reservation looks at sums, never at units.  A unit knows from its reservation on when it leaves; 2^63 - 1 is
 never.  INVARIANT: sums change only under the lock of the window's row, and windows are locked in the order of
 their names.  A function that stamps locks units alone, so it waits for no reservation.
-
-The functions go by indexes: a plan made while a table was small may be kept when it is large.
 """
 
 from typing import Final
 
-_NEVER: Final = "9223372036854775807"
+from ringfence.plugins.postgres.planning import BY_INDEX, NEVER
 
 BUDGET_FUNCTIONS: Final = """
--- Stop counting units that are deleted already: their amounts, and the members that nothing else touches.
-CREATE FUNCTION {s}.let_go(which bigint, ids bigint[], amounts numeric) RETURNS void LANGUAGE plpgsql AS $$
-DECLARE
-    untouched bytea[];
-    places    bigint := 0;
-BEGIN
-    IF (SELECT members FROM {s}.budget_window WHERE id = which) THEN
-        WITH gone AS (DELETE FROM {s}.touch WHERE unit_id = ANY (ids) RETURNING touch.member),
-             counted AS (SELECT gone.member, count(*) AS touches FROM gone GROUP BY gone.member),
-             fewer AS (
-                 UPDATE {s}.member AS kept SET touches = kept.touches - counted.touches FROM counted
-                 WHERE kept.window_id = which AND kept.member = counted.member
-                 RETURNING kept.member, kept.touches
-             )
-        SELECT array_agg(fewer.member) INTO untouched FROM fewer WHERE fewer.touches <= 0;
-        DELETE FROM {s}.member WHERE window_id = which AND member = ANY (untouched);
-        GET DIAGNOSTICS places = ROW_COUNT;
-    END IF;
-    UPDATE {s}.budget_window SET taken = taken - amounts - places WHERE id = which;
-END
-$$;
-
--- Let go of what left the window: a charge at time t leaves at t + period.
-CREATE FUNCTION {s}.slide(which bigint, at_ns bigint) RETURNS void LANGUAGE plpgsql AS $$
-DECLARE
-    ids     bigint[];
-    amounts numeric;
-BEGIN
-    WITH gone AS (
-        DELETE FROM {s}.unit WHERE window_id = which AND leaves_ns <= at_ns RETURNING unit.id, unit.amount
-    )
-    SELECT array_agg(gone.id), sum(gone.amount) INTO ids, amounts FROM gone;
-    IF ids IS NOT NULL THEN
-        PERFORM {s}.let_go(which, ids, amounts);
-        UPDATE {s}.budget_window SET latest_ns = greatest(latest_ns, at_ns) WHERE id = which;
-    END IF;
-END
-$$;
-
--- Give a reservation back, whatever is left of it.
-CREATE FUNCTION {s}.refund(asked bytea) RETURNS void LANGUAGE plpgsql
-SET enable_seqscan = off SET jit = off AS $$
-DECLARE
-    which   bigint;
-    ids     bigint[];
-    amounts numeric;
-BEGIN
-    FOR which IN
-        SELECT id FROM {s}.budget_window
-        WHERE id IN (SELECT window_id FROM {s}.unit WHERE reservation = asked)
-        ORDER BY name FOR UPDATE
-    LOOP
-        WITH gone AS (
-            DELETE FROM {s}.unit WHERE reservation = asked AND window_id = which
-            RETURNING unit.id, unit.amount
-        )
-        SELECT array_agg(gone.id), sum(gone.amount) INTO ids, amounts FROM gone;
-        IF ids IS NOT NULL THEN
-            PERFORM {s}.let_go(which, ids, amounts);
-        END IF;
-    END LOOP;
-END
-$$;
-
--- Say whether a reservation stands: dispatched, it counts in a window; held, it has left none.
--- Null: it is unknown.
-CREATE FUNCTION {s}.stands(asked bytea, at_ns bigint, OUT stands boolean, OUT stamped boolean)
-LANGUAGE plpgsql AS $$
-BEGIN
-    SELECT CASE WHEN bool_or(u.stamped) THEN bool_or(u.leaves_ns > greatest(at_ns, w.latest_ns))
-           ELSE count(*) = max(u.of_units) AND bool_and(u.leaves_ns > greatest(at_ns, w.latest_ns)) END,
-           bool_or(u.stamped)
-    INTO stands, stamped
-    FROM {s}.unit AS u JOIN {s}.budget_window AS w ON w.id = u.window_id WHERE u.reservation = asked;
-END
-$$;
-
--- In how many nanoseconds `surplus` units will have left; null if that cannot be told.
-CREATE FUNCTION {s}.units_free_in(which bigint, surplus numeric, at_ns bigint) RETURNS bigint
-LANGUAGE plpgsql AS $$
-DECLARE
-    each record;
-BEGIN
-    FOR each IN
-        SELECT amount, leaves_ns FROM {s}.unit WHERE window_id = which AND leaves_ns < NEVER
-        ORDER BY leaves_ns
-    LOOP
-        surplus := surplus - each.amount;
-        IF surplus <= 0 THEN
-            RETURN each.leaves_ns - at_ns;
-        END IF;
-    END LOOP;
-    RETURN NULL;
-END
-$$;
-
--- In how many nanoseconds enough other members than the wanted will have left; null if that cannot be told.
-CREATE FUNCTION {s}.members_free_in(which bigint, wanted bytea[], most bigint, at_ns bigint) RETURNS bigint
-LANGUAGE plpgsql AS $$
-DECLARE
-    leaving bigint[];
-    surplus bigint;
-BEGIN
-    leaving := ARRAY(
-        SELECT (SELECT max(leaves_ns) FROM {s}.touch WHERE window_id = which AND touch.member = kept.member)
-        FROM {s}.member AS kept WHERE window_id = which AND NOT kept.member = ANY (wanted) ORDER BY 1
-    );
-    surplus := cardinality(leaving) + cardinality(wanted) - most;
-    IF surplus <= 0 OR surplus > cardinality(leaving) OR leaving[surplus] = NEVER THEN
-        RETURN NULL;
-    END IF;
-    RETURN leaving[surplus] - at_ns;
-END
-$$;
-
 -- Reserve all charges, or none and return those that had no room, by their number.
 -- Windows come in the order of their names; a charge names its window, a member its charge.  An amount below
 -- zero never fits.
@@ -135,7 +18,8 @@ CREATE FUNCTION {s}.reserve(
     asked bytea, asked_said text, lease_ns bigint, caller_ns bigint,
     names bytea[], budgets text[], keys text[], periods bigint[], counted boolean[],
     of_windows integer[], amounts bigint[], limits bigint[], touched bytea[], of_charges integer[]
-) RETURNS TABLE (charge integer, free_ns bigint) LANGUAGE plpgsql SET enable_seqscan = off SET jit = off AS $$
+) RETURNS TABLE (charge integer, free_ns bigint) LANGUAGE plpgsql
+BY_INDEX AS $$
 #variable_conflict use_variable
 DECLARE
     at_ns   bigint;
@@ -195,7 +79,7 @@ BEGIN
             );
             fresh := (
                 SELECT count(*) FROM unnest(members) AS m (member) WHERE NOT EXISTS (
-                    SELECT FROM {s}.member AS kept WHERE kept.window_id = ids[w] AND kept.member = m.member
+                    SELECT FROM {s}.member AS kept WHERE kept.member = m.member
                 )
             );
             surplus := (SELECT b.taken FROM {s}.budget_window AS b WHERE b.id = ids[w])
@@ -234,12 +118,12 @@ BEGIN
                 SELECT DISTINCT t.member FROM unnest(touched, of_charges) AS t (member, of_charge)
                 WHERE t.of_charge = c
             );
-            INSERT INTO {s}.touch (unit_id, member, window_id, leaves_ns)
-                SELECT found, m.member, ids[w], leaves FROM unnest(members) AS m (member);
+            INSERT INTO {s}.touch (unit_id, member, leaves_ns)
+                SELECT found, m.member, leaves FROM unnest(members) AS m (member);
             UPDATE {s}.member AS kept SET touches = kept.touches + 1
-                WHERE kept.window_id = ids[w] AND kept.member = ANY (members);
-            INSERT INTO {s}.member (window_id, member, touches)
-                SELECT ids[w], m.member, 1 FROM unnest(members) AS m (member)
+                WHERE kept.member = ANY (members);
+            INSERT INTO {s}.member (member, window_id, touches)
+                SELECT m.member, ids[w], 1 FROM unnest(members) AS m (member)
                 ON CONFLICT DO NOTHING;
             GET DIAGNOSTICS fresh = ROW_COUNT;
         END IF;
@@ -265,7 +149,7 @@ $$;
 
 -- Stamp a held reservation with the moment of its dispatch; false if it stands no more.
 CREATE FUNCTION {s}.dispatched(asked bytea, caller_ns bigint) RETURNS boolean LANGUAGE plpgsql
-SET enable_seqscan = off SET jit = off AS $$
+BY_INDEX AS $$
 DECLARE
     at_ns bigint;
     it    record;
@@ -283,7 +167,7 @@ $$;
 
 -- Stamp what the reservations that begin so still hold; what a lease has ended already leaves as it did.
 CREATE FUNCTION {s}.settle(beginning text, caller_ns bigint) RETURNS void LANGUAGE plpgsql
-SET enable_seqscan = off SET jit = off AS $$
+BY_INDEX AS $$
 DECLARE
     at_ns bigint;
     asked bytea;
@@ -301,26 +185,27 @@ BEGIN
 END
 $$;
 
--- Forget what left its windows, and of the next windows after `beyond` those that nothing is in; return the
+-- Look at the next windows after `beyond`: forget what left them, and those that nothing is in.  Return the
 -- last one that was looked at, 0 if there is none after it.  What others work on is left to them.
 CREATE FUNCTION {s}.sweep(beyond bigint, at_most integer, caller_ns bigint) RETURNS bigint
-LANGUAGE plpgsql SET enable_seqscan = off SET jit = off AS $$
+LANGUAGE plpgsql
+BY_INDEX AS $$
 DECLARE
     at_ns bigint := coalesce(caller_ns, {s}.now_ns());
     which bigint;
     final bigint;
     looked_at bigint;
 BEGIN
-    FOR which IN
-        SELECT id FROM {s}.budget_window WHERE id IN (
-            SELECT window_id FROM {s}.unit WHERE leaves_ns <= at_ns ORDER BY leaves_ns LIMIT at_most
-        ) FOR UPDATE SKIP LOCKED
-    LOOP
-        PERFORM {s}.slide(which, at_ns);
-    END LOOP;
     SELECT max(next.id), count(*) INTO final, looked_at FROM (
         SELECT id FROM {s}.budget_window WHERE id > beyond ORDER BY id LIMIT at_most
     ) AS next;
+    FOR which IN
+        SELECT w.id FROM {s}.budget_window AS w WHERE w.id > beyond AND w.id <= final
+        AND EXISTS (SELECT FROM {s}.unit WHERE window_id = w.id AND leaves_ns <= at_ns)
+        FOR UPDATE SKIP LOCKED
+    LOOP
+        PERFORM {s}.slide(which, at_ns);
+    END LOOP;
     DELETE FROM {s}.budget_window WHERE id IN (
         SELECT w.id FROM {s}.budget_window AS w
         WHERE w.id > beyond AND w.id <= final AND w.taken = 0 AND w.latest_ns <= at_ns
@@ -330,4 +215,4 @@ BEGIN
     RETURN CASE WHEN looked_at < at_most THEN 0 ELSE final END;
 END
 $$;
-""".replace("NEVER", _NEVER)
+""".replace("NEVER", NEVER).replace("BY_INDEX", BY_INDEX)

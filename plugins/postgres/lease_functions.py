@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from ringfence.plugins.postgres.planning import BY_INDEX
+
 LEASE_FUNCTIONS: Final = """
 -- Say that a holder lives.
 CREATE FUNCTION {s}.keep_alive(which bytea, said text, lasts_ns bigint) RETURNS void LANGUAGE sql AS $$
@@ -13,7 +15,8 @@ $$;
 -- Take a session, or return the living holder that has it.
 CREATE FUNCTION {s}.take_session(
     which bytea, which_said text, asker bytea, asker_said text, lasts_ns bigint
-) RETURNS text LANGUAGE plpgsql SET enable_seqscan = off SET jit = off AS $$
+) RETURNS text LANGUAGE plpgsql
+BY_INDEX AS $$
 DECLARE
     has    bytea;
     holder record;
@@ -50,4 +53,4 @@ BEGIN
     RETURN number;
 END
 $$;
-"""
+""".replace("BY_INDEX", BY_INDEX)

@@ -48,7 +48,7 @@ class PostgresLedger:
         windows = {_window(charge): charge for charge in charges}
         names = sorted(windows)
         number_of = {name: number for number, name in enumerate(names, 1)}
-        touched = [(key(m), number) for number, c in enumerate(charges, 1) for m in set(c.members)]
+        touched = [(_member(c, m), number) for number, c in enumerate(charges, 1) for m in set(c.members)]
         found = await self._door.ask(
             "SELECT * FROM {s}.reserve($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
             key(reservation.id),
@@ -95,6 +95,11 @@ class PostgresLedger:
 def _window(charge: Charge) -> bytes:
     """Return the name of the charge's window; amounts and members of one budget are counted apart."""
     return key(charge.budget, charge.key, _period_ns(charge), bool(charge.members))
+
+
+def _member(charge: Charge, member: str) -> bytes:
+    """Return the name of a member in the charge's window: in another window it is another one."""
+    return key(charge.budget, charge.key, _period_ns(charge), member)
 
 
 def _period_ns(charge: Charge) -> int | None:

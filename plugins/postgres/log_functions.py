@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from ringfence.plugins.postgres.planning import BY_INDEX
+
 LOG_FUNCTIONS: Final = """
 -- Append events and set the rows of their runs; false, and nothing changed, if a run's head is not the one
 -- that the caller knows (null: the run is new to it).
@@ -11,7 +13,8 @@ CREATE FUNCTION {s}.append(
     counts bigint[], new_heads bytea[], parents text[],
     of_runs integer[], seqs bigint[], kinds text[], schemas integer[], times bigint[], monos bigint[],
     salts bytea[], bodies bytea[], digests bytea[], prevs bytea[], hashes bytea[]
-) RETURNS boolean LANGUAGE plpgsql SET enable_seqscan = off SET jit = off AS $$
+) RETURNS boolean LANGUAGE plpgsql
+BY_INDEX AS $$
 DECLARE
     at    bigint;
     last  bytea;
@@ -52,4 +55,4 @@ BEGIN
     RETURN true;
 END
 $$;
-"""
+""".replace("BY_INDEX", BY_INDEX)

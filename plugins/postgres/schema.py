@@ -1,7 +1,7 @@
 """The tables of one schema, their version, and the steps that lead an older schema there.
 
 Names stand in the form of `names.kept`, beside the key that they are found by.  Times are nanoseconds since
-the Unix epoch.  The functions that change more than one row stand in `log_functions` and `budget_functions`.
+the Unix epoch.  The functions that change more than one row stand in files of their own.
 """
 
 from typing import Final
@@ -9,6 +9,7 @@ from typing import Final
 from ringfence.plugins.postgres.budget_functions import BUDGET_FUNCTIONS
 from ringfence.plugins.postgres.lease_functions import LEASE_FUNCTIONS
 from ringfence.plugins.postgres.log_functions import LOG_FUNCTIONS
+from ringfence.plugins.postgres.window_functions import WINDOW_FUNCTIONS
 
 _TABLES: Final = """
 CREATE TABLE {s}.ringfence_schema (version integer PRIMARY KEY, since timestamptz NOT NULL DEFAULT now());
@@ -89,22 +90,20 @@ CREATE TABLE {s}.unit (
 );
 CREATE INDEX unit_by_window ON {s}.unit (window_id, leaves_ns);
 CREATE INDEX unit_by_reservation ON {s}.unit (reservation);
-CREATE INDEX unit_by_leave ON {s}.unit (leaves_ns);
 CREATE INDEX unit_held ON {s}.unit (id) WHERE NOT stamped;
 CREATE TABLE {s}.touch (
     unit_id   bigint NOT NULL,
     member    bytea NOT NULL,
-    window_id bigint NOT NULL,
     leaves_ns bigint NOT NULL,
     PRIMARY KEY (unit_id, member)
 );
-CREATE INDEX touch_by_member ON {s}.touch (window_id, member, leaves_ns);
+CREATE INDEX touch_by_member ON {s}.touch (member, leaves_ns);
 CREATE TABLE {s}.member (
+    member    bytea PRIMARY KEY,
     window_id bigint NOT NULL,
-    member    bytea NOT NULL,
-    touches   bigint NOT NULL,
-    PRIMARY KEY (window_id, member)
+    touches   bigint NOT NULL
 );
+CREATE INDEX member_by_window ON {s}.member (window_id);
 
 CREATE TABLE {s}.holder (holder_key bytea PRIMARY KEY, holder text NOT NULL, until_ns bigint NOT NULL);
 CREATE TABLE {s}.lease (session_key bytea PRIMARY KEY, session text NOT NULL, holder_key bytea NOT NULL);
@@ -129,7 +128,7 @@ CREATE TABLE {s}.attendant (
 INSERT INTO {s}.ringfence_schema (version) VALUES (1);
 """
 
-STEPS: Final = (_TABLES + LOG_FUNCTIONS + BUDGET_FUNCTIONS + LEASE_FUNCTIONS,)
+STEPS: Final = (_TABLES + LOG_FUNCTIONS + WINDOW_FUNCTIONS + BUDGET_FUNCTIONS + LEASE_FUNCTIONS,)
 """The script that leads to each version from the one before; all of them in order make a new schema."""
 
 VERSION: Final = len(STEPS)

@@ -194,6 +194,14 @@ async def test_parameters_of_the_url_go_to_the_server(url: str) -> None:
             assert await it.log.head() is None
 
 
+async def test_a_socket_of_the_host_may_be_named(url: str, postgres_server: Postgres) -> None:
+    given = f"postgresql:///postgres?user=ringfence&password=secret&host={postgres_server.folder}"
+    store = PostgresStore(f"{given}&port={postgres_server.port}&schema={schema_of(url)}")
+    assert store.url == f"postgresql:///postgres?schema={schema_of(url)}"
+    async with opened(store) as it:
+        assert await it.log.head() is None
+
+
 async def test_doctor_is_told_what_is_risky(url: str, admin: asyncpg.Connection) -> None:
     store = PostgresStore(f"{url}&synchronous_commit=off")
     assert await store.examined() == ()

@@ -121,7 +121,8 @@ async def test_reservations_that_cross_each_other_never_hang_and_sums_stay_right
         sums = await admin.fetch(
             f"SELECT taken, (SELECT sum(amount) FROM {schema}.unit WHERE window_id = w.id) AS amounts,"
             f" (SELECT count(*) FROM {schema}.member WHERE window_id = w.id) AS members,"
-            f" (SELECT count(DISTINCT member) FROM {schema}.touch WHERE window_id = w.id) AS touched"
+            f" (SELECT count(DISTINCT member) FROM {schema}.touch JOIN {schema}.unit ON unit.id = unit_id"
+            " WHERE window_id = w.id) AS touched"
             f" FROM {schema}.budget_window AS w"
         )
         await admin.close()
