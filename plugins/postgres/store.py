@@ -1,6 +1,8 @@
 """The store `postgresql://…`: one schema, some connections, one that listens, and the parts that use them."""
 
-from ringfence.plugin import EngineError
+from collections.abc import Sequence
+
+from ringfence.plugin import EngineError, StoreNote
 from ringfence.plugins.postgres.address import address
 from ringfence.plugins.postgres.door import Door
 from ringfence.plugins.postgres.kill_switch import PostgresKillSwitch
@@ -9,6 +11,7 @@ from ringfence.plugins.postgres.ledger import PostgresLedger
 from ringfence.plugins.postgres.log import PostgresLog
 from ringfence.plugins.postgres.news import News
 from ringfence.plugins.postgres.opening import make_schema
+from ringfence.plugins.postgres.server import notes
 from ringfence.plugins.postgres.tickets import PostgresTickets
 
 
@@ -62,9 +65,11 @@ class PostgresStore:
         door = Door(self._at, within_s=self._within_s)
         try:
             await make_schema(door)
-        except EngineError as error:  # fails closed: no store, no guard
+        except BaseException as error:  # fails closed: no store, no guard
             await door.close()
-            raise RuntimeError(f"{error}; {error.help}") from error
+            if isinstance(error, EngineError):
+                raise RuntimeError(f"{error}; {error.help}") from error
+            raise
         self._door = door
         self._news = news = News(door, look_every_s=self._look_every_s)
         self.events = PostgresLog(door)
@@ -78,6 +83,10 @@ class PostgresStore:
         if self._door is None:
             return None
         return int(await self._door.value("SELECT {s}.now_ns()"))
+
+    async def examined(self) -> Sequence[StoreNote]:
+        """Return what `ringfence doctor` says of the server."""
+        return () if self._door is None else await notes(self._door)
 
     async def close(self) -> None:
         """Close all connections; safe to call twice, and in a child process it leaves the parent's alone."""

@@ -128,6 +128,7 @@ def test_while_the_attendance_has_lapsed_every_call_is_a_recorded_denial_and_the
     with pytest.raises(EngineError):
         guard.begin_run(principal=ALICE, agent="main")
     store.part(part).away = set()
+    real.pass_(1)
     assert guard.execute(run, call("look", what="x"), ran) == "ran"
     assert guard.runs.get(run.id).replay().divergence is None
 
@@ -169,6 +170,7 @@ def test_an_order_that_came_while_it_was_silent_is_obeyed_before_anything_goes_o
     with pytest.raises(EngineError):
         guard.execute(run, call("look", what="x"), never)
     switch.away = set()
+    real.pass_(1)
     with pytest.raises(RunHaltedError, match="killed"):
         guard.execute(run, call("look", what="x"), never)
     eventually(lambda: [one.obeyed for one in asyncio.run(switch._part.attendants())] == [order.id])
@@ -312,9 +314,20 @@ def test_a_store_that_vouches_for_processes_never_lapses_but_orders_are_read_all
     store.part("leases").validity_s = store.part("kill_switch").validity_s = math.inf
     guard = make_guard(opened=lambda: store)
     guard._lifecycle.presence._holder.now_ns = lambda: real.ns
+
+    async def model() -> str:
+        return "ran"
+
     run = guard.begin_run(principal=ALICE, agent="main")
+    for once in (
+        lambda: guard.execute(run, call("look", what="x"), ran),
+        lambda: guard.bound(run, lambda: "ran"),
+        lambda: asyncio.run(guard.abound(run, model)),
+    ):
+        real.pass_(3600)
+        assert once() == "ran", "it had slept, and looks at once"
     real.pass_(3600)
-    assert guard.execute(run, call("look", what="x"), ran) == "ran", "it had slept, and looks at once"
+    guard.check_live(run)
     store.part("kill_switch").away = {"orders"}
     real.pass_(16)
     with pytest.raises(EngineError, match="orders to stop could not be read for 15 s"):
