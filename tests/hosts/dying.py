@@ -1,4 +1,6 @@
-"""Kills one of several hosts at every write point of a call: `python -m tests.hosts.dying FOLDER SETTINGS`.
+"""Kills one of several hosts at every write point of a call.
+
+`python -m tests.hosts.dying FOLDER SETTINGS WHEN`, where WHEN is `before` or `after`.
 
 This process imports everything, starts no thread and forks.  One host learns which write points the calls
 reach.  Then, for each of them, four hosts share a place of their own.  The first makes its calls until it
@@ -197,17 +199,16 @@ def one_round(folder: Path, settings: dict[str, str], site: Site, when: str) -> 
     }
 
 
-def main(root: Path, settings: dict[str, str]) -> None:
+def main(root: Path, settings: dict[str, str], when: str) -> None:
     """Learn, then kill; print one JSON line for each round."""
-    whole = root / "hosts_whole" / "0"
+    whole = root / f"hosts_whole_{when}" / "0"
     status = ended(forked(whole, settings, Dying(whole, None, ""), lambda host: host.works(None)))
     said = said_by(whole, "said")
     print(json.dumps({"status": status, "said": said}), flush=True)
     reached = set(said["reached"]) if said else set()
     for number, site in enumerate(site for site in SITES if str(site) in reached):
-        for when in ("before", "after"):
-            print(json.dumps(one_round(root / f"hosts_{number}_{when}", settings, site, when)), flush=True)
+        print(json.dumps(one_round(root / f"hosts_{number}_{when}", settings, site, when)), flush=True)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), json.loads(sys.argv[2]))
+    main(Path(sys.argv[1]), json.loads(sys.argv[2]), sys.argv[3])
