@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ringfence._assembly import SystemClock, builtins
-from ringfence.cli.desk import desk, settings_of, without_sinks_and_backends
+from ringfence.cli.desk import settings_of, without_sinks_and_backends
 from ringfence.cli.exits import FINE, PENDING, REFUSED, CommandError
+from ringfence.cli.questions import known
 from ringfence.cli.records import ticket_record
 from ringfence.cli.say import Say
 from ringfence.dsl.canonical import canonical, loads_strict
@@ -49,18 +50,6 @@ def answer(asked: Namespace, say: Say, verdict: Answer) -> int:
         say.line(f"{ticket.id}: ", (ticket.status, "green" if ticket.status == "approved" else "red"))
         say.note(f"{escaped(ticket.tool)} of run {ticket.run}, call {ticket.call}")
     return PENDING if ticket.status == "open" else FINE
-
-
-def known(asked: Namespace) -> Ticket:
-    """Return the ticket; refuse an id that is not there, and name those that are open."""
-    with desk(asked) as here:
-        found = here.ask(here.tickets.get(str(asked.ticket).upper()))
-        if found is not None:
-            return found
-        waiting = [ticket.id for ticket in here.ask(here.tickets.pending())]
-    few = ", ".join(waiting[:5]) + (" …" if len(waiting) > 5 else "")
-    help = f"open tickets: {few}" if waiting else "no ticket is open"
-    raise CommandError(f"there is no ticket `{escaped(asked.ticket)}`", help=help)
 
 
 def edited_arguments(asked: Namespace) -> dict[str, Json] | None:

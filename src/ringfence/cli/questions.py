@@ -1,13 +1,28 @@
-"""A ticket drawn for people: who decides on it must see all of it, and nothing that lies about itself."""
+"""A ticket found, and drawn: who decides must see all of it, and nothing that lies about itself."""
 
 import time
+from argparse import Namespace
 from collections.abc import Sequence
 
+from ringfence.cli.desk import desk
 from ringfence.cli.drawing import duration
+from ringfence.cli.exits import CommandError
 from ringfence.cli.say import Say
 from ringfence.engine.seams.escape import escaped, escaped_json
 from ringfence.engine.seams.hookspecs import from_words
 from ringfence.engine.seams.ports import Ticket
+
+
+def known(asked: Namespace) -> Ticket:
+    """Return the ticket; refuse an id that is not there, and name those that are open."""
+    with desk(asked) as here:
+        found = here.ask(here.tickets.get(str(asked.ticket).upper()))
+        if found is not None:
+            return found
+        waiting = [ticket.id for ticket in here.ask(here.tickets.pending())]
+    few = ", ".join(waiting[:5]) + (" …" if len(waiting) > 5 else "")
+    help = f"open tickets: {few}" if waiting else "no ticket is open"
+    raise CommandError(f"there is no ticket `{escaped(asked.ticket)}`", help=help)
 
 
 def draw(say: Say, ticket: Ticket, people: Sequence[str], *, answers: bool) -> None:

@@ -13,9 +13,8 @@ def words(command: ArgumentParser) -> None:
 
 def run(asked: Namespace, say: Say) -> int:
     """List open tickets, or show one."""
-    from ringfence.cli.answering import known
     from ringfence.cli.desk import desk, settings_of
-    from ringfence.cli.questions import draw
+    from ringfence.cli.questions import draw, known
     from ringfence.cli.records import ticket_record
 
     if asked.ticket is not None:
