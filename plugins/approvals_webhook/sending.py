@@ -73,7 +73,7 @@ class Sender:
                         await asyncio.sleep(max(failed.wait_s, _wait_s(tries)))
         except TimeoutError:  # fails closed: what nobody has taken was not asked
             raise UndeliveredError(
-                f"{self._receiver} did not take it within {self._within_s:g} s ({tries} tries): {last}"
+                f"{self._receiver} did not take it within {self._within_s:g} s (tries: {tries}): {last}"
             ) from None
 
     async def close(self) -> None:
