@@ -189,13 +189,13 @@ def made(kind: str, folder: Path, request: pytest.FixtureRequest) -> Store:
     if kind == "sqlite":
         return SqliteStore(f"sqlite:///{folder}/ringfence.db")
     server = request.getfixturevalue(f"{kind}_server")
-    if kind == "redis":
-        from ringfence.plugins.redis.store import RedisStore
+    if kind == "postgres":
+        from ringfence.plugins.postgres.store import PostgresStore
 
-        return RedisStore(f"{server.url}?prefix=interleaving", callers_clock=True)
-    from ringfence.plugins.postgres.store import PostgresStore
+        return PostgresStore(f"{server.url}?schema=interleaving", callers_clock=True)
+    from ringfence.plugins.redis.store import RedisStore
 
-    return PostgresStore(f"{server.url}?schema=interleaving", callers_clock=True)
+    return RedisStore(f"{server.url}?prefix=interleaving", callers_clock=True)
 
 
 def placed(step: Step, number: int, tick_ns: int) -> Step:
