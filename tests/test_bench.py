@@ -1,12 +1,19 @@
 """The bench measures what it says; how fast that is, no test asks."""
 
+from pathlib import Path
+
 import pytest
+from bench import reserved
 from bench.decisions import decider
 from bench.harness import Row
 from bench.policies import calls_for, plan_of, policy_text, text_of_lines
+from bench.reserved import at_many_keys, spender
 from bench.whole import whole_text
 
 from ringfence.dsl.load import load_text
+from ringfence.engine.decision.calls import Charge
+from ringfence.engine.seams.ports import Reservation
+from ringfence.plugins.memory import MemoryStore
 
 
 def test_most_calls_of_the_workload_are_allowed_and_the_rest_is_refused_in_every_way() -> None:
@@ -35,6 +42,33 @@ def test_a_policy_of_so_many_lines_has_about_so_many(lines: int) -> None:
 
 def test_a_policy_without_rates_charges_nothing() -> None:
     assert "rate" not in policy_text(3, rate=False)
+
+
+async def test_a_reservation_of_the_workload_is_made_and_dispatched_in_the_next_users_window() -> None:
+    ledger = MemoryStore().ledger
+    assert ledger is not None
+    spend = spender(ledger)
+    for _ in range(250):
+        await spend()
+    full = Reservation("x/1", (Charge("mail", "user7", 2**40 - 2, 2**40, 3_600_000_000_000),))
+    (refused,) = await ledger.reserve(full, now_ns=0)
+    assert refused.free_ns is not None, "three calls of this user were dispatched, and will leave"
+
+
+def test_a_store_that_is_not_installed_is_left_out_and_said(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(reserved, "missing", lambda name: f"{name}-server")
+    found = dict(reserved._stores(tmp_path))
+    assert found["redis"] == "redis-server is not installed"
+    assert found["postgres"] == "postgres-server is not installed"
+    assert [name for name, make in found.items() if not isinstance(make, str)] == ["memory", "sqlite"]
+
+
+def test_the_bytes_of_a_key_do_not_hang_on_how_many_there_are() -> None:
+    (few,), (many,) = (list(at_many_keys(keys)) for keys in (2_000, 4_000))
+    assert 100 < few.value < 2_000
+    assert many.value < few.value * 1.5
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,10 @@ class Sender:
         self._receiver = settings.receiver
         self._keys: Sequence[bytes] = settings.sending_keys
         self._within_s = settings.within_s
-        trust = ssl.create_default_context(cafile=settings.ca)
+        try:
+            trust = ssl.create_default_context(cafile=settings.ca)
+        except OSError as error:  # fails closed: nobody else's certificates are trusted in their place
+            raise RuntimeError(f"`ca` cannot be used: {error}") from error
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=trust, limit=16, force_close=True),
             timeout=aiohttp.ClientTimeout(total=settings.try_s),
@@ -70,7 +73,7 @@ class Sender:
                         await asyncio.sleep(max(failed.wait_s, _wait_s(tries)))
         except TimeoutError:  # fails closed: what nobody has taken was not asked
             raise UndeliveredError(
-                f"{self._receiver} did not take it within {self._within_s:g} s ({tries} tries): {last}"
+                f"{self._receiver} did not take it within {self._within_s:g} s (tries: {tries}): {last}"
             ) from None
 
     async def close(self) -> None:

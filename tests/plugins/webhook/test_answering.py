@@ -466,7 +466,13 @@ async def test_answers_and_questions_go_over_tls(certificate: Path) -> None:
 
 
 async def test_a_certificate_that_cannot_be_used_is_said_when_it_opens(tmp_path: Path) -> None:
-    backend = webhook(certificate=tmp_path / "no.pem", key=tmp_path / "no.key")
-    with pytest.raises(RuntimeError, match="`certificate` and `key` cannot be used"):
-        await backend.open()
-    await backend.close()
+    nothing = tmp_path / "no.pem"
+    for values, said in (
+        ({"certificate": nothing, "key": nothing}, "`certificate` and `key` cannot be used"),
+        ({"ca": nothing}, "`ca` cannot be used"),
+    ):
+        backend = webhook(**values)
+        with pytest.raises(RuntimeError, match=said):
+            await backend.open()
+        assert backend.port is None
+        await backend.close()

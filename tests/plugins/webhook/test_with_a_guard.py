@@ -11,7 +11,6 @@ import pytest_asyncio
 from langchain_core.tools import tool
 
 from ringfence.engine.decision.events import ApprovalAnswered
-from ringfence.engine.enforcement.drive import run_async
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.seams.errors import DeniedError, EngineError
@@ -195,7 +194,7 @@ async def test_limits_of_the_settings_end_the_tries_too(receiver: Receiver) -> N
 
 async def test_a_port_that_is_taken_opens_no_guard(receiver: Receiver) -> None:
     first = guarded(receiver)
-    await run_async(first.opening.opened())
+    await first.aopen()
     second = guarded(receiver, section={"listen": f"127.0.0.1:{port_of(first)}"})
     with pytest.raises(EngineError, match=r"approval backend `webhook` cannot be opened: .*cannot listen on"):
         await second.abegin_run(principal=ALICE, agent="main")
@@ -219,7 +218,7 @@ async def test_a_question_outlives_its_process_and_is_answered_to_another(
     (ticket,) = receiver.asked
 
     taking = guarded(receiver, store=store)
-    await run_async(taking.opening.opened())
+    await taking.aopen()
     yes = {"ticket": ticket, "verdict": "approve", "by": "dana"}
     assert (await post(port_of(taking), yes))[0] == 200
     await taking.aclose()
