@@ -2,8 +2,9 @@
 # and a package index that pip can reach.
 #
 #   make demo    the support desk: first unguarded, then guarded
-#   make test    all tests
-#   make check   what CI runs: format, lint, types, import contracts, tests
+#   make test    all tests; those that need a server which is not installed are skipped, and say so
+#   make test-services   installs Redis and PostgreSQL (Debian) if missing, and runs the tests that need them
+#   make check   what CI runs: format, lint, types, import contracts, all tests with those servers; a skip fails
 #   make fuzz    the laws of the language on 1,000,000 random cases; FUZZ="--seed 7" for other ones
 #   make bench   speed, against the goals; writes bench/results.json
 #   make bench-agentdojo   recorded attacks, about half an hour; CORPUS=FILE says where the recordings are
@@ -20,7 +21,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3
 	$$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& echo $$python && break; done)
 
-.PHONY: help demo test check format lint types imports fuzz bench bench-agentdojo .bench-agentdojo fmt clean
+.PHONY: help demo test test-services services check format lint types imports fuzz bench bench-agentdojo .bench-agentdojo fmt clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -53,7 +54,18 @@ test:
 	$(call install,dev)
 	$(BIN)/python -m pytest $(PYTEST)
 
-check: format lint types imports test
+# The tests start servers of their own on loopback.
+services:
+	@./.ci/services
+
+test-services: services
+	$(call install,dev)
+	RINGFENCE_SERVICES=required $(BIN)/python -m pytest $(PYTEST) -m services
+
+# `make test` and `make test-services` in one: every test once, and none is skipped for want of a server.
+check: format lint types imports services
+	$(call install,dev)
+	RINGFENCE_SERVICES=required $(BIN)/python -m pytest $(PYTEST)
 
 format:
 	$(call install,dev)

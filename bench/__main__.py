@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bench import around_langchain, decisions, guarded, loading, logged, remembered
+from bench import around_langchain, decisions, guarded, killed, loading, logged, remembered
 from bench.harness import Row
 
 PARTS: dict[str, Callable[[], Iterator[Row]]] = {
@@ -16,6 +16,7 @@ PARTS: dict[str, Callable[[], Iterator[Row]]] = {
     "loading": loading.rows,
     "guarded": guarded.rows,
     "logged": logged.rows,
+    "killed": killed.rows,
     "langchain": around_langchain.rows,
 }
 RESULTS = Path(__file__).with_name("results.json")

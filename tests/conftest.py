@@ -1,10 +1,21 @@
 """Servers that tests share: one of each kind for every process that runs tests."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
-from tests.services import Postgres, Redis, server
+from tests.services import Postgres, Redis, needed, server
+
+_SERVERS = {"redis_server", "postgres_server"}
+
+
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    """Mark what needs a server: tests with one of the fixtures, and those of files that start their own."""
+    for item in items:
+        has = vars(item.module) if isinstance(item, pytest.Function) else {}
+        starts_its_own = has.get("server") is server or has.get("needed") is needed
+        if starts_its_own or not _SERVERS.isdisjoint(getattr(item, "fixturenames", ())):
+            item.add_marker("services")
 
 
 @pytest.fixture(scope="session")

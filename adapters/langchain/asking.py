@@ -1,47 +1,23 @@
-"""After the model has answered: people are asked about its whole turn at once, before any of it runs.
-
-One interrupt shows all calls of the turn that wait, in the form that user interfaces know.  Nothing is
-allowed here: each call is decided when it comes to its gate, where it goes on as the one that was asked about.
-What cannot be foreseen here asks there.
-"""
+"""The middleware's node after the model: people are asked about the model's whole turn at once."""
 
 import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from langchain_core.messages import AIMessage, AnyMessage, ToolMessage
 from langchain_core.tools import BaseTool
 from langgraph.config import get_config
 from langgraph.runtime import Runtime
-from langgraph.types import interrupt
 
-from ringfence.adapters.langchain import decisions, suspension
-from ringfence.adapters.langchain.decisions import UNSAID, Review, reviews
-from ringfence.adapters.langchain.gate import foreseen, task_of, tool_call, withdrawn
+from ringfence.adapters.langchain.gate import Gate
 from ringfence.adapters.langchain.middleware import GuardMiddleware, GuardState, Messages
-from ringfence.adapters.langchain.replies import error_message, told
-from ringfence.adapters.langchain.suspension import Waiting
 from ringfence.adapters.langchain.tools import gate_of
-from ringfence.engine.decision.calls import ToolCall
-from ringfence.engine.decision.events import ApprovalAnswered, PromptGiven
+from ringfence.adapters.langchain.turns import Turns
 from ringfence.engine.enforcement.runs import Run
-from ringfence.engine.journal.jsonable import jsonable
-from ringfence.engine.seams.errors import DeniedError, PendingError, RunHaltedError
+from ringfence.engine.seams.errors import RunHaltedError
 
 _MOST_RUNS: Final = 1_000
-_IN_PLACE: Final = "answered in its place: "
-"""How the record says what a person answered the model instead of the tool."""
-
-
-@dataclass(frozen=True, slots=True)
-class Foreseen:
-    """A call of the model's turn, as it will arrive at its gate."""
-
-    name: str
-    id: str
-    call: ToolCall
 
 
 class AskingMiddleware(GuardMiddleware):
@@ -49,7 +25,31 @@ class AskingMiddleware(GuardMiddleware):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        self._turns = Turns(self.guard, self.answered_by)
         self._offered_to: OrderedDict[str, dict[str, BaseTool]] = OrderedDict()
+
+    def after_model(self, state: GuardState, runtime: Runtime[Any]) -> Messages | None:
+        """Ask about the calls of the turn that ask, and put the graph away until all are answered."""
+        config = get_config()
+        if not self._turns.to_look_at(open_calls(state["messages"]), config):
+            return None
+        return self._ask(state, runtime, config)
+
+    async def aafter_model(self, state: GuardState, runtime: Runtime[Any]) -> Messages | None:
+        """See `after_model`."""
+        config = get_config()
+        if not self._turns.to_look_at(open_calls(state["messages"]), config):
+            return None
+        return await asyncio.to_thread(self._ask, state, runtime, config)
+
+    def _ask(self, state: GuardState, runtime: Runtime[Any], config: Mapping[str, Any]) -> Messages | None:
+        try:
+            run = self._run(state, runtime.context, config)
+        except RunHaltedError:
+            return None  # each call is refused at its gate, in the framework's own form
+        calls = self._turns.to_look_at(open_calls(state["messages"]), config)
+        answers = self._turns.ask(run, calls, lambda name: self._gate(run, name), runtime, config)
+        return {"messages": list(answers.values())} if answers else None
 
     def _bound_to(self, run: Run, tools: Sequence[Any]) -> None:
         self._offered_to[run.id] = {tool.name: tool for tool in tools if isinstance(tool, BaseTool)}
@@ -57,182 +57,23 @@ class AskingMiddleware(GuardMiddleware):
         while len(self._offered_to) > _MOST_RUNS:
             self._offered_to.popitem(last=False)
 
-    # ---- the hook ----------------------------------------------------------------------------------
-
-    def after_model(self, state: GuardState, runtime: Runtime[Any]) -> Messages | None:
-        """Ask about the calls of the turn that ask, and put the graph away until all are answered."""
-        config = get_config()
-        if not self._to_look_at(state["messages"], config):
-            return None
-        return self._ask(state, runtime, config)
-
-    async def aafter_model(self, state: GuardState, runtime: Runtime[Any]) -> Messages | None:
-        """See `after_model`."""
-        config = get_config()
-        if not self._to_look_at(state["messages"], config):
-            return None
-        return await asyncio.to_thread(self._ask, state, runtime, config)
-
-    def _to_look_at(self, messages: Sequence[AnyMessage], config: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Return the calls of the turn whose tools ask; without a checkpointer each waits at its gate."""
-        if not suspension.can_suspend(config):
-            return []
-        at = next((n for n in range(len(messages) - 1, -1, -1) if isinstance(messages[n], AIMessage)), None)
-        turn = messages[at] if at is not None else None
-        calls = turn.tool_calls if isinstance(turn, AIMessage) else []
-        ids = [call["id"] for call in calls]
-        answered = {one.tool_call_id for one in messages[at:] if isinstance(one, ToolMessage)}
-        tools = self.guard.plan.by_bound_name
-        return [
-            dict(call)
-            for call in calls
-            # An id that two calls share, or none, cannot be answered for one of them: left to the gate.
-            if call["id"] and ids.count(call["id"]) == 1 and call["id"] not in answered
-            if (tool := tools.get(call["name"])) is not None and tool.asks
-        ]
-
-    def _ask(self, state: GuardState, runtime: Runtime[Any], config: Mapping[str, Any]) -> Messages | None:
-        try:
-            run = self._run(state, runtime.context, config)
-        except RunHaltedError:
-            return None  # each call is refused at its gate, in the framework's own form
-        left = self._foreseen(run, self._to_look_at(state["messages"], config), config)
-        left = [one for one in left if self.guard.would_ask(run, one.call)]
-        answers: dict[str, ToolMessage] = {}
-        heard = False
-        while waiting := self._waiting(run, left, answers):
-            self._runs.asked(run)
-            shown = suspension.payload(list(waiting.values()), decisions.KINDS)
-            answer = interrupt(shown)
-            # What was answered before is handed out again first: it has been heard, by whoever it was.
-            while heard or not suspension.is_new(answer, config):
-                answer = interrupt(shown)
-            heard = True
-            self._hear(run, runtime, waiting, answer, answers)
-            left = [one for one in left if one.id in waiting and one.id not in answers]
-        return {"messages": list(answers.values())} if answers else None
-
-    def _waiting(
-        self, run: Run, left: Sequence[Foreseen], answers: dict[str, ToolMessage]
-    ) -> dict[str, Waiting]:
-        """Ask about each call; return those that wait, and put an answer in the place of those refused."""
-        waiting: dict[str, Waiting] = {}
-        for one in left:
-            try:
-                self.guard.ask(run, one.call)
-            except PendingError as pending:
-                waiting[one.id] = Waiting.of(run, one.name, one.id, pending)
-            except DeniedError as error:
-                if error.decision is None:  # it is the host that must hear it
-                    raise
-                answers[one.id] = self._in_place(run, error, one)
-            except RunHaltedError:
-                return {}  # each call is refused at its gate
-        return waiting
-
-    # ---- the turn ----------------------------------------------------------------------------------
-
-    def _foreseen(
-        self, run: Run, calls: Sequence[Mapping[str, Any]], config: Mapping[str, Any]
-    ) -> list[Foreseen]:
-        found = []
-        for call in calls:
-            known = self._asked_before(run, call, config) or self._validated(run, call, config)
-            if known is not None:
-                found.append(Foreseen(call["name"], call["id"], known))
-        return found
-
-    def _asked_before(self, run: Run, call: Mapping[str, Any], config: Mapping[str, Any]) -> ToolCall | None:
-        """Return the call as this task asked about it before the graph was put away, perhaps elsewhere."""
-        task = f"{task_of(config)}/{call['id']}"
-        for known in tuple(run.state.ahead.values()):
-            asked = known.asked_as
-            if (
-                asked is None
-                or asked.withheld is not None
-                or (asked.task, asked.tool) != (task, call["name"])
-            ):
-                continue
-            names = None if asked.schema_names is None else frozenset(asked.schema_names)
-            return tool_call(
-                asked.tool, asked.arguments, call_id=call["id"], config=config, schema_names=names
-            )
-        return None
-
-    def _validated(self, run: Run, call: Mapping[str, Any], config: Mapping[str, Any]) -> ToolCall | None:
-        tool = self._offered_to.get(run.id, {}).get(call["name"])
-        if tool is None:
-            return None
+    def _gate(self, run: Run, name: str) -> Gate | None:
+        """Return the gate of the tool that the model was offered; None: this process offered none."""
+        tool = self._offered_to.get(run.id, {}).get(name)
         gate = gate_of(tool)
-        if gate is None or gate.guard is not self.guard:
-            try:
-                _, gate = self._guarded(tool)
-            except (TypeError, ValueError):  # fails closed: it cannot be guarded, and so it does not run
-                return None
-        return foreseen(gate, call, config)
+        if tool is None or (gate is not None and gate.guard is self.guard):
+            return gate
+        try:
+            return self._guarded(tool)[1]
+        except (TypeError, ValueError):  # fails closed: it cannot be guarded, and so it does not run
+            return None
 
-    # ---- answers -----------------------------------------------------------------------------------
 
-    def _hear(
-        self,
-        run: Run,
-        runtime: Runtime[Any],
-        waiting: Mapping[str, Waiting],
-        answer: object,
-        answers: dict[str, ToolMessage],
-    ) -> None:
-        """Do what a resume may do; whatever has no effect leaves its question open.
-
-        Raises:
-            ResumeError: It cannot be read; nothing was done.
-        """
-        read = reviews(answer, list(waiting.values()))
-        who = self.answered_by(runtime) if self.answered_by is not None else None
-        by = who if isinstance(who, str) and who else None
-        for review, (id, one) in zip(read, waiting.items(), strict=True):
-            if review.kind == "respond":
-                answers[id] = self._respond(run, one, review, by)
-            elif review.kind == "reject" and not self._answer(one, review, by):
-                because = review.message or UNSAID
-                answers[id] = self._refusal(withdrawn(self.guard, run, one, because), one.tool, id)
-            elif review.kind in ("approve", "edit"):
-                self._answer(one, review, by)
-
-    def _answer(self, one: Waiting, review: Review, by: str | None) -> bool:
-        """Give a verified person's answer to the first ticket that takes it; say whether one did."""
-        if by is None:  # SECURITY: whoever holds the thread is nobody
-            return False
-        for ticket in one.pending.tickets:
-            try:
-                if review.kind == "reject":
-                    self.guard.deny(ticket, by=by, because=review.message)
-                else:
-                    self.guard.approve(ticket, by=by, edited=review.edited, because=review.message)
-            except DeniedError:  # fails closed: it has no effect, which the ticket says, and stays open
-                continue
-            return True
-        return False
-
-    def _respond(self, run: Run, one: Waiting, review: Review, by: str | None) -> ToolMessage:
-        """Answer the model in the tool's place: nothing runs."""
-        text = review.message or ""
-        withdrawn(self.guard, run, one, f"{_IN_PLACE}{text}")
-        # SECURITY: only the run's own user, verified, speaks as the user; anybody else came along.
-        source = "user" if by is not None and by == run.principal.user else "host"
-        self.guard.record(run, PromptGiven(source, jsonable(text)), keeps_open=True)
-        return ToolMessage(content=text, name=one.tool, tool_call_id=str(one.call_id))
-
-    def _in_place(self, run: Run, error: DeniedError, one: Foreseen) -> ToolMessage:
-        """Return the answer to a call that is refused: the one that a person gave, if the graph waits since."""
-        known = run.state.calls.get(error.call or "")
-        if known is not None and known.given_back:
-            for stamped in self.guard.runs.get(run.id).events:
-                event = stamped.event
-                if isinstance(event, ApprovalAnswered) and event.call == known.key:
-                    if event.verdict == "withdraw" and (event.because or "").startswith(_IN_PLACE):
-                        text = (event.because or "").removeprefix(_IN_PLACE)
-                        return ToolMessage(content=text, name=one.name, tool_call_id=one.id)
-        return self._refusal(error, one.name, one.id)
-
-    def _refusal(self, error: DeniedError, name: str, id: str) -> ToolMessage:
-        return error_message(told(error, self.guard.plan), name=name, call_id=id)
+def open_calls(messages: Sequence[AnyMessage]) -> list[dict[str, Any]]:
+    """Return the calls of the model's last turn that have no answer yet."""
+    for at in range(len(messages) - 1, -1, -1):
+        turn = messages[at]
+        if isinstance(turn, AIMessage):
+            answered = {one.tool_call_id for one in messages[at:] if isinstance(one, ToolMessage)}
+            return [dict(call) for call in turn.tool_calls if call["id"] not in answered]
+    return []

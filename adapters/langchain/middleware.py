@@ -34,7 +34,7 @@ from ringfence.adapters.langchain.prompts import Typed
 from ringfence.adapters.langchain.replies import error_message, told, with_id
 from ringfence.adapters.langchain.runs import runs_of
 from ringfence.adapters.langchain.tools import gate_of, guarded, trusting
-from ringfence.dsl.plan import Plan
+from ringfence.adapters.langchain.turns import AnsweredBy, may_ask
 from ringfence.engine.decision.calls import ToolCall
 from ringfence.engine.enforcement.current import inside
 from ringfence.engine.enforcement.guard import Guard
@@ -43,18 +43,12 @@ from ringfence.engine.seams.errors import DeniedError, RunHaltedError
 
 ToolOutput = ToolMessage | Command[Any]
 Messages = dict[str, Any]
-AnsweredBy = Callable[[Runtime[Any]], str | None]
 
 
 class GuardState(AgentState[Any]):
     """The agent's state with the id of its run, checkpointed and hidden from the model and the caller."""
 
     ringfence_run: NotRequired[Annotated[str, PrivateStateAttr]]
-
-
-def may_ask(plan: Plan) -> bool:
-    """Say whether the policy asks people about any tool."""
-    return any(tool.asks for tool in plan.tools.values())
 
 
 _KINDS: "WeakKeyDictionary[type[GuardMiddleware], type[GuardMiddleware]]" = WeakKeyDictionary()

@@ -76,7 +76,7 @@ def would_ask(run: Run, given: Given) -> bool:
     """Say whether a call would ask people if it were made now; nothing is recorded or reserved.
 
     What plugins would say is not asked: a call that hangs on them asks, as far as can be seen, if its tool
-    ever does.  So does one that was asked about ahead by the same task.
+    ever does.  So does one that was asked about ahead by the same task and was not made since.
     """
     state, call = run.state, given.call
     if run.ended or run.suspended or run.stopped is not None or state.halted is not None:
@@ -84,7 +84,7 @@ def would_ask(run: Run, given: Given) -> bool:
     key = f"{given.base}.{state.next_ordinal(given.base, call.attempt)}"
     known = state.calls.get(key)
     if known is not None and known.asked_as is not None:
-        return True
+        return known.started_ns is None and not known.adopted
     tool = run.plan.by_bound_name.get(call.tool)
     if tool is None or not tool.asks:
         return False

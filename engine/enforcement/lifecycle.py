@@ -283,9 +283,13 @@ class Lifecycle:
     def _put_away(self, run: Run, *, hurry: bool = False) -> Steps[None]:
         """Make the run durable and give its session back."""
         journal = self._opening.ready.journal
+        away = False
         try:
             if not hurry:
                 yield from self._opening.durable(run=run.id)
+        except StoreAwayError:
+            away = True
+            raise
         finally:
             self._opening.refunds.forget_run(run.id)
             released = None
@@ -293,10 +297,24 @@ class Lifecycle:
                 _detach(run)
                 self._memories.left(run)
                 journal.close_run(run.id)
-                released = self._let_go(run)
-                self.presence.leave()
+                if away:
+                    self._opening.loop.submit(self._let_go_when_written(run))
+                else:
+                    released = self._let_go(run)
+                    self.presence.leave()
         if released is not None and not hurry:
             yield from self._opening.within_patience(released, "did not release the session", run=run.id)
+
+    async def _let_go_when_written(self, run: Run) -> None:
+        """Keep the session until the log has what is queued: else the run would be taken for a dead one."""
+        try:
+            while True:
+                with contextlib.suppress(StoreAwayError):  # the journal tries again by itself
+                    await wrap_future(self._opening.ready.journal.flush())
+                    return
+        finally:
+            self._let_go(run)
+            self.presence.leave()
 
     def _still(self, run: Run) -> None:
         """Raise TakenOverError if the session was lost while the run began, or went on."""
@@ -373,14 +391,24 @@ class Lifecycle:
         except BaseException as error:  # fails closed: it does not go on here
             if not mine or self._no_longer_live(run):  # else another process has taken it over meanwhile
                 if mine:
+                    self._back_to_sleep(run)
                     _detach(run)
                     opened.journal.close_run(run_id)
-                self._sessions.let_go(row.session, holding)
-                self.presence.leave()
+                if mine and isinstance(error, StoreAwayError):
+                    self._opening.loop.submit(self._let_go_when_written(run))
+                else:
+                    self._sessions.let_go(row.session, holding)
+                    self.presence.leave()
             if isinstance(error, RingfenceError) or not isinstance(error, Exception):
                 raise
             raise store_error("could not read the run", error, run=run_id) from error
         return run
+
+    def _back_to_sleep(self, run: Run) -> None:
+        """Put a run away again that could not go on: the log may have its `RunResumed`, or get it yet."""
+        with run.lock, contextlib.suppress(RingfenceError):  # a log that takes no more says how it is anyway
+            if not run.suspended and not run.ended and run.state.status == "running":
+                run.suspend(tuple(run.state.open_tickets))
 
     def _bury(self, run: Run) -> Steps[None]:
         """End a run whose process died, and take its end in."""
@@ -500,7 +528,7 @@ class Lifecycle:
         for run in runs:
             run.take_over()
             # What is queued of it would stand where the other process has recorded its end.
-            getattr(journal, "drop_run", journal.close_run)(run.id)
+            journal.drop_run(run.id)
             self.presence.leave()
         for session in lost:
             self._memories.forget(session)

@@ -15,6 +15,7 @@ import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final, Protocol
 
 from ringfence.engine.enforcement.drive import Steps
@@ -36,11 +37,12 @@ _BEATS: Final = 3
 """How often it says so within one validity."""
 
 
-def alive_ns() -> int:
-    """Return the real clock, on which validity counts: it never steps, and goes on while the host sleeps."""
-    if hasattr(time, "CLOCK_BOOTTIME"):
-        return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-    return time.monotonic_ns()
+alive_ns: Final[Callable[[], int]] = (
+    partial(time.clock_gettime_ns, time.CLOCK_BOOTTIME)
+    if hasattr(time, "CLOCK_BOOTTIME")
+    else time.monotonic_ns
+)
+"""The real clock, on which validity counts: it never steps, and goes on while the host sleeps."""
 
 
 class Holder:
@@ -174,7 +176,7 @@ class Presence:
         except EngineError as error:  # closed meanwhile
             return error
         except Exception as error:  # fails closed: told below
-            self._failure = error.__cause__ or error
+            self._failure = self._failure or error
         return self._error(run) if self.lapsed else None
 
     def _error(self, run: str | None) -> EngineError:
@@ -183,7 +185,7 @@ class Presence:
             what = f"the orders to stop could not be read for {self.look_within_s:g} s"
         else:
             what = "the store could not be told in time that this process lives"
-        why = "" if self._failure is None else f": {self._failure}"
+        why = f": {self._failure}" if self._failure is not None and str(self._failure) else ""
         return StoreAwayError(
             f"{what}{why}",
             run=run,
@@ -210,6 +212,8 @@ class Presence:
         async with self._door:
             if not self.lapsed:
                 return
+            if self._failure is not None and self._holder.now_ns() < self._next_ns:
+                return  # another caller has just found that it cannot be mended
             try:
                 await self._renew()
             finally:
@@ -235,10 +239,8 @@ class Presence:
                         return
             elif now_ns >= self._next_ns:
                 async with self._door:
-                    try:
+                    with contextlib.suppress(Exception):  # fails closed: what is not renewed lapses
                         await self._renew()
-                    except Exception as error:  # fails closed: what is not renewed lapses
-                        self._failure = error.__cause__ or error
             else:
                 self._stirred.clear()
                 with contextlib.suppress(TimeoutError):
@@ -249,10 +251,18 @@ class Presence:
         return self._needed == 0 and not self._watch.busy
 
     async def _renew(self) -> None:
-        """Tell both stores; the door is held.  Each validity counts from before it was asked for."""
+        """Tell both stores; the door is held."""
+        try:
+            await self._tell()
+        except Exception as error:  # fails closed, and is tried again
+            self._failure = error.__cause__ or error
+            self._next_ns = self._holder.now_ns() + RETRY_S * 1e9
+            raise
+
+    async def _tell(self) -> None:
+        """Each validity counts from before it was asked for."""
         opened, holder = self._opening.ready, self._holder.name
         asked_ns = self._holder.now_ns()
-        self._next_ns = asked_ns + RETRY_S * 1e9
         first = not self._here
         if first:
             await self._watch.arrive()

@@ -130,6 +130,9 @@ class Unclean:
                 journal.record(row.run, RunHalted("unclean end", None, GONE), at_ns=now_ns)
             journal.record(row.run, RunEnded("halted", GONE), at_ns=now_ns)
             await wrap_future(journal.flush(row.run))
+        except BaseException:  # whoever looks next ends it then, and once
+            journal.drop_run(row.run)
+            raise
         finally:
             journal.close_run(row.run)
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from concurrent.futures import Future, InvalidStateError
 from typing import Final
 
-from ringfence.engine.enforcement.opening import Opening
+from ringfence.engine.enforcement.opening import Opening, store_error
 from ringfence.engine.enforcement.runs import Run
+from ringfence.engine.seams.errors import StoreAwayError
 from ringfence.engine.seams.ports import Ticket
 
 LOOK_AT_LEAST_EVERY_S: Final = 1.0
@@ -80,8 +81,10 @@ class Waits:
     async def _ring_if_changed(self, news: "Future[None]", seen: Sequence[Ticket]) -> None:
         try:
             changed = await asyncio.wait_for(self._changed(seen), self._opening.patience_s)
+        except (StoreAwayError, TimeoutError):  # nothing is approved by it: an answer is seen when it is back
+            pass
         except Exception as error:  # fails closed: whoever waits is told, and its call is not run
-            _ring(news, error)
+            _ring(news, store_error("could not say who approved", error))
         else:
             if changed:
                 _ring(news)

@@ -63,7 +63,7 @@ class Door:
             StoreAwayError: The server does not answer; what was asked may have happened or not.
             EngineError: It refused.
         """
-        async with self._bounded():
+        async with self._bounded(self.within_s):
             while True:
                 try:
                     async with self._pool.connection() as connection:
@@ -79,9 +79,9 @@ class Door:
         return rows[0][0] if rows else None
 
     @asynccontextmanager
-    async def lent(self) -> AsyncIterator[Any]:
+    async def lent(self, *, within_s: float) -> AsyncIterator[Any]:
         """Lend a connection for work of several statements."""
-        async with self._bounded(), self._pool.connection() as connection:
+        async with self._bounded(within_s), self._pool.connection() as connection:
             yield connection
 
     def sql(self, text: str) -> str:
@@ -98,15 +98,15 @@ class Door:
         return self._pid == os.getpid()
 
     @asynccontextmanager
-    async def _bounded(self) -> AsyncIterator[None]:
+    async def _bounded(self, within_s: float) -> AsyncIterator[None]:
         self.same_process()
         try:
-            async with asyncio.timeout(self.within_s):
+            async with asyncio.timeout(within_s):
                 yield
         except EngineError:
             raise
         except Exception as error:  # fails closed: the caller gets no answer
-            raise fault_of(error, self.at, within_s=self.within_s).as_engine_error(error) from error
+            raise fault_of(error, self.at, within_s=within_s).as_engine_error(error) from error
 
     def same_process(self) -> None:
         """Raise EngineError in a child of the process that opened the store."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, Final
 
-from ringfence.plugin import Entry, Link, RunRow, StoreAwayError, TakenOverError, row_after
+from ringfence.plugin import ZERO, EngineError, Entry, Link, RunRow, StoreAwayError, TakenOverError, row_after
 from ringfence.plugins.postgres.door import Door
 from ringfence.plugins.postgres.names import kept, kept_or_none, key, read, read_or_none
 
@@ -44,10 +44,13 @@ class PostgresLog:
             of_runs.setdefault(entry.run, []).append(entry)
         for _ in range(_ATTEMPTS if of_runs else 0):
             before = await self._rows_of(of_runs)
-            fresh = [e for run, entries in of_runs.items() for e in await self._new(entries, before.get(run))]
-            if not fresh or await self._append(_in_order(batch, fresh), before):
-                return
-            for run in of_runs:  # another process wrote one of them meanwhile
+            try:
+                fresh = [e for run, those in of_runs.items() for e in await self._new(those, before.get(run))]
+                if not fresh or await self._append(_in_order(batch, fresh), before):
+                    return
+            except _GrownError:  # nothing was stored: another process wrote one of the runs meanwhile
+                pass
+            for run in of_runs:
                 self._rows.pop(run, None)
         if of_runs:
             raise StoreAwayError(
@@ -121,7 +124,12 @@ class PostgresLog:
         return rows
 
     async def _new(self, entries: list[Entry], row: RunRow | None) -> list[Entry]:
-        """Return the entries of one run that the log lacks; raise TakenOverError if it holds another."""
+        """Return the entries of one run that the log lacks.
+
+        Raises:
+            TakenOverError: It holds another event under one of their ids.
+            EngineError: It lacks the event before them: what it held is lost.
+        """
         stored: dict[int, bytes] = {}
         if row is not None and not _follow(entries, row):
             found = await self._door.ask(
@@ -142,7 +150,17 @@ class PostgresLog:
                     run=entry.run,
                     help="two processes wrote one run; end the run and start a new one",
                 )
-        return list(fresh.values())
+        new = list(fresh.values())
+        if new and not _follow(new, row):
+            run = new[0].run
+            if await self.run(run) != row:
+                raise _GrownError
+            raise EngineError(
+                f"the log lacks the event before `{new[0].id}`: {self._door.at.shown} has lost what it held",
+                run=run,
+                help="a failover or an old backup took it back: see what happened, then start again",
+            )
+        return new
 
     async def _append(self, fresh: list[Entry], before: dict[str, RunRow]) -> bool:
         """Store the entries and the rows that follow from them; False if a run has grown meanwhile."""
@@ -191,11 +209,16 @@ class PostgresLog:
         return bool(done)
 
 
-def _follow(entries: list[Entry], row: RunRow) -> bool:
+class _GrownError(Exception):
+    """A run has other events now than those that were looked at."""
+
+
+def _follow(entries: list[Entry], row: RunRow | None) -> bool:
     """Say whether the entries are the run's next ones, so that the log can hold none of them yet."""
     first = entries[0]
+    seq, head = (1, ZERO) if row is None else (row.events + 1, row.head)
     chained = all(one.seq + 1 == two.seq and one.hash == two.prev for one, two in pairwise(entries))
-    return chained and first.seq == row.events + 1 and first.prev == row.head
+    return chained and first.seq == seq and first.prev == head
 
 
 def _in_order(batch: Sequence[Entry], fresh: list[Entry]) -> list[Entry]:

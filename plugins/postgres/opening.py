@@ -11,6 +11,9 @@ from ringfence.plugins.postgres.schema import STEPS, VERSION
 
 _FUNCTION: Final = re.compile(r"CREATE FUNCTION \{s\}\.(\w+)\(.*?AS\s+\$\$(.*?)\$\$;", re.DOTALL)
 
+_WITHIN_S: Final = 30.0
+"""The most that opening may take, others' opening waited for."""
+
 
 async def make_schema(door: Door) -> None:
     """Make the schema or lead it to this version; nothing is written if it is there already.
@@ -19,7 +22,7 @@ async def make_schema(door: Door) -> None:
         EngineError: It cannot be used; the message says why and how to mend it.
     """
     schema = door.at.schema
-    async with door.lent() as connection:
+    async with door.lent(within_s=max(door.within_s, _WITHIN_S)) as connection:
         if await _version_of(connection, schema) < VERSION:
             async with connection.transaction():
                 # Two processes that open an empty database at once: the second finds it made.

@@ -1,6 +1,8 @@
 """The store `postgresql://…`: one schema, some connections, one that listens, and the parts that use them."""
 
-from ringfence.plugin import EngineError
+from collections.abc import Sequence
+
+from ringfence.plugin import EngineError, StoreNote
 from ringfence.plugins.postgres.address import address
 from ringfence.plugins.postgres.door import Door
 from ringfence.plugins.postgres.kill_switch import PostgresKillSwitch
@@ -9,6 +11,7 @@ from ringfence.plugins.postgres.ledger import PostgresLedger
 from ringfence.plugins.postgres.log import PostgresLog
 from ringfence.plugins.postgres.news import News
 from ringfence.plugins.postgres.opening import make_schema
+from ringfence.plugins.postgres.server import notes
 from ringfence.plugins.postgres.tickets import PostgresTickets
 
 
@@ -78,6 +81,10 @@ class PostgresStore:
         if self._door is None:
             return None
         return int(await self._door.value("SELECT {s}.now_ns()"))
+
+    async def examined(self) -> Sequence[StoreNote]:
+        """Return what `ringfence doctor` says of the server."""
+        return () if self._door is None else await notes(self._door)
 
     async def close(self) -> None:
         """Close all connections; safe to call twice, and in a child process it leaves the parent's alone."""

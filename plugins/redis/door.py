@@ -39,6 +39,7 @@ class Door:
         self.address = address
         self._timeout_s = timeout_s
         self._pid = os.getpid()
+        self._closed = False
         # Nothing is sent again behind our back: see `ask`.
         self._pool: BlockingConnectionPool = BlockingConnectionPool.from_url(
             address.url,
@@ -60,7 +61,7 @@ class Door:
         INVARIANT: every command may be asked twice.  It is, once, where a connection turns out to be closed:
         a server that was restarted closed all of ours.
         """
-        self._same_process()
+        self._usable()
         try:
             async with asyncio.timeout(self._timeout_s + longer_s):
                 try:
@@ -68,7 +69,7 @@ class Door:
                 except exceptions.ConnectionError as error:  # asked again, or raised
                     if type(error) is not exceptions.ConnectionError:
                         raise
-                    await self._pool.disconnect(inuse_connections=False)
+                    # By now the loop has seen which others were closed: the library connects those anew.
                     return await command(self.client)
         except Exception as error:  # fails closed: the caller gets no answer
             raise self.fault(error).as_engine_error() from None
@@ -111,15 +112,18 @@ class Door:
 
     async def close(self) -> None:
         """Close the connections; in a forked child they are the parent's, and are left alone."""
+        self._closed = True
         if self._pid == os.getpid():
             await self._pool.disconnect()
 
-    def _same_process(self) -> None:
+    def _usable(self) -> None:
         if self._pid != os.getpid():
             raise EngineError(
                 f"the store at `{self.address.place}` was opened before the process forked",
                 help="load a guard of its own in the child process",
             )
+        if self._closed:  # the library would connect again, and nobody would close it
+            raise EngineError(f"the store at `{self.address.place}` is closed", help="load a new guard")
 
 
 def _bytes(word: Word) -> bytes:

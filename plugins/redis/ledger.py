@@ -10,6 +10,7 @@ from typing import Final
 
 from ringfence.plugin import Charge, Refusal, Reservation
 from ringfence.plugins.redis.door import Door, Word
+from ringfence.plugins.redis.server import Watch
 
 MOST: Final = 2**53
 """The largest whole number up to which doubles are exact: Lua knows no others."""
@@ -23,11 +24,13 @@ class RedisLedger:
 
     def __init__(self, door: Door, *, linger_s: float, callers_clock: bool) -> None:
         self._door = door
+        self._watch = Watch(door)
         self._linger_ms = round(linger_s * 1000)
         self._callers_clock = callers_clock
 
     async def reserve(self, reservation: Reservation, *, now_ns: int) -> tuple[Refusal, ...]:
         """Reserve all charges, or none and say which had no room."""
+        await self._watch.look()
         charges = reservation.charges
         words: list[Word] = [reservation.id, _us(reservation.lease_ns), len(charges)]
         for charge in charges:

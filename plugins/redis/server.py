@@ -1,6 +1,7 @@
 """What a server must be and must be set to, before a budget is kept in it."""
 
 import re
+import time
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -9,6 +10,8 @@ from ringfence.plugins.redis.door import Door
 from ringfence.plugins.redis.faults import Fault
 
 _OLDEST: Final = (6, 0)
+
+LOOK_EVERY_S: Final = 60.0
 
 _AHEAD_US: Final = 24 * 3600 * 10**6
 """How far the store's time may stand ahead of the server's clock: less than that is waited out."""
@@ -42,6 +45,24 @@ def settings_fault(said: Mapping[str, Any], place: str) -> Fault | None:
             "set `maxmemory-policy noeviction`, or use a server that keeps nothing else",
         )
     return None
+
+
+class Watch:
+    """Looks every minute whether the server is still set as it was when the store was opened."""
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+        self._fine_until_s = time.monotonic() + LOOK_EVERY_S
+
+    async def look(self) -> None:
+        """Raise EngineError if a budget is not safe there any more, until it is again."""
+        now_s = time.monotonic()
+        if now_s < self._fine_until_s:
+            return
+        fault = await server_fault(self._door)
+        if fault is not None:
+            raise fault.as_engine_error()
+        self._fine_until_s = now_s + LOOK_EVERY_S
 
 
 async def notes(door: Door) -> list[StoreNote]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ringfence.__main__ import main
-from tests.attending import Process, attending
+from tests.attending import attending
 from tests.guards import ALICE, make_guard
 from tests.shared import SHARED, shared_settings
 
@@ -66,16 +66,6 @@ def test_it_names_who_has_not_acknowledged(
         assert "RunHaltedError" in stopped.said("ended")
 
 
-def test_a_process_that_was_killed_is_not_waited_for(
-    settings: dict[str, Any], capsys: pytest.CaptureFixture[str]
-) -> None:
-    with attending(settings, "idle") as dead:
-        dead.popen.kill()
-        dead.popen.wait()
-        assert main(["kill", dead.run, "--within", "1m"]) == 0
-    assert "stopped" not in capsys.readouterr().out
-
-
 def test_a_suspended_run_is_halted_when_somebody_wants_to_go_on_with_it(
     settings: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -89,14 +79,6 @@ def test_a_suspended_run_is_halted_when_somebody_wants_to_go_on_with_it(
 
 
 @pytest.mark.parametrize("said", ["soon", "-1s", "10h", "s", "nan", "1e9"])
-def test_a_time_that_is_none_is_refused(
-    settings: dict[str, Any], said: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    make_guard(**settings).runs.list()
+def test_a_time_that_is_none_is_refused(said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["kill", "--all", f"--within={said}"]) == 1
     assert "is no time: write 10s" in capsys.readouterr().err
-
-
-def test_a_process_of_its_own_is_what_attends(settings: dict[str, Any]) -> None:
-    with attending(settings, "idle") as one:
-        assert isinstance(one, Process) and f"/{one.popen.pid}-" in one.holder

@@ -19,6 +19,7 @@ from ringfence.engine.seams.errors import (
     EngineError,
     PendingError,
     RingfenceError,
+    RunHaltedError,
     StoreAwayError,
 )
 from ringfence.plugins.memory import MemoryStore
@@ -268,6 +269,104 @@ def test_what_is_in_flight_says_how_it_ended_and_hands_its_result_on(guard: Guar
     guard.end_run(run)
     assert any(isinstance(event, CallFinished) for event in events_of(guard, run))
     whole(guard, server)
+
+
+@pytest.mark.parametrize("manner", MANNERS)
+def test_a_run_that_is_put_away_while_the_log_is_away_is_no_dead_one(server: Server, manner: str) -> None:
+    guard, other = (make_guard(opened=lambda: server) for _ in range(2))
+    guard.opening.patience_s = other.opening.patience_s = PATIENCE_S
+    run = guard.begin_run(principal=ALICE, agent="main", session="s")
+    with pytest.raises(PendingError) as pending:
+        guard.execute(run, call("pay", "c1", amount=5), lambda _: 1, wait=False)
+    server.go(manner, "events", "append")
+    with pytest.raises(StoreAwayError):
+        guard.suspend(run)
+    other.open()
+    assert status(guard, server, run.id) in ("running", "suspended")
+    server.come_back()
+    until(lambda: resumes(other, run.id))
+    other.approve(pending.value.tickets[0], by="dana")
+    again = other.resume_run(run.id)
+    assert other.execute(again, call("pay", "c1", amount=5), lambda _: "paid") == "paid"
+    other.end_run(again)
+    whole(other, server)
+    guard.close()
+    other.close()
+
+
+@pytest.mark.parametrize("manner", MANNERS)
+def test_a_run_that_could_not_go_on_stays_put_away(server: Server, manner: str) -> None:
+    guard = make_guard(opened=lambda: server)
+    guard.opening.patience_s = PATIENCE_S
+    run = guard.begin_run(principal=ALICE, agent="main", session="s")
+    guard.suspend(run)
+    server.go(manner, "events", "append")
+    for _ in range(2):
+        with pytest.raises(StoreAwayError):
+            guard.resume_run(run.id)
+    server.come_back()
+    until(lambda: guard.opening.ready.journal.away is None)
+    other = make_guard(opened=lambda: server)
+    other.open()
+    until(lambda: status(guard, server, run.id) == "suspended")
+    until(lambda: resumes(other, run.id))
+    whole(other, server)
+    guard.close()
+    other.close()
+
+
+def test_who_waits_for_people_goes_on_waiting_while_the_store_is_away(guard: Guard, server: Server) -> None:
+    run = guard.begin_run(principal=ALICE, agent="main")
+    paid: list[object] = []
+
+    def pay() -> None:
+        paid.append(guard.execute(run, call("pay", amount=5), lambda _: "paid"))
+
+    waiting = threading.Thread(target=pay)
+    waiting.start()
+    until(lambda: bool(run.state.open_tickets) and bool(run.waiting))
+    looked = Looked(server)
+    server.go("does not answer", "tickets", "get")
+    until(lambda: looked.times > 2)
+    server.come_back()
+    guard.approve(next(iter(run.state.open_tickets)), by="dana")
+    waiting.join(WAIT_S)
+    assert paid == ["paid"]
+    guard.end_run(run)
+    whole(guard, server)
+
+
+class Looked:
+    """Counts how often a ticket was asked for."""
+
+    def __init__(self, server: Server) -> None:
+        self.times = 0
+        part: Any = server.tickets
+        get = part.get
+
+        async def counted(*args: Any) -> Any:
+            self.times += 1
+            return await get(*args)
+
+        part.get = counted
+
+
+def status(guard: Guard, server: Server, run: str) -> str:
+    """Return what the list of runs says of one."""
+    row = guard._loop.submit(server.plain["events"].run(run)).result(WAIT_S)
+    assert row is not None
+    return str(row.status)
+
+
+def resumes(guard: Guard, run: str) -> bool:
+    """Try to go on with a run, and put it away again."""
+    try:
+        guard.suspend(guard.resume_run(run))
+    except RunHaltedError:
+        raise
+    except EngineError:
+        return False
+    return True
 
 
 def test_closing_while_the_store_is_away_ends_and_says_what_is_lost(server: Server) -> None:

@@ -27,10 +27,15 @@ def in_postgres(request: pytest.FixtureRequest, name: str, folder: Path) -> Sett
     return lambda _: {"store": f"{url}?schema={name}"}
 
 
-SHARED = {"sqlite": in_sqlite, "redis": in_redis, "postgres": in_postgres}
+SHARED = [
+    pytest.param(in_sqlite, id="sqlite"),
+    pytest.param(in_redis, id="redis", marks=pytest.mark.services),
+    pytest.param(in_postgres, id="postgres", marks=pytest.mark.services),
+]
 
 
 @pytest.fixture(params=SHARED)
 def shared(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], Settings]:
     """Give the settings of hosts that share a place of this name, which is empty before."""
-    return lambda name: SHARED[request.param](request, name, tmp_path)
+    place: Callable[[pytest.FixtureRequest, str, Path], Settings] = request.param
+    return lambda name: place(request, name, tmp_path)

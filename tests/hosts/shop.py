@@ -15,6 +15,7 @@ from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.seams.errors import DeniedError
 from tests.guards import call
 
+HOSTS = 4
 LIMIT = 10
 CALLS = 50
 PERIOD_NS = 3600 * 10**9
@@ -24,7 +25,12 @@ language 1
 policy shop
 capability send is external
 agent main { holds send }
-tool mail { needs send takes to: email allow when to ends with ".example" rate 10 per hour for each workspace }
+tool mail {
+  needs send
+  takes to: email
+  allow when to ends with ".example"
+  rate 10 per hour for each workspace
+}
 """
 
 
@@ -56,17 +62,14 @@ def mails() -> list[ToolCall]:
 
 
 async def send_all(guard: Guard, run: Run, effects: Effects) -> dict[str, Any]:
-    """Make all calls in parallel; say how many ran, which rules refused the others, and what else went wrong."""
+    """Make all calls in parallel; say how many ran, which rules refused the others, and what broke."""
     made = (guard.aexecute(run, one, effects) for one in mails())
     results = await asyncio.gather(*made, return_exceptions=True)
     denied = [result for result in results if isinstance(result, DeniedError)]
+    broken = [one for one in results if isinstance(one, BaseException) and not isinstance(one, DeniedError)]
     return {
         "ran": results.count("sent"),
         "refused": sorted({one.reason.name if one.reason else str(one) for one in denied}),
         "denied": len(denied),
-        "broken": [
-            repr(one)
-            for one in results
-            if isinstance(one, BaseException) and not isinstance(one, DeniedError)
-        ],
+        "broken": [repr(one) for one in broken],
     }

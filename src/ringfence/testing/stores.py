@@ -463,6 +463,10 @@ class KillSwitchContract(StoreContract):
             await switch.obeyed("one", second.id, in_flight=2)
             (found,) = await switch.attendants()
             assert (found.obeyed, found.in_flight) == (second.id, 2)
+            await switch.obeyed("one", first.id, in_flight=0)
+            (found,) = await switch.attendants()
+            assert found.obeyed == second.id, "an older acknowledgement takes nothing back"
+            assert found.silent_s >= 0
             await switch.gone("one")
             assert await switch.attendants() == []
 

@@ -128,6 +128,7 @@ def test_while_the_attendance_has_lapsed_every_call_is_a_recorded_denial_and_the
     with pytest.raises(EngineError):
         guard.begin_run(principal=ALICE, agent="main")
     store.part(part).away = set()
+    real.pass_(1)
     assert guard.execute(run, call("look", what="x"), ran) == "ran"
     assert guard.runs.get(run.id).replay().divergence is None
 
@@ -169,6 +170,7 @@ def test_an_order_that_came_while_it_was_silent_is_obeyed_before_anything_goes_o
     with pytest.raises(EngineError):
         guard.execute(run, call("look", what="x"), never)
     switch.away = set()
+    real.pass_(1)
     with pytest.raises(RunHaltedError, match="killed"):
         guard.execute(run, call("look", what="x"), never)
     eventually(lambda: [one.obeyed for one in asyncio.run(switch._part.attendants())] == [order.id])

@@ -100,7 +100,19 @@ async def test_a_name_is_mapped_to_the_person_of_the_settings() -> None:
         {"headers": {"webhook-signature": "v1,"}},
         {"headers": {"webhook-signature": "v1," + "A" * 43 + "="}},
     ],
-    ids=str,
+    ids=[
+        "our own secret",
+        "another secret",
+        "an hour old",
+        "an hour ahead",
+        "no signature",
+        "no id",
+        "no time",
+        "another id",
+        "another time",
+        "an empty signature",
+        "a made-up signature",
+    ],
 )
 async def test_forged_missing_and_stale_signatures_are_refused_and_told_nothing(
     backend: WebhookBackend, about: dict[str, Any]

@@ -11,7 +11,7 @@ from ringfence.plugin import EngineError, Reservation, StoreAwayError
 from ringfence.plugins.postgres.store import PostgresStore
 from ringfence.testing.leased import charge
 from ringfence.testing.stores import NOW_NS, entries, ticket
-from tests.plugins.stores.postgres.opened import WAIT_S, opened, verified
+from tests.plugins.stores.postgres.opened import WAIT_S, Open, opened, verified
 from tests.services import Postgres
 
 T = TypeVar("T")
@@ -76,24 +76,26 @@ async def test_idle_connections_that_the_server_dropped_are_replaced(
 async def test_a_frozen_server_is_away_in_time_and_the_same_may_be_asked_again(
     url: str, postgres_server: Postgres
 ) -> None:
-    async with opened(PostgresStore(url, within_s=0.5)) as it:
+    async with opened(PostgresStore(url, within_s=2)) as it:
         batch = entries(3)
         await it.log.append(batch[:1])
         asked = Reservation("r/1", (charge(1),))
         postgres_server.freeze()
         try:
             async with asyncio.timeout(WAIT_S):
-                for ask in (
-                    lambda: it.log.append(batch),
-                    lambda: it.ledger.reserve(asked, now_ns=0),
-                    lambda: it.leases.keep_alive("one"),
-                    lambda: it.orders.order(run=None, agent=None, by=None, at_ns=NOW_NS),
-                    it.store.now_ns,
-                ):
-                    with pytest.raises(StoreAwayError, match="did not answer within"):
-                        await ask()
+                outcomes = await asyncio.gather(
+                    it.log.append(batch),
+                    it.ledger.reserve(asked, now_ns=0),
+                    it.leases.keep_alive("one"),
+                    it.orders.order(run=None, agent=None, by=None, at_ns=NOW_NS),
+                    it.store.now_ns(),
+                    *(it.log.head() for _ in range(20)),
+                    return_exceptions=True,
+                )
         finally:
             postgres_server.thaw()
+        assert {type(outcome) for outcome in outcomes} == {StoreAwayError}
+        assert {str(outcome) for outcome in outcomes} == {f"{it.store.url} did not answer within 2 s"}
         await insist(lambda: it.log.append(batch))
         assert await verified(it.log) == {"run-1": 3}
         assert await insist(lambda: it.ledger.reserve(asked, now_ns=0)) == ()
@@ -120,7 +122,7 @@ async def test_a_lock_that_somebody_holds_is_not_waited_for_without_end(
     url: str, postgres_server: Postgres
 ) -> None:
     schema = url.partition("schema=")[2]
-    async with opened(PostgresStore(url, within_s=0.5)) as it:
+    async with opened(PostgresStore(url, within_s=2)) as it:
         other = await asyncpg.connect(postgres_server.url)
         held = other.transaction()
         await held.start()
@@ -172,3 +174,42 @@ async def test_a_schema_that_was_dropped_is_an_error_for_good(url: str, postgres
         with pytest.raises(EngineError, match="was dropped or changed") as caught:
             await it.log.append(entries(1))
         assert not isinstance(caught.value, StoreAwayError)
+
+
+async def test_a_log_that_was_taken_back_takes_no_more_events_of_the_runs_that_it_lost(
+    url: str, postgres_server: Postgres
+) -> None:
+    schema = url.partition("schema=")[2]
+    async with opened(PostgresStore(url)) as it:
+        made = entries(6)
+        await it.log.append(made[:3])
+        admin = await asyncpg.connect(postgres_server.url)
+        await admin.execute(f"CREATE TEMP TABLE backup AS SELECT * FROM {schema}.run")
+        await it.log.append(made[3:5])
+        # As if an older backup had been brought back.
+        await admin.execute(f"DELETE FROM {schema}.event WHERE position > 3")
+        await admin.execute(
+            f"UPDATE {schema}.run SET head = backup.head, events = backup.events, last_ns = backup.last_ns"
+            " FROM backup WHERE backup.id = run.id"
+        )
+        link = f"(SELECT link FROM {schema}.event WHERE position = 3)"
+        await admin.execute(f"UPDATE {schema}.log_head SET position = 3, link = {link}")
+        await admin.close()
+        with pytest.raises(EngineError, match="lacks the event before `run-1:6`") as caught:
+            await it.log.append(made[5:])
+        assert not isinstance(caught.value, StoreAwayError)
+        assert await verified(it.log) == {"run-1": 3}
+        await it.log.append(made)
+        assert await verified(it.log) == {"run-1": 6}
+
+
+async def test_two_that_write_one_run_at_once_store_it_once(url: str) -> None:
+    async with opened(PostgresStore(url)) as one, opened(PostgresStore(url)) as two:
+        made = entries(60)
+
+        async def write(it: Open, step: int) -> None:
+            for start in range(0, 60, step):
+                await it.log.append(made[max(start - 5, 0) : start + step])
+
+        await asyncio.gather(write(one, 3), write(two, 4), write(one, 7))
+        assert await verified(one.log) == {"run-1": 60}

@@ -194,6 +194,18 @@ async def test_parameters_of_the_url_go_to_the_server(url: str) -> None:
             assert await it.log.head() is None
 
 
+async def test_doctor_is_told_what_is_risky(url: str, admin: asyncpg.Connection) -> None:
+    store = PostgresStore(f"{url}&synchronous_commit=off")
+    assert await store.examined() == ()
+    async with opened(store):
+        version, *risks = await store.examined()
+        assert version.found.startswith("PostgreSQL ") and not version.help
+        said = {note.found: note.help for note in risks}
+        assert {"`fsync` is off", "`synchronous_commit` is off"} <= set(said)
+        assert "the role is a superuser, who may change every record" in said
+        assert all(said.values()) and "`full_page_writes` is off" not in said
+
+
 def test_a_guard_finds_the_store_by_its_scheme() -> None:
     from ringfence._assembly import builtins
     from ringfence.engine.seams.dispatch import Extensions

@@ -11,6 +11,7 @@ from redis import exceptions
 
 from ringfence.plugin import EngineError, Examined, Reservation, StoreAwayError
 from ringfence.plugins import redis as plugin
+from ringfence.plugins.redis import server as server_module
 from ringfence.plugins.redis.address import Address
 from ringfence.plugins.redis.faults import fault_of
 from ringfence.plugins.redis.server import settings_fault
@@ -62,6 +63,42 @@ async def test_a_server_that_would_throw_budgets_away_is_refused(
     finally:
         await said(redis_server, "CONFIG", "SET", "maxmemory", 0)
         await said(redis_server, "CONFIG", "SET", "maxmemory-policy", "noeviction")
+
+
+async def test_a_server_that_is_set_otherwise_under_a_guard_takes_no_charge_until_it_is_mended(
+    locked: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "LOOK_EVERY_S", 0.0)
+    async with opened(RedisStore(url_of(locked, tmp_path))) as store:
+        one = Reservation("r/1", (charge(9),))
+        assert await ledger_of(store).reserve(one, now_ns=0) == ()
+        await said(locked, "CONFIG", "SET", "maxmemory", 10**9)
+        await said(locked, "CONFIG", "SET", "maxmemory-policy", "allkeys-lfu")
+        for _ in range(2):
+            with pytest.raises(EngineError, match="throws keys away"):
+                await ledger_of(store).reserve(one, now_ns=0)
+        await said(locked, "CONFIG", "SET", "maxmemory-policy", "noeviction")
+        assert await ledger_of(store).reserve(one, now_ns=0) == ()
+
+
+async def test_a_store_that_is_closed_connects_no_more(redis_server: Redis, tmp_path: Path) -> None:
+    store = RedisStore(url_of(redis_server, tmp_path))
+    await store.open()
+    ledger, switch = ledger_of(store), switch_of(store)
+    await store.close()
+    await store.close()
+    assert await store.now_ns() is None and await store.examined() == ()
+    with pytest.raises(EngineError, match="is closed"):
+        await ledger.refund("r/1")
+    with pytest.raises(EngineError, match="is closed"):
+        await switch.latest()
+
+
+async def test_a_server_that_speaks_no_tls_is_away_for_one_who_wants_it(redis_server: Redis) -> None:
+    url = f"rediss://:{QUOTED}@127.0.0.1:{redis_server.port}/0"
+    error = await refusal(RedisStore(url, timeout_s=0.3))  # it waits for the rest of a command
+    assert isinstance(error, StoreAwayError)
+    assert SECRET not in everything(error)
 
 
 async def test_a_server_without_memory_takes_no_charge_and_says_so(locked: Redis, tmp_path: Path) -> None:

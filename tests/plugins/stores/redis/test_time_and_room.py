@@ -141,7 +141,6 @@ async def test_keys_vanish_when_they_are_idle(redis_server: Redis, tmp_path: Pat
             assert await ledger.reserve(Reservation(name, both, lease_ns=SECOND // 10), now_ns=0) == ()
             if number % 2:
                 await ledger.dispatched(name, now_ns=0)
-        assert len(await keys(redis_server, tmp_path)) > 20
 
         async def nothing_is_left() -> bool:
             return await keys(redis_server, tmp_path) == {""}

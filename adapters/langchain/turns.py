@@ -1,0 +1,225 @@
+"""People are asked about a whole turn of the model at once, before any of it runs.
+
+One interrupt shows all calls of the turn that wait, in the form that user interfaces know.  Nothing is
+allowed here: each call is decided when it comes to its gate, where it goes on as the one that was asked about.
+What cannot be foreseen here asks there.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from langchain_core.messages import ToolMessage
+from langgraph.runtime import Runtime
+from langgraph.types import interrupt
+
+from ringfence.adapters.langchain import decisions, suspension
+from ringfence.adapters.langchain.decisions import UNSAID, Review, reviews
+from ringfence.adapters.langchain.gate import Gate, foreseen, task_of, tool_call, withdrawn
+from ringfence.adapters.langchain.replies import error_message, told
+from ringfence.adapters.langchain.runs import runs_of
+from ringfence.adapters.langchain.suspension import Waiting
+from ringfence.dsl.plan import Plan
+from ringfence.engine.decision.calls import ToolCall
+from ringfence.engine.decision.events import ApprovalAnswered, PromptGiven
+from ringfence.engine.enforcement.guard import Guard
+from ringfence.engine.enforcement.runs import Run
+from ringfence.engine.journal.jsonable import jsonable
+from ringfence.engine.seams.errors import DeniedError, PendingError, RunHaltedError
+
+AnsweredBy = Callable[[Runtime[Any]], str | None]
+Gates = Callable[[str], Gate | None]
+"""The gate of a tool by its name, where it is known here."""
+
+_IN_PLACE: Final = "answered in its place: "
+"""How the record says what a person answered the model instead of the tool."""
+
+
+def may_ask(plan: Plan) -> bool:
+    """Say whether the policy asks people about any tool."""
+    return any(tool.asks for tool in plan.tools.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """A call of the model's turn, as it will arrive at its gate."""
+
+    name: str
+    id: str
+    call: ToolCall
+
+
+class Turns:
+    """Asks about the calls of a turn before any of them is made.
+
+    Args:
+        answered_by: Says who resumes the graph, as the host has verified it; None: nobody can be verified.
+    """
+
+    def __init__(self, guard: Guard, answered_by: AnsweredBy | None) -> None:
+        self._guard = guard
+        self._answered_by = answered_by
+
+    def to_look_at(
+        self, calls: Sequence[Mapping[str, Any]], config: Mapping[str, Any] | None
+    ) -> list[Mapping[str, Any]]:
+        """Return the calls whose tools ask; without a checkpointer each waits at its gate."""
+        if not calls or not suspension.can_suspend(config):
+            return []
+        ids = [call["id"] for call in calls]
+        tools = self._guard.plan.by_bound_name
+        return [
+            call
+            for call in calls
+            # An id that two calls share, or none, cannot be answered for one of them: left to the gate.
+            if call["id"] and ids.count(call["id"]) == 1
+            if (tool := tools.get(call["name"])) is not None and tool.asks
+        ]
+
+    def ask(
+        self,
+        run: Run,
+        calls: Sequence[Mapping[str, Any]],
+        gates: Gates,
+        runtime: Runtime[Any],
+        config: Mapping[str, Any],
+    ) -> dict[str, ToolMessage]:
+        """Ask about these calls, and put the graph away until all are answered.
+
+        Returns:
+            By its id, the answer to each call that is not made any more.
+
+        Raises:
+            ResumeError: The graph was resumed with decisions that cannot be read.
+        """
+        left = self._foreseen(run, calls, gates, config)
+        left = [one for one in left if self._guard.would_ask(run, one.call)]
+        answers: dict[str, ToolMessage] = {}
+        heard = False
+        while waiting := self._waiting(run, left, answers):
+            runs_of(self._guard).asked(run)
+            shown = suspension.payload(list(waiting.values()), decisions.KINDS)
+            answer = interrupt(shown)
+            # What was answered before is handed out again first: it has been heard, by whoever it was.
+            while heard or not suspension.is_new(answer, config):
+                answer = interrupt(shown)
+            heard = True
+            self._hear(run, runtime, waiting, answer, answers)
+            left = [one for one in left if one.id in waiting and one.id not in answers]
+        return answers
+
+    def _waiting(
+        self, run: Run, left: Sequence[Foreseen], answers: dict[str, ToolMessage]
+    ) -> dict[str, Waiting]:
+        """Ask about each call; return those that wait, and put an answer in the place of those refused."""
+        waiting: dict[str, Waiting] = {}
+        for one in left:
+            try:
+                self._guard.ask(run, one.call)
+            except PendingError as pending:
+                waiting[one.id] = Waiting.of(run, one.name, one.id, pending)
+            except DeniedError as error:
+                if error.decision is None:  # it is the host that must hear it
+                    raise
+                answers[one.id] = self._in_place(run, error, one)
+            except RunHaltedError:
+                return {}  # each call is refused at its gate
+        return waiting
+
+    # ---- the turn ----------------------------------------------------------------------------------
+
+    def _foreseen(
+        self, run: Run, calls: Sequence[Mapping[str, Any]], gates: Gates, config: Mapping[str, Any]
+    ) -> list[Foreseen]:
+        found = []
+        for call in calls:
+            known = self._asked_before(run, call, config)
+            gate = gates(call["name"]) if known is None else None
+            if gate is not None:
+                known = foreseen(gate, call, config)
+            if known is not None:
+                found.append(Foreseen(call["name"], call["id"], known))
+        return found
+
+    def _asked_before(self, run: Run, call: Mapping[str, Any], config: Mapping[str, Any]) -> ToolCall | None:
+        """Return the call as this task asked about it before the graph was put away, perhaps elsewhere."""
+        task = f"{task_of(config)}/{call['id']}"
+        for known in tuple(run.state.ahead.values()):
+            asked = known.asked_as
+            if (
+                asked is None
+                or asked.withheld is not None
+                or (asked.task, asked.tool) != (task, call["name"])
+            ):
+                continue
+            names = None if asked.schema_names is None else frozenset(asked.schema_names)
+            return tool_call(
+                asked.tool, asked.arguments, call_id=call["id"], config=config, schema_names=names
+            )
+        return None
+
+    # ---- answers -----------------------------------------------------------------------------------
+
+    def _hear(
+        self,
+        run: Run,
+        runtime: Runtime[Any],
+        waiting: Mapping[str, Waiting],
+        answer: object,
+        answers: dict[str, ToolMessage],
+    ) -> None:
+        """Do what a resume may do; whatever has no effect leaves its question open.
+
+        Raises:
+            ResumeError: It cannot be read; nothing was done.
+        """
+        read = reviews(answer, list(waiting.values()))
+        who = self._answered_by(runtime) if self._answered_by is not None else None
+        by = who if isinstance(who, str) and who else None
+        for review, (id, one) in zip(read, waiting.items(), strict=True):
+            if review.kind == "respond":
+                answers[id] = self._respond(run, one, review, by)
+            elif review.kind == "reject" and not self._answer(one, review, by):
+                because = review.message or UNSAID
+                answers[id] = self._refusal(withdrawn(self._guard, run, one, because), one.tool, id)
+            elif review.kind in ("approve", "edit"):
+                self._answer(one, review, by)
+
+    def _answer(self, one: Waiting, review: Review, by: str | None) -> bool:
+        """Give a verified person's answer to the first ticket that takes it; say whether one did."""
+        if by is None:  # SECURITY: whoever holds the thread is nobody
+            return False
+        for ticket in one.pending.tickets:
+            try:
+                if review.kind == "reject":
+                    self._guard.deny(ticket, by=by, because=review.message)
+                else:
+                    self._guard.approve(ticket, by=by, edited=review.edited, because=review.message)
+            except DeniedError:  # fails closed: it has no effect, which the ticket says, and stays open
+                continue
+            return True
+        return False
+
+    def _respond(self, run: Run, one: Waiting, review: Review, by: str | None) -> ToolMessage:
+        """Answer the model in the tool's place: nothing runs."""
+        text = review.message or ""
+        withdrawn(self._guard, run, one, f"{_IN_PLACE}{text}")
+        # SECURITY: only the run's own user, verified, speaks as the user; anybody else came along.
+        source = "user" if by is not None and by == run.principal.user else "host"
+        self._guard.record(run, PromptGiven(source, jsonable(text)), keeps_open=True)
+        return ToolMessage(content=text, name=one.tool, tool_call_id=str(one.call_id))
+
+    def _in_place(self, run: Run, error: DeniedError, one: Foreseen) -> ToolMessage:
+        """Return the answer to a call that is refused: the one that a person gave, if the graph waits since."""
+        known = run.state.calls.get(error.call or "")
+        if known is not None and known.given_back:
+            for stamped in self._guard.runs.get(run.id).events:
+                event = stamped.event
+                if isinstance(event, ApprovalAnswered) and event.call == known.key:
+                    if event.verdict == "withdraw" and (event.because or "").startswith(_IN_PLACE):
+                        text = (event.because or "").removeprefix(_IN_PLACE)
+                        return ToolMessage(content=text, name=one.name, tool_call_id=one.id)
+        return self._refusal(error, one.name, one.id)
+
+    def _refusal(self, error: DeniedError, name: str, id: str) -> ToolMessage:
+        return error_message(told(error, self._guard.plan), name=name, call_id=id)
