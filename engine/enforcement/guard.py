@@ -432,6 +432,7 @@ class Guard:
         _refuse_plugins()
         _GUARDS.add(self)
         yield from self._lifecycle.opened()
+        self._caretaker.start()
 
     def _begin(self, **about: Unpack[AboutRun]) -> Steps[Run]:
         _refuse_plugins()

@@ -481,8 +481,8 @@ def test_an_answer_by_a_clock_that_is_behind_does_not_undo_what_is_recorded(
     clock.advance(LATE_S)
     refund = guard.opening.ready.ledger.refund
 
-    async def answered_meanwhile(name: str) -> None:
-        await refund(name)
+    async def answered_meanwhile(reservation_id: str) -> None:
+        await refund(reservation_id)
         if ticket_of["open"]:
             ticket_of["open"] = False
             await behind.aapprove(id, by="dana")
