@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ringfence.engine.decision.calls import ToolCall
 from ringfence.engine.decision.events import ApprovalAnswered, ApprovalAsked, BudgetRefunded, SubrunCounted
 from ringfence.engine.enforcement.caretaker import Caretaker
 from ringfence.engine.enforcement.drive import run_sync
@@ -299,6 +300,23 @@ def test_a_call_that_was_edited_meanwhile_is_neither_refused_nor_passed_on(
     clock.advance(LATE_S)
     look(guard)
     assert kinds_of(guard, run)[-1] == "BudgetRefunded"
+    assert guard.runs.get(run.id).replay().divergence is None
+
+
+def test_a_call_that_was_asked_about_ahead_is_refused_for_good_too(made: Made, clock: FakeClock) -> None:
+    guard = made()
+    run = guard.begin_run(principal=ALICE, agent="main")
+    ahead = ToolCall("pay", {"amount": 5}, call_id="m1", task="t1")
+    with pytest.raises(PendingError):
+        guard.ask(run, ahead)
+    guard.suspend(run)
+    clock.advance(LATE_S)
+    assert look(guard) is False
+    again = guard.resume_run(run.id)
+    with pytest.raises(DeniedError):
+        guard.ask(again, ahead)
+    assert kinds_of(guard, run).count("BudgetRefunded") == 1
+    assert kinds_of(guard, run).count("ApprovalAsked") == 1
     assert guard.runs.get(run.id).replay().divergence is None
 
 
