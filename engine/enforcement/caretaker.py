@@ -97,17 +97,20 @@ class Caretaker:
         woken = asyncio.Event()
         with self._lock:
             self._woken = woken
-        swept_s = time.monotonic()  # whoever opened the guard has just swept
+        swept_s, failing = time.monotonic(), False  # whoever opened the guard has just swept
         while not self._stopped and self._opening.is_open:
             sweep = time.monotonic() - swept_s >= LOOK_EVERY_S
             if sweep:
                 swept_s = time.monotonic()
-            left = True
+            left, failed = True, failing
             try:
                 # On a thread: a run that is lived here may have the lock of one that is not.
                 left = await asyncio.wrap_future(run_in_worker(Context(), partial(self._work, sweep)))
+                failing = False
             except Exception as error:  # fails closed: nobody may answer a late question; tried again
-                _log.warning("the caretaker of suspended runs could not look: %s", error)
+                failing = True
+                if not failed:
+                    _log.warning("suspended runs cannot be looked after for now: %s", error)
             look_s = time.monotonic() + (AGAIN_AFTER_S if left else LOOK_EVERY_S)
             while not self._stopped and (rest_s := self._rest_s(look_s)) > 0:
                 with contextlib.suppress(TimeoutError):  # woken: a question may be past its time sooner

@@ -334,15 +334,34 @@ def release(run: Run, held: Held, because: str) -> None:
     try:
         with run.lock:
             known = run.state.calls.get(held.key)
-            # What was asked about ahead is given back in any case: its place is not for a later call.
-            waits = known is not None and known.asked_as is not None and not known.given_back
-            if known is not None and (known.holds or known.takes_place or waits):
+            if known is not None and _is_to_be_given_back(known):
                 run.append(BudgetRefunded(held.key, because))
     except EngineError:  # fails closed: without its record the reservation stays taken
         return
     for name in (held.reservation, held.success):
         if name is not None:
             ledger.refund_later(run.opening, name)
+
+
+def _is_to_be_given_back(known: KnownCall) -> bool:
+    # What was asked about ahead is given back in any case: its place is not for a later call.
+    waits = known.asked_as is not None and not known.given_back
+    return known.holds or known.takes_place or waits
+
+
+def release_recorded(run: Run, call: str, because: str) -> list[str]:
+    """Record that a call that is in nobody's hands here will not run.
+
+    Returns:
+        The names under which the ledger may hold something of it: whoever calls gives those back.
+    """
+    with run.lock:
+        known = run.state.calls.get(call)
+        if known is None or known.started_ns is not None:
+            return []
+        if _is_to_be_given_back(known):
+            run.append(BudgetRefunded(call, because))
+        return reservations(run, known)
 
 
 def release_all(run: Run, because: str) -> None:

@@ -29,7 +29,7 @@ from ringfence.engine.enforcement.opening import Opening
 from ringfence.engine.enforcement.requests import given
 from ringfence.engine.enforcement.run_block import AboutRun, RunBlock
 from ringfence.engine.enforcement.runs import Held, Run
-from ringfence.engine.enforcement.tickets import Asking
+from ringfence.engine.enforcement.tickets import Asking, release_withdrawn
 from ringfence.engine.enforcement.tool_results import PLAIN, ResultLens
 from ringfence.engine.enforcement.waits import Waits
 from ringfence.engine.seams.errors import EngineError, PendingError
@@ -383,6 +383,7 @@ class Guard:
             self._asking.withdraw(run, call, because)
             for one in held:
                 release(run, one, "withdrawn")
+            release_withdrawn(run, call)
 
     def kill(
         self,
@@ -438,6 +439,7 @@ class Guard:
         _refuse_plugins()
         _GUARDS.add(self)
         yield from self._lifecycle.opened()
+        self._caretaker.start()
 
     def _begin(self, **about: Unpack[AboutRun]) -> Steps[Run]:
         _refuse_plugins()

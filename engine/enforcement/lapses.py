@@ -8,10 +8,10 @@ import contextlib
 from collections.abc import Iterable
 from dataclasses import replace
 
-from ringfence.engine.decision.events import ApprovalAnswered, BudgetRefunded
+from ringfence.engine.decision.events import ApprovalAnswered
 from ringfence.engine.decision.known import KnownCall
 from ringfence.engine.enforcement.approvers import chain
-from ringfence.engine.enforcement.deciding import reservations
+from ringfence.engine.enforcement.deciding import release_recorded
 from ringfence.engine.enforcement.drive import Steps
 from ringfence.engine.enforcement.opening import Opening, store_error
 from ringfence.engine.enforcement.runs import Run
@@ -85,11 +85,9 @@ class Lapses:
     def _refuse(self, run: Run, known: KnownCall, refused: str, because: str) -> Steps[None]:
         """Give back what the call holds; made again, it is refused by what its tickets say."""
         self._asking.withdraw(run, known.key, refused)
-        with run.lock:
-            if known.holds or known.takes_place:
-                run.append(BudgetRefunded(known.key, because))
+        names = release_recorded(run, known.key, because)
         yield from self._opening.durable(run=run.id)
-        for name in reservations(run, known):
+        for name in names:
             try:
                 yield self._opening.submit(self._opening.ready.ledger.refund(name))
             except Exception as error:  # fails closed: it stays taken, and is given back the next time

@@ -9,10 +9,10 @@ from typing import Final
 from ringfence.dsl.plan import Plan, Verdict
 from ringfence.engine.decision.calls import ToolCall, call_digest
 from ringfence.engine.decision.events import ApprovalAnswered, ApprovalAsked
-from ringfence.engine.enforcement import replies
+from ringfence.engine.enforcement import ledger, replies
 from ringfence.engine.enforcement.answers import no_group, no_requester
 from ringfence.engine.enforcement.approvers import chain
-from ringfence.engine.enforcement.deciding import judge, release
+from ringfence.engine.enforcement.deciding import judge, release, release_recorded
 from ringfence.engine.enforcement.drive import Steps
 from ringfence.engine.enforcement.opening import Opening, store_error
 from ringfence.engine.enforcement.requests import keeps_digests_only, keyed
@@ -244,11 +244,17 @@ class Asking:
         with run.lock:
             held = run.take_those(lambda one: one.decision.verdict is Verdict.ASK)
             keys = {one.key for one in held}
-            for key in {ticket.call for ticket in run.state.open_tickets.values()}:
-                if waiting_too or key in keys or not run.waiting:
-                    self.withdraw(run, key, because)
+            over = [
+                key
+                for key in sorted({ticket.call for ticket in run.state.open_tickets.values()})
+                if waiting_too or key in keys or not run.waiting
+            ]
+            for key in over:
+                self.withdraw(run, key, because)
             for one in held:
                 release(run, one, "withdrawn")
+            for key in over:
+                release_withdrawn(run, key)
 
     async def _withdrawn(self, ticket_id: str, because: str) -> None:
         tickets = self._opening.ready.tickets
@@ -318,6 +324,13 @@ class Asking:
             run.turnstile.leave()
         new.tickets, new.edits = (ticket,), held.edits | {ticket.id}
         return new
+
+
+def release_withdrawn(run: Run, call: str) -> None:
+    """Give back what a call holds whose questions were taken back, put away and not made again or not."""
+    with contextlib.suppress(EngineError):  # fails closed: without its record the reservation stays taken
+        for name in release_recorded(run, call, "withdrawn"):
+            ledger.refund_later(run.opening, name)
 
 
 def standing_of(

@@ -27,7 +27,7 @@ from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.journal.journal import Journal
 from ringfence.engine.seams.errors import RingfenceError, StoreAwayError
-from ringfence.engine.seams.ports import Store
+from ringfence.engine.seams.ports import Store, Ticket
 from ringfence.plugins.memory.ledger import MemoryLedger
 from ringfence.plugins.sqlite import SqliteStore
 from ringfence.testing import FakeClock
@@ -317,15 +317,21 @@ def looked_after(world: World) -> None:
     over = guard.begin_run(principal=ALICE, agent="main")
     (id,) = attempt(lambda: guard.execute(over, call("pay", "a", amount=5), world.effect, wait=False))
     tickets = guard.opening.ready.tickets
-    asked = guard.opening.submit(tickets.get(id)).result()
+
+    def stored() -> Ticket:
+        found = guard.opening.submit(tickets.get(id)).result()
+        assert found is not None
+        return found
+
+    asked = stored()
     guard.end_run(over)
-    while (closed := guard.opening.submit(tickets.get(id)).result()).status == "open":
+    while (closed := stored()).status == "open":
         pass
     assert guard.opening.submit(tickets.swap(closed, asked)).result()
     world.clock.advance(16 * 60)
     opens = tickets.open
 
-    async def dies(_: Any) -> None:
+    async def dies(ticket: Ticket) -> None:
         raise OSError("the process died here")
 
     tickets.open = dies  # type: ignore[method-assign]

@@ -40,7 +40,7 @@ def main(settings: dict[str, Any], step: str, run_id: str | None) -> None:
         say(gave=guard.execute(run, PAY, effect))
         guard.end_run(run)
     elif step == "watch":
-        guard.end_run(guard.begin_run(principal=ALICE, agent="main"))
+        guard.open()
         say(open=True)
         sys.stdin.read()
     else:
@@ -59,4 +59,4 @@ def say(**said: Any) -> None:
 
 
 if __name__ == "__main__":
-    main(json.loads(sys.argv[1]), sys.argv[2], *sys.argv[3:] or [None])
+    main(json.loads(sys.argv[1]), sys.argv[2], sys.argv[3] if len(sys.argv) > 3 else None)

@@ -442,6 +442,42 @@ def test_a_new_word_of_the_user_withdraws_open_questions(guard: Guard, run: Run)
     assert answers(guard, run) == [("withdraw", None)]
 
 
+def test_what_was_approved_while_the_run_was_put_away_is_withdrawn_when_the_user_goes_on_without_it(
+    two: Callable[..., Guard],
+) -> None:
+    scarce = POLICY.replace("ask lead rate 50 per hour", "ask lead rate 1 per hour")
+    here = two(scarce)
+    run = here.begin_run(principal=ALICE, agent="main", session="s")
+    (id,) = pending(here, run)
+    here.suspend(run)
+    here.approve(id, by="dana")
+    there = two(scarce)
+    again = there.resume_run(run.id)
+    there.record(again, PromptGiven("user", "never mind"))
+    assert kinds_of(there, again)[-3:] == ["ApprovalAnswered", "BudgetRefunded", "PromptGiven"]
+    while ticket(there, id).status == "approved":
+        pass
+    assert ticket(there, id).status == "withdrawn"
+    (other,) = pending(there, again, id="c2", amount=6)  # there is room for another
+    assert other != id
+    with pytest.raises(DeniedError, match="withdrawn already"):
+        there.approve(id, by="erik")
+    assert there.runs.get(run.id).replay().divergence is None
+
+
+def test_a_question_that_is_taken_back_by_name_gives_back_what_its_call_held(
+    two: Callable[..., Guard],
+) -> None:
+    here = two()
+    run = here.begin_run(principal=ALICE, agent="main", session="s")
+    (id,) = pending(here, run)
+    here.suspend(run)
+    there = two()
+    again = there.resume_run(run.id)
+    there.withdraw(again, ticket(there, id).call, because="the caller gave up")
+    assert kinds_of(there, again)[-2:] == ["ApprovalAnswered", "BudgetRefunded"]
+
+
 def test_the_end_of_a_run_withdraws_open_questions(guard: Guard, run: Run) -> None:
     pending(guard, run)
     guard.end_run(run)
@@ -463,11 +499,11 @@ def test_approval_requests_are_capped() -> None:
 
 
 @pytest.fixture
-def two(tmp_path: Path, clock: FakeClock) -> Iterator[Callable[[], Guard]]:
+def two(tmp_path: Path, clock: FakeClock) -> Iterator[Callable[..., Guard]]:
     made: list[Guard] = []
 
-    def another() -> Guard:
-        made.append(make_guard(store=f"sqlite:///{tmp_path}/ringfence.db", clock=clock))
+    def another(policy: str = POLICY) -> Guard:
+        made.append(make_guard(policy, store=f"sqlite:///{tmp_path}/ringfence.db", clock=clock))
         return made[-1]
 
     yield another
@@ -475,7 +511,7 @@ def two(tmp_path: Path, clock: FakeClock) -> Iterator[Callable[[], Guard]]:
         guard.close()
 
 
-async def test_an_answer_from_elsewhere_wakes_who_waits_here(two: Callable[[], Guard]) -> None:
+async def test_an_answer_from_elsewhere_wakes_who_waits_here(two: Callable[..., Guard]) -> None:
     here, there = two(), two()
     run = await here.abegin_run(principal=ALICE, agent="main")
     task = asyncio.create_task(here.aexecute(run, PAY, echo))
@@ -484,7 +520,7 @@ async def test_an_answer_from_elsewhere_wakes_who_waits_here(two: Callable[[], G
     assert await task == {"amount": 5}
 
 
-def test_a_suspended_run_goes_on_elsewhere_with_its_ticket(two: Callable[[], Guard]) -> None:
+def test_a_suspended_run_goes_on_elsewhere_with_its_ticket(two: Callable[..., Guard]) -> None:
     here = two()
     run = here.begin_run(principal=ALICE, agent="main", session="t1")
     assert here.execute(run, call("look", "c0", what="x"), lambda _: "seen") == "seen"
@@ -506,7 +542,7 @@ def test_a_suspended_run_goes_on_elsewhere_with_its_ticket(two: Callable[[], Gua
     assert there.runs.latest(session="t1").run == run.id
 
 
-def test_a_rejection_stays_a_rejection_after_a_resume(two: Callable[[], Guard]) -> None:
+def test_a_rejection_stays_a_rejection_after_a_resume(two: Callable[..., Guard]) -> None:
     here = two()
     run = here.begin_run(principal=ALICE, agent="main")
     (id,) = pending(here, run)
@@ -519,7 +555,7 @@ def test_a_rejection_stays_a_rejection_after_a_resume(two: Callable[[], Guard]) 
         here.suspend(run)
 
 
-def test_one_process_at_a_time_holds_a_session(two: Callable[[], Guard]) -> None:
+def test_one_process_at_a_time_holds_a_session(two: Callable[..., Guard]) -> None:
     here, there = two(), two()
     run = here.begin_run(principal=ALICE, agent="main", session="t1")
     here.opening.ready.journal.flush().result()
@@ -531,7 +567,7 @@ def test_one_process_at_a_time_holds_a_session(two: Callable[[], Guard]) -> None
     there.begin_run(principal=ALICE, agent="main", session="t1")
 
 
-def test_runs_that_are_over_or_unknown_do_not_go_on(two: Callable[[], Guard]) -> None:
+def test_runs_that_are_over_or_unknown_do_not_go_on(two: Callable[..., Guard]) -> None:
     here = two()
     run = here.begin_run(principal=ALICE, agent="main")
     assert here.resume_run(run.id) is run
@@ -543,7 +579,7 @@ def test_runs_that_are_over_or_unknown_do_not_go_on(two: Callable[[], Guard]) ->
 
 
 def test_a_run_started_under_another_policy_keeps_its_own(
-    two: Callable[[], Guard], tmp_path: Path, clock: FakeClock
+    two: Callable[..., Guard], tmp_path: Path, clock: FakeClock
 ) -> None:
     here = two()
     run = here.begin_run(principal=ALICE, agent="main")
@@ -558,7 +594,7 @@ def test_a_run_started_under_another_policy_keeps_its_own(
     other.close()
 
 
-async def test_an_order_to_stop_reaches_runs_of_other_processes(two: Callable[[], Guard]) -> None:
+async def test_an_order_to_stop_reaches_runs_of_other_processes(two: Callable[..., Guard]) -> None:
     here, there = two(), two()
     run = await here.abegin_run(principal=ALICE, agent="main")
     begun = asyncio.Event()
@@ -574,7 +610,7 @@ async def test_an_order_to_stop_reaches_runs_of_other_processes(two: Callable[[]
         await task
 
 
-def test_a_run_killed_while_it_was_put_away_does_not_go_on(two: Callable[[], Guard]) -> None:
+def test_a_run_killed_while_it_was_put_away_does_not_go_on(two: Callable[..., Guard]) -> None:
     here = two()
     run = here.begin_run(principal=ALICE, agent="main")
     pending(here, run)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ringfence.engine.decision.calls import ToolCall
 from ringfence.engine.decision.events import ApprovalAnswered, ApprovalAsked, BudgetRefunded, SubrunCounted
 from ringfence.engine.enforcement.caretaker import Caretaker
 from ringfence.engine.enforcement.drive import run_sync
@@ -22,6 +23,7 @@ from ringfence.plugin import ApprovalBackend, hookimpl
 from ringfence.testing import FakeClock
 from tests import guards
 from tests.guards import ALICE, call, events_of, kinds_of, make_guard
+from tests.shared import SHARED, shared_settings
 
 LATE_S = 15 * 60
 POLICY = guards.POLICY.replace("ask patient audit", "ask patient rate 50 per hour audit").replace(
@@ -36,14 +38,33 @@ def clock() -> FakeClock:
     return FakeClock()
 
 
+Made = Callable[..., Guard]
+
+
+@pytest.fixture(params=SHARED)
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
+    """What guards of several processes share."""
+    return shared_settings(request, tmp_path)
+
+
 @pytest.fixture
-def made(tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Guard]]:
+def made(settings: dict[str, Any], clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Made]:
     """Make guards on one store, whose caretakers look when the test says so."""
+    yield from making(settings, clock, monkeypatch)
+
+
+@pytest.fixture
+def on_file(tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Made]:
+    """The same on a file, where the kernel says at once that a process has died."""
+    yield from making({"store": f"sqlite:///{tmp_path}/ringfence.db"}, clock, monkeypatch)
+
+
+def making(settings: dict[str, Any], clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Made]:
     monkeypatch.setattr(Caretaker, "start", lambda _: None)
     opened: list[Guard] = []
 
     def another(policy: str = POLICY, **more: Any) -> Guard:
-        opened.append(make_guard(policy, store=f"sqlite:///{tmp_path}/ringfence.db", clock=clock, **more))
+        opened.append(make_guard(policy, clock=clock, **settings, **more))
         return opened[-1]
 
     yield another
@@ -98,9 +119,7 @@ def status(guard: Guard, run: Run) -> str:
 # ---- late questions ------------------------------------------------------------------------------
 
 
-def test_a_late_question_ends_its_call_though_nobody_resumes_the_run(
-    made: Callable[..., Guard], clock: FakeClock
-) -> None:
+def test_a_late_question_ends_its_call_though_nobody_resumes_the_run(made: Made, clock: FakeClock) -> None:
     here = made()
     run, id = suspended(here)
     here.close()
@@ -122,7 +141,7 @@ def test_a_late_question_ends_its_call_though_nobody_resumes_the_run(
     assert there.runs.get(run.id).replay().divergence is None
 
 
-def test_what_a_late_call_had_reserved_is_free_again(made: Callable[..., Guard], clock: FakeClock) -> None:
+def test_what_a_late_call_had_reserved_is_free_again(made: Made, clock: FakeClock) -> None:
     here = made(POLICY.replace("rate 50 per hour audit full", "rate 1 per hour audit full"))
     run, _ = suspended(here)
     other = here.begin_run(principal=ALICE, agent="main")
@@ -157,7 +176,7 @@ class Backends:
 
 
 def test_a_late_question_is_passed_on_durably_and_runs_once_when_the_next_one_approves(
-    made: Callable[..., Guard], clock: FakeClock
+    made: Made, clock: FakeClock
 ) -> None:
     here = made()
     run, first = suspended(here, "passed")
@@ -180,7 +199,7 @@ def test_a_late_question_is_passed_on_durably_and_runs_once_when_the_next_one_ap
     assert there.runs.get(run.id).replay().divergence is None
 
 
-def test_a_question_is_passed_on_until_the_chain_ends(made: Callable[..., Guard], clock: FakeClock) -> None:
+def test_a_question_is_passed_on_until_the_chain_ends(made: Made, clock: FakeClock) -> None:
     guard = made()
     run, _ = suspended(guard, "passed")
     for _ in range(2):
@@ -192,9 +211,7 @@ def test_a_question_is_passed_on_until_the_chain_ends(made: Callable[..., Guard]
     assert kinds_of(guard, run)[-1] == "BudgetRefunded"
 
 
-def test_of_two_approvers_the_one_who_is_late_ends_the_call(
-    made: Callable[..., Guard], clock: FakeClock
-) -> None:
+def test_of_two_approvers_the_one_who_is_late_ends_the_call(made: Made, clock: FakeClock) -> None:
     guard = made()
     run = guard.begin_run(principal=ALICE, agent="main")
     with pytest.raises(PendingError) as caught:
@@ -210,7 +227,7 @@ def test_of_two_approvers_the_one_who_is_late_ends_the_call(
 
 
 def test_the_clock_of_a_run_is_the_same_whether_the_caretaker_came_or_not(
-    made: Callable[..., Guard], clock: FakeClock
+    made: Made, clock: FakeClock
 ) -> None:
     guard = made()
     runs = [suspended(guard, "pay")[0]]
@@ -221,9 +238,7 @@ def test_the_clock_of_a_run_is_the_same_whether_the_caretaker_came_or_not(
     assert left_ns == (5 * 60 - 120) * 10**9  # it stood still up to the expiry, and no longer
 
 
-def test_the_clock_stands_still_while_the_next_one_is_asked(
-    made: Callable[..., Guard], clock: FakeClock
-) -> None:
+def test_the_clock_stands_still_while_the_next_one_is_asked(made: Made, clock: FakeClock) -> None:
     guard = made()
     run, _ = suspended(guard, "passed")
     clock.advance(LATE_S)
@@ -232,9 +247,7 @@ def test_the_clock_stands_still_while_the_next_one_is_asked(
     assert guard.resume_run(run.id).state.remaining_ns(clock.now_ns()) == 5 * 60 * 10**9
 
 
-def test_a_run_whose_time_is_up_is_over_and_nobody_else_is_asked(
-    made: Callable[..., Guard], clock: FakeClock
-) -> None:
+def test_a_run_whose_time_is_up_is_over_and_nobody_else_is_asked(made: Made, clock: FakeClock) -> None:
     guard = made()
     run, _ = suspended(guard, "passed")
     clock.advance(LATE_S + 5 * 60)
@@ -246,7 +259,7 @@ def test_a_run_whose_time_is_up_is_over_and_nobody_else_is_asked(
         guard.resume_run(run.id)
 
 
-def test_a_question_that_is_one_too_many_halts_the_run(made: Callable[..., Guard], clock: FakeClock) -> None:
+def test_a_question_that_is_one_too_many_halts_the_run(made: Made, clock: FakeClock) -> None:
     guard = made(POLICY.replace("at most 50 denials", "at most 1 approval requests"))
     run, _ = suspended(guard, "passed")
     clock.advance(LATE_S)
@@ -257,9 +270,7 @@ def test_a_question_that_is_one_too_many_halts_the_run(made: Callable[..., Guard
     assert kinds_of(guard, run)[-1] == "RunEnded"
 
 
-def test_a_run_that_an_order_names_ends_and_is_not_asked_about(
-    made: Callable[..., Guard], clock: FakeClock
-) -> None:
+def test_a_run_that_an_order_names_ends_and_is_not_asked_about(made: Made, clock: FakeClock) -> None:
     guard = made()
     run, _ = suspended(guard, "passed")
     guard.kill(run.id, by="olga")
@@ -269,7 +280,7 @@ def test_a_run_that_an_order_names_ends_and_is_not_asked_about(
 
 
 def test_a_call_that_was_edited_meanwhile_is_neither_refused_nor_passed_on(
-    made: Callable[..., Guard], clock: FakeClock
+    made: Made, clock: FakeClock
 ) -> None:
     guard = made()
     run = guard.begin_run(principal=ALICE, agent="main")
@@ -292,10 +303,27 @@ def test_a_call_that_was_edited_meanwhile_is_neither_refused_nor_passed_on(
     assert guard.runs.get(run.id).replay().divergence is None
 
 
+def test_a_call_that_was_asked_about_ahead_is_refused_for_good_too(made: Made, clock: FakeClock) -> None:
+    guard = made()
+    run = guard.begin_run(principal=ALICE, agent="main")
+    ahead = ToolCall("pay", {"amount": 5}, call_id="m1", task="t1")
+    with pytest.raises(PendingError):
+        guard.ask(run, ahead)
+    guard.suspend(run)
+    clock.advance(LATE_S)
+    assert look(guard) is False
+    again = guard.resume_run(run.id)
+    with pytest.raises(DeniedError):
+        guard.ask(again, ahead)
+    assert kinds_of(guard, run).count("BudgetRefunded") == 1
+    assert kinds_of(guard, run).count("ApprovalAsked") == 1
+    assert guard.runs.get(run.id).replay().divergence is None
+
+
 # ---- whose business it is ------------------------------------------------------------------------
 
 
-def test_a_run_that_is_lived_is_left_alone(made: Callable[..., Guard], clock: FakeClock) -> None:
+def test_a_run_that_is_lived_is_left_alone(made: Made, clock: FakeClock) -> None:
     here, there = made(), opened(made())
     run = here.begin_run(principal=ALICE, agent="main")
     id = asks(here, run)
@@ -306,7 +334,7 @@ def test_a_run_that_is_lived_is_left_alone(made: Callable[..., Guard], clock: Fa
 
 
 def test_a_suspended_run_in_a_session_that_another_one_holds_is_left_to_that_one(
-    made: Callable[..., Guard], clock: FakeClock
+    made: Made, clock: FakeClock
 ) -> None:
     here, there = made(), opened(made())
     _, id = suspended(here, session="s")
@@ -318,7 +346,7 @@ def test_a_suspended_run_in_a_session_that_another_one_holds_is_left_to_that_one
     assert ticket(there, id).status == "expired"
 
 
-def test_caretakers_of_several_guards_do_it_once(made: Callable[..., Guard], clock: FakeClock) -> None:
+def test_caretakers_of_several_guards_do_it_once(made: Made, clock: FakeClock) -> None:
     several = [opened(made()) for _ in range(4)]
     runs = [suspended(several[0], "passed")[0] for _ in range(5)]
     clock.advance(LATE_S)
@@ -341,7 +369,7 @@ def test_caretakers_of_several_guards_do_it_once(made: Callable[..., Guard], clo
 
 
 def test_a_resume_waits_for_the_caretaker_and_the_caretaker_leaves_a_resumed_run_alone(
-    made: Callable[..., Guard], clock: FakeClock
+    made: Made, clock: FakeClock
 ) -> None:
     guard = made()
     run, _ = suspended(guard, "passed")
@@ -363,9 +391,7 @@ def test_a_resume_waits_for_the_caretaker_and_the_caretaker_leaves_a_resumed_run
     assert look(guard) is True
 
 
-def test_the_questions_of_a_run_that_is_over_are_withdrawn(
-    made: Callable[..., Guard], clock: FakeClock
-) -> None:
+def test_the_questions_of_a_run_that_is_over_are_withdrawn(made: Made, clock: FakeClock) -> None:
     guard = made()
     run = guard.begin_run(principal=ALICE, agent="main")
     id = asks(guard, run)
@@ -394,9 +420,7 @@ def nested(guard: Guard) -> tuple[Run, Run]:
     return around, inside
 
 
-def test_what_a_suspended_sub_run_asks_is_counted_in_the_run_around_it(
-    made: Callable[..., Guard], clock: FakeClock
-) -> None:
+def test_what_a_suspended_sub_run_asks_is_counted_in_the_run_around_it(made: Made, clock: FakeClock) -> None:
     here, there = made(LONG), opened(made(LONG))
     around, inside = nested(here)
     here.suspend(around)
@@ -410,7 +434,7 @@ def test_what_a_suspended_sub_run_asks_is_counted_in_the_run_around_it(
         assert there.runs.get(run.id).replay().divergence is None
 
 
-def test_the_run_around_may_be_lived_here(made: Callable[..., Guard], clock: FakeClock) -> None:
+def test_the_run_around_may_be_lived_here(made: Made, clock: FakeClock) -> None:
     here, there = made(LONG), opened(made(LONG))
     around, _ = nested(here)
     clock.advance(LATE_S)
@@ -419,7 +443,7 @@ def test_the_run_around_may_be_lived_here(made: Callable[..., Guard], clock: Fak
     assert around.state.requests == 2
 
 
-def test_a_sub_run_ends_if_the_run_around_it_is_over(made: Callable[..., Guard], clock: FakeClock) -> None:
+def test_a_sub_run_ends_if_the_run_around_it_is_over(made: Made, clock: FakeClock) -> None:
     guard = made(LONG)
     around, inside = nested(guard)
     guard.end_run(around)
@@ -438,7 +462,7 @@ def test_a_sub_run_ends_if_the_run_around_it_is_over(made: Callable[..., Guard],
 )
 @pytest.mark.parametrize("tool", ["pay", "passed"])
 def test_a_failure_leaves_the_question_closed_and_is_tried_again(
-    made: Callable[..., Guard], clock: FakeClock, tool: str, part: str, method: str
+    made: Made, clock: FakeClock, tool: str, part: str, method: str
 ) -> None:
     guard = made()
     run, id = suspended(guard, tool)
@@ -467,16 +491,16 @@ def test_a_failure_leaves_the_question_closed_and_is_tried_again(
 
 
 def test_an_answer_by_a_clock_that_is_behind_does_not_undo_what_is_recorded(
-    made: Callable[..., Guard], clock: FakeClock, tmp_path: Path
+    made: Made, clock: FakeClock, settings: dict[str, Any]
 ) -> None:
     guard = made()
     run, id = suspended(guard)
-    behind = make_guard(store=f"sqlite:///{tmp_path}/ringfence.db", clock=FakeClock())
+    behind = make_guard(clock=FakeClock(), **settings)
     clock.advance(LATE_S)
     refund = guard.opening.ready.ledger.refund
 
-    async def answered_meanwhile(name: str) -> None:
-        await refund(name)
+    async def answered_meanwhile(reservation_id: str) -> None:
+        await refund(reservation_id)
         if ticket_of["open"]:
             ticket_of["open"] = False
             await behind.aapprove(id, by="dana")
@@ -514,7 +538,7 @@ def test_an_open_guard_looks_by_itself_when_a_question_is_past_its_time(tmp_path
     guard.close()
 
 
-def test_a_caretaker_that_is_stopped_does_nothing_more(made: Callable[..., Guard], clock: FakeClock) -> None:
+def test_a_caretaker_that_is_stopped_does_nothing_more(made: Made, clock: FakeClock) -> None:
     guard = made()
     _, id = suspended(guard)
     run_sync(guard._caretaker.stop(), guard.opening.loop)
@@ -564,10 +588,10 @@ def sweep(guard: Guard) -> None:
     run_sync(guard._lifecycle.unclean.sweep_some(), guard.opening.loop)
 
 
-def test_a_run_that_died_while_this_guard_was_open_is_ended(made: Callable[..., Guard]) -> None:
-    guard = opened(made())
+def test_a_run_that_died_while_this_guard_was_open_is_ended(on_file: Made) -> None:
+    guard = opened(on_file())
     mine = guard.begin_run(principal=ALICE, agent="main", session="s")
-    other = made()
+    other = on_file()
     dies(
         lambda: (other.begin_run(principal=ALICE, agent="main"), other.opening.ready.journal.flush().result())
     )
@@ -577,8 +601,8 @@ def test_a_run_that_died_while_this_guard_was_open_is_ended(made: Callable[..., 
     assert guard.execute(mine, call("look", what="x"), lambda _: "ran") == "ran"
 
 
-def test_a_dead_run_in_a_session_that_this_guard_has_taken_over_is_ended(made: Callable[..., Guard]) -> None:
-    guard, other = opened(made()), made()
+def test_a_dead_run_in_a_session_that_this_guard_has_taken_over_is_ended(on_file: Made) -> None:
+    guard, other = opened(on_file()), on_file()
 
     def begins() -> None:
         other.begin_run(principal=ALICE, agent="main", session="s")
@@ -591,10 +615,10 @@ def test_a_dead_run_in_a_session_that_this_guard_has_taken_over_is_ended(made: C
 
 
 def test_a_sweep_that_cannot_come_to_all_goes_on_with_others(
-    made: Callable[..., Guard], monkeypatch: pytest.MonkeyPatch
+    on_file: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ringfence.engine.enforcement.unclean.SESSIONS_AT_ONCE", 2)
-    here, guard, other = made(), opened(made()), made()
+    here, guard, other = on_file(), opened(on_file()), on_file()
     for _ in range(3):
         here.begin_run(principal=ALICE, agent="main")
     dies(lambda: other.begin_run(principal=ALICE, agent="main"))

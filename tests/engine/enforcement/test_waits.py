@@ -1,0 +1,94 @@
+"""Who waits in place notices an answer, whatever the store's news are like."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ringfence.engine.enforcement.guard import Guard
+from ringfence.engine.enforcement.waits import LOOK_AT_LEAST_EVERY_S
+from ringfence.engine.seams.errors import DeniedError
+from ringfence.engine.seams.ports import Ticket
+from ringfence.testing import FakeClock
+from tests.guards import ALICE, call, make_guard
+
+PAY = call("pay", "c1", amount=5)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def two(tmp_path: Path, clock: FakeClock) -> Iterator[tuple[Guard, Guard]]:
+    guards = [make_guard(store=f"sqlite:///{tmp_path}/ringfence.db", clock=clock) for _ in range(2)]
+    yield guards[0], guards[1]
+    for guard in guards:
+        guard.close()
+
+
+async def pending(guard: Guard) -> list[Ticket]:
+    work = guard.opening.ready.tickets.pending()
+    return await asyncio.wrap_future(guard.opening.submit(work))
+
+
+async def asked(guard: Guard) -> str:
+    """Return the ticket once somebody waits for it."""
+    while not guard._asking._waits._waiting:
+        await asyncio.sleep(0)
+    return (await pending(guard))[0].id
+
+
+async def never(*, seconds: float) -> None:
+    await asyncio.sleep(3600)
+
+
+async def silent(*, seconds: float) -> None:
+    await asyncio.sleep(seconds)
+
+
+async def raises(*, seconds: float) -> None:
+    raise OSError("no news today")
+
+
+async def endless(*, seconds: float) -> None:
+    return
+
+
+@pytest.mark.parametrize("news", [never, silent, raises, endless])
+async def test_an_answer_from_elsewhere_is_noticed_without_news(two: tuple[Guard, Guard], news: Any) -> None:
+    here, there = two
+    run = await here.abegin_run(principal=ALICE, agent="main")
+    here.opening.ready.tickets.news = news  # type: ignore[method-assign]
+    task = asyncio.create_task(here.aexecute(run, PAY, dict))
+    await there.aapprove(await asked(here), by="dana")
+    assert await asyncio.wait_for(task, 30 * LOOK_AT_LEAST_EVERY_S) == {"amount": 5}
+
+
+async def test_an_expiry_is_noticed_though_nothing_changes_in_the_store(
+    two: tuple[Guard, Guard], clock: FakeClock
+) -> None:
+    here, _ = two
+    run = await here.abegin_run(principal=ALICE, agent="main")
+    task = asyncio.create_task(here.aexecute(run, PAY, dict))
+    await asked(here)
+    clock.advance(15 * 60)
+    with pytest.raises(DeniedError, match="nobody answered"):
+        await asyncio.wait_for(task, 30 * LOOK_AT_LEAST_EVERY_S)
+
+
+async def test_a_store_that_does_not_say_what_was_answered_ends_the_wait(two: tuple[Guard, Guard]) -> None:
+    here, _ = two
+    run = await here.abegin_run(principal=ALICE, agent="main")
+    task = asyncio.create_task(here.aexecute(run, PAY, dict))
+    await asked(here)
+
+    async def fails(ticket_id: str) -> Ticket | None:
+        raise OSError("the disk is gone")
+
+    here.opening.ready.tickets.get = fails  # type: ignore[method-assign]
+    with pytest.raises(Exception, match="the disk is gone"):
+        await asyncio.wait_for(task, 30 * LOOK_AT_LEAST_EVERY_S)
