@@ -13,8 +13,7 @@ from langgraph.types import Command
 from pydantic import BaseModel, Field
 
 from ringfence import DeniedError, Guard, Principal
-from ringfence.adapters.langchain import GuardMiddleware, questions
-from ringfence.adapters.langchain.decisions import ResumeError
+from ringfence.adapters.langchain import GuardMiddleware, ResumeError, questions
 from ringfence.adapters.langchain.principals import dangling
 from ringfence.engine.decision import events as e
 from tests.adapters.langchain.agents import (
