@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ringfence.adapters.langchain.decisions import ResumeError
     from ringfence.adapters.langchain.middleware import GuardMiddleware
     from ringfence.adapters.langchain.nodes import begin_node, end_node
     from ringfence.adapters.langchain.runs import NoRunError
@@ -19,6 +20,7 @@ __all__ = [
     "GuardMiddleware",
     "NoRunError",
     "Question",
+    "ResumeError",
     "begin_node",
     "end_node",
     "guard_tools",
@@ -31,6 +33,7 @@ _HOMES = {
     "GuardMiddleware": "middleware",
     "NoRunError": "runs",
     "Question": "suspension",
+    "ResumeError": "decisions",
     "begin_node": "nodes",
     "end_node": "nodes",
     "guard_tools": "tools",

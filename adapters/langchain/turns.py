@@ -1,8 +1,8 @@
 """People are asked about a whole turn of the model at once, before any of it runs.
 
 One interrupt shows all calls of the turn that wait, in the form that user interfaces know.  Nothing is
-allowed here: each call is decided when it comes to its gate, where it goes on as the one that was asked about.
-What cannot be foreseen here asks there.
+allowed here: each call is decided when it comes to its gate, where it goes on as the one that was asked
+about.  What cannot be foreseen here asks there.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -210,15 +210,16 @@ class Turns:
         return ToolMessage(content=text, name=one.tool, tool_call_id=str(one.call_id))
 
     def _in_place(self, run: Run, error: DeniedError, one: Foreseen) -> ToolMessage:
-        """Return the answer to a call that is refused: the one that a person gave, if the graph waits since."""
+        """Return the answer to a call that is refused: a person's, if one was given while others waited."""
         known = run.state.calls.get(error.call or "")
-        if known is not None and known.given_back:
-            for stamped in self._guard.runs.get(run.id).events:
-                event = stamped.event
-                if isinstance(event, ApprovalAnswered) and event.call == known.key:
-                    if event.verdict == "withdraw" and (event.because or "").startswith(_IN_PLACE):
-                        text = (event.because or "").removeprefix(_IN_PLACE)
-                        return ToolMessage(content=text, name=one.name, tool_call_id=one.id)
+        told_before = self._guard.runs.get(run.id).events if known is not None and known.given_back else ()
+        for event in (stamped.event for stamped in told_before):
+            if not isinstance(event, ApprovalAnswered) or event.call != error.call:
+                continue
+            because = event.because or ""
+            if event.verdict == "withdraw" and because.startswith(_IN_PLACE):
+                text = because.removeprefix(_IN_PLACE)
+                return ToolMessage(content=text, name=one.name, tool_call_id=one.id)
         return self._refusal(error, one.name, one.id)
 
     def _refusal(self, error: DeniedError, name: str, id: str) -> ToolMessage:

@@ -13,10 +13,10 @@ from langgraph.types import Command
 from pydantic import BaseModel, Field
 
 from ringfence import DeniedError, Guard, Principal
-from ringfence.adapters.langchain import GuardMiddleware, questions
-from ringfence.adapters.langchain.decisions import ResumeError
+from ringfence.adapters.langchain import GuardMiddleware, ResumeError, questions
 from ringfence.adapters.langchain.principals import dangling
 from ringfence.engine.decision import events as e
+from ringfence.testing import FakeClock
 from tests.adapters.langchain.agents import (
     ADD,
     ALICE,
@@ -536,3 +536,16 @@ def test_another_principal_may_not_answer(load: LoadGuard) -> None:
     with pytest.raises(DeniedError, match="another principal"):
         run_sync(app, resume(APPROVE, APPROVE), THREAD, context=Principal(user="eve"))
     assert sent == []
+
+
+@both
+def test_a_turn_that_nobody_answers_in_time_is_refused_for_good(load: LoadGuard, invoke: Invoke) -> None:
+    sent: list[str] = []
+    clock = FakeClock()
+    guard = load(SEND, clock=clock)
+    app = agent(guard, sent, TWO, says(), door=Door("dana"))
+    invoke(app, HELLO, THREAD, context=ALICE)
+    clock.advance(16 * 60)
+    result = invoke(app, resume(APPROVE, APPROVE), THREAD)
+    assert (sent, replies(result), statuses(result)) == ([], ["not authorized"] * 2, ["error"] * 2)
+    assert replays(guard)
