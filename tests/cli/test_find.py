@@ -23,7 +23,7 @@ def desk(whole_run: list[e.RunEvent]) -> Iterator[Desk]:
     store, loop = MemoryStore(), EngineLoop()
     for run in ("R-ALPHA", "R-ALTER", "R-BETA"):
         loop.submit(store.events.append(entries(run, whole_run))).result()
-    yield Desk(Settings(), store, loop)
+    yield Desk(Settings(), store, loop, lambda: store)
     loop.close()
 
 

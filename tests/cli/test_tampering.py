@@ -82,7 +82,7 @@ class Log:
         store = SqliteStore(f"sqlite:///{path}", create=create)
         self.loop.submit(store.open()).result()
         try:
-            return ask(Desk(Settings(), store, self.loop))
+            return ask(Desk(Settings(), store, self.loop, lambda: store))
         finally:
             self.loop.submit(store.close()).result()
 
@@ -313,7 +313,7 @@ def test_an_agent_that_writes_meanwhile_is_no_fault(log: Log) -> None:
         log.loop.submit(growing.append(coming[:begun])).result()
         store = MemoryStore()
         store.events = growing
-        desk = Desk(Settings(), store, log.loop)
+        desk = Desk(Settings(), store, log.loop, lambda: store)
         say = Say(json=True, out=io.StringIO(), err=io.StringIO())
         assert verify_whole(desk, say, head=None).fault is None
         assert verify_one(desk, "r0", head=None).fault is None
