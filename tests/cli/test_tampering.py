@@ -18,7 +18,7 @@ from ringfence.cli.say import Say
 from ringfence.cli.verifying import Checked, head_of_log, head_of_run, verify_one, verify_whole
 from ringfence.engine.decision import events as e
 from ringfence.engine.seams.loop import EngineLoop
-from ringfence.engine.seams.ports import Entry, Link, RunRow
+from ringfence.engine.seams.ports import Entry, Link, RunRow, Store
 from ringfence.engine.seams.settings import Settings
 from ringfence.plugins.memory import MemoryStore
 from ringfence.plugins.memory.log import MemoryLog
@@ -62,6 +62,10 @@ KINDS: list[e.RunEvent] = [
 """One event of every kind, in an order that nobody decided."""
 
 
+def desk_of(store: Store, loop: EngineLoop) -> Desk:
+    return Desk(Settings(), store, loop, lambda: store)
+
+
 class Log:
     """A log of three runs, one of them with every kind of event, written in turns."""
 
@@ -82,7 +86,7 @@ class Log:
         store = SqliteStore(f"sqlite:///{path}", create=create)
         self.loop.submit(store.open()).result()
         try:
-            return ask(Desk(Settings(), store, self.loop, lambda: store))
+            return ask(desk_of(store, self.loop))
         finally:
             self.loop.submit(store.close()).result()
 
@@ -313,7 +317,7 @@ def test_an_agent_that_writes_meanwhile_is_no_fault(log: Log) -> None:
         log.loop.submit(growing.append(coming[:begun])).result()
         store = MemoryStore()
         store.events = growing
-        desk = Desk(Settings(), store, log.loop, lambda: store)
+        desk = desk_of(store, log.loop)
         say = Say(json=True, out=io.StringIO(), err=io.StringIO())
         assert verify_whole(desk, say, head=None).fault is None
         assert verify_one(desk, "r0", head=None).fault is None
