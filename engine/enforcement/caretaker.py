@@ -17,7 +17,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from ringfence.engine.enforcement.drive import Steps, run_sync
+from ringfence.engine.enforcement.drive import Steps, arrival, run_sync
 from ringfence.engine.enforcement.in_hand import InHand
 from ringfence.engine.enforcement.lapses import Lapses, is_late
 from ringfence.engine.enforcement.lifecycle import Lifecycle
@@ -105,7 +105,7 @@ class Caretaker:
             left, failed = True, failing
             try:
                 # On a thread: a run that is lived here may have the lock of one that is not.
-                left = await asyncio.wrap_future(run_in_worker(Context(), partial(self._work, sweep)))
+                left = await arrival(run_in_worker(Context(), partial(self._work, sweep)))
                 failing = False
             except Exception as error:  # fails closed: nobody may answer a late question; tried again
                 failing = True

@@ -1,5 +1,6 @@
 """Runs that nobody lives: late questions are passed on or end their call, and dead runs are ended."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 from ringfence.engine.decision.calls import ToolCall
 from ringfence.engine.decision.events import ApprovalAnswered, ApprovalAsked, BudgetRefunded, SubrunCounted
+from ringfence.engine.enforcement import caretaker
 from ringfence.engine.enforcement.caretaker import Caretaker
 from ringfence.engine.enforcement.drive import run_sync
 from ringfence.engine.enforcement.guard import Guard
@@ -535,6 +537,29 @@ def test_an_open_guard_looks_by_itself_when_a_question_is_past_its_time(tmp_path
     run, id = suspended(guard)
     soon(lambda: ticket(guard, id).status == "expired")
     soon(lambda: kinds_of(guard, run)[-1] == "BudgetRefunded")
+    guard.close()
+
+
+def test_a_caretaker_outlives_a_store_that_gives_up_its_own_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(caretaker, "AGAIN_AFTER_S", 0.01)
+    guard = make_guard(store=f"sqlite:///{tmp_path}/ringfence.db")
+    guard.open()
+    tickets, asked = guard.opening.ready.tickets, []
+    answers = tickets.pending
+
+    async def pending() -> list[Ticket]:
+        asked.append(1)
+        if len(asked) < 3:
+            raise asyncio.CancelledError
+        return await answers()
+
+    tickets.pending = pending  # type: ignore[method-assign]
+    run = guard.begin_run(principal=ALICE, agent="main")
+    asks(guard, run)
+    guard.suspend(run)
+    soon(lambda: len(asked) >= 3)
     guard.close()
 
 
