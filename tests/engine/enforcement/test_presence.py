@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from ringfence.engine.decision.events import CallDecided, RunHalted
+from ringfence.engine.decision.events import CallDecided, CallFailed, RunHalted
+from ringfence.engine.enforcement import dispatch
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.seams.errors import EngineError, RunHaltedError, StoreAwayError, TakenOverError
 from ringfence.plugins.memory import MemoryStore
@@ -144,6 +145,32 @@ def test_what_was_allowed_before_it_lapsed_does_not_start_after(
     with pytest.raises(EngineError, match="lives"):
         guard.execute(run, mail, never)
     assert kinds_of(guard, run)[-2:] == ["BudgetRefunded", "CallFailed"]
+
+
+@pytest.mark.parametrize("how", ["async", "in a thread", "in place"])
+def test_a_process_that_stood_still_between_the_dispatch_and_the_body_starts_nothing(
+    guard: Guard, real: Time, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    run = guard.begin_run(principal=ALICE, agent="main")
+    begun = dispatch.dispatch
+
+    def then_stands_still(*args: Any) -> Any:
+        started = yield from begun(*args)
+        real.pass_(16)
+        return started
+
+    monkeypatch.setattr(dispatch, "dispatch", then_stands_still)
+    if how == "in place":
+        monkeypatch.setattr(Guard, "_flight", lambda *_: None)
+    with pytest.raises(EngineError, match="lives"):
+        if how == "async":
+            asyncio.run(guard.aexecute(run, call("look", what="x"), never))
+        else:
+            guard.execute(run, call("look", what="x"), never)
+    assert not run.flights
+    failed = events_of(guard, run)[-1]
+    assert isinstance(failed, CallFailed) and (failed.outcome, failed.error) == ("cancelled", dispatch.TOO_LATE)
+    assert guard.runs.get(run.id).replay().divergence is None
 
 
 def test_validity_counts_from_before_the_request(guard: Guard, store: Shaky, real: Time) -> None:
