@@ -71,6 +71,7 @@ class PostgresStore:
             if isinstance(error, EngineError) and not isinstance(error, StoreAwayError):
                 raise RuntimeError(f"{error}; {error.help}") from error
             raise
+        door.opened = True
         self._door = door
         self._news = news = News(door, look_every_s=self._look_every_s)
         self.events = PostgresLog(door)
