@@ -14,11 +14,11 @@ import pytest
 from ringfence.engine.decision.events import CallDecided, CallFailed, RunHalted
 from ringfence.engine.enforcement import dispatch
 from ringfence.engine.enforcement.guard import Guard
-from ringfence.engine.seams.errors import EngineError, RunHaltedError, StoreAwayError, TakenOverError
+from ringfence.engine.seams.errors import DeniedError, EngineError, RunHaltedError, StoreAwayError, TakenOverError
 from ringfence.plugins.memory import MemoryStore
 from ringfence.plugins.memory.kill_switch import MemoryKillSwitch
 from ringfence.plugins.memory.leases import MemoryLeases
-from tests.guards import ALICE, call, events_of, kinds_of, make_guard
+from tests.guards import ALICE, POLICY, call, events_of, kinds_of, make_guard
 
 VALID_S = 15.0
 WITHIN_S = 60
@@ -132,6 +132,38 @@ def test_while_the_attendance_has_lapsed_every_call_is_a_recorded_denial_and_the
     real.pass_(1)
     assert guard.execute(run, call("look", what="x"), ran) == "ran"
     assert guard.runs.get(run.id).replay().divergence is None
+
+
+FEW = POLICY.replace("at most 50 denials", "at most 2 denials")
+
+
+@pytest.mark.parametrize("whose", ["the run's", "the run's around"])
+def test_denials_that_an_absence_alone_caused_do_not_count_against_the_run(
+    store: Shaky, real: Time, whose: str
+) -> None:
+    guard = make_guard(FEW, opened=lambda: store)
+    guard._lifecycle.presence._holder.now_ns = lambda: real.ns
+    around = guard.begin_run(principal=ALICE, agent="main")
+    run = around if whose == "the run's" else guard.begin_run(principal=ALICE, agent="main", parent=around)
+    store.part("leases").away = {"all"}
+    real.pass_(16)
+    for _ in range(6):
+        with pytest.raises(EngineError, match="lives"):
+            guard.execute(run, call("look", what="x"), never)
+    with pytest.raises(EngineError, match="lives"):
+        guard.execute(run, call("look", what="secret"), never)
+    assert around.state.denials == 1, "what a rule denies too counts as ever"
+    store.part("leases").away = set()
+    real.pass_(1)
+    assert guard.execute(run, call("look", what="x"), ran) == "ran"
+    with pytest.raises(DeniedError):
+        guard.execute(run, call("look", what="secret"), never)
+    with pytest.raises(RunHaltedError):
+        guard.execute(run, call("look", what="secret"), never)
+    assert around.state.halted is not None and around.state.halted.name == "main.denials"
+    for one in (run, around):
+        assert guard.runs.get(one.id).replay().divergence is None
+    guard.close()
 
 
 def test_what_was_allowed_before_it_lapsed_does_not_start_after(
