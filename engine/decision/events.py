@@ -229,7 +229,8 @@ class SubrunCounted:
     tool: str
     """The framework's name."""
     counted: str
-    """`decided`, `unanswered` (denied, since a store was away), `asked` (one more ticket), `started`, `refunded`, `failed`."""
+    """`decided`, `unanswered` (denied, since a store was away), `asked` (one more ticket),
+    `started`, `refunded`, `failed`."""
     verdict: str | None
     """Of `decided` and `unanswered`."""
     asks: tuple[str, ...]

@@ -30,11 +30,11 @@ def recorded_by_outage_alone(reasons: Iterable[Mapping[str, Json]]) -> bool:
 def _alone(reasons: Iterable[tuple[Json, Json, Json]]) -> bool:
     found = False
     for name, effect, detail in reasons:
-        if name == "engine!error" and _is_outage(detail):
+        if name == "engine!error":
+            if not _is_outage(detail):
+                return False
             found = True
-        elif effect in _DENYING and not str(name).endswith("!error"):  # what nobody could be asked is no rule
-            return False
-        elif name == "engine!error":
+        elif effect in _DENYING and not str(name).endswith("!error"):  # undecided: nobody could be asked
             return False
     return found
 

@@ -33,9 +33,7 @@ def counted_above(run: str, event: RunEvent, tool: str) -> SubrunCounted | None:
         return event
     if isinstance(event, CallDecided):
         counted = "unanswered" if recorded_by_outage_alone(event.reasons) else "decided"
-        return SubrunCounted(
-            run, event.call, tool, counted, event.verdict, tuple(event.asks), event.charges
-        )
+        return SubrunCounted(run, event.call, tool, counted, event.verdict, tuple(event.asks), event.charges)
     if isinstance(event, ApprovalAsked):
         return SubrunCounted(run, event.call, tool, "asked", None, (event.approver,), [])
     if isinstance(event, CallStarted):

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import ringfence.plugins.redis.kill_switch as redis_switch
-from ringfence.engine.enforcement import dispatch, guard as enforcement
+from ringfence.engine.enforcement import dispatch
+from ringfence.engine.enforcement import guard as enforcement
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.seams.errors import RingfenceError
 from ringfence.plugins.postgres.store import PostgresStore

@@ -14,7 +14,13 @@ import pytest
 from ringfence.engine.decision.events import CallDecided, CallFailed, RunHalted
 from ringfence.engine.enforcement import dispatch
 from ringfence.engine.enforcement.guard import Guard
-from ringfence.engine.seams.errors import DeniedError, EngineError, RunHaltedError, StoreAwayError, TakenOverError
+from ringfence.engine.seams.errors import (
+    DeniedError,
+    EngineError,
+    RunHaltedError,
+    StoreAwayError,
+    TakenOverError,
+)
 from ringfence.plugins.memory import MemoryStore
 from ringfence.plugins.memory.kill_switch import MemoryKillSwitch
 from ringfence.plugins.memory.leases import MemoryLeases
@@ -201,7 +207,10 @@ def test_a_process_that_stood_still_between_the_dispatch_and_the_body_starts_not
             guard.execute(run, call("look", what="x"), never)
     assert not run.flights
     failed = events_of(guard, run)[-1]
-    assert isinstance(failed, CallFailed) and (failed.outcome, failed.error) == ("cancelled", dispatch.TOO_LATE)
+    assert isinstance(failed, CallFailed) and (failed.outcome, failed.error) == (
+        "cancelled",
+        dispatch.TOO_LATE,
+    )
     assert guard.runs.get(run.id).replay().divergence is None
 
 

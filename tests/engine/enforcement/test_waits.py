@@ -106,10 +106,10 @@ async def test_a_store_that_gives_up_its_own_work_fails_one_call_and_nobody_wait
     tickets = here.opening.ready.tickets
     answers, broken = tickets.get, True
 
-    async def get(id: str) -> Ticket | None:
+    async def get(ticket_id: str) -> Ticket | None:
         if broken:
             raise asyncio.CancelledError
-        return await answers(id)
+        return await answers(ticket_id)
 
     tickets.get = get  # type: ignore[method-assign]
     with pytest.raises(EngineError):
