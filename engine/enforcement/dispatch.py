@@ -164,6 +164,10 @@ def _finish(started: Started, result: Any, lens: ResultLens) -> Any:
         _down(run, started.flight)
         if run.ended:  # its end says already that this call was abandoned
             raise run.over()
+        if started.flight is None and run.stopped is not None:
+            # It ran where it was called, and the halt could not stop it: its late result is thrown away.
+            _fail(started, "abandoned", "the run was halted")
+            raise run.over()
         run.append(CallFinished(held.key, keep, bounded.truncated, _since(run, started.mono_ns)))
     return result
 

@@ -171,6 +171,8 @@ class Guard:
 
     def check_live(self, run: Run) -> None:
         """Raise RunHaltedError unless the run may go on."""
+        if run.presence.lapsed:
+            self._sync(run.presence.trouble(run.id))
         run.check_live()
 
     def record(
@@ -327,11 +329,15 @@ class Guard:
 
     def bound(self, run: Run, work: Callable[[], T]) -> T:
         """Run something that is no tool call, like a model call, under the run's deadline and kills."""
+        if run.presence.lapsed:
+            self._sync(run.presence.trouble(run.id))
         flight = SyncFlight()
         return cast(T, self._bounded(run, flight, flight.fly(work, self._depart(run, flight))))
 
     async def abound(self, run: Run, work: Callable[[], Awaitable[T]]) -> T:
         """Like `bound`."""
+        if run.presence.lapsed:
+            await run_async(run.presence.trouble(run.id))
         flight = AsyncFlight()
         return cast(T, self._bounded(run, flight, await flight.fly(work, self._depart(run, flight))))
 

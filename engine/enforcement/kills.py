@@ -38,7 +38,7 @@ class _Stopped:
     """A halted run, and what was in flight in it."""
 
     run: Run
-    flights: tuple[Flight, ...]
+    flights: frozenset[Flight]
     told: bool = False
     """True once it was acknowledged."""
 
@@ -68,7 +68,8 @@ class Kills:
         self._beginning = 0
         self._kept: list[KillOrder] = []
         """The orders that came while a run was beginning: it may not have been among the live ones."""
-        self._stopped: list[_Stopped] = []
+        self._stopped: dict[str, _Stopped] = {}
+        """By run, until nothing of it is in flight any more."""
         self._after = 0
         """The last order that was obeyed here."""
         self._acknowledged = 0
@@ -164,12 +165,15 @@ class Kills:
             raise first
 
     def _halt(self, run: Run, order: KillOrder) -> None:
-        stopped = [_Stopped(one, tuple(one.flights)) for one in _tree(run)]
+        stopped = [_Stopped(one, frozenset(one.flights)) for one in _tree(run)]
         try:
             run.halt("killed", by=order.by, detail="an operator gave the order")
         finally:
             with self._lock:
-                self._stopped += stopped
+                for one in stopped:  # an order may be obeyed twice, and what flies counts once
+                    known = self._stopped.get(one.run.id)
+                    one.flights |= known.flights if known is not None else frozenset()
+                    self._stopped[one.run.id] = one
 
     # ---- as `Watch`, on the engine's loop ----------------------------------------------------------
 
@@ -217,7 +221,7 @@ class Kills:
             task.cancel()
         self._tasks = ()
         with self._lock:
-            self._stopped = []
+            self._stopped.clear()
 
     async def _look_now(self) -> None:
         if self._tasks:
@@ -248,13 +252,13 @@ class Kills:
     async def _acknowledged_now(self) -> None:
         last = self._after
         with self._lock:
-            fresh = [one for one in self._stopped if not one.told]
+            fresh = [one for one in self._stopped.values() if not one.told]
         if fresh:
             await self._landed(fresh)
             flushed = asyncio.wrap_future(self._opening.ready.journal.flush())
             await asyncio.wait_for(flushed, self._opening.patience_s)
         with self._lock:
-            in_flight = sum(one.in_flight for one in self._stopped)
+            in_flight = sum(one.in_flight for one in self._stopped.values())
         await bounded(
             lambda: self._opening.ready.kill_switch.obeyed(self._holder.name, last, in_flight=in_flight),
             seconds=self._patience_s,
@@ -263,7 +267,7 @@ class Kills:
         for one in fresh:
             one.told = True
         with self._lock:
-            self._stopped = [one for one in self._stopped if not (one.told and one.landed)]
+            self._stopped = {id: one for id, one in self._stopped.items() if not (one.told and one.landed)}
 
     async def _landed(self, stopped: Iterable[_Stopped]) -> None:
         loop = asyncio.get_running_loop()

@@ -119,6 +119,7 @@ class Opening:
                 raise EngineError("the guard is closed", help="load a new guard")
             if self._pid != os.getpid():  # a forked child shares no connection with its parent
                 self._future, self._opened, self._pid = None, None, os.getpid()
+                self.refunds = Refunds(self.loop)
             if self._future is None:
                 self._future = self.submit(self._open())
             future = self._future

@@ -303,7 +303,8 @@ class Hooks:
         """Return a store for `url`, not yet opened; None if the URL is another plugin's.
 
         Args:
-            url: The store URL of the settings, paths already absolute: `sqlite:////srv/ringfence.db`.
+            url: The URL that stands under `store` or `ledger` in the settings, paths already absolute:
+                `sqlite:////srv/ringfence.db`.
 
         Two takers of one URL are an error: nobody takes over another's scheme.
         """

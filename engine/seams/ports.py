@@ -385,7 +385,7 @@ class KillSwitch(Protocol):
         ...
 
     async def obeyed(self, holder: str, order: int, *, in_flight: int) -> None:
-        """Acknowledge every order up to this one; durable when it returns.  An older one takes nothing back."""
+        """Acknowledge every order up to this one; durable when it returns.  An older one changes no more."""
         ...
 
     async def attendants(self) -> list[Attendant]:

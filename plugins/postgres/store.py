@@ -65,9 +65,11 @@ class PostgresStore:
         door = Door(self._at, within_s=self._within_s)
         try:
             await make_schema(door)
-        except EngineError as error:  # fails closed: no store, no guard
+        except BaseException as error:  # fails closed: no store, no guard
             await door.close()
-            raise RuntimeError(f"{error}; {error.help}") from error
+            if isinstance(error, EngineError):
+                raise RuntimeError(f"{error}; {error.help}") from error
+            raise
         self._door = door
         self._news = news = News(door, look_every_s=self._look_every_s)
         self.events = PostgresLog(door)

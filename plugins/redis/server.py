@@ -24,7 +24,7 @@ async def server_fault(door: Door) -> Fault | None:
         StoreAwayError: It does not answer now.
         EngineError: It does not let us look.
     """
-    said: Mapping[str, Any] = await door.ask(lambda client: client.info("all"))
+    said: Mapping[str, Any] = await door.ask(lambda client: client.info())
     return settings_fault(said, door.address.place)
 
 
@@ -67,7 +67,7 @@ class Watch:
 
 async def notes(door: Door) -> list[StoreNote]:
     """Return what `ringfence doctor` says of this server: what it could lose, and what others could read."""
-    said: Mapping[str, Any] = await door.ask(lambda client: client.info("all"))
+    said: Mapping[str, Any] = await door.ask(lambda client: client.info())
     found = [StoreNote(f"Redis {said.get('redis_version')}, keys under `{door.address.root}`")]
     if not said.get("aof_enabled"):
         found.append(

@@ -13,7 +13,6 @@ import signal
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -373,7 +372,7 @@ def broken(world: World) -> None:
 
 
 def away(world: World) -> None:
-    """A call that was allowed, and whose start is refused because the log's store has gone away meanwhile."""
+    """A call whose start is refused, and a run that is put away, while the log's store does not answer."""
     guard = world.guard()
     run = guard.begin_run(principal=ALICE, agent="main")
     mail = call("mail", "a", to="a@b.example")
@@ -382,21 +381,21 @@ def away(world: World) -> None:
     def gone(_: str) -> None:
         raise StoreAwayError("the server does not answer")
 
-    with replaced(guard.opening.ready.journal, "check", gone):
-        attempt(lambda: guard.execute(run, mail, world.effect))
+    journal: Any = guard.opening.ready.journal
+
+    def gone_once(run: str | None = None) -> None:
+        del journal.flush
+        gone("")
+
+    journal.check = gone
     attempt(lambda: guard.execute(run, mail, world.effect))
+    del journal.check
+    attempt(lambda: guard.execute(run, mail, world.effect))
+    journal.flush = gone_once
+    attempt(lambda: guard.suspend(run))
+    run = guard.resume_run(run.id)
     guard.end_run(run)
     guard.close()
-
-
-@contextmanager
-def replaced(thing: Any, name: str, other: Any) -> Iterator[None]:
-    """Put something else in the place of a method, for a while."""
-    setattr(thing, name, other)
-    try:
-        yield
-    finally:
-        delattr(thing, name)
 
 
 def gave_up(world: World) -> None:

@@ -26,7 +26,7 @@ from ringfence.plugins.memory import MemoryStore
 from tests.guards import ALICE, call, events_of, kinds_of, make_guard
 
 WAIT_S = 30
-PATIENCE_S = 0.2
+PATIENCE_S = 0.5
 PARTS = {
     "events": ["append", "run", "runs", "read"],
     "ledger": ["reserve", "dispatched", "refund", "settle"],
@@ -144,7 +144,7 @@ def day(guard: Guard) -> tuple[list[str], list[RingfenceError]]:
     if isinstance(asked, PendingError):
         do(lambda: guard.approve(asked.tickets[0], by="dana"))
         make(run, "pay", amount=5)
-    do(lambda: guard.kill("run-of-nobody"))
+    do(lambda: guard.kill("run-of-nobody", within_s=PATIENCE_S))
     do(lambda: guard.end_run(run))
     return ran, errors
 

@@ -26,6 +26,8 @@ EXTRAS = {
     "isolate": ("mini-racer",),
     "sql": ("sqlglot",),
     "redis": ("redis",),
+    "postgres": ("asyncpg",),
+    "webhook": ("aiohttp",),
 }
 """Extra -> the distributions that it brings."""
 

@@ -7,7 +7,15 @@ from hypothesis import strategies as st
 from ringfence.dsl.canonical import canonical
 from ringfence.dsl.plan import Reason, Verdict
 from ringfence.engine.decision.calls import Charge, Decision, Facts, Refusal, ToolCall
-from ringfence.engine.decision.events import KINDS, ApprovalAsked, CallRequested, RunEvent, body_of, event_of
+from ringfence.engine.decision.events import (
+    KINDS,
+    ApprovalAsked,
+    CallRequested,
+    RunEvent,
+    RunStarted,
+    body_of,
+    event_of,
+)
 from ringfence.engine.decision.records import call_of, decided, facts_of, facts_record, requested
 from tests.plans import PLACE
 
@@ -120,3 +128,14 @@ def test_canonical_arguments_are_recorded_where_they_differ_and_true_is_not_one(
 def test_a_decision_about_arguments_that_are_no_json_is_recorded_with_the_empty_digest() -> None:
     event = decided("a.0", ToolCall("t", {"x": object()}), made({"x": object()}), Facts())
     assert event.digest == "" and event.arguments is None
+
+
+def test_a_run_of_an_older_log_began_before_every_order_to_stop() -> None:
+    began = RunStarted(
+        "s", None, "main", {}, (), "shop", "sha256:0", "", "enforce", "python", None, None, None, orders=7
+    )
+    body = body_of(began)
+    assert event_of("RunStarted", body) == began
+    del body["orders"]
+    older = event_of("RunStarted", body)
+    assert isinstance(older, RunStarted) and older.orders == 0

@@ -21,6 +21,14 @@ from tests.guards import ALICE, call, events_of, kinds_of, make_guard
 from tests.shared import SHARED, shared_settings
 
 Made = Callable[..., Guard]
+UNBOUND = """
+language 1
+policy shop
+capability read_data is read
+agent main { holds read_data }
+tool look { needs read_data takes what: text allow always }
+"""
+"""Nothing in it bounds a body in time, so that a plain function runs where it is called."""
 
 
 @pytest.fixture(params=SHARED)
@@ -131,6 +139,34 @@ def test_orders_are_obeyed_whatever_the_clocks_say(made: Made, settings: dict[st
         killed = guard.kill(agent="main", within_s=60)
         assert killed.missing == () and len(halts(guard, other.run)) == 1
         assert guard.begin_run(principal=ALICE, agent="main").state.halted is None, "a later run is not named"
+
+
+def test_a_body_that_runs_where_it_was_called_is_counted_once(made: Made) -> None:
+    guard = made(policy=UNBOUND)
+    run = guard.begin_run(principal=ALICE, agent="main")
+    begun, enough, errors = threading.Event(), threading.Event(), []
+
+    def body(_: Mapping[str, Any]) -> str:
+        begun.set()
+        enough.wait()
+        return "too late"
+
+    def work() -> None:
+        try:
+            guard.execute(run, call("look", what="x"), body)
+        except RunHaltedError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    begun.wait()
+    killed = guard.kill(run.id)
+    assert (killed.missing, killed.in_flight) == ((), 1)
+    enough.set()
+    thread.join()
+    assert len(errors) == 1, "its late result is thrown away"
+    assert [one.outcome for one in events_of(guard, run) if isinstance(one, CallFailed)] == ["abandoned"]
+    assert guard.kill(run.id).in_flight == 0
 
 
 # ---- while a run begins, or is put away ------------------------------------------------------------

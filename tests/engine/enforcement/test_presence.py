@@ -314,9 +314,20 @@ def test_a_store_that_vouches_for_processes_never_lapses_but_orders_are_read_all
     store.part("leases").validity_s = store.part("kill_switch").validity_s = math.inf
     guard = make_guard(opened=lambda: store)
     guard._lifecycle.presence._holder.now_ns = lambda: real.ns
+
+    async def model() -> str:
+        return "ran"
+
     run = guard.begin_run(principal=ALICE, agent="main")
+    for once in (
+        lambda: guard.execute(run, call("look", what="x"), ran),
+        lambda: guard.bound(run, lambda: "ran"),
+        lambda: asyncio.run(guard.abound(run, model)),
+    ):
+        real.pass_(3600)
+        assert once() == "ran", "it had slept, and looks at once"
     real.pass_(3600)
-    assert guard.execute(run, call("look", what="x"), ran) == "ran", "it had slept, and looks at once"
+    guard.check_live(run)
     store.part("kill_switch").away = {"orders"}
     real.pass_(16)
     with pytest.raises(EngineError, match="orders to stop could not be read for 15 s"):

@@ -30,6 +30,7 @@ from ringfence.plugins.memory.log import MemoryLog
 from ringfence.testing import FakeClock
 
 WAIT_S = 30
+SHORT_S = 0.01
 FAILED = CallFailed("c", "raised", "boom", 1)
 
 
@@ -74,7 +75,7 @@ class Desk:
     def __init__(self, loop: EngineLoop, *, feed: Feed | None = None, limit: int = 1000) -> None:
         self.loop = loop
         self.log = GatedLog()
-        self.journal = Journal(self.log, loop, SteppingClock(), feed=feed, limit=limit, patience_s=0.01)
+        self.journal = Journal(self.log, loop, SteppingClock(), feed=feed, limit=limit, patience_s=WAIT_S)
         self.journal.open_run("r")
 
     def flush(self) -> None:
@@ -182,7 +183,6 @@ def test_any_threads_in_any_order_give_gapless_chains(work: list[list[str]], lim
     loop = EngineLoop()
     try:
         desk = Desk(loop, limit=limit)
-        desk.journal._patience_s = WAIT_S
         for run in ("r0", "r1", "r2"):
             desk.journal.open_run(run)
         begin = threading.Barrier(len(work))
@@ -346,6 +346,7 @@ def gone(loop: EngineLoop) -> "Desk":
     made.journal.record("r", FAILED)
     assert all(log.asked.acquire(timeout=WAIT_S) for _ in range(4)), "it is asked again"
     assert isinstance(made.journal.failure, StoreAwayError)
+    made.journal._patience_s = SHORT_S
     return made
 
 
@@ -410,6 +411,7 @@ def test_whoever_waits_for_a_store_that_is_away_is_told_so_in_time(gone: Desk) -
 
 
 def test_an_append_that_takes_too_long_counts_as_away_until_it_is_answered(desk: Desk) -> None:
+    desk.journal._patience_s = SHORT_S
     desk.hold()
     with pytest.raises(StoreAwayError, match="no answer within"):
         desk.flush()
@@ -573,8 +575,10 @@ def test_a_queue_that_stays_full_refuses_and_loses_nothing(loop: EngineLoop) -> 
     desk.hold()
     for _ in range(9):
         desk.journal.record("r", FAILED)
+    desk.journal._patience_s = SHORT_S
     with pytest.raises(EngineError, match="10 events wait"):
         desk.journal.record("r", RunHalted("x", None, None))
+    desk.journal._patience_s = WAIT_S
     desk.log.gate.set()
     desk.flush()
     assert [entry.seq for entry in desk.entries()] == list(range(1, 11))
@@ -601,8 +605,10 @@ def test_the_bytes_of_what_waits_are_bounded_too_but_one_event_always_fits(loop:
     large = CallFinished("c", "x" * 1000, None, 1)
     desk.log.gate.clear()
     desk.journal.record("r", large)
+    desk.journal._patience_s = SHORT_S
     with pytest.raises(EngineError, match="no room"):
         desk.journal.record("r", large)
+    desk.journal._patience_s = WAIT_S
     desk.log.gate.set()
     desk.flush()
     desk.journal.record("r", large)

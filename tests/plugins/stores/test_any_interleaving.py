@@ -178,7 +178,7 @@ def test_the_recorded_steps_are_of_every_kind_with_every_answer() -> None:
 
 # ---- the same on the other stores --------------------------------------------------------------------
 
-STORES: dict[str, int] = {"memory": 1, "sqlite": 1, "redis": 1_000}
+STORES: dict[str, int] = {"memory": 1, "sqlite": 1, "redis": 1_000, "postgres": 1}
 """Store -> nanoseconds in one tick of its clock."""
 
 
@@ -189,6 +189,10 @@ def made(kind: str, folder: Path, request: pytest.FixtureRequest) -> Store:
     if kind == "sqlite":
         return SqliteStore(f"sqlite:///{folder}/ringfence.db")
     server = request.getfixturevalue(f"{kind}_server")
+    if kind == "postgres":
+        from ringfence.plugins.postgres.store import PostgresStore
+
+        return PostgresStore(f"{server.url}?schema=interleaving", callers_clock=True)
     from ringfence.plugins.redis.store import RedisStore
 
     return RedisStore(f"{server.url}?prefix=interleaving", callers_clock=True)

@@ -61,9 +61,9 @@ async def test_who_is_silent_falls_out_and_comes_back_with_what_it_had_obeyed(
         await switch.keep_alive("one")
         (found,) = await switch.attendants()
         assert found.obeyed == first.id < second.id  # its runs may still be there
-        await switch.obeyed("one", second.id, in_flight=0)
+        await switch.obeyed("one", second.id, in_flight=3)
         await switch.obeyed("one", first.id, in_flight=0)
-        assert [known.obeyed for known in await switch.attendants()] == [second.id]
+        assert [(k.obeyed, k.in_flight) for k in await switch.attendants()] == [(second.id, 3)]
 
 
 async def test_who_was_silent_for_a_day_is_forgotten(
