@@ -57,7 +57,8 @@ def request(run: Run, given: Given, *, ahead: bool = False) -> Steps[Held | Ende
     with run.lock:
         state = run.state
         made = f"{given.base}.{state.next_ordinal(given.base, call.attempt)}"
-        key = made if ahead else key_of(run, given, made)
+        asked_ahead = not ahead and (state.ahead or state.adopted)
+        key = key_of(run, given, made) if asked_ahead else made
         known = state.calls.get(key)
         around = current_call()
         event = given.event(key, around[1] if around and around[0] is run else None, ahead=ahead)
@@ -147,7 +148,7 @@ def judge(
     facts = Facts(approved_by=dict(approved_by)) if approved_by else NO_FACTS
     if held is not None:
         _lapse(run, held)
-    away = run.opening.ready.journal.away
+    away = run.journal.away
     trouble: EngineError | None = away
     if away is None and run.presence.lapsed:
         trouble = yield from run.presence.trouble(run.id)

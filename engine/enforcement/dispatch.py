@@ -83,7 +83,7 @@ def dispatch(run: Run, held: Held, flight: Flight | None) -> Steps[Started]:
             help="take `runs …` out of the policy to run the host's own function, unprotected",
         )
     # Before an approval is used up: the start would be refused, and nothing but the approval would be gone.
-    opening.ready.journal.check(run.id)
+    run.journal.check(run.id)
     if obligations.audit == "full":
         # SECURITY: under `audit full` no body runs whose decision could be lost with the process.
         yield from opening.durable(run=run.id)

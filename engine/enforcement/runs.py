@@ -29,6 +29,7 @@ from ringfence.engine.enforcement.opening import Opening
 from ringfence.engine.enforcement.presence import Presence
 from ringfence.engine.enforcement.sessions import Holding
 from ringfence.engine.enforcement.turnstile import Turnstile
+from ringfence.engine.journal.journal import Journal
 from ringfence.engine.seams.errors import EngineError, RingfenceError, RunHaltedError, TakenOverError
 from ringfence.engine.seams.ports import Ticket
 
@@ -73,6 +74,8 @@ class Run:
     opening: Opening = field(repr=False)
     presence: Presence = field(repr=False)
     state: State = field(init=False, repr=False)
+    journal: Journal = field(init=False, repr=False)
+    """The one that it began, or goes on, in."""
     lock: Any = field(default_factory=threading.RLock, repr=False)
     turnstile: Turnstile = field(default_factory=Turnstile, repr=False)
     flights: set[Flight] = field(default_factory=set, repr=False)
@@ -140,12 +143,14 @@ class Run:
 
     def begin(self, event: RunStarted, recall: Recall) -> None:
         """Record the first event and start the fold, with what the session remembers."""
-        stamped = self.opening.ready.journal.record(self.id, event)
+        self.journal = self.opening.ready.journal
+        stamped = self.journal.record(self.id, event)
         self.state = start(self.plan, stamped, recall)
         self.session, self.agent, self.orders = event.session, event.agent, event.orders
 
     def rebuild(self, state: State, events: Iterable[Stamped]) -> None:
         """Take over the state that was folded from these events."""
+        self.journal = self.opening.ready.journal
         self.state = state
         for stamped in events:
             if isinstance(stamped.event, RunStarted):
@@ -169,7 +174,7 @@ class Run:
             if self.parent is not None:
                 self._count_above(self.parent, event)
             moment = self.now_ns() if at_ns is None else at_ns
-            stamped = self.opening.ready.journal.record(self.id, event, at_ns=moment, body=body)
+            stamped = self.journal.record(self.id, event, at_ns=moment, body=body)
             self.fold(stamped)
             return stamped
 

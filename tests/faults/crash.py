@@ -342,7 +342,7 @@ def looked_after(world: World) -> None:
 
 
 def let_go(world: World) -> None:
-    """Calls that nobody makes again, a call that ends its own run, and runs that do not begin."""
+    """Calls that nobody makes again, approved or not, one that ends its own run, runs that do not begin."""
     guard = world.guard()
     nobody = guard.begin_run(agent="main")
     attempt(lambda: guard.execute(nobody, call("pay", "a", amount=5), world.effect, wait=False))
@@ -356,6 +356,13 @@ def let_go(world: World) -> None:
     attempt(lambda: guard.execute(run, call("pay", "b", amount=5), world.effect, wait=False))
     guard.suspend(run)
     guard.end_run(guard.resume_run(run.id))
+    ahead = guard.begin_run(principal=ALICE, agent="main")
+    asked = call("pay", "z", amount=5)
+    (ticket,) = attempt(lambda: guard.ask(ahead, asked))
+    guard.approve(ticket, by="dana")
+    attempt(lambda: guard.ask(ahead, asked))
+    guard.suspend(ahead)
+    guard.end_run(guard.resume_run(ahead.id))
     over = guard.begin_run(principal=ALICE, agent="main")
     guard.kill(over.id)
     attempt(lambda: guard.begin_run(principal=ALICE, agent="reader", parent=over))
