@@ -455,6 +455,45 @@ def test_a_sub_run_ends_if_the_run_around_it_is_over(made: Made, clock: FakeCloc
     assert kinds_of(guard, inside)[-2:] == ["BudgetRefunded", "RunEnded"]
 
 
+ENDLESS = LONG.replace(' answer within 15 minutes otherwise ask owner', '')
+"""Nobody is late here: a question stays open until somebody answers it."""
+
+
+def look_after_all(guard: Guard) -> None:
+    """Let the caretaker look once after what will never go on."""
+    run_sync(guard._caretaker.sweep(), guard.opening.loop)
+
+
+def test_a_suspended_sub_run_whose_run_around_is_over_ends_though_nobody_is_late(made: Made) -> None:
+    here, there = made(ENDLESS), opened(made(ENDLESS))
+    around, inside = nested(here)
+    look_after_all(here)
+    look_after_all(there)
+    assert len(pending(here)) == 1, "it may go on"
+    here.end_run(around)
+    look_after_all(there)
+    assert (pending(there), status(there, inside)) == ([], "failed")
+    assert kinds_of(there, inside)[-2:] == ["BudgetRefunded", "RunEnded"]
+    assert there.runs.get(inside.id).replay().divergence is None
+
+
+@pytest.mark.parametrize("aim", ["run", "agent", "all"])
+def test_a_suspended_run_that_an_order_names_ends_though_nobody_is_late(made: Made, aim: str) -> None:
+    guard = made(ENDLESS)
+    run, _ = suspended(guard, "passed")
+    if aim == "run":
+        other, _ = suspended(guard, "passed")
+    guard.kill(run.id if aim == "run" else None, agent="main" if aim == "agent" else None, by="olga")
+    later, _ = suspended(guard, "passed")
+    for _ in range(2):
+        look_after_all(guard)
+    assert status(guard, run) == "halted"
+    assert {one.run for one in pending(guard)} == ({later.id} | ({other.id} if aim == "run" else set()))
+    assert kinds_of(guard, run)[-4:] == ["RunHalted", "ApprovalAnswered", "BudgetRefunded", "RunEnded"]
+    assert guard.runs.get(run.id).replay().divergence is None
+    guard.resume_run(later.id)
+
+
 # ---- failures ------------------------------------------------------------------------------------
 
 
