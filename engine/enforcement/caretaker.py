@@ -76,6 +76,8 @@ class Caretaker:
         with self._lock:
             if self._stopped or (self._pid == os.getpid() and self._going is not None):
                 return
+            if self._pid not in (0, os.getpid()):
+                self._turn.forget()
             self._pid = os.getpid()
             self._going = self._opening.loop.submit(self._go())
 

@@ -31,6 +31,10 @@ class InHand:
             given_back = self._taken.pop(run)
         given_back.set_result(None)
 
+    def forget(self) -> None:
+        """Forget what the parent of a forked child had in hand."""
+        self._lock, self._taken = threading.Lock(), {}
+
     def __contains__(self, run: str) -> bool:
         with self._lock:
             return run in self._taken

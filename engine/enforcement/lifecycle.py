@@ -1,6 +1,7 @@
 """Runs begin, are put away, go on and end; one living process holds a session at a time."""
 
 import contextlib
+import os
 import secrets
 import threading
 from asyncio import wrap_future
@@ -51,6 +52,7 @@ class Lifecycle:
         self._plan = plan
         self._opening = opening
         self._lock = threading.Lock()
+        self._pid = os.getpid()
         self._live: dict[str, Run] = {}
         holder = Holder()
         self._sessions = Sessions(opening, holder)
@@ -80,6 +82,10 @@ class Lifecycle:
         """Open the store, and end, once, the runs in it that died with their process."""
         opened = yield from self._opening.opened()
         with self._lock:
+            if self._pid != os.getpid():  # the runs that a forked child finds here are its parent's
+                self._pid = os.getpid()
+                self._live.clear()
+                self._in_hand.forget()
             if self._swept is None or self._swept[0] is not opened:
                 sweep = self._opening.submit(self._sweep())
                 self._swept = (opened, sweep)

@@ -95,8 +95,8 @@ class Opening:
 
     @property
     def is_open(self) -> bool:
-        """True between the first use and the close."""
-        return self._opened is not None
+        """True between the first use and the close; False in a forked child until it uses it itself."""
+        return self._opened is not None and self._pid == os.getpid()
 
     @property
     def ready(self) -> Opened:

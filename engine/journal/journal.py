@@ -143,9 +143,9 @@ class Journal:
         if body is None or len(body) > LARGEST_BODY:
             body = encoded(event)
         size = len(body)
+        if self._pid != os.getpid():  # before the lock, which a thread of the parent may have had
+            self._same_process()
         with self._lock:
-            if self._pid != os.getpid():
-                self._same_process()
             if self._closed or self._broken or self._sink_failure is not None or self._away is not None:
                 self._refuse(run, event.kind)
             pending = self._recorded - self._settled
@@ -184,8 +184,8 @@ class Journal:
         """
         done: concurrent.futures.Future[None] = concurrent.futures.Future()
         done.set_running_or_notify_cancel()  # whoever waits may give up; the answer still has a place
+        self._same_process()
         with self._lock:
-            self._same_process()
             if self._broken is not None:
                 raise log_error(self._broken)
             place = self._runs.get(run) if run is not None else None
