@@ -38,7 +38,7 @@ from ringfence.engine.enforcement.tickets import Asking
 from ringfence.engine.enforcement.unclean import Unclean
 from ringfence.engine.enforcement.workers import run_in_worker
 from ringfence.engine.journal.jsonable import jsonable
-from ringfence.engine.seams.errors import DeniedError, EngineError, RingfenceError, StoreAwayError
+from ringfence.engine.seams.errors import DeniedError, EngineError, RingfenceError, StoreAwayError, TakenOverError
 from ringfence.engine.seams.ports import Entry, RunRow
 
 EndStatus = Literal["done", "failed", "halted"]
@@ -468,7 +468,16 @@ class Lifecycle:
         with run.lock:
             if run.ended or run.suspended:
                 return
-        if (yield from self.finish(run, asking, status, error, hurry=hurry)):
+        try:
+            finished = yield from self.finish(run, asking, status, error, hurry=hurry)
+        except EngineError as failure:
+            if isinstance(failure, TakenOverError):
+                run.take_over()
+                self._lose(run)
+            elif self._opening.is_open and self._opening.ready.journal.is_broken:
+                self._lose(run)
+            raise
+        if finished:
             _detach(run)
             yield from self._put_away(run, hurry=hurry)
 
@@ -524,6 +533,19 @@ class Lifecycle:
                 yield self._opening.submit(self.presence.close())
         if first is not None:
             raise first
+
+    def _lose(self, run: Run) -> None:
+        """Give up a run of which nothing more can be recorded here: whoever takes its session ends it."""
+        if self._no_longer_live(run):
+            run.ended = True
+            run.stop_flights()
+            self._opening.ready.journal.close_run(run.id)
+            self._memories.forget(run.session)
+            if run.parent is not None:
+                run.parent.let_go_of(run)
+                _halt_taken(run.parent)
+            self._let_go(run)
+            self.presence.leave()
 
     # ---- taken over --------------------------------------------------------------------------------
 

@@ -231,6 +231,11 @@ class Journal:
         return self._broken or self.away or self._sink_failure
 
     @property
+    def is_broken(self) -> bool:
+        """True once nothing more will ever be written here."""
+        return self._broken is not None
+
+    @property
     def away(self) -> StoreAwayError | None:
         """The error that says since when the log's store is away; None: it answers."""
         away = self._away
