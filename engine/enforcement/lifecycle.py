@@ -38,7 +38,13 @@ from ringfence.engine.enforcement.tickets import Asking
 from ringfence.engine.enforcement.unclean import Unclean
 from ringfence.engine.enforcement.workers import run_in_worker
 from ringfence.engine.journal.jsonable import jsonable
-from ringfence.engine.seams.errors import DeniedError, EngineError, RingfenceError, StoreAwayError, TakenOverError
+from ringfence.engine.seams.errors import (
+    DeniedError,
+    EngineError,
+    RingfenceError,
+    StoreAwayError,
+    TakenOverError,
+)
 from ringfence.engine.seams.ports import Entry, RunRow
 
 EndStatus = Literal["done", "failed", "halted"]
