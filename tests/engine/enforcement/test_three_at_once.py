@@ -2,7 +2,7 @@
 
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,7 +21,9 @@ ROUNDS = 12
 
 
 @pytest.fixture(params=SHARED)
-def guards(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def guards(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[list[Guard], FakeClock]]:
     monkeypatch.setattr(Caretaker, "start", lambda _: None)
     settings, clock = shared_settings(request, tmp_path), FakeClock()
     made = [make_guard(clock=clock, **settings) for _ in range(3)]
