@@ -69,6 +69,7 @@ def attending(settings: Mapping[str, Any], how: str) -> Iterator[Process]:
 
 
 def say(run: Run, guard: Guard) -> None:
+    guard.opening.ready.journal.flush().result()  # whoever stops it now finds it with no lock of a file
     print("run", run.id, guard._lifecycle._sessions.holder, flush=True)
 
 
