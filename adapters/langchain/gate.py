@@ -16,7 +16,7 @@ from langchain_core.runnables.config import ensure_config
 from langchain_core.tools import BaseTool
 
 from ringfence.adapters.langchain import suspension
-from ringfence.adapters.langchain.decisions import UNSAID, ResumeError, reviews
+from ringfence.adapters.langchain.decisions import ResumeError, reviews
 from ringfence.adapters.langchain.parameters import Parameters
 from ringfence.adapters.langchain.runs import Runs, attempt_of
 from ringfence.adapters.langchain.values import json_of, same
@@ -242,9 +242,9 @@ class Gate:
             answer = interrupt(suspension.payload(waiting, ("approve", "reject")))
             if not suspension.is_new(answer, arrival.config):
                 continue
-            (review,) = reviews(answer, waiting)
+            (review,) = reviews(answer, [self.name])
             if review.kind == "reject":
-                raise withdrawn(self.guard, arrival.run, waiting[0], review.message or UNSAID) from pending
+                raise withdrawn(self.guard, arrival.run, waiting[0], review.because) from pending
             if review.kind in ("edit", "respond"):
                 raise ResumeError(f"`{self.name}` waits for `approve` or `reject`", help="say one of these")
             return
