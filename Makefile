@@ -60,12 +60,12 @@ services:
 
 test-services: services
 	$(call install,dev)
-	RINGFENCE_SERVICES=required $(BIN)/python -m pytest $(PYTEST) -m services
+	TEST_SERVICES=required $(BIN)/python -m pytest $(PYTEST) -m services
 
 # `make test` and `make test-services` in one: every test once, and none is skipped for want of a server.
 check: format lint types imports services
 	$(call install,dev)
-	RINGFENCE_SERVICES=required $(BIN)/python -m pytest $(PYTEST)
+	TEST_SERVICES=required $(BIN)/python -m pytest $(PYTEST)
 
 format:
 	$(call install,dev)

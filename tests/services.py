@@ -1,7 +1,7 @@
 """Real Redis and PostgreSQL servers for tests: started on loopback, killed and started again at will.
 
 A server is started once per test process, on a port of its own, over a folder that goes with it.  Where it is
-not installed the tests that need it are skipped and say so; with `RINGFENCE_SERVICES=required` they fail.
+not installed the tests that need it are skipped and say so; with `TEST_SERVICES=required` they fail.
 """
 
 import contextlib
@@ -209,7 +209,7 @@ def needed(name: str) -> None:
     if what is None:
         return
     why = f"{what} is not installed: `make test-services` installs it"
-    if os.environ.get("RINGFENCE_SERVICES") == "required":
+    if os.environ.get("TEST_SERVICES") == "required":
         pytest.fail(why)
     pytest.skip(why)
 
