@@ -261,3 +261,22 @@ def test_another_process_adopts_from_the_folded_record(tmp_path: Path) -> None:
     assert second.execute(again, pay("tools/c1"), echo, wait=False) == {"amount": 5}
     assert replays(second, again)
     second.close()
+
+
+def test_a_run_that_goes_on_where_the_policy_lies_elsewhere_replays(tmp_path: Path) -> None:
+    url, run_id, ticket = f"sqlite:///{tmp_path}/guard.db", "", ""
+    for release in ("first", "second"):
+        file = tmp_path / release / "shop.fence"
+        file.parent.mkdir()
+        file.write_text(POLICY, encoding="utf-8")
+        guard = make_guard(file, store=url)
+        if release == "first":
+            run = guard.begin_run(principal=ALICE, agent="main")
+            run_id, ticket = run.id, asked(guard, run, pay("model/c1"))
+            guard.suspend(run)
+        else:
+            guard.approve(ticket, by="dana", edited={"amount": 6})
+            run = guard.resume_run(run_id)
+            assert guard.execute(run, pay("tools/c1"), echo, wait=False) == {"amount": 6}
+            assert guard.runs.get(run_id).replay().divergence is None
+        guard.close()
