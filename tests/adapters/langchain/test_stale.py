@@ -4,9 +4,11 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
 from ringfence import EngineError
@@ -168,6 +170,22 @@ def test_however_often_a_resume_is_sent_at_once_each_call_runs_once(load: LoadGu
         thread.join()
     assert sorted(sent) == ["bob", "eve"]
     assert replays(guard)
+
+
+def test_an_approval_under_audit_minimal_outlives_the_guard_that_asked(
+    load: LoadGuard, tmp_path: Path
+) -> None:
+    sent: list[str] = []
+    once = SEND.replace("ask lead", "ask lead  audit minimal  rate 1 per run")
+    saver, store = InMemorySaver(), f"sqlite:///{tmp_path}/guard.db"
+    first = load(once, store=store)
+    app = agent(first, sent, asks(call("send", "c1", to="bob")), checkpointer=saver)
+    (bob,) = questions(run_sync(app, HELLO, THREAD, context=ALICE))
+    first.close()
+    second = load(once, store=store)
+    second.approve(bob.ticket, by="dana")
+    result = run_sync(agent(second, sent, says(), checkpointer=saver), None, THREAD)
+    assert (sent, replies(result)) == (["bob"], ["sent to bob"])
 
 
 # ---- streams -------------------------------------------------------------------------------------
