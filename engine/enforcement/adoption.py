@@ -58,7 +58,7 @@ def _is(known: KnownCall, given: Given) -> bool:
 
 
 def shown_as(run: Run, given: Given) -> Steps[str | None]:
-    """Return the key of the call, asked about ahead before the run was resumed, that people were shown as this.
+    """Return the key of the call, asked about ahead before a resume, that people were shown as this one.
 
     Of `audit minimal` the record has digests that no other process can compare; the tickets have the call.
     """

@@ -100,6 +100,39 @@ def test_a_resume_before_anything_was_asked_is_about_nothing(load: LoadGuard, in
 
 
 @both
+@pytest.mark.parametrize("decision", [APPROVE, REJECT])
+def test_an_answer_that_was_not_needed_is_none_to_the_next_question(
+    load: LoadGuard, invoke: Invoke, decision: dict[str, Any]
+) -> None:
+    sent: list[str] = []
+    guard = load(SEND)
+    turns = [asks(call("send", id, to=to)) for id, to in (("c1", "bob"), ("c2", "eve"))]
+    app = agent(guard, sent, *turns, says(), door=Door("dana"))
+    (bob,) = questions(invoke(app, HELLO, THREAD, context=ALICE))
+    guard.approve(bob.ticket, by="erin")
+    waits = invoke(app, resume(decision), THREAD)
+    assert [one.arguments["to"] for one in questions(waits)] == ["eve"]
+    assert (sent, answers(guard)) == (["bob"], [("approve", "erin")])
+
+
+@both
+def test_nor_to_one_that_is_asked_at_its_gate(load: LoadGuard, invoke: Invoke) -> None:
+    sent: list[str] = []
+    guard = load(SEND)
+    twice = asks(call("send", "c2", to="eve"), call("send", "c2", to="kim"))
+    app = agent(guard, sent, asks(call("send", "c1", to="bob")), twice, says(), door=Door("dana"))
+    (bob,) = questions(invoke(app, HELLO, THREAD, context=ALICE))
+    guard.approve(bob.ticket, by="erin")
+    waits = invoke(app, resume(REJECT), THREAD)
+    assert len(questions(waits)) == 2, "nobody has seen eve or kim"
+    assert (sent, answers(guard)) == (["bob"], [("approve", "erin")])
+    first, _ = waits["__interrupt__"]
+    left = invoke(app, Command(resume={first.id: {"decisions": [REJECT]}}), THREAD)
+    assert len(questions(left)) == 1
+    assert replays(guard)
+
+
+@both
 @pytest.mark.parametrize(
     "bad", [{"to": object()}, {"to": float("nan")}, {"to": "\ud800"}, {"to": "x" * 3_000_000}]
 )
