@@ -24,7 +24,7 @@ from ringfence.engine.decision.state import Outcome
 from ringfence.engine.decision.steps import run_wide
 from ringfence.engine.decision.written import decided_body, requested_body
 from ringfence.engine.enforcement import ledger
-from ringfence.engine.enforcement.adoption import approvals, key_of, refused_before, stands
+from ringfence.engine.enforcement.adoption import approvals, key_of, refused_before, shown_as, stands
 from ringfence.engine.enforcement.approvers import DISPATCHED_WITHIN_NS, lease_ns
 from ringfence.engine.enforcement.current import current_call
 from ringfence.engine.enforcement.drive import Steps
@@ -54,11 +54,12 @@ def request(run: Run, given: Given, *, ahead: bool = False) -> Steps[Held | Ende
         ahead: The framework has not made the call yet.
     """
     call = given.call
+    shown = None if ahead else (yield from shown_as(run, given))
     with run.lock:
         state = run.state
         made = f"{given.base}.{state.next_ordinal(given.base, call.attempt)}"
         asked_ahead = not ahead and (state.ahead or state.adopted)
-        key = key_of(run, given, made) if asked_ahead else made
+        key = key_of(run, given, made, shown) if asked_ahead else made
         known = state.calls.get(key)
         around = current_call()
         event = given.event(key, around[1] if around and around[0] is run else None, ahead=ahead)
