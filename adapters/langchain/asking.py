@@ -10,8 +10,9 @@ from langchain_core.tools import BaseTool
 from langgraph.config import get_config
 from langgraph.runtime import Runtime
 
-from ringfence.adapters.langchain.gate import Gate
+from ringfence.adapters.langchain.gate import Gate, task_of
 from ringfence.adapters.langchain.middleware import GuardMiddleware, GuardState, Messages
+from ringfence.adapters.langchain.shown import Shown, ashown, shown
 from ringfence.adapters.langchain.tools import gate_of
 from ringfence.adapters.langchain.turns import Turns
 from ringfence.engine.enforcement.runs import Run
@@ -33,22 +34,25 @@ class AskingMiddleware(GuardMiddleware):
         config = get_config()
         if not self._turns.to_look_at(open_calls(state["messages"]), config):
             return None
-        return self._ask(state, runtime, config)
+        return self._ask(state, runtime, config, shown(config, task_of(config)))
 
     async def aafter_model(self, state: GuardState, runtime: Runtime[Any]) -> Messages | None:
         """See `after_model`."""
         config = get_config()
         if not self._turns.to_look_at(open_calls(state["messages"]), config):
             return None
-        return await asyncio.to_thread(self._ask, state, runtime, config)
+        known = await ashown(config, task_of(config))
+        return await asyncio.to_thread(self._ask, state, runtime, config, known)
 
-    def _ask(self, state: GuardState, runtime: Runtime[Any], config: Mapping[str, Any]) -> Messages | None:
+    def _ask(
+        self, state: GuardState, runtime: Runtime[Any], config: Mapping[str, Any], known: Sequence[Shown]
+    ) -> Messages | None:
         try:
             run = self._run(state, runtime.context, config)
         except RunHaltedError:
             return None  # each call is refused at its gate, in the framework's own form
         calls = self._turns.to_look_at(open_calls(state["messages"]), config)
-        answers = self._turns.ask(run, calls, lambda name: self._gate(run, name), runtime, config)
+        answers = self._turns.ask(run, calls, lambda name: self._gate(run, name), runtime, config, known)
         return {"messages": list(answers.values())} if answers else None
 
     def _bound_to(self, run: Run, tools: Sequence[Any]) -> None:

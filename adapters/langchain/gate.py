@@ -5,7 +5,7 @@ guard and put the graph away while people are asked.
 """
 
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -16,9 +16,10 @@ from langchain_core.runnables.config import ensure_config
 from langchain_core.tools import BaseTool
 
 from ringfence.adapters.langchain import suspension
-from ringfence.adapters.langchain.decisions import UNSAID, ResumeError, reviews
+from ringfence.adapters.langchain.decisions import ResumeError, reviews
 from ringfence.adapters.langchain.parameters import Parameters
 from ringfence.adapters.langchain.runs import Runs, attempt_of
+from ringfence.adapters.langchain.shown import Shown, ashown, shown
 from ringfence.adapters.langchain.values import json_of, same
 from ringfence.dsl.plan import Json, Verdict
 from ringfence.engine.decision.calls import ToolCall
@@ -109,7 +110,7 @@ class Gate:
                     arrival.run, arrival.call, body, wait=wait, lens=self.lens, passthrough=BUBBLES
                 )
             except PendingError as pending:
-                self._suspend(arrival, pending)
+                self._suspend(arrival, pending, shown(arrival.config, task_of(arrival.config)))
 
     async def arun(
         self, function: Callable[..., Awaitable[Any]], args: tuple[Any, ...], values: dict[str, Any]
@@ -127,7 +128,8 @@ class Gate:
                     arrival.run, arrival.call, body, wait=wait, lens=self.lens, passthrough=BUBBLES
                 )
             except PendingError as pending:
-                self._suspend(arrival, pending)
+                known = await ashown(arrival.config, task_of(arrival.config))
+                self._suspend(arrival, pending, known)
 
     def refuse(self, incoming: Incoming, why: str) -> NoReturn:
         """Have a call that never reached the function refused and recorded; raises the refusal."""
@@ -232,19 +234,21 @@ class Gate:
             )
         return True
 
-    def _suspend(self, arrival: Arrival, pending: PendingError) -> None:
+    def _suspend(self, arrival: Arrival, pending: PendingError, known: Sequence[Shown]) -> None:
         """Put the graph away; on a resume, either reject or let the guard look again."""
         from langgraph.types import interrupt  # only where a graph runs: the tools need langchain-core alone
 
         self.runs.asked(arrival.run)
         waiting = [suspension.Waiting.of(arrival.run, self.name, arrival.call.call_id, pending)]
+        # SECURITY: an answer to another question, which needed none any more, is none to this one.
+        was_shown = any(asked.tickets & set(pending.tickets) for asked in known)
         while True:
             answer = interrupt(suspension.payload(waiting, ("approve", "reject")))
-            if not suspension.is_new(answer, arrival.config):
+            if not was_shown or not suspension.is_new(answer, arrival.config):
                 continue
-            (review,) = reviews(answer, waiting)
+            (review,) = reviews(answer, [self.name])
             if review.kind == "reject":
-                raise withdrawn(self.guard, arrival.run, waiting[0], review.message or UNSAID) from pending
+                raise withdrawn(self.guard, arrival.run, waiting[0], review.because) from pending
             if review.kind in ("edit", "respond"):
                 raise ResumeError(f"`{self.name}` waits for `approve` or `reject`", help="say one of these")
             return

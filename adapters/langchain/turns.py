@@ -7,17 +7,18 @@ about.  What cannot be foreseen here asks there.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from langchain_core.messages import ToolMessage
 from langgraph.runtime import Runtime
 from langgraph.types import interrupt
 
 from ringfence.adapters.langchain import decisions, suspension
-from ringfence.adapters.langchain.decisions import UNSAID, Review, reviews
+from ringfence.adapters.langchain.decisions import IN_PLACE, Review, reviews
 from ringfence.adapters.langchain.gate import Gate, foreseen, task_of, tool_call, withdrawn
 from ringfence.adapters.langchain.replies import error_message, told
 from ringfence.adapters.langchain.runs import runs_of
+from ringfence.adapters.langchain.shown import Shown
 from ringfence.adapters.langchain.suspension import Waiting
 from ringfence.dsl.plan import Plan
 from ringfence.engine.decision.calls import ToolCall
@@ -30,9 +31,6 @@ from ringfence.engine.seams.errors import DeniedError, PendingError, RunHaltedEr
 AnsweredBy = Callable[[Runtime[Any]], str | None]
 Gates = Callable[[str], Gate | None]
 """The gate of a tool by its name, where it is known here."""
-
-_IN_PLACE: Final = "answered in its place: "
-"""How the record says what a person answered the model instead of the tool."""
 
 
 def may_ask(plan: Plan) -> bool:
@@ -83,8 +81,12 @@ class Turns:
         gates: Gates,
         runtime: Runtime[Any],
         config: Mapping[str, Any],
+        shown: Sequence[Shown],
     ) -> dict[str, ToolMessage]:
         """Ask about these calls, and put the graph away until all are answered.
+
+        Args:
+            shown: What whoever resumed the graph was shown.
 
         Returns:
             By its id, the answer to each call that is not made any more.
@@ -95,16 +97,16 @@ class Turns:
         left = self._foreseen(run, calls, gates, config)
         left = [one for one in left if self._guard.would_ask(run, one.call)]
         answers: dict[str, ToolMessage] = {}
-        heard = False
+        heard = not shown  # SECURITY: an answer that comes before anything was asked is about nothing
         while waiting := self._waiting(run, left, answers):
             runs_of(self._guard).asked(run)
-            shown = suspension.payload(list(waiting.values()), decisions.KINDS)
-            answer = interrupt(shown)
+            payload = suspension.payload(list(waiting.values()), decisions.KINDS)
+            answer = interrupt(payload)
             # What was answered before is handed out again first: it has been heard, by whoever it was.
             while heard or not suspension.is_new(answer, config):
-                answer = interrupt(shown)
+                answer = interrupt(payload)
             heard = True
-            self._hear(run, runtime, waiting, answer, answers)
+            self._hear(run, runtime, waiting, shown, answer, answers)
             left = [one for one in left if one.id in waiting and one.id not in answers]
         return answers
 
@@ -165,6 +167,7 @@ class Turns:
         run: Run,
         runtime: Runtime[Any],
         waiting: Mapping[str, Waiting],
+        shown: Sequence[Shown],
         answer: object,
         answers: dict[str, ToolMessage],
     ) -> None:
@@ -173,23 +176,28 @@ class Turns:
         Raises:
             ResumeError: It cannot be read; nothing was done.
         """
-        read = reviews(answer, list(waiting.values()))
+        read = reviews(answer, [asked.tool for asked in shown])
         who = self._answered_by(runtime) if self._answered_by is not None else None
         by = who if isinstance(who, str) and who else None
-        for review, (id, one) in zip(read, waiting.items(), strict=True):
+        for review, asked in zip(read, shown, strict=True):
+            id = asked.call_id or ""
+            one = waiting.get(id)
+            if one is None:  # it was answered elsewhere meanwhile
+                continue
+            # SECURITY: a question that came since then, about edited arguments say, nobody has seen.
+            tickets = [ticket for ticket in one.pending.tickets if ticket in asked.tickets]
             if review.kind == "respond":
                 answers[id] = self._respond(run, one, review, by)
-            elif review.kind == "reject" and not self._answer(one, review, by):
-                because = review.message or UNSAID
-                answers[id] = self._refusal(withdrawn(self._guard, run, one, because), one.tool, id)
+            elif review.kind == "reject" and not self._answer(tickets, review, by):
+                answers[id] = self._refusal(withdrawn(self._guard, run, one, review.because), one.tool, id)
             elif review.kind in ("approve", "edit"):
-                self._answer(one, review, by)
+                self._answer(tickets, review, by)
 
-    def _answer(self, one: Waiting, review: Review, by: str | None) -> bool:
+    def _answer(self, tickets: Sequence[str], review: Review, by: str | None) -> bool:
         """Give a verified person's answer to the first ticket that takes it; say whether one did."""
         if by is None:  # SECURITY: whoever holds the thread is nobody
             return False
-        for ticket in one.pending.tickets:
+        for ticket in tickets:
             try:
                 if review.kind == "reject":
                     self._guard.deny(ticket, by=by, because=review.message)
@@ -203,7 +211,7 @@ class Turns:
     def _respond(self, run: Run, one: Waiting, review: Review, by: str | None) -> ToolMessage:
         """Answer the model in the tool's place: nothing runs."""
         text = review.message or ""
-        withdrawn(self._guard, run, one, f"{_IN_PLACE}{text}")
+        withdrawn(self._guard, run, one, f"{IN_PLACE}{text}")
         # SECURITY: only the run's own user, verified, speaks as the user; anybody else came along.
         source = "user" if by is not None and by == run.principal.user else "host"
         self._guard.record(run, PromptGiven(source, jsonable(text)), keeps_open=True)
@@ -217,8 +225,8 @@ class Turns:
             if not isinstance(event, ApprovalAnswered) or event.call != error.call:
                 continue
             because = event.because or ""
-            if event.verdict == "withdraw" and because.startswith(_IN_PLACE):
-                text = because.removeprefix(_IN_PLACE)
+            if event.verdict == "withdraw" and because.startswith(IN_PLACE):
+                text = because.removeprefix(IN_PLACE)
                 return ToolMessage(content=text, name=one.name, tool_call_id=one.id)
         return self._refusal(error, one.name, one.id)
 

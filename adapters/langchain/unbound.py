@@ -22,6 +22,7 @@ from langgraph.runtime import Runtime
 from ringfence.adapters.langchain.gate import Gate, arefuse, refuse, refused_call, task_of
 from ringfence.adapters.langchain.replies import error_message, told, with_id
 from ringfence.adapters.langchain.runs import runs_of
+from ringfence.adapters.langchain.shown import Shown, ashown, shown
 from ringfence.adapters.langchain.tools import gate_of, guard_tools
 from ringfence.adapters.langchain.turns import AnsweredBy, Turns, may_ask
 from ringfence.engine.enforcement.guard import Guard
@@ -42,20 +43,24 @@ class AskingToolNode(ToolNode):
         self._guard, self._turns = guard, turns
 
     def _func(self, input: Any, config: RunnableConfig, runtime: Runtime[Any]) -> Any:
-        with answering(self._ask(input, config, runtime)):
+        known = shown(config, task_of(config))
+        with answering(self._ask(input, config, runtime, known)):
             return super()._func(input, config, runtime)
 
     async def _afunc(self, input: Any, config: RunnableConfig, runtime: Runtime[Any]) -> Any:
-        answers = await asyncio.to_thread(self._ask, input, config, runtime)
+        known = await ashown(config, task_of(config))
+        answers = await asyncio.to_thread(self._ask, input, config, runtime, known)
         with answering(answers):
             return await super()._afunc(input, config, runtime)
 
-    def _ask(self, input: Any, config: RunnableConfig, runtime: Runtime[Any]) -> Mapping[str, ToolMessage]:
+    def _ask(
+        self, input: Any, config: RunnableConfig, runtime: Runtime[Any], known: Sequence[Shown]
+    ) -> Mapping[str, ToolMessage]:
         calls = self._turns.to_look_at(self._parse_input(input)[0], config)
         if not calls:
             return {}
         run = runs_of(self._guard).of_tool(calls[0]["name"], config)
-        return self._turns.ask(run, calls, self._gate, runtime, config)
+        return self._turns.ask(run, calls, self._gate, runtime, config, known)
 
     def _gate(self, name: str) -> Gate | None:
         return gate_of(self.tools_by_name.get(name))

@@ -7,20 +7,24 @@ that key: its reservation, its tickets and their answers.
 
 from ringfence.dsl.canonical import canonical
 from ringfence.dsl.plan import Verdict
-from ringfence.engine.decision.calls import Decision, Facts, ToolCall
+from ringfence.engine.decision.calls import Decision, Facts, ToolCall, call_digest
 from ringfence.engine.decision.decide import assess, conclude
 from ringfence.engine.decision.known import KnownCall
+from ringfence.engine.enforcement.drive import Steps
+from ringfence.engine.enforcement.informing import assessed_now, informed
+from ringfence.engine.enforcement.opening import store_error
 from ringfence.engine.enforcement.requests import Given
 from ringfence.engine.enforcement.runs import Held, Run
 
 
-def key_of(run: Run, given: Given, made: str) -> str:
+def key_of(run: Run, given: Given, made: str, shown: str | None) -> str:
     """Return the key under which a call goes on: that of the call asked about ahead which it is, or `made`.
 
     SECURITY: each is adopted once, in its own run, and neither if it was started nor if it was refused.
 
     Args:
         made: The key under which it would be decided otherwise.
+        shown: What `shown_as` said.
     """
     state = run.state
     goes_on = state.adopted.get(made)
@@ -30,7 +34,8 @@ def key_of(run: Run, given: Given, made: str) -> str:
         return made
     same = [known for known in state.ahead.values() if _is_open(known) and _is(known, given)]
     if not same:
-        return made
+        asked = state.ahead.get(shown) if shown is not None else None
+        return made if asked is None or not _is_open(asked) else asked.key
     # Equal calls of one turn are equal; answers stay with the model's own ids where those tell them apart.
     own = given.call.call_id
     return next((one for one in same if own is not None and _asked_id(one) == own), same[0]).key
@@ -48,9 +53,35 @@ def _is(known: KnownCall, given: Given) -> bool:
     names = None if call.schema_names is None else tuple(sorted(call.schema_names))
     if asked.schema_names != names:
         return False
-    if given.withheld is not None:  # of `audit minimal`, while one process has the run: else it asks anew
+    if given.withheld is not None:  # of `audit minimal`, while one process has the run: else see `shown_as`
         return given.withheld == "keyed" and asked.arguments == given.shown
     return given.said is not None and canonical(asked.arguments) == given.said
+
+
+def shown_as(run: Run, given: Given) -> Steps[str | None]:
+    """Return the key of the call, asked about ahead before a resume, that people were shown as this one.
+
+    For calls under `audit minimal`: of those the record has digests that no other process can compare; the
+    tickets have the call.
+    """
+    call, state = given.call, run.state
+    if call.call_id is None:
+        return None
+    digest = call_digest(call.tool, call.arguments)
+    for known in tuple(state.ahead.values()):
+        asked = known.asked_as
+        if asked is None or not _is_open(known) or known.epoch == state.epoch or asked.withheld != "keyed":
+            continue
+        if (asked.tool, asked.call_id) != (call.tool, call.call_id):
+            continue
+        try:
+            tickets = yield run.opening.submit(run.opening.ready.tickets.of_call(run.id, known.key))
+        except Exception as error:  # fails closed: without its ticket nothing is approved
+            raise store_error("could not say what was asked", error, run=run.id) from error
+        # SECURITY: its id is the model's word; that it is the call that was shown, the ticket says.
+        if any((one.digest, one.policy_digest) == (digest, run.plan.digest) for one in tickets):
+            return known.key
+    return None
 
 
 def _asked_id(known: KnownCall) -> str | None:
@@ -72,25 +103,28 @@ def refused_before(run: Run, key: str, call: ToolCall) -> Held | None:
     return Held(key, call, Decision(verdict, (), call.arguments), None, over=True)
 
 
-def would_ask(run: Run, given: Given) -> bool:
+def would_ask(run: Run, given: Given) -> Steps[bool]:
     """Say whether a call would ask people if it were made now; nothing is recorded or reserved.
 
-    What plugins would say is not asked: a call that hangs on them asks, as far as can be seen, if its tool
-    ever does.  So does one that was asked about ahead by the same task and was not made since.
+    Plugins are asked what the conditions want to know, and asked again when the call is decided.  A call that
+    was asked about ahead by the same task, and was not made since, asks.
     """
     state, call = run.state, given.call
-    if run.ended or run.suspended or run.stopped is not None or state.halted is not None:
-        return False
-    key = f"{given.base}.{state.next_ordinal(given.base, call.attempt)}"
-    known = state.calls.get(key)
-    if known is not None and known.asked_as is not None:
-        return known.started_ns is None and not known.adopted
-    tool = run.plan.by_bound_name.get(call.tool)
-    if tool is None or not tool.asks:
-        return False
-    facts = Facts(reserved=(), attempted=())
-    assessed = assess(run.plan, state, call, facts, now_ns=run.now_ns(), key=key)
-    return bool(assessed.wanted) or conclude(assessed, facts).verdict is Verdict.ASK
+    with run.lock:
+        if run.ended or run.suspended or run.stopped is not None or state.halted is not None:
+            return False
+        key = f"{given.base}.{state.next_ordinal(given.base, call.attempt)}"
+        known = state.calls.get(key)
+        if known is not None and known.asked_as is not None:
+            return known.started_ns is None and not known.adopted
+        tool = run.plan.by_bound_name.get(call.tool)
+        if tool is None or not tool.asks:
+            return False
+        facts = Facts(reserved=(), attempted=())
+        assessed = assessed_now(run, key, call, facts, run.now_ns())
+    if assessed.wanted:
+        facts, assessed, _, _ = yield from informed(run, key, call, facts, assessed)
+    return conclude(assessed, facts).verdict is Verdict.ASK
 
 
 def stands(run: Run, held: Held) -> bool:

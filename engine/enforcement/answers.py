@@ -50,6 +50,8 @@ class Answering:
                 f"a name has at most {NAME_AT_MOST} characters, and a reason {_BECAUSE_AT_MOST}",
                 help="say it shorter",
             )
+        if not (_is_text(by) and (because is None or _is_text(because))):
+            raise DeniedError("a name and a reason are text", help="half a character stands in no record")
         if edited is not None:
             edited = _edited(edited, self._settings.limits.arguments_bytes)
         yield from self._opening.opened()
@@ -155,6 +157,15 @@ def _ignored(ticket: Ticket, by: str, why: str) -> Ticket:
     if len(ticket.answers) >= _IGNORED_AT_MOST:
         return ticket
     return replace(ticket, answers=(*ticket.answers, (by, "ignored", why)))
+
+
+def _is_text(said: str) -> bool:
+    """Say whether it can stand in the record as it is: a lone surrogate would be described instead."""
+    try:
+        said.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _edited(edited: Mapping[str, Json], most_bytes: int) -> dict[str, Json]:

@@ -64,7 +64,7 @@ class RecordedRuns:
         first = events[0].event if events else None
         if not isinstance(first, RunStarted):
             raise EngineError(f"the record of the run `{run_id}` has no beginning", run=run_id)
-        plan = self._plan if first.policy_digest == self._plan.digest else self._replan(first)
+        plan = self._plan if self._is_same(first) else self._replan(first)
         if plan.digest != first.policy_digest:
             raise EngineError(
                 f"the policy of the run `{run_id}` cannot be made again from its record",
@@ -88,6 +88,15 @@ class RecordedRuns:
                 help="go on with that one first: what is `per run` counts the whole tree",
             )
         return run, leaf
+
+    def _is_same(self, begun: RunStarted) -> bool:
+        """Say whether the run began with this very plan.
+
+        The same texts from another place would be the same policy, but reasons name their file: the run's
+        record would have two of each, and its replay, which knows the first, would not agree.
+        """
+        named = begun.policy_digest, begun.policy_file, tuple(one.get("name") for one in begun.files)
+        return named == (self._plan.digest, self._plan.file, tuple(one.name for one in self._plan.files[1:]))
 
 
 def stamped(entry: Entry) -> Stamped:

@@ -271,6 +271,14 @@ def test_a_name_and_a_reason_are_not_without_end(guard: Guard, run: Run) -> None
     assert ticket(guard, id).answers == ()
 
 
+@pytest.mark.parametrize(("by", "because"), [("dana", "\ud800"), ("dana\udc80", None)])
+def test_half_a_character_stands_in_no_answer(guard: Guard, run: Run, by: str, because: str | None) -> None:
+    (id,) = pending(guard, run)
+    with pytest.raises(DeniedError, match="are text"):
+        guard.approve(id, by=by, because=because)
+    assert guard.approve(id, by="dana").answers == (("dana", "approve", None),)
+
+
 def test_answers_after_the_call_are_in_the_record_of_the_run_when_it_ends(guard: Guard, run: Run) -> None:
     (id,) = pending(guard, run)
     guard.approve(id, by="dana")

@@ -203,7 +203,7 @@ def test_each_budget_is_charged_once(guard: Guard, run: Run) -> None:
         guard.ask(run, pay("more/c1"))
 
 
-def test_under_audit_minimal_it_is_adopted_in_one_piece_and_asked_anew_after_a_resume() -> None:
+def test_under_audit_minimal_it_is_adopted_after_a_resume_by_what_its_ticket_shows() -> None:
     guard = make_guard(QUIET, clock=FakeClock())
     run = guard.begin_run(principal=ALICE, agent="main")
     ticket = asked(guard, run, pay("model/c1"))
@@ -214,8 +214,13 @@ def test_under_audit_minimal_it_is_adopted_in_one_piece_and_asked_anew_after_a_r
     assert guard.execute(run, pay("tools/c1"), echo, wait=False) == {"amount": 5}
     guard.approve(asked(guard, run, pay("model/c2", 6)), by="dana")
     run = put_away(guard, run)
+    for other in (pay("tools/c2", 7), pay("tools/c3", 6)):
+        with pytest.raises(PendingError):
+            guard.execute(run, other, never, wait=False)
+    assert guard.execute(run, pay("tools/c2", 6), echo, wait=False) == {"amount": 6}
     with pytest.raises(PendingError):
-        guard.execute(run, pay("tools/c2", 6), never, wait=False)
+        guard.execute(run, pay("more/c2", 6), never, wait=False)
+    assert replays(guard, run)
     assert '"amount"' not in str([e for e in events_of(guard, run) if isinstance(e, CallDecided)])
     guard.close()
 
@@ -261,3 +266,22 @@ def test_another_process_adopts_from_the_folded_record(tmp_path: Path) -> None:
     assert second.execute(again, pay("tools/c1"), echo, wait=False) == {"amount": 5}
     assert replays(second, again)
     second.close()
+
+
+def test_a_run_that_goes_on_where_the_policy_lies_elsewhere_replays(tmp_path: Path) -> None:
+    url, run_id, ticket = f"sqlite:///{tmp_path}/guard.db", "", ""
+    for release in ("first", "second"):
+        file = tmp_path / release / "shop.fence"
+        file.parent.mkdir()
+        file.write_text(POLICY, encoding="utf-8")
+        guard = make_guard(file, store=url)
+        if release == "first":
+            run = guard.begin_run(principal=ALICE, agent="main")
+            run_id, ticket = run.id, asked(guard, run, pay("model/c1"))
+            guard.suspend(run)
+        else:
+            guard.approve(ticket, by="dana", edited={"amount": 6})
+            run = guard.resume_run(run_id)
+            assert guard.execute(run, pay("tools/c1"), echo, wait=False) == {"amount": 6}
+            assert guard.runs.get(run_id).replay().divergence is None
+        guard.close()
