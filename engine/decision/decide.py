@@ -21,6 +21,7 @@ from ringfence.engine.decision.arguments import canonical_arguments
 from ringfence.engine.decision.assessment import Assessment
 from ringfence.engine.decision.calls import Decision, Facts, Refusal, ToolCall
 from ringfence.engine.decision.labelling import label_of
+from ringfence.engine.decision.outages import by_outage_alone
 from ringfence.engine.decision.prepared import (
     LEVELS,
     Prepared,
@@ -386,7 +387,7 @@ def conclude(assessment: Assessment, facts: Facts) -> Decision:
         verdict = min(verdict, _DENY)
     if verdict <= _DENY:
         charges, label = attempted, None
-        if assessment.denial_halts is not None:
+        if assessment.denial_halts is not None and not by_outage_alone(reasons):
             reasons = [*reasons, assessment.denial_halts]
             if halt is None:
                 halt = assessment.denial_halts

@@ -229,9 +229,10 @@ class SubrunCounted:
     tool: str
     """The framework's name."""
     counted: str
-    """`decided`, `asked` (one more ticket), `started`, `refunded`, `failed`."""
+    """`decided`, `unanswered` (denied, since a store was away), `asked` (one more ticket),
+    `started`, `refunded`, `failed`."""
     verdict: str | None
-    """Of `decided`."""
+    """Of `decided` and `unanswered`."""
     asks: tuple[str, ...]
     """Of `decided` and `asked`: the approvers."""
     charges: Json

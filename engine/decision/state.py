@@ -7,7 +7,7 @@ What counts, and when:
 
 - *calls*: a place is taken when a call is decided `allow` (otherwise parallel calls that are decided but
   not yet started would all pass) and given back if the call is refunded before it started.
-- *denials*: each decision `deny` or `unknown`.
+- *denials*: each decision `deny` or `unknown`, unless a store that was away is all that caused it.
 - *approval requests*: each approver of a decision `ask`, once per call, and each further ticket (a ticket
   that is passed on).  They are never given back.
 - *deadline*: stands still only while nothing is in flight and a ticket is open, and no longer than the

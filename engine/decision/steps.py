@@ -32,6 +32,7 @@ from ringfence.engine.decision.events import (
     SubrunJoined,
 )
 from ringfence.engine.decision.known import HeldCharge, KnownCall, OpenTicket, Outcome
+from ringfence.engine.decision.outages import recorded_by_outage_alone
 from ringfence.engine.decision.records import call_of
 from ringfence.engine.decision.tree import known_below
 
@@ -110,7 +111,7 @@ def _decided(state: "State", event: CallDecided, _now_ns: int) -> None:
             state.in_flight.add(event.call)
     else:
         _give_place_back(state, known)
-    if verdict <= Verdict.DENY:
+    if verdict <= Verdict.DENY and not recorded_by_outage_alone(event.reasons):
         state.denials += 1
     if verdict is Verdict.ASK:
         _ask_more(state, known, known.asks)
@@ -365,6 +366,9 @@ def _counted(state: "State", event: SubrunCounted, now_ns: int) -> None:
                 _ask_more(state, known, event.asks)
             if event.charges:
                 _hold(state, known, event.charges)
+        case "unanswered":  # denied, since a store was away: no denial of the tree
+            known.verdict = Verdict.DENY
+            _give_place_back(state, known)
         case "asked":
             _ask_more(state, known, event.asks)
         case "started":

@@ -21,6 +21,7 @@ from ringfence.engine.decision.events import (
     SubrunCounted,
 )
 from ringfence.engine.decision.known import KnownCall
+from ringfence.engine.decision.outages import by_outage_alone, recorded_by_outage_alone
 
 if TYPE_CHECKING:
     from ringfence.engine.decision.state import State
@@ -31,9 +32,8 @@ def counted_above(run: str, event: RunEvent, tool: str) -> SubrunCounted | None:
     if isinstance(event, SubrunCounted):
         return event
     if isinstance(event, CallDecided):
-        return SubrunCounted(
-            run, event.call, tool, "decided", event.verdict, tuple(event.asks), event.charges
-        )
+        counted = "unanswered" if recorded_by_outage_alone(event.reasons) else "decided"
+        return SubrunCounted(run, event.call, tool, counted, event.verdict, tuple(event.asks), event.charges)
     if isinstance(event, ApprovalAsked):
         return SubrunCounted(run, event.call, tool, "asked", None, (event.approver,), [])
     if isinstance(event, CallStarted):
@@ -76,7 +76,9 @@ def _refused(state: "State", run: str, call: str, decision: Decision, now_ns: in
     agent = state.agent
     known = below(state, run, call)
     if decision.verdict <= Verdict.DENY:
-        if agent is not None and agent.denials is not None and state.denials >= agent.denials.at_most:
+        full = agent is not None and agent.denials is not None and state.denials >= agent.denials.at_most
+        if full and not by_outage_alone(decision.reasons):
+            assert agent is not None and agent.denials is not None
             yield _reached(agent.denials)
     elif agent is not None:
         calls, requests = agent.calls, agent.requests

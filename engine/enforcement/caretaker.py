@@ -1,8 +1,9 @@
 """Looks after runs that nobody lives, as long as a guard is open.
 
-A run that is put away has nobody to notice that a question is past its time, and one whose process died has
-nobody to end it.  The caretaker does both, under the session's lease, so that of several only one does.  It
-acts on time alone: what else changes a ticket is the business of whoever comes back for the run.
+A run that is put away has nobody to notice that a question is past its time, that it was ordered to stop or
+that the run around it is over, and one whose process died has nobody to end it.  The caretaker does all of
+it, under the session's lease, so that of several only one does.  What else changes a ticket is the business
+of whoever comes back for the run.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from ringfence.engine.enforcement.drive import Steps, run_sync
+from ringfence.engine.enforcement.drive import Steps, arrival, run_sync
 from ringfence.engine.enforcement.in_hand import InHand
 from ringfence.engine.enforcement.lapses import Lapses, is_late
 from ringfence.engine.enforcement.lifecycle import Lifecycle
@@ -25,7 +26,7 @@ from ringfence.engine.enforcement.opening import Opening
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.enforcement.tickets import Asking
 from ringfence.engine.enforcement.workers import run_in_worker
-from ringfence.engine.seams.ports import RunRow, Ticket
+from ringfence.engine.seams.ports import KillOrder, RunRow, Ticket
 
 LOOK_EVERY_S: Final = 30.0
 """How late the caretaker notices what it was not told of: questions of a process that is gone, dead runs."""
@@ -35,6 +36,12 @@ AGAIN_AFTER_S: Final = 5.0
 
 RUNS_AT_ONCE: Final = 100
 """How many runs one round looks after; the next one begins with those that had no turn."""
+
+SWEPT_AT_ONCE: Final = 1_000
+"""How many runs that are put away one sweep knows of, newest first."""
+
+_CLOCKS_APART_NS: Final = 3_600_000_000_000
+"""A run that began so long after an order was surely not there when it was given."""
 
 _ROUND: Final = "round"
 
@@ -59,6 +66,8 @@ class Caretaker:
         self._stopped = False
         self._met: set[str] = set()
         """Runs whose turn it was and that could not be looked after."""
+        self._spared: dict[str, int] = {}
+        """Runs that are put away -> the last order that was there when they were found not to be named."""
 
     # ---- when --------------------------------------------------------------------------------------
 
@@ -105,7 +114,7 @@ class Caretaker:
             left, failed = True, failing
             try:
                 # On a thread: a run that is lived here may have the lock of one that is not.
-                left = await asyncio.wrap_future(run_in_worker(Context(), partial(self._work, sweep)))
+                left = await arrival(run_in_worker(Context(), partial(self._work, sweep)))
                 failing = False
             except Exception as error:  # fails closed: nobody may answer a late question; tried again
                 failing = True
@@ -129,6 +138,7 @@ class Caretaker:
         try:
             if sweep:
                 run_sync(self._lifecycle.unclean.sweep_some(), self._opening.loop)
+                run_sync(self.sweep(), self._opening.loop)
         finally:  # the one does not wait for the other
             left = run_sync(self.round(), self._opening.loop)
         return left
@@ -142,6 +152,52 @@ class Caretaker:
             return (yield from self._round())
         finally:
             self._turn.give_back(_ROUND)
+
+    def sweep(self) -> Steps[None]:
+        """End the runs that are put away and were ordered to stop, or stand in one that is over.
+
+        They never go on; what they ask and what they hold must not wait for somebody to come back for them.
+        """
+        yield from self._turn.take(_ROUND)
+        try:
+            yield from self._sweep()
+        finally:
+            self._turn.give_back(_ROUND)
+
+    def _sweep(self) -> Steps[None]:
+        log, switch = self._opening.ready.log, self._opening.ready.kill_switch
+        rows: list[RunRow] = yield self._opening.submit(log.runs(status="suspended", limit=SWEPT_AT_ONCE))
+        self._spared = {row.run: self._spared.get(row.run, 0) for row in rows}
+        if not rows:
+            return
+        orders: list[KillOrder] = yield self._opening.submit(switch.orders(after=min(self._spared.values())))
+        last = max((order.id for order in orders), default=0)
+        over: dict[str, bool] = {}
+        left = RUNS_AT_ONCE
+        for row in rows:
+            if row.parent is not None and row.parent not in over:
+                around: RunRow | None = yield self._opening.submit(log.run(row.parent))
+                over[row.parent] = around is None or around.status in ("done", "failed", "halted")
+            ordered = any(order.id > self._spared[row.run] and _may_name(order, row) for order in orders)
+            if self._stopped or left == 0:
+                return
+            if not (ordered or (row.parent is not None and over[row.parent])):
+                continue
+            left -= 1
+            try:
+                done = yield from self._lifecycle.put_away.look_after(row.run, self._end_if_over, self._finish)
+            except Exception as error:  # fails closed: it does not go on either; tried again
+                _log.warning("the suspended run %s could not be ended: %s", row.run, error)
+            else:
+                if done:
+                    self._spared[row.run] = last
+
+    def _end_if_over(self, run: Run, over: bool) -> Steps[None]:
+        if over:
+            yield from self._lifecycle.finish(run, self._asking, "failed", "the run around it is over")
+
+    def _finish(self, run: Run) -> Steps[object]:
+        return (yield from self._lifecycle.finish(run, self._asking, "halted", None))
 
     def _round(self) -> Steps[bool]:
         with self._lock:
@@ -184,14 +240,16 @@ class Caretaker:
         calls = sorted({ticket.call for ticket in late})
 
         def work(run: Run, over: bool) -> Steps[None]:
-            if over:
-                yield from self._lifecycle.finish(run, self._asking, "failed", "the run around it is over")
-                return
-            for call in calls:
+            yield from self._end_if_over(run, over)
+            for call in calls if not over else ():
                 if run.state.halted is None:
                     yield from self._lapses.take(run, call)
 
-        def finish(run: Run) -> Steps[object]:
-            return (yield from self._lifecycle.finish(run, self._asking, "halted", None))
+        return (yield from self._lifecycle.put_away.look_after(run_id, work, self._finish))
 
-        return (yield from self._lifecycle.put_away.look_after(run_id, work, finish))
+
+def _may_name(order: KillOrder, row: RunRow) -> bool:
+    """Say whether the order may be for this run; whether it began before, its record says."""
+    if order.run not in (None, row.run) or order.agent not in (None, row.agent):
+        return False
+    return row.started_ns <= order.at_ns + _CLOCKS_APART_NS

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
 
 from ringfence.dsl.plan import Verdict
 from ringfence.engine.decision.assessment import Assessment
@@ -19,6 +18,7 @@ from ringfence.engine.decision.calls import (
 from ringfence.engine.decision.decide import assess, conclude
 from ringfence.engine.decision.events import BudgetRefunded
 from ringfence.engine.decision.known import KnownCall
+from ringfence.engine.decision.outages import LEDGER_AWAY, LOG_AWAY, PRESENCE
 from ringfence.engine.decision.records import decided
 from ringfence.engine.decision.state import Outcome
 from ringfence.engine.decision.steps import run_wide
@@ -34,8 +34,6 @@ from ringfence.engine.enforcement.requests import Given, decision_record
 from ringfence.engine.enforcement.runs import Held, Run
 from ringfence.engine.enforcement.subruns import halt_above, with_above
 from ringfence.engine.seams.errors import EngineError, StoreAwayError
-
-_LOG_AWAY: Final = "the audit log's store is away"
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +164,7 @@ def judge(
         # SECURITY: a redactor that answers otherwise now would send what nobody has seen.
         facts = replace(facts, failed="it is no longer the call that was approved")
     if trouble is not None:  # fails closed: decided with the failure as a fact, which denies
-        facts = replace(facts, failed=f"presence: {trouble}" if away is None else _LOG_AWAY)
+        facts = replace(facts, failed=f"{PRESENCE}{trouble}" if away is None else LOG_AWAY)
     if assessed.attempts and away is None:
         facts = yield from _attempt(run, key, assessed.attempts, facts, taken, now_ns)
     if assessed.verdict >= Verdict.ASK and assessed.wider and facts.failed is None and not facts.attempted:
@@ -270,7 +268,7 @@ def _reserve(
 
 def _ledger_failed(error: Exception) -> str:
     late = isinstance(error, StoreAwayError | TimeoutError)
-    return "the ledger's store is away" if late else f"the ledger: {type(error).__name__}"
+    return LEDGER_AWAY if late else f"the ledger: {type(error).__name__}"
 
 
 def _informed(

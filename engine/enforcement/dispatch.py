@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from ringfence.dsl.plan import Json, Verdict
 from ringfence.engine.decision.events import CallFailed, CallFinished, CallStarted
@@ -17,12 +17,21 @@ from ringfence.engine.enforcement.requests import keeps_digests_only, keyed, own
 from ringfence.engine.enforcement.runs import Held, Run
 from ringfence.engine.enforcement.tool_results import ResultLens
 from ringfence.engine.journal.jsonable import jsonable
-from ringfence.engine.seams.errors import EngineError
+from ringfence.engine.seams.errors import EngineError, RingfenceError
 
 _TEXT_AT_MOST = 500
 
+TOO_LATE: Final = "the run was over before the body could start"
+
 Passthrough = tuple[type[BaseException], ...]
 """Exceptions with which a framework leaves a body without failing it: a pause, a jump."""
+
+
+class TooLateError(Exception):
+    """The run was over, or nothing may start here any more, when the body was about to: it did not.
+
+    Its cause says why.
+    """
 
 
 @dataclass(slots=True)
@@ -37,9 +46,19 @@ class Started:
     """True if it is the run's time that bounds the body, not the tool's."""
     mono_ns: int
 
-    @property
     def arguments(self) -> Mapping[str, Json]:
-        """The canonical arguments: exactly these were decided.  The body may change its own copy."""
+        """Return the canonical arguments to the body, which starts with them: exactly these were decided.
+
+        The body may change its own copy.
+
+        Raises:
+            TooLateError: It must not start.
+        """
+        # SECURITY: this process may have stood still since the dispatch: others count it as gone by now.
+        try:
+            self.run.check_live()
+        except RingfenceError as error:
+            raise TooLateError from error
         return own(self.held.decision.arguments)
 
 
@@ -102,7 +121,7 @@ def dispatch(run: Run, held: Held, flight: Flight | None) -> Steps[Started]:
         try:
             run.check_live()  # SECURITY: a halt may have come while the ledger was asked
         except BaseException:
-            fail(run, held, flight, "cancelled", "the run was over before the body could start", mono_ns)
+            fail(run, held, flight, "cancelled", TOO_LATE, mono_ns)
             raise
         left_ns = run.remaining_ns(run.now_ns())
     stop_ns = obligations.stop_ns
@@ -127,6 +146,9 @@ def land(started: Started, landed: Landed, lens: ResultLens, passthrough: Passth
     error = landed.error
     if landed.how == "raised":
         assert error is not None
+        if isinstance(error, TooLateError):
+            _fail(started, "cancelled", TOO_LATE)
+            raise error.__cause__ or error
         outcome = "raised" if isinstance(error, Exception) else "cancelled"
         if isinstance(error, passthrough):
             outcome = "interrupted"

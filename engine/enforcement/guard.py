@@ -285,13 +285,13 @@ class Guard:
 
             def work() -> Any:
                 set_current(run, started.held.key)
-                return body(started.arguments)
+                return body(started.arguments())
 
             if isinstance(started.flight, SyncFlight):
                 landed = started.flight.fly(work, started.within_s)
             else:
                 with inside_call(run, started.held.key):
-                    landed = run_inline(lambda: body(started.arguments))
+                    landed = run_inline(lambda: body(started.arguments()))
             return dispatch.land(started, landed, lens or PLAIN, passthrough)
         except Exception as error:  # raised again, when it may be told
             if pacing.told(error, passthrough):
@@ -317,7 +317,7 @@ class Guard:
 
             def work() -> Any:
                 set_current(run, started.held.key)
-                return body(started.arguments)
+                return body(started.arguments())
 
             assert isinstance(started.flight, AsyncFlight)
             landed = await started.flight.fly(work, started.within_s)

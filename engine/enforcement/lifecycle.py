@@ -147,10 +147,13 @@ class Lifecycle:
                 orders = yield from self.kills.latest()
                 newest: RunRow | None = None
                 if session is not None:
-                    found: list[RunRow] = yield self._opening.submit(
-                        opened.log.runs(session=session, limit=1)
-                    )
-                    newest = found[0] if found else None
+                    newest = yield from self._newest(session)
+                    if newest is not None and newest.status == "running" and not self._mine(newest.run):
+                        # SECURITY: its process may only stand still, and would write on where this one reads.
+                        yield from self._opening.within_patience(
+                            self._opening.submit(self._bury_all(session)), "could not end a dead run"
+                        )
+                        newest = yield from self._newest(session)
                 beginning = yield from self._memories.beginning(session, around, newest)
                 run.seen = beginning.seen
                 opened.journal.open_run(run.id)
@@ -199,6 +202,17 @@ class Lifecycle:
         finally:
             self._in_hand.give_back(run.id)
         return run
+
+    def _newest(self, session: str) -> Steps[RunRow | None]:
+        found: list[RunRow] = yield self._opening.submit(
+            self._opening.ready.log.runs(session=session, limit=1)
+        )
+        return found[0] if found else None
+
+    async def _bury_all(self, session: str) -> None:
+        """End the runs of a session that died with their process; whoever calls holds its lease."""
+        rows = await self._opening.ready.log.runs(session=session, status="running")
+        await self.unclean.bury([row.run for row in rows if not self._mine(row.run)])
 
     def _undo(self, run: Run, session: str, holding: Holding) -> None:
         """Forget a run that did not begin."""

@@ -10,7 +10,7 @@ import threading
 from concurrent.futures import Future
 from typing import Final
 
-from ringfence.engine.seams.errors import StoreAwayError
+from ringfence.engine.seams.bounded import PluginError, bounded, is_away
 from ringfence.engine.seams.loop import EngineLoop
 from ringfence.engine.seams.ports import Ledger
 
@@ -80,10 +80,9 @@ class Refunds:
         if ledger is None:
             return True
         try:
-            await asyncio.wait_for(ledger.refund(reservation), within_s)
-        except (StoreAwayError, TimeoutError):  # fails closed: until then it stays taken
-            return False
-        except Exception:  # fails closed: it stays taken, which only refuses more
-            pass
+            await bounded(lambda: ledger.refund(reservation), seconds=within_s)
+        except PluginError as error:  # fails closed: it stays taken, until then or for good
+            if is_away(error):
+                return False
         self.forget(reservation)
         return True

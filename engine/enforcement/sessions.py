@@ -1,17 +1,26 @@
 """Sessions held by this process: leased before a run decides in them, given back after its last run."""
 
+import asyncio
+import contextlib
 import os
 import threading
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Final, TypeVar
 
-from ringfence.engine.enforcement.drive import Steps
+from ringfence.engine.enforcement.drive import Steps, arrival
 from ringfence.engine.enforcement.opening import Opening, store_error
 from ringfence.engine.enforcement.presence import Holder
 from ringfence.engine.seams.bounded import bounded
 from ringfence.engine.seams.errors import EngineError
+
+T = TypeVar("T")
+
+_PAUSE_S: Final = 0.05
+_PAUSE_AT_MOST_S: Final = 1.0
+"""Between two attempts to give a session back: doubled from the first to this."""
 
 
 @dataclass(slots=True, eq=False)
@@ -27,9 +36,11 @@ class Sessions:
     def __init__(self, opening: Opening, holder: Holder) -> None:
         self._opening = opening
         self._holder = holder
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._pid = os.getpid()
         self._held: dict[str, Holding] = {}
+        self._asked: dict[str, Future[Any]] = {}
+        """What the store was asked last about a session, until it has answered."""
 
     @property
     def holder(self) -> str:
@@ -54,13 +65,14 @@ class Sessions:
         """Like `lease`; return the name of the living holder if another process has it."""
         with self._lock:
             if self._pid != os.getpid():  # a forked child holds nothing of what its parent does
-                self._pid, self._held = os.getpid(), {}
+                self._pid, self._held, self._asked = os.getpid(), {}, {}
             holding = self._held.setdefault(session, Holding())
             holding.runs += 1
         try:
-            other: str | None = yield self._opening.submit(
-                self._opening.ready.leases.lease(session, self.holder)
-            )
+            with self._lock:
+                leases = self._opening.ready.leases
+                leased = self._in_turn(session, lambda: leases.lease(session, self.holder))
+            other: str | None = yield leased
         except BaseException as error:  # fails closed: two processes must never decide for one session
             self.let_go(session, holding)
             if isinstance(error, EngineError) or not isinstance(error, Exception):
@@ -78,8 +90,8 @@ class Sessions:
             if holding.runs > 0 or self._held.get(session) is not holding:
                 return None
             del self._held[session]
-            # SECURITY: inside the lock, so that it stands before the lease of a run that begins now.
-            return self._opening.submit(self._opening.ready.leases.release(session, self.holder))
+            # Inside the lock, so that it stands before the lease of a run that begins now.
+            return self._release(session, _PAUSE_S)
 
     def holds(self, session: str, holding: Holding | None) -> bool:
         """Say whether the session is held still, as far as is known here."""
@@ -99,3 +111,47 @@ class Sessions:
                 if self._held.get(session) is held[session]:
                     del self._held[session]
         return frozenset(lost)
+
+    # ---- one after another -------------------------------------------------------------------------
+
+    def _in_turn(self, session: str, ask: Callable[[], Awaitable[T]]) -> "Future[T]":
+        """Ask the store once it has answered what it was asked about this session before; under the lock.
+
+        SECURITY: a store has many connections: a release that comes after the next lease would take it away,
+        and another process could decide for the session while this one believes that it holds it.
+        """
+        before = self._asked.get(session)
+        asked = self._asked[session] = self._opening.submit(_after(before, ask))
+        asked.add_done_callback(lambda _: self._answered(session, asked))
+        return asked
+
+    def _answered(self, session: str, asked: "Future[Any]") -> None:
+        with self._lock:
+            if self._asked.get(session) is asked:
+                del self._asked[session]
+
+    def _release(self, session: str, pause_s: float) -> "Future[None]":
+        """Give the session back, and again while that fails and nobody here needs it; under the lock."""
+        leases = self._opening.ready.leases
+        released = self._in_turn(session, lambda: leases.release(session, self.holder))
+
+        def look(_: object) -> None:
+            # Else the session stood still everywhere for as long as this guard lives.
+            if (released.cancelled() or released.exception() is not None) and self._opening.is_open:
+                self._opening.loop.submit(self._release_again(session, pause_s))
+
+        released.add_done_callback(look)
+        return released
+
+    async def _release_again(self, session: str, pause_s: float) -> None:
+        await asyncio.sleep(pause_s)
+        with self._lock:
+            if session not in self._held and session not in self._asked and self._opening.is_open:
+                self._release(session, min(2 * pause_s, _PAUSE_AT_MOST_S))
+
+
+async def _after(before: "Future[Any] | None", ask: Callable[[], Awaitable[T]]) -> T:
+    if before is not None:
+        with contextlib.suppress(Exception):  # whoever asked that was told
+            await arrival(before)
+    return await ask()

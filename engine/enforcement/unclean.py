@@ -111,6 +111,8 @@ class Unclean:
     async def bury(self, runs: Iterable[str]) -> None:
         """Record the end of these runs, whose session the caller leases."""
         opened = self._opening.ready
+        # One that did not begin here ends as soon as the log takes that: it did not die.
+        await wrap_future(opened.journal.flush())
         buried: set[str] = set()
         for run in runs:
             row = await opened.log.run(run)  # read under the lease: another sweep may have been here

@@ -8,7 +8,7 @@ from typing import Final
 
 from ringfence.engine.enforcement.opening import Opening, store_error
 from ringfence.engine.enforcement.runs import Run
-from ringfence.engine.seams.errors import StoreAwayError
+from ringfence.engine.seams.bounded import PluginError, bounded, is_away
 from ringfence.engine.seams.ports import Ticket
 
 LOOK_AT_LEAST_EVERY_S: Final = 1.0
@@ -73,18 +73,19 @@ class Waits:
         seconds = min([LOOK_AT_LEAST_EVERY_S, *(one for one in left if one > 0)])
         try:
             tickets = self._opening.ready.tickets
-            await asyncio.wait_for(tickets.news(seconds=seconds), seconds + LOOK_AT_LEAST_EVERY_S)
+            await bounded(lambda: tickets.news(seconds=seconds), seconds=seconds + LOOK_AT_LEAST_EVERY_S)
         except Exception:  # the next look says whether the store answers, and tells whoever waits
             await asyncio.sleep(seconds)
         await asyncio.sleep(LOOK_AT_MOST_EVERY_S)
 
     async def _ring_if_changed(self, news: "Future[None]", seen: Sequence[Ticket]) -> None:
         try:
-            changed = await asyncio.wait_for(self._changed(seen), self._opening.patience_s)
-        except (StoreAwayError, TimeoutError):  # nothing is approved by it: an answer is seen when it is back
-            pass
-        except Exception as error:  # fails closed: whoever waits is told, and its call is not run
-            _ring(news, store_error("could not say who approved", error))
+            changed = await bounded(lambda: self._changed(seen), seconds=self._opening.patience_s)
+        except PluginError as error:
+            if is_away(error):  # nothing is approved by it: an answer is seen when it is back
+                return
+            # Fails closed: whoever waits is told, and its call is not run.
+            _ring(news, store_error("could not say who approved", error.__cause__ or error))
         else:
             if changed:
                 _ring(news)

@@ -16,6 +16,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
+from ringfence.engine.seams.errors import StoreAwayError
+
 T = TypeVar("T")
 
 
@@ -46,6 +48,11 @@ async def bounded(work: Callable[[], Awaitable[T]], *, seconds: float) -> T:
     if error is not None:
         raise PluginError(said(error)) from error
     return task.result()
+
+
+def is_away(error: PluginError) -> bool:
+    """Say whether a store that failed may answer later: it ran out of time, or said that it is away."""
+    return error.task is not None or isinstance(error.__cause__, StoreAwayError | TimeoutError)
 
 
 def said(error: BaseException) -> str:

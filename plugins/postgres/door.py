@@ -31,6 +31,8 @@ class Door:
     def __init__(self, at: Address, *, within_s: float) -> None:
         self.at = at
         self.within_s = within_s
+        self.opened = False
+        """True once the schema was found or made: what fails at connecting from then on may work later."""
         self._pid = os.getpid()
         self._pool = Pool(self.connect, size=_CONNECTIONS)
 
@@ -53,7 +55,7 @@ class Door:
                 **({} if cache is None else {"statement_cache_size": cache}),
             )
         except Exception as error:  # fails closed: nothing was asked yet
-            fault = fault_of(error, self.at, within_s=self.within_s, connecting=True)
+            fault = fault_of(error, self.at, within_s=self.within_s, connecting=self.opened)
             raise fault.as_engine_error(error) from error
 
     async def ask(self, sql: str, *values: Any) -> list[Any]:

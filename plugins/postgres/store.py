@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ringfence.plugin import EngineError, StoreNote
+from ringfence.plugin import EngineError, StoreAwayError, StoreNote
 from ringfence.plugins.postgres.address import address
 from ringfence.plugins.postgres.door import Door
 from ringfence.plugins.postgres.kill_switch import PostgresKillSwitch
@@ -58,6 +58,7 @@ class PostgresStore:
         """Connect, and make the schema if it is missing.
 
         Raises:
+            StoreAwayError: The server does not answer now.
             RuntimeError: The server or the schema cannot be used; the message says why and how to mend it.
         """
         if self._door is not None:
@@ -67,9 +68,10 @@ class PostgresStore:
             await make_schema(door)
         except BaseException as error:  # fails closed: no store, no guard
             await door.close()
-            if isinstance(error, EngineError):
+            if isinstance(error, EngineError) and not isinstance(error, StoreAwayError):
                 raise RuntimeError(f"{error}; {error.help}") from error
             raise
+        door.opened = True
         self._door = door
         self._news = news = News(door, look_every_s=self._look_every_s)
         self.events = PostgresLog(door)

@@ -113,7 +113,8 @@ def test_what_only_reads_the_log_works_while_the_ledger_is_away(
     for command in ("runs", "approvals", "verify"):
         assert main([command]) == 0
     assert main(["kill", "--all"]) == 1
-    assert "does not answer" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "the store cannot be opened: cache:" in said and "does not answer" in said and "start it" in said
 
 
 def test_an_order_to_stop_is_given_where_the_guards_look_for_it(

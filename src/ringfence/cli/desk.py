@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ringfence.cli.exits import CommandError
 from ringfence.engine.seams.composed import lacking, open_one
+from ringfence.engine.seams.errors import EngineError
 from ringfence.engine.seams.loop import EngineLoop
 from ringfence.engine.seams.ports import EventLog, KillSwitch, Store, TicketStore
 from ringfence.engine.seams.settings import Settings
@@ -114,8 +115,10 @@ def opened(store: Store, loop: EngineLoop) -> Iterator[Store]:
     try:
         try:
             loop.submit(open_one(store)).result()
-        except (OSError, RuntimeError) as error:
-            raise CommandError(f"the store cannot be opened: {error}", help=_OTHER) from error
+        except (OSError, RuntimeError, EngineError) as error:
+            raise CommandError(
+                f"the store cannot be opened: {error}", help=getattr(error, "help", None) or _OTHER
+            ) from error
         yield store
     finally:
         loop.submit(store.close()).result()

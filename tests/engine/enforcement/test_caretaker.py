@@ -1,5 +1,6 @@
 """Runs that nobody lives: late questions are passed on or end their call, and dead runs are ended."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 from ringfence.engine.decision.calls import ToolCall
 from ringfence.engine.decision.events import ApprovalAnswered, ApprovalAsked, BudgetRefunded, SubrunCounted
+from ringfence.engine.enforcement import caretaker
 from ringfence.engine.enforcement.caretaker import Caretaker
 from ringfence.engine.enforcement.drive import run_sync
 from ringfence.engine.enforcement.guard import Guard
@@ -453,6 +455,45 @@ def test_a_sub_run_ends_if_the_run_around_it_is_over(made: Made, clock: FakeCloc
     assert kinds_of(guard, inside)[-2:] == ["BudgetRefunded", "RunEnded"]
 
 
+ENDLESS = LONG.replace(' answer within 15 minutes otherwise ask owner', '')
+"""Nobody is late here: a question stays open until somebody answers it."""
+
+
+def look_after_all(guard: Guard) -> None:
+    """Let the caretaker look once after what will never go on."""
+    run_sync(guard._caretaker.sweep(), guard.opening.loop)
+
+
+def test_a_suspended_sub_run_whose_run_around_is_over_ends_though_nobody_is_late(made: Made) -> None:
+    here, there = made(ENDLESS), opened(made(ENDLESS))
+    around, inside = nested(here)
+    look_after_all(here)
+    look_after_all(there)
+    assert len(pending(here)) == 1, "it may go on"
+    here.end_run(around)
+    look_after_all(there)
+    assert (pending(there), status(there, inside)) == ([], "failed")
+    assert kinds_of(there, inside)[-2:] == ["BudgetRefunded", "RunEnded"]
+    assert there.runs.get(inside.id).replay().divergence is None
+
+
+@pytest.mark.parametrize("aim", ["run", "agent", "all"])
+def test_a_suspended_run_that_an_order_names_ends_though_nobody_is_late(made: Made, aim: str) -> None:
+    guard = made(ENDLESS)
+    run, _ = suspended(guard, "passed")
+    if aim == "run":
+        other, _ = suspended(guard, "passed")
+    guard.kill(run.id if aim == "run" else None, agent="main" if aim == "agent" else None, by="olga")
+    later, _ = suspended(guard, "passed")
+    for _ in range(2):
+        look_after_all(guard)
+    assert status(guard, run) == "halted"
+    assert {one.run for one in pending(guard)} == ({later.id} | ({other.id} if aim == "run" else set()))
+    assert kinds_of(guard, run)[-4:] == ["RunHalted", "ApprovalAnswered", "BudgetRefunded", "RunEnded"]
+    assert guard.runs.get(run.id).replay().divergence is None
+    guard.resume_run(later.id)
+
+
 # ---- failures ------------------------------------------------------------------------------------
 
 
@@ -535,6 +576,29 @@ def test_an_open_guard_looks_by_itself_when_a_question_is_past_its_time(tmp_path
     run, id = suspended(guard)
     soon(lambda: ticket(guard, id).status == "expired")
     soon(lambda: kinds_of(guard, run)[-1] == "BudgetRefunded")
+    guard.close()
+
+
+def test_a_caretaker_outlives_a_store_that_gives_up_its_own_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(caretaker, "AGAIN_AFTER_S", 0.01)
+    guard = make_guard(store=f"sqlite:///{tmp_path}/ringfence.db")
+    guard.open()
+    tickets, asked = guard.opening.ready.tickets, []
+    answers = tickets.pending
+
+    async def pending() -> list[Ticket]:
+        asked.append(1)
+        if len(asked) < 3:
+            raise asyncio.CancelledError
+        return await answers()
+
+    tickets.pending = pending  # type: ignore[method-assign]
+    run = guard.begin_run(principal=ALICE, agent="main")
+    asks(guard, run)
+    guard.suspend(run)
+    soon(lambda: len(asked) >= 3)
     guard.close()
 
 

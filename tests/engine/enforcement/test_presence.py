@@ -11,13 +11,20 @@ from typing import Any
 
 import pytest
 
-from ringfence.engine.decision.events import CallDecided, RunHalted
+from ringfence.engine.decision.events import CallDecided, CallFailed, RunHalted
+from ringfence.engine.enforcement import dispatch
 from ringfence.engine.enforcement.guard import Guard
-from ringfence.engine.seams.errors import EngineError, RunHaltedError, StoreAwayError, TakenOverError
+from ringfence.engine.seams.errors import (
+    DeniedError,
+    EngineError,
+    RunHaltedError,
+    StoreAwayError,
+    TakenOverError,
+)
 from ringfence.plugins.memory import MemoryStore
 from ringfence.plugins.memory.kill_switch import MemoryKillSwitch
 from ringfence.plugins.memory.leases import MemoryLeases
-from tests.guards import ALICE, call, events_of, kinds_of, make_guard
+from tests.guards import ALICE, POLICY, call, events_of, kinds_of, make_guard
 
 VALID_S = 15.0
 WITHIN_S = 60
@@ -133,6 +140,38 @@ def test_while_the_attendance_has_lapsed_every_call_is_a_recorded_denial_and_the
     assert guard.runs.get(run.id).replay().divergence is None
 
 
+FEW = POLICY.replace("at most 50 denials", "at most 2 denials")
+
+
+@pytest.mark.parametrize("whose", ["the run's", "the run's around"])
+def test_denials_that_an_absence_alone_caused_do_not_count_against_the_run(
+    store: Shaky, real: Time, whose: str
+) -> None:
+    guard = make_guard(FEW, opened=lambda: store)
+    guard._lifecycle.presence._holder.now_ns = lambda: real.ns
+    around = guard.begin_run(principal=ALICE, agent="main")
+    run = around if whose == "the run's" else guard.begin_run(principal=ALICE, agent="main", parent=around)
+    store.part("leases").away = {"all"}
+    real.pass_(16)
+    for _ in range(6):
+        with pytest.raises(EngineError, match="lives"):
+            guard.execute(run, call("look", what="x"), never)
+    with pytest.raises(EngineError, match="lives"):
+        guard.execute(run, call("look", what="secret"), never)
+    assert around.state.denials == 1, "what a rule denies too counts as ever"
+    store.part("leases").away = set()
+    real.pass_(1)
+    assert guard.execute(run, call("look", what="x"), ran) == "ran"
+    with pytest.raises(DeniedError):
+        guard.execute(run, call("look", what="secret"), never)
+    with pytest.raises(RunHaltedError):
+        guard.execute(run, call("look", what="secret"), never)
+    assert around.state.halted is not None and around.state.halted.name == "main.denials"
+    for one in (run, around):
+        assert guard.runs.get(one.id).replay().divergence is None
+    guard.close()
+
+
 def test_what_was_allowed_before_it_lapsed_does_not_start_after(
     guard: Guard, store: Shaky, real: Time
 ) -> None:
@@ -144,6 +183,35 @@ def test_what_was_allowed_before_it_lapsed_does_not_start_after(
     with pytest.raises(EngineError, match="lives"):
         guard.execute(run, mail, never)
     assert kinds_of(guard, run)[-2:] == ["BudgetRefunded", "CallFailed"]
+
+
+@pytest.mark.parametrize("how", ["async", "in a thread", "in place"])
+def test_a_process_that_stood_still_between_the_dispatch_and_the_body_starts_nothing(
+    guard: Guard, real: Time, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    run = guard.begin_run(principal=ALICE, agent="main")
+    begun = dispatch.dispatch
+
+    def then_stands_still(*args: Any) -> Any:
+        started = yield from begun(*args)
+        real.pass_(16)
+        return started
+
+    monkeypatch.setattr(dispatch, "dispatch", then_stands_still)
+    if how == "in place":
+        monkeypatch.setattr(Guard, "_flight", lambda *_: None)
+    with pytest.raises(EngineError, match="lives"):
+        if how == "async":
+            asyncio.run(guard.aexecute(run, call("look", what="x"), never))
+        else:
+            guard.execute(run, call("look", what="x"), never)
+    assert not run.flights
+    failed = events_of(guard, run)[-1]
+    assert isinstance(failed, CallFailed) and (failed.outcome, failed.error) == (
+        "cancelled",
+        dispatch.TOO_LATE,
+    )
+    assert guard.runs.get(run.id).replay().divergence is None
 
 
 def test_validity_counts_from_before_the_request(guard: Guard, store: Shaky, real: Time) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ringfence.engine.decision.calls import Charge, Principal
-from ringfence.engine.decision.events import RunEnded, RunHalted
+from ringfence.engine.decision.events import RunEnded, RunHalted, RunStarted
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.seams.errors import DeniedError, EngineError, PendingError, RunHaltedError
@@ -305,3 +305,16 @@ def test_nothing_begins_inside_of_a_run_that_does_not_go_on_here(
         around = run.id
     with pytest.raises(EngineError, match="does not go on here"):
         guard.begin_run(principal=ALICE, agent="reader", parent=around)
+
+
+def test_a_run_that_begins_in_the_session_of_a_dead_one_ends_that_first(made: Callable[[], Guard]) -> None:
+    guard = made()
+    guard.open()
+    dies(lambda: left_behind(made, session="s"))
+    run = guard.begin_run(principal=ALICE, agent="main", session="s")
+    (dead,) = [row for row in guard.runs.list(limit=None) if row.run != run.id]
+    assert dead.status == "halted"
+    events = [one.event for one in guard.runs.get(dead.run).events]
+    assert [one.kind for one in events[-2:]] == ["RunHalted", "RunEnded"]
+    started = events_of(guard, run)[0]
+    assert isinstance(started, RunStarted) and started.session_head == dead.head.hex()

@@ -9,7 +9,7 @@ import pytest
 
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.waits import LOOK_AT_LEAST_EVERY_S
-from ringfence.engine.seams.errors import DeniedError
+from ringfence.engine.seams.errors import DeniedError, EngineError
 from ringfence.engine.seams.ports import Ticket
 from ringfence.testing import FakeClock
 from tests.guards import ALICE, call, make_guard
@@ -54,11 +54,15 @@ async def raises(*, seconds: float) -> None:
     raise OSError("no news today")
 
 
+async def gives_up(*, seconds: float) -> None:
+    raise asyncio.CancelledError
+
+
 async def endless(*, seconds: float) -> None:
     return
 
 
-@pytest.mark.parametrize("news", [never, silent, raises, endless])
+@pytest.mark.parametrize("news", [never, silent, raises, gives_up, endless])
 async def test_an_answer_from_elsewhere_is_noticed_without_news(two: tuple[Guard, Guard], news: Any) -> None:
     here, there = two
     run = await here.abegin_run(principal=ALICE, agent="main")
@@ -92,3 +96,25 @@ async def test_a_store_that_does_not_say_what_was_answered_ends_the_wait(two: tu
     here.opening.ready.tickets.get = fails  # type: ignore[method-assign]
     with pytest.raises(Exception, match="the disk is gone"):
         await asyncio.wait_for(task, 30 * LOOK_AT_LEAST_EVERY_S)
+
+
+async def test_a_store_that_gives_up_its_own_work_fails_one_call_and_nobody_waits_for_ever(
+    two: tuple[Guard, Guard],
+) -> None:
+    here, there = two
+    run = await here.abegin_run(principal=ALICE, agent="main")
+    tickets = here.opening.ready.tickets
+    answers, broken = tickets.get, True
+
+    async def get(ticket_id: str) -> Ticket | None:
+        if broken:
+            raise asyncio.CancelledError
+        return await answers(ticket_id)
+
+    tickets.get = get  # type: ignore[method-assign]
+    with pytest.raises(EngineError):
+        await asyncio.wait_for(here.aexecute(run, PAY, dict), 30 * LOOK_AT_LEAST_EVERY_S)
+    broken = False
+    task = asyncio.create_task(here.aexecute(run, call("pay", "c2", amount=6), dict))
+    await there.aapprove(await asked(here), by="dana")
+    assert await asyncio.wait_for(task, 30 * LOOK_AT_LEAST_EVERY_S) == {"amount": 6}

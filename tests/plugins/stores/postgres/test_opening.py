@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from ringfence.engine.seams.settings import Settings
-from ringfence.plugin import EngineError
+from ringfence.plugin import EngineError, StoreAwayError
 from ringfence.plugins.postgres.schema import VERSION
 from ringfence.plugins.postgres.store import PostgresStore
 from ringfence.testing.stores import entries
@@ -29,20 +29,21 @@ async def admin(postgres_server: Postgres) -> AsyncIterator[asyncpg.Connection]:
     await connection.close()
 
 
-async def refused(url: str) -> str:
+async def refused(url: str, *, away: bool = False) -> str:
     store = PostgresStore(url)
-    with pytest.raises(RuntimeError) as caught:
+    with pytest.raises((RuntimeError, StoreAwayError)) as caught:
         await store.open()
     await store.close()
+    assert isinstance(caught.value, StoreAwayError) is away
     assert "secret" not in str(caught.value) and "secret" not in store.url
-    return str(caught.value)
+    return f"{caught.value}; {getattr(caught.value, 'help', '')}"
 
 
 async def test_what_is_wrong_with_the_address(postgres_server: Postgres, url: str) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         free = probe.getsockname()[1]
-    said = await refused(f"postgresql://ringfence:secret@127.0.0.1:{free}/postgres")
+    said = await refused(f"postgresql://ringfence:secret@127.0.0.1:{free}/postgres", away=True)
     assert "cannot be reached" in said and "check that the server runs" in said
     said = await refused(postgres_server.url.replace("/postgres", "/missing").replace("@", ":secret@"))
     assert "does not exist" in said and "createdb" in said
