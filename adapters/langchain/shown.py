@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ringfence.adapters.langchain.suspension import CHECKPOINTER, KEY
+from ringfence.adapters.langchain.suspension import CHECKPOINTER, KEY, Waiting
 from ringfence.adapters.langchain.tree import TREE, around
+from ringfence.adapters.langchain.values import same
+from ringfence.dsl.plan import Json
 
 _INTERRUPT: Final = "__interrupt__"
 """Under which LangGraph saves the interrupts of a task."""
@@ -21,7 +23,17 @@ class Shown:
 
     tool: str
     call_id: str | None
-    tickets: frozenset[str]
+    arguments: Mapping[str, Json]
+
+    def is_about(self, one: Waiting) -> bool:
+        """Say whether what waits now is what was shown, to whomever the question has been passed on since.
+
+        SECURITY: arguments that an approver has edited since then, nobody has seen.
+        """
+        decision = one.pending.decision
+        if decision is None or (self.tool, self.call_id) != (one.tool, one.call_id):
+            return False
+        return same(dict(self.arguments), dict(decision.arguments))
 
 
 def shown(config: Mapping[str, Any], task: str | None) -> tuple[Shown, ...]:
@@ -29,7 +41,9 @@ def shown(config: Mapping[str, Any], task: str | None) -> tuple[Shown, ...]:
     place = _place(config)
     try:
         return () if place is None else _read(place[0].get_tuple(place[1]), task)
-    except NotImplementedError:  # fails closed: saved by coroutines alone; no answer is known to be about this
+    except (
+        NotImplementedError
+    ):  # fails closed: saved by coroutines alone; no answer is known to be about this
         return ()
 
 
@@ -63,6 +77,6 @@ def _read(saved: Any, task: str | None) -> tuple[Shown, ...]:
 def _calls(payload: object) -> list[Shown]:
     ours = payload.get(KEY) if isinstance(payload, Mapping) else None
     return [
-        Shown(call["tool"], call["call_id"], frozenset(one["ticket"] for one in call["tickets"]))
+        Shown(call["tool"], call["call_id"], call["arguments"])
         for call in (ours["calls"] if isinstance(ours, Mapping) else ())
     ]

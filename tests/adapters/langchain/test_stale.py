@@ -13,6 +13,7 @@ from langgraph.types import Command
 
 from ringfence import EngineError
 from ringfence.adapters.langchain import ResumeError, questions
+from ringfence.testing import FakeClock
 from tests.adapters.langchain.agents import (
     ALICE,
     HELLO,
@@ -84,6 +85,25 @@ def test_nobody_approves_arguments_that_were_edited_after_they_were_shown(
     assert [one.arguments for one in questions(asked)] == [{"to": "eve"}]
     invoke(app, resume(APPROVE), THREAD)
     assert sent == ["eve"]
+    assert replays(guard)
+
+
+@both
+def test_a_question_that_was_passed_on_since_it_was_shown_takes_the_answer(
+    load: LoadGuard, invoke: Invoke
+) -> None:
+    sent: list[str] = []
+    clock = FakeClock()
+    passed = """approver owner { group "owners" answer within 15 minutes otherwise deny }
+approver slow { group "leads" answer within 1 minute otherwise ask owner }
+tool send { needs work  takes to: text  allow always  ask slow }"""
+    guard = load(passed, clock=clock)
+    app = agent(guard, sent, TWO, says(), door=Door("olga"))
+    invoke(app, HELLO, THREAD, context=ALICE)
+    clock.advance(61.0)
+    invoke(app, resume(APPROVE, REJECT), THREAD)
+    assert sent == ["bob"]
+    assert [one for one in answers(guard) if one[1]] == [("approve", "olga"), ("reject", "olga")]
     assert replays(guard)
 
 
