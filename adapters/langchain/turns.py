@@ -184,7 +184,7 @@ class Turns:
             one = waiting.get(id)
             if one is None:  # it was answered elsewhere meanwhile
                 continue
-            tickets = one.pending.tickets if asked.is_about(one) else ()
+            tickets = one.pending.tickets if asked.is_about(run, one) else ()
             if review.kind == "respond":
                 answers[id] = self._respond(run, one, review, by)
             elif review.kind == "reject" and not self._answer(tickets, review, by):

@@ -108,6 +108,22 @@ tool send { needs work  takes to: text  allow always  ask slow }"""
 
 
 @both
+def test_an_approval_that_is_sent_again_to_the_saved_state_runs_nothing_again(
+    load: LoadGuard, invoke: Invoke
+) -> None:
+    sent: list[str] = []
+    guard = load(SEND)
+    app = agent(guard, sent, TWO, *[says()] * 4, door=Door("dana"))
+    invoke(app, HELLO, THREAD, context=ALICE)
+    asked = app.get_state(THREAD).config
+    both_of_them = resume(APPROVE, APPROVE)
+    for config in (THREAD, asked, asked):
+        invoke(app, both_of_them, config)
+    assert sorted(sent) == ["bob", "eve"]
+    assert replays(guard)
+
+
+@both
 def test_a_resume_before_anything_was_asked_is_about_nothing(load: LoadGuard, invoke: Invoke) -> None:
     sent: list[str] = []
     guard = load(SEND)
