@@ -30,8 +30,8 @@ class Shown:
     def is_about(self, run: Run, one: Waiting) -> bool:
         """Say whether what waits now is what was shown, whoever is asked about it by now.
 
-        SECURITY: arguments that an approver has edited since then, nobody has seen.  And in a run that goes on
-        from a saved state, this is another call, though it says the same.
+        SECURITY: arguments that an approver has edited since then, nobody has seen.  And in a run that goes
+        on from a saved state, this is another call, though it says the same.
         """
         known, decision = run.state.calls.get(one.key), one.pending.decision
         if known is None or decision is None or self.tickets.isdisjoint(asked.id for asked in known.tickets):
@@ -46,7 +46,7 @@ def shown(config: Mapping[str, Any], task: str | None) -> tuple[Shown, ...]:
         return () if place is None else _read(place[0].get_tuple(place[1]), task)
     except (
         NotImplementedError
-    ):  # fails closed: saved by coroutines alone; no answer is known to be about this
+    ):  # fails closed: saved by coroutines alone, so no answer is known to be about it
         return ()
 
 

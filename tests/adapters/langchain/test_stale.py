@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import copy
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -119,6 +120,21 @@ def test_an_approval_that_is_sent_again_to_the_saved_state_runs_nothing_again(
     both_of_them = resume(APPROVE, APPROVE)
     for config in (THREAD, asked, asked):
         invoke(app, both_of_them, config)
+    assert sorted(sent) == ["bob", "eve"]
+    assert replays(guard)
+
+
+@both
+def test_nor_to_a_saver_that_was_restored_to_where_it_was_asked(load: LoadGuard, invoke: Invoke) -> None:
+    sent: list[str] = []
+    guard, saver = load(SEND), InMemorySaver()
+    app = agent(guard, sent, TWO, *[says()] * 4, door=Door("dana"), checkpointer=saver)
+    invoke(app, HELLO, THREAD, context=ALICE)
+    kept = {name: copy.deepcopy(getattr(saver, name)) for name in ("storage", "writes", "blobs")}
+    for _ in range(3):
+        for name, was in kept.items():
+            setattr(saver, name, copy.deepcopy(was))
+        invoke(app, resume(APPROVE, APPROVE), THREAD)
     assert sorted(sent) == ["bob", "eve"]
     assert replays(guard)
 
