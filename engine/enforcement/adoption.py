@@ -11,6 +11,7 @@ from ringfence.engine.decision.calls import Decision, Facts, ToolCall, call_dige
 from ringfence.engine.decision.decide import assess, conclude
 from ringfence.engine.decision.known import KnownCall
 from ringfence.engine.enforcement.drive import Steps
+from ringfence.engine.enforcement.informing import assessed_now, informed
 from ringfence.engine.enforcement.opening import store_error
 from ringfence.engine.enforcement.requests import Given
 from ringfence.engine.enforcement.runs import Held, Run
@@ -60,10 +61,11 @@ def _is(known: KnownCall, given: Given) -> bool:
 def shown_as(run: Run, given: Given) -> Steps[str | None]:
     """Return the key of the call, asked about ahead before a resume, that people were shown as this one.
 
-    Of `audit minimal` the record has digests that no other process can compare; the tickets have the call.
+    For calls under `audit minimal`: of those the record has digests that no other process can compare; the
+    tickets have the call.
     """
     call, state = given.call, run.state
-    if given.withheld != "keyed" or call.call_id is None:
+    if call.call_id is None:
         return None
     digest = call_digest(call.tool, call.arguments)
     for known in tuple(state.ahead.values()):
@@ -101,25 +103,28 @@ def refused_before(run: Run, key: str, call: ToolCall) -> Held | None:
     return Held(key, call, Decision(verdict, (), call.arguments), None, over=True)
 
 
-def would_ask(run: Run, given: Given) -> bool:
+def would_ask(run: Run, given: Given) -> Steps[bool]:
     """Say whether a call would ask people if it were made now; nothing is recorded or reserved.
 
-    What plugins would say is not asked: a call that hangs on them asks, as far as can be seen, if its tool
-    ever does.  So does one that was asked about ahead by the same task and was not made since.
+    Plugins are asked what the conditions want to know, and asked again when the call is decided.  A call that
+    was asked about ahead by the same task, and was not made since, asks.
     """
     state, call = run.state, given.call
-    if run.ended or run.suspended or run.stopped is not None or state.halted is not None:
-        return False
-    key = f"{given.base}.{state.next_ordinal(given.base, call.attempt)}"
-    known = state.calls.get(key)
-    if known is not None and known.asked_as is not None:
-        return known.started_ns is None and not known.adopted
-    tool = run.plan.by_bound_name.get(call.tool)
-    if tool is None or not tool.asks:
-        return False
-    facts = Facts(reserved=(), attempted=())
-    assessed = assess(run.plan, state, call, facts, now_ns=run.now_ns(), key=key)
-    return bool(assessed.wanted) or conclude(assessed, facts).verdict is Verdict.ASK
+    with run.lock:
+        if run.ended or run.suspended or run.stopped is not None or state.halted is not None:
+            return False
+        key = f"{given.base}.{state.next_ordinal(given.base, call.attempt)}"
+        known = state.calls.get(key)
+        if known is not None and known.asked_as is not None:
+            return known.started_ns is None and not known.adopted
+        tool = run.plan.by_bound_name.get(call.tool)
+        if tool is None or not tool.asks:
+            return False
+        facts = Facts(reserved=(), attempted=())
+        assessed = assessed_now(run, key, call, facts, run.now_ns())
+    if assessed.wanted:
+        facts, assessed, _, _ = yield from informed(run, key, call, facts, assessed)
+    return conclude(assessed, facts).verdict is Verdict.ASK
 
 
 def stands(run: Run, held: Held) -> bool:

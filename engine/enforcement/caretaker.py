@@ -185,7 +185,9 @@ class Caretaker:
                 continue
             left -= 1
             try:
-                done = yield from self._lifecycle.put_away.look_after(row.run, self._end_if_over, self._finish)
+                done = yield from self._lifecycle.put_away.look_after(
+                    row.run, self._end_if_over, self._finish
+                )
             except Exception as error:  # fails closed: it does not go on either; tried again
                 _log.warning("the suspended run %s could not be ended: %s", row.run, error)
             else:

@@ -28,8 +28,8 @@ from ringfence.engine.enforcement.adoption import approvals, key_of, refused_bef
 from ringfence.engine.enforcement.approvers import DISPATCHED_WITHIN_NS, lease_ns
 from ringfence.engine.enforcement.current import current_call
 from ringfence.engine.enforcement.drive import Steps
+from ringfence.engine.enforcement.informing import assessed_now, informed
 from ringfence.engine.enforcement.opening import store_error
-from ringfence.engine.enforcement.questions import Inquiry
 from ringfence.engine.enforcement.requests import Given, decision_record
 from ringfence.engine.enforcement.runs import Held, Run
 from ringfence.engine.enforcement.subruns import halt_above, with_above
@@ -54,7 +54,8 @@ def request(run: Run, given: Given, *, ahead: bool = False) -> Steps[Held | Ende
         ahead: The framework has not made the call yet.
     """
     call = given.call
-    shown = None if ahead else (yield from shown_as(run, given))
+    keyed_only = given.withheld == "keyed" and not ahead
+    shown = (yield from shown_as(run, given)) if keyed_only else None
     with run.lock:
         state = run.state
         made = f"{given.base}.{state.next_ordinal(given.base, call.attempt)}"
@@ -95,7 +96,7 @@ def _asked_before(run: Run, key: str, call: ToolCall) -> Steps[Held]:
     known = run.state.calls[key]
     assessed = assess(run.plan, run.state, call, NO_FACTS, now_ns=run.now_ns(), key=key)
     if assessed.wanted:  # what was redacted must be again, to be the call that people were asked about
-        _, assessed, _, _ = yield from _informed(run, key, call, NO_FACTS, assessed)
+        _, assessed, _, _ = yield from informed(run, key, call, NO_FACTS, assessed)
     decision = conclude(assessed, Facts(reserved=()))._replace(verdict=Verdict.ASK, asks=known.asks)
     if not known.holds:
         return Held(key, call, decision, None)
@@ -155,11 +156,11 @@ def judge(
         trouble = yield from run.presence.trouble(run.id)
     with run.lock:
         now_ns = run.now_ns()
-        assessed = _assess(run, key, call, facts, now_ns)
+        assessed = assessed_now(run, key, call, facts, now_ns)
         seen = run.state.seq
     taken = Taken()
     if assessed.wanted and away is None:  # else nobody is asked; the denial waits to be written
-        facts, assessed, now_ns, seen = yield from _informed(run, key, call, facts, assessed)
+        facts, assessed, now_ns, seen = yield from informed(run, key, call, facts, assessed)
     if exactly is not None and call_digest(call.tool, assessed.arguments) != exactly:
         # SECURITY: a redactor that answers otherwise now would send what nobody has seen.
         facts = replace(facts, failed="it is no longer the call that was approved")
@@ -271,21 +272,6 @@ def _ledger_failed(error: Exception) -> str:
     return LEDGER_AWAY if late else f"the ledger: {type(error).__name__}"
 
 
-def _informed(
-    run: Run, key: str, call: ToolCall, facts: Facts, assessed: Assessment
-) -> Steps[tuple[Facts, Assessment, int, int]]:
-    """Ask plugins what the conditions want to know, and assess again, until nothing more is wanted."""
-    inquiry = Inquiry(run.opening.questions, run.plan)
-    seen, now_ns = run.state.seq, run.now_ns()
-    while assessed.wanted and (yield from inquiry.put(assessed.wanted)):
-        facts = replace(facts, answers=dict(inquiry.answers))
-        with run.lock:
-            now_ns = run.now_ns()
-            assessed = _assess(run, key, call, facts, now_ns)
-            seen = run.state.seq
-    return facts, assessed, now_ns, seen
-
-
 def _conclude(
     run: Run,
     key: str,
@@ -302,7 +288,7 @@ def _conclude(
     with run.lock:
         if run.state.seq != seen:  # other events came while the ledger was asked: look again
             now_ns = run.now_ns()
-            assessed = _assess(run, key, call, facts, now_ns)
+            assessed = assessed_now(run, key, call, facts, now_ns)
         facts, halts = with_above(run, key, assessed, facts, now_ns=now_ns)
         decision = conclude(assessed, facts)
         event = decided(key, call, decision, facts, levels=run.plan.levels, said=said)
@@ -320,10 +306,6 @@ def _conclude(
                 held.lapses_ns = taken.lapses_ns
         halt_above(run, decision, halts)
         return held, decision
-
-
-def _assess(run: Run, key: str, call: ToolCall, facts: Facts, now_ns: int) -> Assessment:
-    return assess(run.plan, run.state, call, facts, now_ns=now_ns, key=key)
 
 
 def release(run: Run, held: Held, because: str) -> None:

@@ -216,8 +216,7 @@ class Guard:
         It is a look, not a decision: when the call is made it is decided, whatever was seen here.
         """
         self._own(run)
-        with run.lock:
-            return would_ask(run, given(run, call))
+        return self._sync(would_ask(run, given(run, call)))
 
     def ask(self, run: Run, call: ToolCall) -> Decision:
         """Decide a call before the framework makes it and, if people are asked, ask them now.

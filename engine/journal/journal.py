@@ -201,7 +201,13 @@ class Journal:
     def check(self, run: str) -> None:
         """Raise the error with which a start would be refused now; None: it would be taken."""
         with self._lock:
-            self._refuse(run, "CallStarted")
+            if (
+                self._broken is not None
+                or self._closed
+                or self._away is not None
+                or self._sink_failure is not None
+            ):
+                self._refuse(run, "CallStarted")
             place = self._runs.get(run)
             if place is not None and place.taken_over:
                 raise lost_error(run)

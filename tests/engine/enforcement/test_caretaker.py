@@ -455,7 +455,7 @@ def test_a_sub_run_ends_if_the_run_around_it_is_over(made: Made, clock: FakeCloc
     assert kinds_of(guard, inside)[-2:] == ["BudgetRefunded", "RunEnded"]
 
 
-ENDLESS = LONG.replace(' answer within 15 minutes otherwise ask owner', '')
+ENDLESS = LONG.replace(" answer within 15 minutes otherwise ask owner", "")
 """Nobody is late here: a question stays open until somebody answers it."""
 
 

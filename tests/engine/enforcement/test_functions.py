@@ -448,3 +448,20 @@ def test_questions_and_answers_that_would_not_fit_the_record_are_not_asked(
     assert 0 < sum(map(len, decided.facts["answers"])) <= 400
     assert set(map(str, decided.facts["answers"].values())) == {"['gave', True]"}
     assert guard.runs.get(run.id).replay().divergence is None
+
+
+def test_a_look_ahead_asks_the_plugin_and_records_nothing() -> None:
+    asked: list[str] = []
+
+    def answer(address: str) -> bool:
+        asked.append(address)
+        return address.endswith("customer.example")
+
+    guard = make_guard(POLICY, plugins=[crm(answer)])
+    with guard.run(principal=ALICE) as run:
+        before = len(events_of(guard, run))
+        assert guard.would_ask(run, call("sign", to="ann@customer.example"))
+        assert not guard.would_ask(run, call("sign", to="eve@attacker.example"))
+        assert asked == ["ann@customer.example", "eve@attacker.example"]
+        assert len(events_of(guard, run)) == before
+    guard.close()
