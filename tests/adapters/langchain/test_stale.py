@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langchain.agents import create_agent
+from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.types import Command
+from langgraph.types import Command, interrupt
 
 from ringfence import EngineError
-from ringfence.adapters.langchain import ResumeError, questions
+from ringfence.adapters.langchain import GuardMiddleware, ResumeError, questions
 from ringfence.testing import FakeClock
 from tests.adapters.langchain.agents import (
     ALICE,
@@ -26,7 +28,7 @@ from tests.adapters.langchain.agents import (
     run_sync,
 )
 from tests.adapters.langchain.conftest import LoadGuard
-from tests.adapters.langchain.model import asks, call, says
+from tests.adapters.langchain.model import asks, call, model, says
 from tests.adapters.langchain.test_turns import (
     APPROVE,
     PAIR,
@@ -233,6 +235,33 @@ def test_the_reason_of_a_rejection_is_never_shown_as_a_persons_response(
     guard.approve(eve.ticket, by="dana")
     result = invoke(app, None, THREAD)
     assert sorted(replies(result)) == ["not authorized", "sent to eve"]
+
+
+@both
+def test_an_approved_body_that_pauses_the_graph_is_not_run_from_the_top_on_the_same_approval(
+    load: LoadGuard, invoke: Invoke
+) -> None:
+    began: list[str] = []
+
+    @tool
+    def send(to: str) -> str:
+        """Ask the host for a word, once something has been done."""
+        began.append(to)
+        return str(interrupt("a word?"))
+
+    guard = load(SEND)
+    app: Any = create_agent(
+        model(asks(call("send", "c1", to="bob")), says()),
+        [send],
+        middleware=[GuardMiddleware(guard)],
+        checkpointer=InMemorySaver(),
+    )
+    (bob,) = questions(invoke(app, HELLO, THREAD, context=ALICE))
+    guard.approve(bob.ticket, by="dana")
+    invoke(app, None, THREAD)
+    result = invoke(app, Command(resume="a word"), THREAD)
+    assert (began, replies(result)) == (["bob"], ["not authorized"])
+    assert replays(guard)
 
 
 def test_however_often_a_resume_is_sent_at_once_each_call_runs_once(load: LoadGuard) -> None:
