@@ -241,7 +241,7 @@ class Gate:
         self.runs.asked(arrival.run)
         waiting = [suspension.Waiting.of(arrival.run, self.name, arrival.call.call_id, pending)]
         # SECURITY: an answer to another question, which needed none any more, is none to this one.
-        was_shown = any(asked.tickets & set(pending.tickets) for asked in known)
+        was_shown = any(asked.is_about(arrival.run, waiting[0]) for asked in known)
         while True:
             answer = interrupt(suspension.payload(waiting, ("approve", "reject")))
             if not was_shown or not suspension.is_new(answer, arrival.config):

@@ -8,8 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ringfence.adapters.langchain.suspension import CHECKPOINTER, KEY
+from ringfence.adapters.langchain.suspension import CHECKPOINTER, KEY, Waiting
 from ringfence.adapters.langchain.tree import TREE, around
+from ringfence.adapters.langchain.values import same
+from ringfence.dsl.plan import Json
+from ringfence.engine.enforcement.runs import Run
 
 _INTERRUPT: Final = "__interrupt__"
 """Under which LangGraph saves the interrupts of a task."""
@@ -21,13 +24,30 @@ class Shown:
 
     tool: str
     call_id: str | None
+    arguments: Mapping[str, Json]
     tickets: frozenset[str]
+
+    def is_about(self, run: Run, one: Waiting) -> bool:
+        """Say whether what waits now is what was shown, whoever is asked about it by now.
+
+        SECURITY: arguments that an approver has edited since then, nobody has seen.  And in a run that goes
+        on from a saved state, this is another call, though it says the same.
+        """
+        known, decision = run.state.calls.get(one.key), one.pending.decision
+        if known is None or decision is None or self.tickets.isdisjoint(asked.id for asked in known.tickets):
+            return False
+        return same(dict(self.arguments), dict(decision.arguments))
 
 
 def shown(config: Mapping[str, Any], task: str | None) -> tuple[Shown, ...]:
     """Return the calls that the task showed last, in their order; none if nobody has resumed the graph."""
     place = _place(config)
-    return () if place is None else _read(place[0].get_tuple(place[1]), task)
+    try:
+        return () if place is None else _read(place[0].get_tuple(place[1]), task)
+    except (
+        NotImplementedError
+    ):  # fails closed: saved by coroutines alone, so no answer is known to be about it
+        return ()
 
 
 async def ashown(config: Mapping[str, Any], task: str | None) -> tuple[Shown, ...]:
@@ -60,6 +80,11 @@ def _read(saved: Any, task: str | None) -> tuple[Shown, ...]:
 def _calls(payload: object) -> list[Shown]:
     ours = payload.get(KEY) if isinstance(payload, Mapping) else None
     return [
-        Shown(call["tool"], call["call_id"], frozenset(one["ticket"] for one in call["tickets"]))
+        Shown(
+            call["tool"],
+            call["call_id"],
+            call["arguments"],
+            frozenset(one["ticket"] for one in call["tickets"]),
+        )
         for call in (ours["calls"] if isinstance(ours, Mapping) else ())
     ]

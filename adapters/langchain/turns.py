@@ -184,8 +184,7 @@ class Turns:
             one = waiting.get(id)
             if one is None:  # it was answered elsewhere meanwhile
                 continue
-            # SECURITY: a question that came since then, about edited arguments say, nobody has seen.
-            tickets = [ticket for ticket in one.pending.tickets if ticket in asked.tickets]
+            tickets = one.pending.tickets if asked.is_about(run, one) else ()
             if review.kind == "respond":
                 answers[id] = self._respond(run, one, review, by)
             elif review.kind == "reject" and not self._answer(tickets, review, by):

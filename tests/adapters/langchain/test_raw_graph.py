@@ -1,5 +1,6 @@
 """Raw LangGraph: `begin_node`, `ToolNode(guard_tools(...))`, and tools outside of any graph."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -308,7 +309,7 @@ tool danger { needs work }""")
 # ---- several questions in one turn ---------------------------------------------------------------
 
 
-def asking_graph(guard: Guard, tools: list[Any], *, batched: bool, **options: Any) -> Any:
+def asking_graph(guard: Guard, tools: list[Any], *, batched: bool, saver: Any = None, **options: Any) -> Any:
     """Return a graph whose node asks about its turn at once, or about each call at its gate."""
     node = tool_node(guard, tools, **options) if batched else ToolNode(guard_tools(guard, tools))
     graph: Any = StateGraph(MessagesState, context_schema=Principal)
@@ -318,7 +319,7 @@ def asking_graph(guard: Guard, tools: list[Any], *, batched: bool, **options: An
     graph.add_edge(START, "begin")
     graph.add_edge("begin", "tools")
     graph.add_edge("tools", "end")
-    return graph.compile(checkpointer=InMemorySaver())
+    return graph.compile(checkpointer=saver or InMemorySaver())
 
 
 TURN = turn(call("send", "c1", to="bob"), call("add", "c2", a=1), call("send", "c3", to="eve"))
@@ -365,6 +366,25 @@ def test_a_turn_of_a_tool_node_is_resumed_with_one_decision_for_each_call(
     result = invoke(graph, Command(resume={"decisions": decisions}), THREAD)
     assert (sent, replies(result)) == (["eve"], ["bob knows", "2", "sent to eve"])
     assert guard.runs.latest().replay().identical
+
+
+@both
+def test_an_approval_that_is_sent_again_to_a_saver_restored_to_the_question_runs_nothing_again(
+    load: LoadGuard, invoke: Invoke
+) -> None:
+    sent: list[str] = []
+    guard, saver = load(SEND + "\n" + ADD), InMemorySaver()
+    graph = asking_graph(
+        guard, [send_of(sent), add_of([])], batched=True, answered_by=lambda runtime: "dana", saver=saver
+    )
+    invoke(graph, TURN, THREAD, context=ALICE)
+    kept = {name: copy.deepcopy(getattr(saver, name)) for name in ("storage", "writes", "blobs")}
+    for _ in range(3):
+        for name, was in kept.items():
+            setattr(saver, name, copy.deepcopy(was))
+        invoke(graph, Command(resume={"decisions": [{"type": "approve"}] * 2}), THREAD)
+    assert sorted(sent) == ["bob", "eve"]
+    assert all(guard.runs.get(row.run).replay().identical for row in guard.runs.list())
 
 
 @both

@@ -2,17 +2,21 @@
 
 import asyncio
 import contextlib
+import copy
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from langchain.agents import create_agent
+from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.types import Command
+from langgraph.types import Command, interrupt
 
 from ringfence import EngineError
-from ringfence.adapters.langchain import ResumeError, questions
+from ringfence.adapters.langchain import GuardMiddleware, ResumeError, questions
+from ringfence.testing import FakeClock
 from tests.adapters.langchain.agents import (
     ALICE,
     HELLO,
@@ -24,7 +28,7 @@ from tests.adapters.langchain.agents import (
     run_sync,
 )
 from tests.adapters.langchain.conftest import LoadGuard
-from tests.adapters.langchain.model import asks, call, says
+from tests.adapters.langchain.model import asks, call, model, says
 from tests.adapters.langchain.test_turns import (
     APPROVE,
     PAIR,
@@ -84,6 +88,56 @@ def test_nobody_approves_arguments_that_were_edited_after_they_were_shown(
     assert [one.arguments for one in questions(asked)] == [{"to": "eve"}]
     invoke(app, resume(APPROVE), THREAD)
     assert sent == ["eve"]
+    assert replays(guard)
+
+
+@both
+def test_a_question_that_was_passed_on_since_it_was_shown_takes_the_answer(
+    load: LoadGuard, invoke: Invoke
+) -> None:
+    sent: list[str] = []
+    clock = FakeClock()
+    passed = """approver owner { group "owners" answer within 15 minutes otherwise deny }
+approver slow { group "leads" answer within 1 minute otherwise ask owner }
+tool send { needs work  takes to: text  allow always  ask slow }"""
+    guard = load(passed, clock=clock)
+    app = agent(guard, sent, TWO, says(), door=Door("olga"))
+    invoke(app, HELLO, THREAD, context=ALICE)
+    clock.advance(61.0)
+    invoke(app, resume(APPROVE, REJECT), THREAD)
+    assert sent == ["bob"]
+    assert [one for one in answers(guard) if one[1]] == [("approve", "olga"), ("reject", "olga")]
+    assert replays(guard)
+
+
+@both
+def test_an_approval_that_is_sent_again_to_the_saved_state_runs_nothing_again(
+    load: LoadGuard, invoke: Invoke
+) -> None:
+    sent: list[str] = []
+    guard = load(SEND)
+    app = agent(guard, sent, TWO, *[says()] * 4, door=Door("dana"))
+    invoke(app, HELLO, THREAD, context=ALICE)
+    asked = app.get_state(THREAD).config
+    both_of_them = resume(APPROVE, APPROVE)
+    for config in (THREAD, asked, asked):
+        invoke(app, both_of_them, config)
+    assert sorted(sent) == ["bob", "eve"]
+    assert replays(guard)
+
+
+@both
+def test_nor_to_a_saver_that_was_restored_to_where_it_was_asked(load: LoadGuard, invoke: Invoke) -> None:
+    sent: list[str] = []
+    guard, saver = load(SEND), InMemorySaver()
+    app = agent(guard, sent, TWO, *[says()] * 4, door=Door("dana"), checkpointer=saver)
+    invoke(app, HELLO, THREAD, context=ALICE)
+    kept = {name: copy.deepcopy(getattr(saver, name)) for name in ("storage", "writes", "blobs")}
+    for _ in range(3):
+        for name, was in kept.items():
+            setattr(saver, name, copy.deepcopy(was))
+        invoke(app, resume(APPROVE, APPROVE), THREAD)
+    assert sorted(sent) == ["bob", "eve"]
     assert replays(guard)
 
 
@@ -181,6 +235,33 @@ def test_the_reason_of_a_rejection_is_never_shown_as_a_persons_response(
     guard.approve(eve.ticket, by="dana")
     result = invoke(app, None, THREAD)
     assert sorted(replies(result)) == ["not authorized", "sent to eve"]
+
+
+@both
+def test_an_approved_body_that_pauses_the_graph_is_not_run_from_the_top_on_the_same_approval(
+    load: LoadGuard, invoke: Invoke
+) -> None:
+    began: list[str] = []
+
+    @tool
+    def send(to: str) -> str:
+        """Ask the host for a word, once something has been done."""
+        began.append(to)
+        return str(interrupt("a word?"))
+
+    guard = load(SEND)
+    app: Any = create_agent(
+        model(asks(call("send", "c1", to="bob")), says()),
+        [send],
+        middleware=[GuardMiddleware(guard)],
+        checkpointer=InMemorySaver(),
+    )
+    (bob,) = questions(invoke(app, HELLO, THREAD, context=ALICE))
+    guard.approve(bob.ticket, by="dana")
+    invoke(app, None, THREAD)
+    result = invoke(app, Command(resume="a word"), THREAD)
+    assert (began, replies(result)) == (["bob"], ["not authorized"])
+    assert replays(guard)
 
 
 def test_however_often_a_resume_is_sent_at_once_each_call_runs_once(load: LoadGuard) -> None:
