@@ -26,7 +26,7 @@ from tests.guards import make_guard
 
 MOST_OF_A_DECISION = 33
 MOST_OF_A_GUARDED_CALL = 264
-"""Some ten of them ask whether this process still speaks for its sessions, the last one just before the body."""
+"""Some ten of them ask whether this process still speaks for its sessions, last just before the body."""
 START_NS = 1_800_000_000_000_000_000
 TOOL = """
 tool tool_{number} {{
