@@ -90,7 +90,7 @@ Failure = Literal[
     "executor",
 ]
 """Why there is no result: `stalled`, a promise that never settles; `calls`, too many or too large at once;
-`killed`, the worker died from outside or broke a wall; `lockdown`, the machine lacks a layer; `executor`, ours."""
+`killed`, the worker died or hit a wall; `lockdown`, the machine lacks a layer; `executor`, our own fault."""
 
 
 @dataclass(frozen=True, slots=True)
