@@ -215,12 +215,12 @@ def test_an_approved_call_holds_its_success_until_its_end(guard: Guard, run: Run
 def test_an_isolated_tool_never_runs_on_the_host_and_is_charged_nothing(guard: Guard, run: Run) -> None:
     ran: list[Any] = []
     for _ in range(2):
-        with pytest.raises(EngineError, match="no isolate executor is installed"):
+        with pytest.raises(EngineError, match="runs in an isolate: nothing that runs isolates"):
             guard.execute(run, call("code", code="1 + 1"), ran.append)
     assert ran == []
     failed = [event for event in events_of(guard, run) if isinstance(event, CallFailed)]
     assert [(one.outcome, one.error) for one in failed] == [
-        ("refused", "no isolate executor is installed")
+        ("refused", "nothing that runs isolates is installed")
     ] * 2
     decided = [event for event in events_of(guard, run) if isinstance(event, CallDecided)]
     assert [one.verdict for one in decided] == ["allow", "allow"]
