@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
@@ -17,7 +18,9 @@ from ringfence.engine.seams.isolates import (
 )
 from ringfence.plugins.isolate.conversation import Ended, converse, failed, first_frame
 from ringfence.plugins.isolate.frames import FrameError
+from ringfence.plugins.isolate.installed import Installed, installed
 from ringfence.plugins.isolate.pool import Pool
+from ringfence.plugins.isolate.program import LAYERS, program
 from ringfence.plugins.isolate.settings import IsolateSettings
 from ringfence.plugins.isolate.starting import Kind, Program, UnavailableError, Worker, started
 from ringfence.plugins.isolate.watching import Watch
@@ -36,14 +39,22 @@ class IsolatePool:
         self,
         settings: IsolateSettings | None = None,
         *,
-        program: Program,
-        wanted: frozenset[str] = frozenset(),
-        problem: Callable[[], str | None] = lambda: None,
+        program: Program | None = None,
+        wanted: frozenset[str] = LAYERS,
+        look: Callable[[], Installed] = installed,
     ) -> None:
+        """Nothing is looked for or started yet.
+
+        Args:
+            program: Another worker than ours, for tests; no V8 is looked for then.
+            wanted: The walls that `lockdown full` must have.
+            look: Finds V8.
+        """
         self._settings = settings or IsolateSettings()
-        self._program = program
+        self._given = program
         self._wanted = wanted
-        self._problem = problem
+        self._look = look
+        self._found: Installed | None = None
         self._pool: Pool | None = None
         self._starter: ThreadPoolExecutor | None = None
         self._home: tuple[int, asyncio.AbstractEventLoop] | None = None
@@ -97,6 +108,17 @@ class IsolatePool:
         if starter is not None:
             starter.shutdown(wait=False)
 
+    def _problem(self) -> str | None:
+        """Return why nothing can run here at all, if so."""
+        if sys.platform == "win32":
+            return "isolates need a POSIX system: their workers' walls are made of its system calls"
+        return None if self._given is not None else self._installed().problem
+
+    def _installed(self) -> Installed:
+        if self._found is None or self._found.problem is not None:
+            self._found = self._look()
+        return self._found
+
     async def _run(self, job: IsolateJob, answer: Answer) -> IsolateOutcome:
         problem = self._problem()
         if problem is not None:
@@ -136,7 +158,8 @@ class IsolatePool:
     async def _start(self, kind: Kind) -> Worker:
         assert self._starter is not None
         within_s = self._settings.start_s
-        return await started(kind, self._program, self._starter, wanted=self._wanted, within_s=within_s)
+        command = self._given or program(self._installed(), cpu_seconds=self._settings.worker_cpu_seconds)
+        return await started(kind, command, self._starter, wanted=self._wanted, within_s=within_s)
 
 
 async def _attended(worker: Worker, job: IsolateJob, frame: bytes, answer: Answer) -> Ended:

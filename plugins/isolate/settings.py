@@ -20,6 +20,8 @@ class IsolateSettings(BaseModel):
     """Workers that are kept ready for each kind that was used, while `workers` allows it."""
     jobs_per_worker: Annotated[int, Field(ge=1, le=10_000)] = 100
     """A worker is replaced after so many; each has an isolate of its own in any case."""
+    worker_cpu_seconds: Annotated[int, Field(ge=1, le=86_400)] = 3600
+    """Processor time of a worker's whole life, held by the system should we not be there to hold it."""
     start_s: Seconds = 20.0
     """Seconds until a new worker must have proved its walls."""
     wait_s: Seconds = 30.0

@@ -16,6 +16,7 @@ import pytest
 from ringfence.engine.seams.isolates import InnerAnswer, InnerCall, IsolateOutcome
 from ringfence.plugins.isolate import process
 from ringfence.plugins.isolate.executor import IsolatePool
+from ringfence.plugins.isolate.installed import Installed
 from ringfence.plugins.isolate.settings import IsolateSettings
 from tests.plugins.isolate.workers import (
     MB,
@@ -293,7 +294,7 @@ async def test_full_lockdown_is_refused_without_every_layer() -> None:
 
 
 async def test_a_problem_of_the_installation_is_told_before_anything_is_started() -> None:
-    executor = IsolatePool(program=fake(), problem=lambda: "no V8 is installed")
+    executor = IsolatePool(look=lambda: Installed(None, "no V8 is installed"))
     async with closing(executor):
         assert (await executor.fitness()).problem == "no V8 is installed"
         outcome = await executor.run(job("echo"), none)
