@@ -72,7 +72,10 @@ async def none(calls: Sequence[InnerCall]) -> Sequence[InnerAnswer]:
 
 async def echoes(calls: Sequence[InnerCall]) -> Sequence[InnerAnswer]:
     """Answer each call with its `x`, or 0."""
-    return [InnerAnswer(call.id, json.dumps(json.loads(call.arguments).get("x", 0))) for call in calls]
+    given = [(call.id, json.loads(call.arguments)) for call in calls]
+    return [
+        InnerAnswer(id, json.dumps(said.get("x", 0) if isinstance(said, dict) else 0)) for id, said in given
+    ]
 
 
 async def never(calls: Sequence[InnerCall]) -> Sequence[InnerAnswer]:
