@@ -1,6 +1,6 @@
 """JavaScript for a pool with real workers: hostile, and how each must end."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ringfence.engine.seams.isolates import IsolateJob, Lockdown
 from tests.plugins.isolate.workers import MB, SECOND, job
@@ -105,4 +105,4 @@ QUICK = {
 def body(source: str, arguments: object = None, *, lockdown: Lockdown = "full", **limits: int) -> IsolateJob:
     """A job for a real worker."""
     whole = {"memory_bytes": 32 * MB, "time_ns": 20 * SECOND, "cpu_ns": 20 * SECOND, **limits}
-    return replace(job(source, arguments, **whole), lockdown=lockdown)
+    return job(source, arguments, lockdown=lockdown, **whole)

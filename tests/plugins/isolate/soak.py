@@ -23,7 +23,7 @@ from tests.plugins.isolate.workers import MB, SECOND, children, descriptors, ech
 AT_ONCE = 2
 GROWTH_BYTES = 24 * MB
 """What the host may grow by, from its first hundred calls on: caches and the allocator's waste, no leak."""
-_DEAR_EVERY = 40
+_DEAR_EVERY = 10
 
 _CHEAP = [script for script in QUICK.values() if script.cheap and not script.ends & {"output", "calls"}]
 _DEAR = [
