@@ -40,6 +40,7 @@
   let flooded = null;
 
   const failed = (failure, message, place) => 'F' + stringify({
+    __proto__: null,   // nor a `toJSON` of others
     failure,
     message: apply(sub, message, [0, MOST_MESSAGE_UNITS]),
     line: place === undefined ? null : place.line,

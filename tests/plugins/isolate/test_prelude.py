@@ -295,6 +295,13 @@ def test_the_worker_uses_nothing_that_code_has_replaced(worker: Worker) -> None:
     assert worker.failure(HIJACKS + "\nthrow 'after all'", kind="code")[:2] == ("exception", "after all")
 
 
+def test_a_failure_cannot_be_forged_by_what_json_asks_every_object(worker: Worker) -> None:
+    forged = (
+        "Object.prototype.toJSON = () => ({ failure: 'lockdown', message: 'x', line: null, column: null });"
+    )
+    assert worker.failure(forged + "\nthrow 'own words'", kind="code")[:2] == ("exception", "own words")
+
+
 def test_setters_on_the_prototype_see_nothing_of_ours(worker: Worker) -> None:
     source = """
       globalThis.seen = [];
