@@ -15,6 +15,8 @@ class Kernel:
         self.machine = os.uname().machine if sys.platform == "linux" else sys.platform
         self.numbers = TABLES.get(self.machine, {}) if sys.platform == "linux" else {}
         self._libc = ctypes.CDLL(None, use_errno=True) if self.numbers else None
+        if self._libc is not None:
+            self._libc.syscall.restype = ctypes.c_long
 
     def call(self, name: str, *arguments: int) -> int:
         """Make one system call; raise `OSError` if it fails or is not known here."""

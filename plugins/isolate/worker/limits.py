@@ -31,9 +31,10 @@ def bound(kernel: Kernel, memory_bytes: int, cpu_seconds: int) -> Layer:
         resource.RLIMIT_CPU: cpu_seconds,
     }
     try:
-        wanted[resource.RLIMIT_DATA] = _data_bytes() + budget
         for limit, value in wanted.items():
             resource.setrlimit(limit, (value, value))
+        wanted[resource.RLIMIT_DATA] = data = _data_bytes() + budget
+        resource.setrlimit(resource.RLIMIT_DATA, (data, data))
         kept = all(resource.getrlimit(limit) == (value, value) for limit, value in wanted.items())
     except OSError as problem:  # a missing wall is reported, never assumed
         return lacking(_NAME, problem)

@@ -10,7 +10,6 @@
   const { create, freeze } = Object;
   const { parse, stringify } = JSON;
   const ThePromise = Promise, TheError = Error, TheTypeError = TypeError, TheDate = Date, TheProxy = Proxy;
-  const then = Promise.prototype.then;
   const textOfFunction = Function.prototype.toString;
   const textOfError = Error.prototype.toString;
   const textOfDate = Date.prototype.toString;
@@ -41,6 +40,7 @@
   let flooded = null;
 
   const failed = (failure, message, place) => 'F' + stringify({
+    __proto__: null,   // nor a `toJSON` of others
     failure,
     message: apply(sub, message, [0, MOST_MESSAGE_UNITS]),
     line: place === undefined ? null : place.line,
@@ -61,6 +61,10 @@
 
   const ended = (value) => {
     let text;
+    if (typeof value === 'string' && value.length > job.output_bytes) {
+      outcome ??= failed('output', 'the result is larger than ' + job.output_bytes + ' bytes');
+      return;
+    }
     try {
       text = value === undefined ? 'null' : stringify(value);
     } catch (error) {
@@ -91,6 +95,18 @@
     return apply(body, undefined, [parse(given)]);
   };
 
+  // `await` on a promise of the language's own asks no `then`, which code can replace.
+  const settle = async () => {
+    let value;
+    try {
+      value = await entered();
+    } catch (error) {
+      threw(error);
+      return;
+    }
+    ended(value);
+  };
+
   const side = freeze({
     __proto__: null,
     begin(text, args) {
@@ -114,10 +130,7 @@
     },
     whole() { return taken === null ? 'no' : 'yes'; },
     run() {
-      const run = new ThePromise((resolve) => resolve(entered()));
-      // Its own `constructor`, so that `then` does not ask the prototype, which code can change.
-      defineProperty(run, 'constructor', { value: undefined });
-      apply(then, run, [ended, threw]);
+      settle();
       return '';
     },
     drain() {

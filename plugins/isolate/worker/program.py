@@ -76,7 +76,8 @@ def _serve(
 ) -> None:
     os.environ["TZ"] = "UTC"
     prelude = Path(folders.own, "prelude.js").read_text("utf-8")
-    layers, anchor = _locked_down(wanted, folders.site, descriptor)
+    kernel = Kernel()
+    layers, anchor = _locked_down(kernel, wanted, folders.site, descriptor)
     from ringfence.plugins.isolate.worker.isolate import Isolate, evaluated_afresh, version_and_heap_limit
     from ringfence.plugins.isolate.worker.run import answered
 
@@ -88,7 +89,7 @@ def _serve(
     while True:
         frame = channel.receive()
         if injecting and set(frame) == {"inject"}:
-            names: dict[str, object] = {"kernel": Kernel, "anchor": anchor}
+            names: dict[str, object] = {"kernel": kernel, "anchor": anchor}
             channel.send({"injected": injected.run(frame["inject"], names)})
             continue
         if set(frame) != {"job"}:
@@ -104,8 +105,9 @@ def _serve(
         isolate = Isolate(prelude)
 
 
-def _locked_down(wanted: options.Options, site: str, descriptor: int) -> tuple[list[Layer], object]:
-    kernel = Kernel()
+def _locked_down(
+    kernel: Kernel, wanted: options.Options, site: str, descriptor: int
+) -> tuple[list[Layer], object]:
     layers = [surroundings.own_process({descriptor})]
 
     def put_up(name: str, layer: Callable[[], Layer]) -> Layer:
