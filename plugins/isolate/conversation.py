@@ -6,14 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from ringfence.engine.seams.isolates import (
-    Answer,
-    Failure,
+from ringfence.plugin import (
     InnerAnswer,
     InnerCall,
     IsolateJob,
     IsolateLimits,
     IsolateOutcome,
+)
+from ringfence.plugin import (
+    IsolateAnswer as Answer,
+)
+from ringfence.plugin import (
+    IsolateFailure as Failure,
 )
 from ringfence.plugins.isolate import frames
 from ringfence.plugins.isolate.frames import FrameError

@@ -8,13 +8,15 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 
-from ringfence.engine.seams.isolates import (
-    Answer,
+from ringfence.plugin import (
     Fitness,
     IsolateJob,
     IsolateOutcome,
     Layer,
     Lockdown,
+)
+from ringfence.plugin import (
+    IsolateAnswer as Answer,
 )
 from ringfence.plugins.isolate.conversation import Ended, converse, failed, first_frame
 from ringfence.plugins.isolate.frames import FrameError

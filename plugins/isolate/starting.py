@@ -6,7 +6,13 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
-from ringfence.engine.seams.isolates import Failure, Layer, Lockdown
+from ringfence.plugin import (
+    IsolateFailure as Failure,
+)
+from ringfence.plugin import (
+    Layer,
+    Lockdown,
+)
 from ringfence.plugins.isolate.frames import FrameError
 from ringfence.plugins.isolate.process import Child, EndedError, spawn
 

@@ -4,7 +4,12 @@ import asyncio
 import time
 from dataclasses import dataclass
 
-from ringfence.engine.seams.isolates import Failure, IsolateLimits
+from ringfence.plugin import (
+    IsolateFailure as Failure,
+)
+from ringfence.plugin import (
+    IsolateLimits,
+)
 from ringfence.plugins.isolate.conversation import over_cpu, over_memory, over_time
 from ringfence.plugins.isolate.starting import Worker
 
