@@ -6,6 +6,7 @@
 #   make test-services   installs Redis and PostgreSQL (Debian) if missing, and runs the tests that need them
 #   make check   what CI runs: format, lint, types, import contracts, all tests with those servers; a skip fails
 #   make fuzz    the laws of the language on 1,000,000 random cases; FUZZ="--seed 7" for other ones
+#   make soak    10,000 calls into V8 isolates, half of them hostile; CALLS=n for more or fewer
 #   make bench   speed, against the goals; writes bench/results.json
 #   make bench-agentdojo   recorded attacks, about half an hour; CORPUS=FILE says where the recordings are
 #   make fmt     format and mend what can be mended
@@ -14,6 +15,7 @@
 VENV   := .venv
 BIN    := $(VENV)/bin
 PYTEST := -n 2
+CALLS  ?= 10000
 CORPUS ?= ../shared/corpus/agentdojo_workspace_banking.jsonl.xz
 
 # The first Python that is new enough and can make a virtual environment; `make PYTHON=...` overrides it.
@@ -21,7 +23,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3
 	$$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& echo $$python && break; done)
 
-.PHONY: help demo test test-services services check format lint types imports fuzz bench bench-agentdojo .bench-agentdojo fmt clean
+.PHONY: help demo test test-services services check format lint types imports fuzz soak bench bench-agentdojo .bench-agentdojo fmt clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -86,6 +88,10 @@ imports:
 fuzz:
 	$(call install,dev)
 	@$(BIN)/python -m tests.fuzz $(FUZZ)
+
+soak:
+	$(call install,dev)
+	$(BIN)/python -m tests.plugins.isolate.soak $(CALLS)
 
 bench:
 	$(call install,dev)

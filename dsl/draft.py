@@ -149,7 +149,7 @@ class Draft:
     policy: "Draft | None" = None
     """Of a ceiling: the policy under it; None where it is checked alone."""
     installed: Callable[[str], bool] | None = None
-    """Says whether a plugin or redactor is there; None: nobody knows."""
+    """Says whether a plugin, a redactor or ISOLATE_EXECUTOR is there; None: nobody knows."""
     levels: tuple[str, ...] = ()
     """Lowest first, a ceiling's included; a rank is an index into it."""
     own_levels: syntax.Levels | None = None

@@ -68,14 +68,13 @@ def _isolate(isolate: IsolatePlan) -> Iterator[str]:
     yield f"isolate {isolate.name}  [{isolate.place}]"
     yield f"  lockdown {isolate.lockdown}"
     for word, size in (("memory", isolate.memory_bytes), ("output at most", isolate.output_bytes)):
-        if size is not None:
-            yield f"  {word} {size_text(size)}"
+        yield f"  {word} {size_text(size)}"
     for word, length in (("cpu", isolate.cpu_ns), ("time", isolate.time_ns)):
-        if length is not None:
-            yield f"  {word} {duration_text(length)}"
+        yield f"  {word} {duration_text(length)}"
     if isolate.may_call:
         yield f"  may call {', '.join(sorted(isolate.may_call))}"
-    yield f"  clock {isolate.clock}"
+    steps = "" if isolate.tick_ms is None else f" {duration_text(isolate.tick_ms * 1_000_000)}"
+    yield f"  clock {isolate.clock}{steps}"
 
 
 def _told(plan: Plan) -> Iterator[str]:

@@ -13,10 +13,13 @@ from ringfence.dsl.diagnostic import Diagnostic
 from ringfence.dsl.parse import parse
 from ringfence.dsl.plan import TextFile
 from ringfence.dsl.source import Source, Span
-from ringfence.dsl.syntax import Declaration, Document, Edition, PolicyHeader, Text, Use
+from ringfence.dsl.syntax import Declaration, Document, Edition, PolicyHeader, Runs, Text, Tool, Use
 
 MOST_FILES = 100
-"""A policy is made from so many files at most."""
+"""A policy is made from so many files at most, and so many scripts."""
+
+SCRIPT_BYTES = 1024 * 1024
+"""JavaScript that a tool runs is no larger."""
 
 
 class Shelf(Protocol):
@@ -123,6 +126,25 @@ class _Gathering:
             self.files[name] = TextFile(role, name, text)
         return identity
 
+    def script(self, name: str) -> str:
+        """Return the text of a file of JavaScript; raise if it cannot be read."""
+        known = self.files.get(name)
+        if known is not None:
+            text = known.text
+        elif sum(file.role == "script" for file in self.files.values()) >= MOST_FILES:
+            raise OSError(errno.EMFILE, f"a policy runs {MOST_FILES} scripts at most")
+        else:
+            text = self.shelf.text(name)
+        try:
+            size = len(text.encode("utf-8"))
+        except UnicodeEncodeError:  # a lone surrogate stands for a byte that is none
+            raise OSError(errno.EILSEQ, "it is not UTF-8", name) from None
+        if size > SCRIPT_BYTES:
+            raise OSError(errno.EFBIG, f"it is larger than {SCRIPT_BYTES} bytes", name)
+        if known is None:
+            self.files[name] = TextFile("script", name, text)
+        return text
+
 
 class _EveryWord:
     """The words of a file that nobody could read."""
@@ -156,8 +178,19 @@ class _LayerGathering:
     def layer(self) -> Layer:
         """Return the layer as it stands now."""
         lost = _AnyOf(tuple(self._lost))
-        document = Document(self.all.source, self._main.file, self._declarations, lost)
+        scripts = dict(self._scripts())
+        document = Document(self.all.source, self._main.file, self._declarations, lost, scripts)
         return Layer(document, tuple(self.found))
+
+    def _scripts(self) -> Iterator[tuple[Span, str]]:
+        """Yield the text of every file of JavaScript that a tool runs."""
+        for node in self._declarations:
+            for clause in node.clauses if isinstance(node, Tool) else ():
+                if isinstance(clause, Runs) and isinstance(clause.what, Text) and clause.what.value.strip():
+                    try:
+                        yield clause.what.span, self.all.script(self._beside(clause.what))
+                    except (OSError, ValueError, LookupError) as error:  # fails closed, as for `use`
+                        self._unreadable(clause.what, error)
 
     def unders(self) -> Iterator[Text]:
         """Yield every name of a ceiling."""
@@ -167,22 +200,26 @@ class _LayerGathering:
 
     def find(self, role: Literal["use", "ceiling"], path: Text) -> str | None:
         """Return the identity of the file that `path` names beside its own file; None after a report."""
-        source = self.all.source
         try:
-            return self.all.take(
-                role, os.path.join(os.path.dirname(source.place(path.span).file), path.value)
-            )
+            return self.all.take(role, self._beside(path))
         except (OSError, ValueError, LookupError) as error:  # fails closed: an error stands in the text
             if role == "use":
                 self._lost.append(_EveryWord())
-            why = getattr(error, "strerror", None) or "there is no such file"
-            self._report(
-                path,
-                f"`{path.value}` cannot be read",
-                why[:1].lower() + why[1:],
-                "paths begin at the directory of the file that they stand in",
-            )
+            self._unreadable(path, error)
             return None
+
+    def _beside(self, path: Text) -> str:
+        """Return the name of a file that is named in another, beside which it lies."""
+        return os.path.join(os.path.dirname(self.all.source.place(path.span).file), path.value)
+
+    def _unreadable(self, path: Text, error: Exception) -> None:
+        why = getattr(error, "strerror", None) or "there is no such file"
+        self._report(
+            path,
+            f"`{path.value}` cannot be read",
+            why[:1].lower() + why[1:],
+            "paths begin at the directory of the file that they stand in",
+        )
 
     def _of(self, identity: str) -> Iterator[Declaration]:
         """Yield the declarations of a file, those of used files among them."""

@@ -43,6 +43,8 @@ tool tries {
   rate 9 per hour for each user counting attempts
   rate 5 per hour for each user counting successes
 }
+isolate box { time 60 seconds may call look }
+tool js { takes code: text allow when size(code) > 0 bytes runs code in box rate 1000 per run }
 tool free { needs read_data allow always rate 1000 per run }
 """
 

@@ -16,7 +16,9 @@ def _at_most(children: list[Any], span: Span, machine: Machine) -> syntax.AtMost
 
 
 def _isolate_clause(kind: Literal["lockdown", "memory", "cpu", "time", "output", "clock"]) -> Any:
-    return lambda children, span, machine: syntax.IsolateClause(kind, children[0], span)
+    return lambda children, span, machine: syntax.IsolateClause(
+        kind, children[0], children[1] if len(children) > 1 else None, span
+    )
 
 
 BUILDERS = {
@@ -41,7 +43,7 @@ BUILDERS = {
     "memory": _isolate_clause("memory"),
     "cpu": _isolate_clause("cpu"),
     "time": _isolate_clause("time"),
-    "may_call": lambda children, span, machine: syntax.IsolateClause("may call", tuple(children), span),
+    "may_call": lambda children, span, machine: syntax.IsolateClause("may call", tuple(children), None, span),
     "output": _isolate_clause("output"),
     "clock": _isolate_clause("clock"),
 }

@@ -5,9 +5,10 @@ from ringfence.dsl.checks.clauses import parameter
 from ringfence.dsl.checks.pairs import a
 from ringfence.dsl.checks.reports import nothing, once, wrong_word
 from ringfence.dsl.draft import Draft, ToolDraft
+from ringfence.dsl.plan import ISOLATE_EXECUTOR
 
-LOCKDOWNS = ("full",)
-CLOCKS = ("frozen",)
+LOCKDOWNS = ("full", "process")
+CLOCKS = ("frozen", "coarse")
 
 
 def check_isolates(draft: Draft) -> None:
@@ -44,12 +45,35 @@ def _isolate(draft: Draft, node: syntax.Isolate) -> None:
                 legal = LOCKDOWNS if clause.kind == "lockdown" else CLOCKS
                 if word.text not in legal:
                     wrong_word(draft, clause.kind, word, legal, code="E113")
+                elif clause.kind == "clock":
+                    _clock(draft, word, clause.step)
             case syntax.Size(bytes=0) | syntax.Duration(ns=0):
                 nothing(draft, clause.value.span)
             case tuple() as names:
                 for name in names:
                     if name.text not in draft.tools:
                         draft.unknown("E101", "tool", name, draft.tools)
+
+
+def _clock(draft: Draft, word: syntax.Name, step: syntax.Duration | None) -> None:
+    if word.text == "coarse" and step is None:
+        draft.report(
+            "E113",
+            "`clock coarse` does not say how coarse",
+            word.span,
+            "the steps in which it moves on are missing",
+            "write `clock coarse 100 ms`",
+        )
+    elif word.text == "frozen" and step is not None:
+        draft.report(
+            "E113",
+            "a frozen clock has no steps",
+            step.span,
+            "it stands still",
+            "write `clock frozen`, or `clock coarse` with these steps",
+        )
+    elif step is not None and step.ns == 0:
+        nothing(draft, step.span)
 
 
 def _runs(draft: Draft, name: str, tool: ToolDraft) -> None:
@@ -60,10 +84,26 @@ def _runs(draft: Draft, name: str, tool: ToolDraft) -> None:
         once(draft, "runs", seen, clause.span)
         if clause.isolate.text not in draft.isolates:
             draft.unknown("E113", "isolate", clause.isolate, draft.isolates)
+        elif draft.installed is not None and not draft.installed(ISOLATE_EXECUTOR):
+            draft.report(
+                "W216",
+                "nothing that runs isolates is installed",
+                clause.isolate.span,
+                f"every call of `{name}` fails before it starts",
+                "install the extra `isolate`: pip install 'ringfence[isolate]'",
+            )
         if isinstance(clause.what, syntax.Text):
             if not clause.what.value.strip():
                 draft.report(
                     "E113", "this file has no name", clause.what.span, "", "name a file of JavaScript"
+                )
+            elif not draft.document.scripts.get(clause.what.span, "?").strip():
+                draft.report(
+                    "E113",
+                    f"`{clause.what.value}` is empty",
+                    clause.what.span,
+                    "there is nothing to run",
+                    "write a function of the arguments: `(args) => …`",
                 )
             continue
         slot = parameter(draft, name, tool, clause.what)

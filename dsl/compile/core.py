@@ -8,7 +8,7 @@ integer stays within what canonical JSON carries.
 from collections.abc import Iterable
 
 from ringfence.dsl import syntax
-from ringfence.dsl.canonical import canonical
+from ringfence.dsl.canonical import canonical, digest
 from ringfence.dsl.checks.fold import TRUE
 from ringfence.dsl.compile.periods import PERIODS_NS
 from ringfence.dsl.draft import (
@@ -112,6 +112,8 @@ def isolate(node: syntax.Isolate) -> dict[str, Json]:
         match part.value:
             case syntax.Name() as word:
                 form[part.kind] = word.text
+                if part.step is not None:
+                    form["tick_ms"] = part.step.ns // 1_000_000
             case syntax.Size() as size:
                 form[f"{part.kind}_bytes"] = size.bytes
             case syntax.Duration() as duration:
@@ -213,11 +215,14 @@ def tool(draft: Draft, entry: ToolDraft) -> dict[str, Json]:
         form["starts"] = entry.starts
     for part in entry.clauses:
         if isinstance(part, syntax.Runs):
-            by = (
-                ["param", part.what.text] if isinstance(part.what, syntax.Name) else ["file", part.what.value]
-            )
-            form["runs"] = [part.isolate.text, by]
+            form["runs"] = [part.isolate.text, _what_runs(draft, part)]
     return {**form, "clauses": [], **said(draft, entry)}
+
+
+def _what_runs(draft: Draft, part: syntax.Runs) -> list[str]:
+    if isinstance(part.what, syntax.Name):
+        return ["param", part.what.text]
+    return ["file", part.what.value, digest(draft.document.scripts[part.what.span])]
 
 
 def said(draft: Draft, entry: ToolDraft) -> dict[str, Json]:

@@ -26,6 +26,9 @@ from ringfence.dsl.plan import (
 from ringfence.dsl.source import Place, Source
 from ringfence.dsl.types import written
 
+MEMORY_BYTES, CPU_MS, TIME_MS, OUTPUT_BYTES = 64 << 20, 500, 5_000, 16 << 10
+"""What bounds an isolate that does not say it."""
+
 
 def compile_policy(draft: Draft, files: tuple[TextFile, ...] = ()) -> Plan:
     """Return the plan of a policy and its ceilings, in which no stage found an error."""
@@ -111,16 +114,16 @@ def _function(layer: Draft, compiler: Compiler, node: syntax.FunctionOf) -> Func
 
 def _isolate(source: Source, node: syntax.Isolate) -> IsolatePlan:
     form = core_form.isolate(node)
-    cpu_ms, time_ms = form.get("cpu_ms"), form.get("time_ms")
     return IsolatePlan(
         name=node.name.text,
         lockdown=form.get("lockdown", "full"),
-        memory_bytes=form.get("memory_bytes"),
-        cpu_ns=None if cpu_ms is None else cpu_ms * 1_000_000,
-        time_ns=None if time_ms is None else time_ms * 1_000_000,
-        output_bytes=form.get("output_bytes"),
+        memory_bytes=form.get("memory_bytes", MEMORY_BYTES),
+        cpu_ns=form.get("cpu_ms", CPU_MS) * 1_000_000,
+        time_ns=form.get("time_ms", TIME_MS) * 1_000_000,
+        output_bytes=form.get("output_bytes", OUTPUT_BYTES),
         may_call=frozenset(form.get("may_call", ())),
         clock=form.get("clock", "frozen"),
+        tick_ms=form.get("tick_ms"),
         place=source.place(node.name.span),
     )
 

@@ -115,7 +115,7 @@ class Compiler:
             labels=tuple(self._labels(name)),
             redactions=tuple(self._redactions(parts)),
             audits=tuple(self._audit(part, layer) for part, layer in parts if part.effect == "audit"),
-            isolated=_isolated(entry),
+            isolated=_isolated(self._draft, entry),
             starts=entry.starts,
             remembers=any(True for core in self.cores(name) for _ in asked(core)),
         )
@@ -280,10 +280,10 @@ def cores_of(layer: Draft, name: str) -> Iterator[Json]:
             yield budget.amount
 
 
-def _isolated(entry: ToolDraft) -> Isolated | None:
+def _isolated(draft: Draft, entry: ToolDraft) -> Isolated | None:
     for part in entry.clauses:
         if isinstance(part, syntax.Runs):
             if isinstance(part.what, syntax.Name):
                 return Isolated(part.isolate.text, part.what.text, None)
-            return Isolated(part.isolate.text, None, part.what.value)
+            return Isolated(part.isolate.text, None, part.what.value, draft.document.scripts[part.what.span])
     return None

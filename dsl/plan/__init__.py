@@ -34,6 +34,7 @@ from ringfence.dsl.plan.scope import (
     UnfitError,
 )
 from ringfence.dsl.plan.whole import (
+    ISOLATE_EXECUTOR,
     AgentPlan,
     ApproverPlan,
     FunctionPlan,
@@ -46,6 +47,7 @@ from ringfence.dsl.plan.whole import (
 )
 
 __all__ = [
+    "ISOLATE_EXECUTOR",
     "AgentPlan",
     "Amount",
     "ApproverPlan",

@@ -157,6 +157,8 @@ class Isolated:
     param: str | None
     """The parameter that holds the code; None: `file` does."""
     file: str | None
+    source: str | None = field(default=None, repr=False)
+    """The text of that file, as it was when the policy was loaded."""
 
 
 @dataclass(frozen=True, slots=True)

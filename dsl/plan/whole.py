@@ -106,19 +106,25 @@ class FunctionPlan:
     place: Place
 
 
+ISOLATE_EXECUTOR = "(isolate executor)"
+"""Asked of what says which plugins are installed: whatever runs isolates.  No plugin can be called so."""
+
+
 @dataclass(frozen=True, slots=True)
 class IsolatePlan:
     """A V8 isolate as the policy bounds it; running code in it is the executor's part."""
 
     name: str
-    lockdown: str
-    memory_bytes: int | None
-    cpu_ns: int | None
-    time_ns: int | None
-    output_bytes: int | None
+    lockdown: Literal["full", "process"]
+    memory_bytes: int
+    cpu_ns: int
+    time_ns: int
+    output_bytes: int
     may_call: frozenset[str]
-    clock: str
+    clock: Literal["frozen", "coarse"]
     place: Place
+    tick_ms: int | None = None
+    """Of a coarse clock: it moves on in steps of so many milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +149,10 @@ class GuaranteePlan:
 class TextFile:
     """One text that the plan was made from."""
 
-    role: Literal["policy", "use", "ceiling"]
+    role: Literal["policy", "use", "ceiling", "script"]
+    """`script`: JavaScript that a tool runs in an isolate."""
     name: str
-    """As `use`, `under` or the host named it; the policy's own file name for the policy."""
+    """As `use`, `under`, `runs` or the host named it; the policy's own file name for the policy."""
     text: str
 
 

@@ -1,7 +1,7 @@
 """What stands at the top of a policy."""
 
-from collections.abc import Container
-from dataclasses import dataclass
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, field
 
 from ringfence.dsl.source import Source, Span
 from ringfence.dsl.syntax.expressions import ListOf
@@ -146,3 +146,5 @@ class Document:
     """The range of the file itself."""
     declarations: tuple[Declaration, ...]
     lost: Container[str] = frozenset()
+    scripts: Mapping[Span, str] = field(default_factory=dict)
+    """The JavaScript that `runs "FILE"` names, by the place of the name."""

@@ -111,10 +111,12 @@ class Responses:
 
 @dataclass(frozen=True, slots=True)
 class IsolateClause:
-    """`lockdown full`, `memory 64 MB`, `cpu 500 ms`, `may call a, b`, `output at most 16 KB` and so on."""
+    """`lockdown full`, `memory 64 MB`, `cpu 500 ms`, `may call a, b`, `clock coarse 5 ms` and so on."""
 
     kind: OneOf["lockdown", "memory", "cpu", "time", "may call", "output", "clock"]
     value: Name | Size | Duration | tuple[Name, ...]
+    step: Duration | None
+    """Of `clock coarse`."""
     span: Span
 
 

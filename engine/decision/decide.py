@@ -20,6 +20,7 @@ from ringfence.dsl.plan import Json, Plan, Reason, Scope, ToolPlan, UnfitError, 
 from ringfence.engine.decision.arguments import canonical_arguments
 from ringfence.engine.decision.assessment import Assessment
 from ringfence.engine.decision.calls import Decision, Facts, Refusal, ToolCall
+from ringfence.engine.decision.inside import isolate_around, isolate_of
 from ringfence.engine.decision.labelling import label_of
 from ringfence.engine.decision.outages import by_outage_alone
 from ringfence.engine.decision.prepared import (
@@ -125,6 +126,16 @@ def _assess(
 
     # 2. Is the tool declared, and held?
     tool = plan.by_bound_name.get(call.tool)
+    known = state.calls.get(key) if key is not None else None
+    inner = known is not None and known.parent is not None
+    if inner and known is not None and tool is not None:
+        isolate = isolate_of(plan, state, known)
+        if isolate is not None and tool.name not in isolate.may_call:
+            # SECURITY: for code in an isolate nothing exists but what it may call.
+            result.verdict = _UNKNOWN
+            said = f"`{isolate.name}` may not call it"
+            reasons.append(Reason("unknown", "unknown", isolate.place, None, said))
+            return
     if tool is None:
         result.verdict = _UNKNOWN
         reasons.append(Reason("unknown", "unknown", None, None, f"no tool {call.tool[:60]!r}"))
@@ -140,7 +151,6 @@ def _assess(
         return
 
     # 3. Do the arguments fit?  Has the host said what the clauses name?
-    known = state.calls.get(key) if key is not None else None
     fit = _fit(result, prepared, tool, call)
     scope = Scope(
         result.arguments,
@@ -175,6 +185,13 @@ def _assess(
         if otherwise:
             _ask_otherwise(result, plan, state, prepared, scope, facts, otherwise)
             deny_unsure_charges(result, prepared, scope, otherwise)
+
+    if inner and known is not None and result.verdict is _ASK:
+        isolate = isolate_around(plan, state, known)
+        if isolate is not None:  # SECURITY: the code would wait for people in a worker, within its time
+            result.verdict = _DENY
+            said = f"inside the isolate `{isolate.name}` nobody is asked"
+            reasons.append(Reason("ask!isolate", "deny", isolate.place, None, said))
 
     # The limits that only a call which would pass can meet.  6. The budgets.
     if result.verdict >= _ASK and agent is not None:

@@ -176,6 +176,50 @@ class CallStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class IsolateStarted:
+    """The body of a started call runs as JavaScript, in an isolate: with these inputs, its arguments and the
+    answers to the calls that it makes, it gives the same bytes again.
+    """
+
+    kind: ClassVar[str] = "IsolateStarted"
+    call: str
+    isolate: str
+    """The policy's name."""
+    runs: str
+    """`body`, our own, called with the arguments; or `code`, that a model wrote."""
+    name: str
+    """The file, as the policy writes it, or the parameter that holds the code."""
+    source: str
+    """Digest of the text: a file's is in the policy's files, code in the call's arguments."""
+    now_ms: int
+    """What its clock said, milliseconds since the epoch."""
+    tick_ms: int | None
+    """The steps of a coarse clock; None: it stood still."""
+    seed: str
+    """Hex of the 128 bits that random numbers started from."""
+    limits: Json
+    """A record: memory_bytes, cpu_ms, time_ms, output_bytes, lockdown."""
+
+
+@dataclass(frozen=True, slots=True)
+class IsolateEnded:
+    """The isolate is gone; how the call ended stands in its own event."""
+
+    kind: ClassVar[str] = "IsolateEnded"
+    call: str
+    v8: str
+    """V8's version; empty if it is not known."""
+    layers: tuple[str, ...]
+    """The walls that stood, as the worker proved them."""
+    failure: str | None
+    """Why there is no result, `stopped` if it was not waited for; None: it gave one."""
+    message: str | None
+    line: int | None
+    """Of the source, from 1."""
+    column: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class CallFinished:
     """The body returned; `result` is what was handed to the model, after limits."""
 
@@ -295,6 +339,8 @@ RunEvent = (
     | ApprovalAsked
     | ApprovalAnswered
     | CallStarted
+    | IsolateStarted
+    | IsolateEnded
     | CallFinished
     | CallFailed
     | SubrunStarted
@@ -309,7 +355,7 @@ RunEvent = (
 KINDS: Mapping[str, type[RunEvent]] = {member.kind: member for member in RunEvent.__args__}
 _FIELDS = {kind: tuple(f.name for f in fields(member)) for kind, member in KINDS.items()}
 _GETTERS = {kind: attrgetter(*names) for kind, names in _FIELDS.items()}
-_TUPLES = frozenset({"capabilities", "asks", "continues", "files", "tickets", "schema_names"})
+_TUPLES = frozenset({"capabilities", "asks", "continues", "files", "layers", "tickets", "schema_names"})
 _TIMES = frozenset({"expires_ns"})
 """Moments in nanoseconds are beyond 2^53-1, which JSON cannot say: a body holds them as decimal text."""
 

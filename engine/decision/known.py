@@ -67,6 +67,7 @@ class KnownCall:
         "holds",
         "key",
         "outcome",
+        "parent",
         "started_epoch",
         "started_ns",
         "successes",
@@ -80,6 +81,8 @@ class KnownCall:
     def __init__(self, key: str, event: CallRequested, epoch: int) -> None:
         self.key = key
         self.tool = event.tool
+        self.parent = event.parent
+        """The call whose body made it; None: no body did."""
         self._request: CallRequested | ToolCall = event
         self.epoch = epoch
         """The epoch of its latest request."""

@@ -220,7 +220,7 @@ def apply(state: State, stamped: Stamped) -> None:
     state.seq = stamped.seq
     step = STEPS.get(type(stamped.event))
     if step is None:
-        return  # SubrunStarted and RunStarted itself change nothing that decides
+        return  # SubrunStarted, isolates and RunStarted itself change nothing that decides
     was_paused = state.paused_since_ns is not None
     if was_paused:
         # INVARIANT: what the pause has lasted is added before the event can change the open tickets.

@@ -263,7 +263,10 @@ def _finished(state: "State", event: CallFinished, _now_ns: int) -> None:
     state.in_flight.discard(event.call)
     known.successes = ()
     if state.recall.active:
-        state.recall.finished(event.call, event.result, at_ns=state.latest_ns)
+        around = state.calls.get(known.parent) if known.parent is not None else None
+        tool = state.plan.by_bound_name.get(around.tool) if around is not None else None
+        into = known.parent if tool is not None and tool.isolated is not None else None
+        state.recall.finished(event.call, event.result, at_ns=state.latest_ns, into=into)
 
 
 def _failed(state: "State", event: CallFailed, _now_ns: int) -> None:

@@ -149,6 +149,15 @@ class SyncFlight:
             return _landed(answer)
         return Landed("halted" if self.halted else "timeout", gone=_gone(answer))
 
+    def wait(self, seconds: float) -> bool:
+        """Wait for a body that was given up; say whether nothing of it runs any more."""
+        answer = self._answer
+        if answer is None:
+            return True
+        with contextlib.suppress(Exception):  # too late, or cancelled: asked below
+            answer.exception(seconds)
+        return answer.done()
+
 
 def run_inline(work: Callable[[], Any]) -> Landed:
     """Run `work` here: nothing bounds it."""

@@ -88,7 +88,7 @@ def request(run: Run, given: Given, *, ahead: bool = False) -> Steps[Held | Ende
         return Ended(held, outcome)
     if known is not None and asked:
         return (yield from _asked_before(run, key, call))
-    return (yield from judge(run, key, call, approved_by={}, said=given.said))
+    return (yield from judge(run, key, call, approved_by={}, said=given.said, lacking=given.lacking))
 
 
 def _asked_before(run: Run, key: str, call: ToolCall) -> Steps[Held]:
@@ -135,6 +135,7 @@ def judge(
     anew: str = "",
     said: bytes | None = None,
     exactly: str | None = None,
+    lacking: str | None = None,
 ) -> Steps[Held]:
     """Decide and record; the caller has the turn.
 
@@ -142,6 +143,7 @@ def judge(
         held: The call as it was decided before people answered; what it holds, it keeps.
         said: The canonical form of the call's arguments, if it is there already.
         exactly: The digest of the call that people approved; what is another call by now is denied.
+        lacking: What the host lacks to run it, so that it is denied.
         anew: Makes the reservation another one than that of the call before it was edited.
 
     Raises:
@@ -164,6 +166,8 @@ def judge(
     if exactly is not None and call_digest(call.tool, assessed.arguments) != exactly:
         # SECURITY: a redactor that answers otherwise now would send what nobody has seen.
         facts = replace(facts, failed="it is no longer the call that was approved")
+    if lacking is not None:
+        facts = replace(facts, failed=lacking)
     if trouble is not None:  # fails closed: decided with the failure as a fact, which denies
         facts = replace(facts, failed=f"{PRESENCE}{trouble}" if away is None else LOG_AWAY)
     if assessed.attempts and away is None:

@@ -12,12 +12,18 @@ from ringfence.engine.enforcement import ledger, replies
 from ringfence.engine.enforcement.bodies import Flight, Landed
 from ringfence.engine.enforcement.deciding import Ended
 from ringfence.engine.enforcement.drive import Steps
+from ringfence.engine.enforcement.isolates import Job, begin, executor_of
 from ringfence.engine.enforcement.opening import store_error
 from ringfence.engine.enforcement.requests import keeps_digests_only, keyed, own
 from ringfence.engine.enforcement.runs import Held, Run
 from ringfence.engine.enforcement.tool_results import ResultLens
 from ringfence.engine.journal.jsonable import jsonable
+<<<<<<< HEAD
 from ringfence.engine.seams.errors import EngineError, RingfenceError
+=======
+from ringfence.engine.seams.errors import EngineError
+from ringfence.engine.seams.isolates import IsolateExecutor
+>>>>>>> iso_engine
 
 _TEXT_AT_MOST = 500
 
@@ -45,6 +51,8 @@ class Started:
     by_run: bool
     """True if it is the run's time that bounds the body, not the tool's."""
     mono_ns: int
+    job: Job | None = None
+    """What runs in an isolate in the body's place; None: the tool's body is the host's."""
 
     def arguments(self) -> Mapping[str, Json]:
         """Return the canonical arguments to the body, which starts with them: exactly these were decided.
@@ -62,8 +70,11 @@ class Started:
         return own(self.held.decision.arguments)
 
 
-def dispatch(run: Run, held: Held, flight: Flight | None) -> Steps[Started]:
+def dispatch(run: Run, held: Held, flight: Flight | None, *, until_ns: int | None = None) -> Steps[Started]:
     """Consume the allow; after this the body runs, or its end is recorded.
+
+    Args:
+        until_ns: When the body must be done, beside its own bounds: the monotonic clock.
 
     Raises:
         RunHaltedError: The run ended meanwhile.
@@ -72,16 +83,17 @@ def dispatch(run: Run, held: Held, flight: Flight | None) -> Steps[Started]:
     """
     opening = run.opening
     obligations = held.decision.obligations
-    if run.plan.by_bound_name[held.call.tool].isolated is not None:
+    isolated = run.plan.by_bound_name[held.call.tool].isolated
+    executor: IsolateExecutor | None = None
+    if isolated is not None:
         # SECURITY: what the policy puts into an isolate never runs as the host's own function.
-        why = "no isolate executor is installed"
-        fail(run, held, None, "refused", why, opening.clock.monotonic_ns())
-        raise EngineError(
-            f"`{held.call.tool}` runs in an isolate and {why}",
-            run=run.id,
-            call=held.key,
-            help="take `runs …` out of the policy to run the host's own function, unprotected",
-        )
+        try:
+            executor = yield from executor_of(opening)
+        except EngineError as error:
+            fail(run, held, None, "refused", str(error), opening.clock.monotonic_ns())
+            raise EngineError(
+                f"`{held.call.tool}` runs in an isolate: {error}", run=run.id, call=held.key, help=error.help
+            ) from error
     # Before an approval is used up: the start would be refused, and nothing but the approval would be gone.
     run.journal.check(run.id)
     if obligations.audit == "full":
@@ -127,8 +139,19 @@ def dispatch(run: Run, held: Held, flight: Flight | None) -> Steps[Started]:
     stop_ns = obligations.stop_ns
     by_run = left_ns is not None and (stop_ns is None or left_ns <= stop_ns)
     bound_ns = left_ns if by_run else stop_ns
-    within_s = None if bound_ns is None else max(bound_ns, 0) / 1e9
-    return Started(run, held, flight, within_s, by_run, mono_ns)
+    if until_ns is not None and (bound_ns is None or until_ns - opening.clock.monotonic_ns() < bound_ns):
+        by_run, bound_ns = False, until_ns - opening.clock.monotonic_ns()
+    started = Started(run, held, flight, None, by_run, mono_ns)
+    if isolated is not None and executor is not None:
+        try:
+            started.job = begin(run, held, isolated, executor, bound_ns)
+        except BaseException:  # fails closed: what it ran with would not be in the record
+            fail(run, held, flight, "cancelled", "the isolate could not be recorded", mono_ns)
+            raise
+        if bound_ns is None or started.job.bound_ns < bound_ns:
+            started.by_run, bound_ns = False, started.job.bound_ns
+    started.within_s = None if bound_ns is None else max(bound_ns, 0) / 1e9
+    return started
 
 
 def land(started: Started, landed: Landed, lens: ResultLens, passthrough: Passthrough) -> Any:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar, Unpack, cast
 from ringfence.dsl.plan import Json, Plan, Verdict
 from ringfence.engine.decision.calls import Decision, Principal, ToolCall
 from ringfence.engine.decision.events import ModelAnswered, ModelAsked, PromptGiven, RunStarted
-from ringfence.engine.enforcement import dispatch, pacing, replies
+from ringfence.engine.enforcement import dispatch, isolated, pacing, replies
 from ringfence.engine.enforcement.acknowledgements import WITHIN_S, Killed
 from ringfence.engine.enforcement.adoption import stands, would_ask
 from ringfence.engine.enforcement.answers import Answering, BackendAnswers
@@ -24,6 +24,8 @@ from ringfence.engine.enforcement.caretaker import Caretaker
 from ringfence.engine.enforcement.current import being_asked, inside_call, set_current
 from ringfence.engine.enforcement.deciding import Ended, judge_again, release, request
 from ringfence.engine.enforcement.drive import Steps, run_async, run_sync
+from ringfence.engine.enforcement.inner import Inner, aconverse, answer, asking, converse, refusal
+from ringfence.engine.enforcement.isolates import Job
 from ringfence.engine.enforcement.lifecycle import EndStatus, Lifecycle
 from ringfence.engine.enforcement.opening import Opening
 from ringfence.engine.enforcement.requests import given
@@ -33,6 +35,7 @@ from ringfence.engine.enforcement.tickets import Asking, release_withdrawn
 from ringfence.engine.enforcement.tool_results import PLAIN, ResultLens
 from ringfence.engine.enforcement.waits import Waits
 from ringfence.engine.seams.errors import EngineError, PendingError
+from ringfence.engine.seams.isolates import InnerAnswer, InnerCall
 from ringfence.engine.seams.ports import Clock, Ticket
 from ringfence.engine.seams.settings import Settings
 
@@ -261,10 +264,16 @@ class Guard:
         wait: bool = True,
         lens: ResultLens | None = None,
         passthrough: tuple[type[BaseException], ...] = (),
+        inner: Inner | None = None,
     ) -> Any:
         """Decide a call and, if it is allowed, run its body with the canonical arguments.
 
+        The body of a tool that `runs …` in an isolate is never called: its JavaScript runs there.
+
         Args:
+            inner: The framework's name of a tool -> the body that runs if an isolate calls it.  An inner call
+                is a call: decided, charged and recorded with this one as its parent.  One without a body here
+                is denied.
             wait: Wait here for people; False: raise PendingError instead.
             lens: Where the JSON value sits in the body's result.
             passthrough: Exceptions with which the framework leaves a body without failing it.
@@ -273,14 +282,34 @@ class Guard:
             DeniedError: The policy or a person refused.
             PendingError: People must answer first.
             RunHaltedError: The run is over.
-            ToolFailedError: The body was past the tool's time bound.
+            ToolFailedError: The body was past the tool's time bound, or what ran in an isolate failed.
             EngineError: Ringfence could not do its work; nothing ran.
         """
+        return self._execute(run, call, body, wait, lens or PLAIN, passthrough, inner or {})
+
+    def _execute(
+        self,
+        run: Run,
+        call: ToolCall,
+        body: Body,
+        wait: bool,
+        lens: ResultLens,
+        passthrough: tuple[type[BaseException], ...],
+        inner: Inner,
+        lacking: str | None = None,
+        until_ns: int | None = None,
+    ) -> Any:
         reached_ns = pacing.reached(run)
         try:
-            started = self._sync(self._admit(run, call, wait=wait, flight=SyncFlight))
+            admitting = self._admit(
+                run, call, wait=wait, flight=SyncFlight, lacking=lacking, until_ns=until_ns
+            )
+            started = self._sync(admitting)
             if isinstance(started, Ended):
-                return dispatch.again(started, run, lens or PLAIN)
+                return dispatch.again(started, run, lens)
+            if (job := started.job) is not None:
+                # SECURITY: from here on the host's own function is not in reach.
+                return self._isolated(started, job, lens, inner)
 
             def work() -> Any:
                 set_current(run, started.held.key)
@@ -291,7 +320,7 @@ class Guard:
             else:
                 with inside_call(run, started.held.key):
                     landed = run_inline(lambda: body(started.arguments()))
-            return dispatch.land(started, landed, lens or PLAIN, passthrough)
+            return dispatch.land(started, landed, lens, passthrough)
         except Exception as error:  # raised again, when it may be told
             if pacing.told(error, passthrough):
                 pacing.hold(run, reached_ns)
@@ -306,13 +335,34 @@ class Guard:
         wait: bool = True,
         lens: ResultLens | None = None,
         passthrough: tuple[type[BaseException], ...] = (),
+        inner: Inner | None = None,
     ) -> Any:
-        """Like `execute`; what `body` returns is awaited if it can be."""
+        """Like `execute`; what `body` returns is awaited if it can be, and so is what `inner` does."""
+        return await self._aexecute(run, call, body, wait, lens or PLAIN, passthrough, inner or {})
+
+    async def _aexecute(
+        self,
+        run: Run,
+        call: ToolCall,
+        body: Body,
+        wait: bool,
+        lens: ResultLens,
+        passthrough: tuple[type[BaseException], ...],
+        inner: Inner,
+        lacking: str | None = None,
+        until_ns: int | None = None,
+    ) -> Any:
         reached_ns = pacing.reached(run)
         try:
-            started = await run_async(self._admit(run, call, wait=wait, flight=AsyncFlight))
+            admitting = self._admit(
+                run, call, wait=wait, flight=AsyncFlight, lacking=lacking, until_ns=until_ns
+            )
+            started = await run_async(admitting)
             if isinstance(started, Ended):
-                return dispatch.again(started, run, lens or PLAIN)
+                return dispatch.again(started, run, lens)
+            if (job := started.job) is not None:
+                # SECURITY: from here on the host's own function is not in reach.
+                return await self._aisolated(started, job, lens, inner)
 
             def work() -> Any:
                 set_current(run, started.held.key)
@@ -320,11 +370,55 @@ class Guard:
 
             assert isinstance(started.flight, AsyncFlight)
             landed = await started.flight.fly(work, started.within_s)
-            return dispatch.land(started, landed, lens or PLAIN, passthrough)
+            return dispatch.land(started, landed, lens, passthrough)
         except Exception as error:  # raised again, when it may be told
             if pacing.told(error, passthrough):
                 await pacing.ahold(run, reached_ns)
             raise
+
+    def _isolated(self, started: dispatch.Started, job: Job, lens: ResultLens, inner: Inner) -> Any:
+        """Run a job in the place of a body; the bodies of its calls run in the same thread."""
+        run = started.run
+
+        def one(made: InnerCall) -> InnerAnswer:
+            asked = asking(started, job, made, inner)
+            try:
+                value = self._execute(
+                    run, asked.call, asked.body, False, PLAIN, (), inner, asked.lacking, job.ends_ns
+                )
+            except Exception as error:  # told in the constant texts, or the job ends
+                return refusal(run, made, error)
+            return answer(made, value)
+
+        def work() -> Any:
+            set_current(run, started.held.key)
+            return converse(job, one)
+
+        assert isinstance(started.flight, SyncFlight)
+        landed = started.flight.fly(work, started.within_s)
+        return isolated.land(started, job, isolated.settle(started, job, landed), lens)
+
+    async def _aisolated(self, started: dispatch.Started, job: Job, lens: ResultLens, inner: Inner) -> Any:
+        """Like `_isolated`; the bodies run in the caller's event loop."""
+        run = started.run
+
+        async def one(made: InnerCall) -> InnerAnswer:
+            asked = asking(started, job, made, inner)
+            try:
+                value = await self._aexecute(
+                    run, asked.call, asked.body, False, PLAIN, (), inner, asked.lacking, job.ends_ns
+                )
+            except Exception as error:  # told in the constant texts, or the job ends
+                return refusal(run, made, error)
+            return answer(made, value)
+
+        def work() -> Any:
+            set_current(run, started.held.key)
+            return aconverse(job, one)
+
+        assert isinstance(started.flight, AsyncFlight)
+        landed = await started.flight.fly(work, started.within_s)
+        return isolated.land(started, job, await isolated.asettle(job, landed), lens)
 
     def bound(self, run: Run, work: Callable[[], T]) -> T:
         """Run something that is no tool call, like a model call, under the run's deadline and kills."""
@@ -525,10 +619,18 @@ class Guard:
             raise
 
     def _admit(
-        self, run: Run, call: ToolCall, *, wait: bool, flight: Callable[[], Flight]
+        self,
+        run: Run,
+        call: ToolCall,
+        *,
+        wait: bool,
+        flight: Callable[[], Flight],
+        lacking: str | None = None,
+        until_ns: int | None = None,
     ) -> Steps[dispatch.Started | Ended]:
         self._own(run)
         found = given(run, call)
+        found.lacking = lacking
         held = run.take(found.slot)
         if held is None:
             self._refuse_ended(run)
@@ -547,7 +649,8 @@ class Guard:
         try:
             if held.decision.verdict is Verdict.ASK:
                 held = yield from self._asking.approval(run, held, wait=wait)
-            return (yield from dispatch.dispatch(run, held, self._flight(run, held, flight)))
+            flown = self._flight(run, held, flight, bounded=until_ns is not None)
+            return (yield from dispatch.dispatch(run, held, flown, until_ns=until_ns))
         except PendingError:
             run.keep(found.slot, held)
             raise
@@ -557,8 +660,10 @@ class Guard:
                 dispatch.interrupt(run, held, error)
             raise
 
-    def _flight(self, run: Run, held: Held, flight: Callable[[], Flight]) -> Flight | None:
+    def _flight(self, run: Run, held: Held, flight: Callable[[], Flight], *, bounded: bool) -> Flight | None:
         """Return what the body flies in; a plain function that nothing bounds runs where it is called."""
+        if bounded or run.plan.by_bound_name[held.call.tool].isolated is not None:
+            return flight()
         unbound = held.decision.obligations.stop_ns is None and run.remaining_ns(0) is None
         return None if unbound and flight is SyncFlight else flight()
 

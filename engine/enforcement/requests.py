@@ -26,6 +26,8 @@ class Given:
     shown: Json
     said: bytes | None = None
     """The canonical form of the arguments; None if they have none, or are not those."""
+    lacking: str | None = None
+    """What the host lacks to run it, so that it is denied; None: nothing."""
 
     @property
     def slot(self) -> tuple[str, str | None]:

@@ -17,7 +17,7 @@ from ringfence.engine.decision.state import KnownCall, State
 from ringfence.engine.retrospect.record import RecordError, RunRecord
 from ringfence.engine.seams.escape import escaped
 
-_UNDECIDING = frozenset({"SubrunStarted"})
+_UNDECIDING = frozenset({"SubrunStarted", "IsolateStarted", "IsolateEnded"})
 """Kinds of events that every fold passes over: a purged one is no obstacle."""
 
 _REMEMBERED = frozenset({"PromptGiven", "SubrunJoined"})

@@ -14,7 +14,9 @@ from ringfence.engine.seams.answerers import Answerer, answerers
 from ringfence.engine.seams.bounded import PluginError, bounded
 from ringfence.engine.seams.chosen import chosen
 from ringfence.engine.seams.errors import EngineError
+from ringfence.engine.seams.executors import executor_of
 from ringfence.engine.seams.hookspecs import Answers, ApprovalBackend, AuditSink, Event, Question
+from ringfence.engine.seams.isolates import IsolateExecutor
 from ringfence.engine.seams.observer import Observer, Report
 from ringfence.engine.seams.ports import Entry, Store
 from ringfence.engine.seams.registry import PluginRow, Registry
@@ -59,6 +61,7 @@ class Extensions:
         self._routes = picked.routes
         self._stuck: dict[str, asyncio.Task[Any]] = {}
         self._opened: list[AuditSink | ApprovalBackend] = []
+        self._isolates: IsolateExecutor | None = None
 
     @classmethod
     def assemble(
@@ -104,8 +107,20 @@ class Extensions:
         return answerers(plan, self._registry)
 
     def installed(self, name: str) -> bool:
-        """Say whether there is an active plugin, or a redactor of one, of this name."""
-        return self._registry.has(name) or self._registry.redactor(name) is not None
+        """Say whether there is an active plugin, a redactor of one, or who runs isolates, of this name."""
+        return self._registry.installed(name)
+
+    # ---- isolates --------------------------------------------------------------------------------
+
+    def isolates(self) -> IsolateExecutor:
+        """Return what runs isolates, made at the first call; on the engine's loop.
+
+        Raises:
+            EngineError: There is none, or its plugin failed.  Nothing runs then.
+        """
+        if self._isolates is None:
+            self._isolates = executor_of(self._registry)
+        return self._isolates
 
     # ---- stores ----------------------------------------------------------------------------------
 
@@ -146,6 +161,12 @@ class Extensions:
     async def close(self) -> None:
         """Close everything, each within its time; failures are reported, not raised.  Safe to call twice."""
         await asyncio.gather(*(observer.close() for observer in self._observers))
+        isolates, self._isolates = self._isolates, None
+        if isolates is not None:
+            try:
+                await bounded(isolates.close, seconds=self._settings.limits.backend_s)
+            except PluginError as error:  # its workers end with this process
+                self._report("isolates", 0, f"close: {error}")
         opened, self._opened = self._opened, []
         limits = self._settings.limits
         for extension in opened:

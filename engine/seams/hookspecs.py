@@ -3,7 +3,7 @@
 A plugin is a module (or any object) with functions marked `@hookimpl`, named as the hooks in `Hooks`.
 There are three kinds of extension, and each fails in its own direction:
 
-- a *gate* (store, approval backend): failure or time-out denies the call;
+- a *gate* (store, approval backend, isolate executor): failure or time-out denies the call;
 - a *required sink*: what it cannot take, does not happen;
 - an *observer* (any other sink): failure is counted and reported, and the call goes on.
 
@@ -23,6 +23,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 
 from ringfence.dsl.plan import Json
 from ringfence.engine.seams.escape import escaped, escaped_json
+from ringfence.engine.seams.isolates import IsolateExecutor
 from ringfence.engine.seams.ports import Entry, Store
 
 PROJECT = "ringfence"
@@ -288,7 +289,8 @@ class ApprovalBackend(ABC):
 
 
 class Hooks:
-    """The hooks.  Ringfence calls each once, while the guard is assembled (`open_store`: when it opens)."""
+    """The hooks.  Ringfence calls each once, while the guard is assembled (`open_store`: when it opens;
+    `isolate_executor`: when it is needed)."""
 
     @hookspec
     def ringfence_store_schemes(self) -> Sequence[str]:
@@ -318,4 +320,14 @@ class Hooks:
     @hookspec
     def ringfence_approval_backends(self) -> Sequence[type[ApprovalBackend]]:
         """Return the approval backend classes that settings may name."""
+        raise AssertionError("a hook's specification is never called")
+
+    @hookspec
+    def ringfence_isolate_executor(self) -> IsolateExecutor | None:
+        """Return what runs JavaScript in V8 isolates, with no worker started yet; None: not on this machine.
+
+        A gate: called on the engine's loop when the first isolated tool is started, and where it fails no
+        such tool runs.  Ringfence's own (the extra `isolate`) is taken unless the settings allow another, or
+        the host hands one over; two of those are an error: nobody takes over another's place.
+        """
         raise AssertionError("a hook's specification is never called")

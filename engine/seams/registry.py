@@ -14,6 +14,7 @@ from typing import Any
 
 import pluggy
 
+from ringfence.dsl.plan import ISOLATE_EXECUTOR
 from ringfence.engine.seams.functions import PolicyFunction, offered
 from ringfence.engine.seams.hookspecs import ENTRY_POINTS, PROJECT, Hooks
 from ringfence.engine.seams.mistakes import Mistake, nearest, settings_error
@@ -98,6 +99,7 @@ class Registry:
         for plugin in extra:
             self._register(plugin, PluginRow(_name_of(plugin), None, None, allowed=True, active=False))
         self._load_entry_points(allowed)
+        self._check_isolates()
 
     @property
     def rows(self) -> list[PluginRow]:
@@ -125,6 +127,21 @@ class Registry:
     def redactor(self, name: str) -> PolicyFunction | None:
         """Return the redactor of that name; None: no active plugin offers it."""
         return self._redactors.get(name)
+
+    def isolates(self) -> Hook | None:
+        """Return who runs isolates: a plugin that the deployment chose before our own; None: nobody.
+
+        Two that it chose are in `mistakes`.
+        """
+        ours = {row.name for row in self._rows if row.distribution == BUILT_IN}
+        takers = sorted(self.hooks("ringfence_isolate_executor"), key=lambda hook: hook.plugin in ours)
+        return takers[0] if takers else None
+
+    def installed(self, name: str) -> bool:
+        """Say whether there is an active plugin, a redactor of one, or who runs isolates, of this name."""
+        if name == ISOLATE_EXECUTOR:
+            return self.isolates() is not None
+        return self.has(name) or self.redactor(name) is not None
 
     def has(self, plugin: str) -> bool:
         """Say whether a plugin of that name is active."""
@@ -164,6 +181,15 @@ class Registry:
                 )
                 continue
             self._import(point, row)
+
+    def _check_isolates(self) -> None:
+        ours = {row.name for row in self._rows if row.distribution == BUILT_IN}
+        takers = [hook.plugin for hook in self.hooks("ringfence_isolate_executor") if hook.plugin not in ours]
+        if len(takers) > 1:  # SECURITY: no plugin takes over where another runs untrusted code
+            names = " and ".join(f"`{name}`" for name in takers)
+            self.mistakes.append(
+                Mistake(self._where, "plugins", f"{names} both run isolates", "allow one of them")
+            )
 
     def _import(self, point: importlib.metadata.EntryPoint, row: PluginRow) -> None:
         try:

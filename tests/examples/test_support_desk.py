@@ -26,6 +26,7 @@ from ringfence.dsl.load import load
 from ringfence.engine.retrospect.timeline import Moment
 from ringfence.engine.seams.answerers import answerers
 from ringfence.engine.seams.registry import Registry
+from tests.isolates import Executors, FakeExecutor
 
 
 @pytest.fixture(autouse=True)
@@ -93,10 +94,10 @@ def test_the_demo_holds_what_it_prints(tmp_path: Path) -> None:
 
 
 def test_the_policy_of_the_demo_checks_without_a_word() -> None:
-    registry = Registry(builtins=builtins(), extra=[acme_plugins])
+    registry = Registry(builtins=builtins(), extra=[acme_plugins, Executors(FakeExecutor())])
     loaded = load(
         SETTINGS.parent / "support_desk.fence",
-        installed=lambda name: registry.has(name) or registry.redactor(name) is not None,
+        installed=registry.installed,
     )
     assert loaded.diagnostics == () and loaded.plan is not None
     found, wrong = answerers(loaded.plan, registry)

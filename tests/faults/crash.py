@@ -11,7 +11,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
@@ -27,12 +27,14 @@ from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.journal.journal import Journal
 from ringfence.engine.seams.errors import RingfenceError, StoreAwayError
+from ringfence.engine.seams.isolates import IsolateJob
 from ringfence.engine.seams.ports import Store, Ticket
 from ringfence.plugins.memory.ledger import MemoryLedger
 from ringfence.plugins.sqlite import SqliteStore
 from ringfence.testing import FakeClock
 from tests.faults.sites import Site, sites
 from tests.guards import ALICE, POLICY, call, make_guard
+from tests.isolates import Executors, FakeExecutor, Tools
 
 SITES = sites()
 AT_ONCE = 2 * (os.cpu_count() or 1)
@@ -106,7 +108,7 @@ class World:
         for name in ("reserve", "dispatched"):
             setattr(ledger, name, watch.wrapped(getattr(ledger, name)))
 
-    def guard(self, *, inline: bool = False, broken: bool = False) -> Guard:
+    def guard(self, *, inline: bool = False, broken: bool = False, plugins: Sequence[object] = ()) -> Guard:
         world = self
 
         class Watched(SqliteStore):
@@ -124,7 +126,7 @@ class World:
         def opened() -> Store:
             return cast(Store, Watched(f"sqlite:///{self.folder}/ringfence.db"))
 
-        return make_guard(POLICY, clock=self.clock, opened=opened)
+        return make_guard(POLICY, clock=self.clock, opened=opened, plugins=plugins)
 
     def watch_parts(self, store: Any) -> None:
         for part, names in (
@@ -177,6 +179,21 @@ def plain(world: World, *, inline: bool = False) -> None:
         run.note(ModelAsked("m1", None, [], [], {}, None))
         with guard.run(principal=ALICE, agent="reader", parent=run) as child:
             guard.execute(child, call("look", what="x"), world.effect)
+    guard.close()
+
+
+def isolated(world: World) -> None:
+    """A body in an isolate whose code calls a tool, and one that fails."""
+
+    async def looks(_: IsolateJob, tools: Tools) -> object:
+        return await tools("look", what="x")
+
+    guard = world.guard(plugins=[Executors(FakeExecutor({"look": looks}))])
+    run = guard.begin_run(principal=ALICE, agent="main")
+    for code in ("look", "x"):
+        made = call("js", code=code)
+        attempt(partial(guard.execute, run, made, world.effect, inner={"look": world.effect}))
+    guard.end_run(run)
     guard.close()
 
 
@@ -432,6 +449,7 @@ SCENARIOS: dict[str, Callable[[World], None]] = {
     work.__name__: work
     for work in (
         plain,
+        isolated,
         inline,
         asked,
         resumed,

@@ -191,8 +191,12 @@ class Recall:
             flight.label = self.label
             self._may_show(flight, self.label)
 
-    def finished(self, key: str, result: Json, *, at_ns: int) -> None:
-        """Take a result that was shown to the model."""
+    def finished(self, key: str, result: Json, *, at_ns: int, into: str | None = None) -> None:
+        """Take a result that was shown to the model.
+
+        Args:
+            into: The call in whose isolate it arrived: what that gives is at this level, at least.
+        """
         self.position += 1
         flight = self._flights.pop(key, None)
         if flight is None:  # fails closed: what this call was is not in the record
@@ -205,7 +209,12 @@ class Recall:
             else:
                 memory.doubt(mark, at_ns, self.position)
         if self.plan.levels:
-            self._shown(self.label if flight.label is None else flight.label, at_ns)
+            label = self.label if flight.label is None else flight.label
+            self._shown(label, at_ns)
+            around = self._flights.get(into) if into is not None else None
+            if around is not None and around.label is not None and around.label < label:
+                around.label = label
+                self._may_show(around, label)
         if self.traces is not None:
             if flight.withheld:
                 self.traces.withheld(flight.tool, position=self.position)

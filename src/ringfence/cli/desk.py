@@ -149,12 +149,12 @@ def plugin_rows(settings: Settings) -> "list[PluginRow]":
 
 
 def installed(settings: Settings) -> Callable[[str], bool]:
-    """Return what says whether a plugin, or a redactor of one, may be used under these settings."""
+    """Return what says whether a plugin, a redactor or an executor may be used under these settings."""
     from ringfence._assembly import builtins
     from ringfence.engine.seams.registry import Registry
 
     registry = Registry(allowed=settings.plugins, builtins=builtins(), where=settings.where)
-    return lambda name: registry.has(name) or registry.redactor(name) is not None
+    return registry.installed
 
 
 def _refuse_what_is_not_there(url: str) -> None:

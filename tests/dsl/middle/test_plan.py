@@ -10,7 +10,7 @@ from ringfence.dsl.canonical import digest
 from ringfence.dsl.diagnostic import draw
 from ringfence.dsl.explain import explain
 from ringfence.dsl.load import load, load_text
-from ringfence.dsl.plan import Limit, Plan, Scope
+from ringfence.dsl.plan import ISOLATE_EXECUTOR, Limit, Plan, Scope
 
 ROOT = Path(__file__).parents[3]
 GOLDEN = Path(__file__).parent / "golden"
@@ -39,11 +39,12 @@ def test_a_policy_prints_as_stored(name: str) -> None:
 def test_the_whole_policy_of_the_language_prints_as_stored() -> None:
     policies = Path(__file__).parents[1] / "policies"
     ceiling = (policies / "acme_ceiling.fence").read_text("utf-8")
+    script = (policies / "tools" / "price_quote.js").read_text("utf-8")
     loaded = load_text(
         (policies / "support_desk.fence").read_text("utf-8"),
         "support_desk.fence",
-        read={"org/acme.fence": ceiling}.__getitem__,
-        installed={"acme_plugins", "pii"}.__contains__,
+        read={"org/acme.fence": ceiling, "tools/price_quote.js": script}.__getitem__,
+        installed={"acme_plugins", "pii", ISOLATE_EXECUTOR}.__contains__,
     )
     assert loaded.diagnostics == ()
     assert loaded.plan is not None
@@ -320,11 +321,12 @@ def test_every_policy_of_the_language_checks_without_a_diagnostic(name: str) -> 
     policies = Path(__file__).parents[1] / "policies"
     texts = {f"{path.stem}.fence": path.read_text("utf-8") for path in policies.glob("*.fence")}
     texts["org/acme.fence"] = texts["acme_ceiling.fence"]
+    texts["tools/price_quote.js"] = (policies / "tools" / "price_quote.js").read_text("utf-8")
     loaded = load_text(
         texts[f"{name}.fence"],
         f"{name}.fence",
         read=texts.__getitem__,
-        installed={"acme_plugins", "pii"}.__contains__,
+        installed={"acme_plugins", "pii", ISOLATE_EXECUTOR}.__contains__,
     )
     assert loaded.diagnostics == ()
     assert (loaded.plan is None) == (name == "acme_ceiling")

@@ -5,6 +5,7 @@ import pytest
 
 from ringfence.dsl.diagnostic import draw
 from ringfence.dsl.load import Loaded, load_text
+from ringfence.dsl.plan import ISOLATE_EXECUTOR
 
 HEAD = """language 1
 policy p
@@ -15,11 +16,12 @@ capability run is code
 approver lead { group "leads" never the requester answer within 5 minutes otherwise deny }
 """
 AGENT = "agent main { holds look, send, wipe, run }\n"
-INSTALLED = frozenset({"acme", "pii"})
+INSTALLED = frozenset({"acme", "pii", ISOLATE_EXECUTOR})
+SCRIPTS = {"far.js": "(args) => 1", "quote.js": "() => 2", "empty.js": " \n"}
 
 
 def load(text: str) -> Loaded:
-    return load_text(text, installed=INSTALLED.__contains__)
+    return load_text(text, installed=INSTALLED.__contains__, read=SCRIPTS.__getitem__)
 
 
 def policy(*parts: str) -> str:
@@ -108,6 +110,10 @@ MISTAKES = [
     ("E115", query("allow always\n  result is low", "levels low < «low»"), query("allow always\n  result is high", "levels low < high")),
     ("E115", query("allow always\n  touches ids as row\n  touches «ids» as row"), query("allow always\n  touches ids as row")),
     ("E115", js("runs code in box «runs code in box»"), js("runs code in box")),
+    ("E113", js("runs code in box", "isolate box { clock «coarse» }"), js("runs code in box", "isolate box { clock coarse 5 ms lockdown process }")),
+    ("E113", js("runs code in box", "isolate box { clock frozen «5 ms» }"), js("runs code in box", "isolate box { clock frozen }")),
+    ("E113", js("runs «\"empty.js\"» in box"), js("runs \"quote.js\" in box")),
+    ("E132", js("runs «\"quotes.js\"» in box"), js("runs \"quote.js\" in box")),
     ("E115", js("runs code in box", "isolate box { memory 4 MB «memory 5 MB» }"), js("runs code in box")),
     ("E115", js("runs code in box", ISOLATE + "\nisolate «box» { memory 5 MB }"), js("runs code in box")),
     ("E115", query("allow always", "guarantee g: never mail2 when after query\nguarantee «g»: never query\ntool mail2 { needs send allow when principal.user == \"a\" rate 1 per hour }"), query("allow always")),
@@ -124,6 +130,7 @@ MISTAKES = [
     ("W205", query("allow always\n  touches ids as row\n  blast radius «0» row per run"), query("allow always\n  touches ids as row\n  blast radius 1 row per run")),
     ("W205", query("allow always", "budget b: «0» per day of limit over query"), query("allow always", "budget b: 1 per day of limit over query")),
     ("W205", js("runs code in box", "isolate box { memory «0 MB» }"), js("runs code in box")),
+    ("W205", js("runs code in box", "isolate box { clock coarse «0 seconds» }"), js("runs code in box", "isolate box { clock coarse 1 second }")),
     ("W206", mail("rate 5 per hour", "levels low < high", "tool query { needs look allow always result is high }", "tool post { needs send takes a: text allow when a == \"b\" rate 1 per hour }", "rule r: deny post when after reading high").replace("tool mail", "tool «mail»"), mail("rate 5 per hour", "levels low < high", "tool query { needs look allow always result is high }", "rule r: deny mail when after reading high")),
     *(
         ("W206", mail("rate 5 per hour", "levels low < high", LEAK, wrong).replace("tool mail", "tool «mail»"), mail("rate 5 per hour", "levels low < high", LEAK, right))
@@ -211,6 +218,15 @@ def test_a_second_text_behind_an_or_is_told_how_to_list_values() -> None:
 def test_without_knowledge_of_plugins_none_is_called_missing() -> None:
     text = mail("redact body with piii\n  rate 5 per hour")
     assert load_text(text).diagnostics == ()
+
+
+def test_a_tool_whose_isolate_nothing_can_run_is_told_where_the_isolate_is_named() -> None:
+    text = js("runs code in box")
+    loaded = load_text(text, installed={"acme", "pii"}.__contains__)
+    assert loaded.valid
+    (report,) = loaded.diagnostics
+    assert (report.code, report.span.start) == ("W216", text.index("box", text.index("runs code")))
+    assert report.label == "every call of `js` fails before it starts"
 
 
 def test_isolates_that_call_each_other_in_a_circle_are_each_told() -> None:

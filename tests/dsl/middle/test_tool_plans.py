@@ -1,9 +1,12 @@
 """From declarations and clauses to the plan: labels, budgets, redactions, starts, orders, watches."""
 
+from pathlib import Path
+
 import pytest
 
-from ringfence.dsl.load import load_text
-from ringfence.dsl.plan import AuditRule, Happening, Plan, Scope
+from ringfence.dsl.explain import explain
+from ringfence.dsl.load import load, load_files, load_text
+from ringfence.dsl.plan import AuditRule, Happening, Plan, Scope, TextFile
 
 HEAD = """language 1
 policy p
@@ -33,7 +36,8 @@ LABEL = "result is high"
 
 
 def planned(query: str = LABEL, mail: str = "", more: str = "") -> Plan:
-    loaded = load_text(HEAD.replace("QUERY", query).replace("MAIL", mail) + more)
+    text = HEAD.replace("QUERY", query).replace("MAIL", mail) + more
+    loaded = load_text(text, read={"quote.js": "() => 2"}.__getitem__)
     errors = [(report.code, report.message) for report in loaded.diagnostics if report.is_error]
     assert errors == []
     assert loaded.plan is not None
@@ -157,14 +161,72 @@ def test_a_body_in_an_isolate_is_named_with_its_isolate() -> None:
     js, quote = loaded.tools["js"].isolated, loaded.tools["quote"].isolated
     assert js is not None and (js.isolate, js.param, js.file) == ("box", "code", None)
     assert quote is not None and (quote.isolate, quote.param, quote.file) == ("box", None, "quote.js")
+    assert (js.source, quote.source) == (None, "() => 2")
     box = loaded.isolates["box"]
-    assert box.time_ns is None
+    assert (box.time_ns, box.tick_ms) == (5_000_000_000, None)
     assert (box.memory_bytes, box.cpu_ns, box.output_bytes) == (
         4 << 20,
         500_000_000,
         16 << 10,
     )
     assert (box.may_call, box.lockdown, box.clock) == (frozenset({"query"}), "full", "frozen")
+
+
+def test_what_an_isolate_does_not_say_has_a_bound_all_the_same() -> None:
+    bare = planned(more="isolate bare { }").isolates["bare"]
+    assert (bare.memory_bytes, bare.cpu_ns, bare.time_ns, bare.output_bytes) == (
+        64 << 20,
+        500_000_000,
+        5_000_000_000,
+        16 << 10,
+    )
+    assert (bare.lockdown, bare.clock, bare.tick_ms, bare.may_call) == ("full", "frozen", None, frozenset())
+
+
+def test_a_coarse_clock_and_a_lesser_lock_down_stand_in_the_plan() -> None:
+    plan = planned(more="isolate bare { lockdown process clock coarse 2 seconds }")
+    bare = plan.isolates["bare"]
+    assert (bare.lockdown, bare.clock, bare.tick_ms) == ("process", "coarse", 2000)
+    assert "  lockdown process" in explain(plan) and "  clock coarse 2 seconds" in explain(plan)
+    assert plan.digest != planned(more="isolate bare { lockdown process clock coarse 3 seconds }").digest
+
+
+def test_the_script_is_in_the_plan_in_its_digest_and_among_the_files_it_is_made_again_from() -> None:
+    text = 'language 1 policy p isolate box { } tool quote { allow always runs "lib/q.js" in box }'
+    one, two = (
+        load_text(text, "a/p.fence", read={"a/lib/q.js": body}.__getitem__).plan
+        for body in ("() => 1", "() => 2")
+    )
+    assert one is not None and two is not None
+    assert one.digest != two.digest
+    assert one.files[1:] == (TextFile("script", "a/lib/q.js", "() => 1"),)
+    again = load_files(one.files).plan
+    assert again is not None and again.digest == one.digest
+    assert again.tools["quote"].isolated == one.tools["quote"].isolated
+
+
+def test_a_script_that_is_named_in_a_used_file_lies_beside_that_one() -> None:
+    used = 'language 1 isolate box { } tool quote { allow always runs "q.js" in box }'
+    files = {"lib/tools.fence": used, "lib/q.js": "() => 3"}
+    plan = load_text('language 1 policy p use "lib/tools.fence"', read=files.__getitem__).plan
+    assert plan is not None
+    isolated = plan.tools["quote"].isolated
+    assert isolated is not None and isolated.source == "() => 3"
+    again = load_files(plan.files).plan
+    assert again is not None and again.digest == plan.digest
+
+
+def test_a_script_that_is_not_utf8_or_too_large_is_refused_at_its_name(tmp_path: Path) -> None:
+    policy = tmp_path / "p.fence"
+    policy.write_text('language 1 policy p isolate box { } tool q { allow always runs "q.js" in box }')
+    script = tmp_path / "q.js"
+    for content, why in ((b"() => '\xff'", "it is not UTF-8"), (b" " * 1_048_577, "larger than")):
+        script.write_bytes(content)
+        (report,) = load(policy).diagnostics
+        assert (report.code, report.message) == ("E132", "`q.js` cannot be read")
+        assert why in report.label
+    script.write_bytes(b"() => 1")
+    assert load(policy).diagnostics == ()
 
 
 def test_an_order_denies_its_last_step_alone() -> None:

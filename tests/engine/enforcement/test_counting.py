@@ -11,6 +11,7 @@ from ringfence.engine.decision.events import CallDecided, CallFailed
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.seams.errors import DeniedError, EngineError, PendingError, RingfenceError
+from ringfence.engine.seams.registry import Registry
 from ringfence.plugins.memory import MemoryStore
 from tests.guards import ALICE, call, events_of, make_guard
 
@@ -212,15 +213,18 @@ def test_an_approved_call_holds_its_success_until_its_end(guard: Guard, run: Run
     assert denied_by(guard, run, "signed", what="x") == "signed.rate"
 
 
-def test_an_isolated_tool_never_runs_on_the_host_and_is_charged_nothing(guard: Guard, run: Run) -> None:
+def test_an_isolated_tool_never_runs_on_the_host_and_is_charged_nothing(
+    guard: Guard, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Registry, "isolates", lambda _: None)
     ran: list[Any] = []
     for _ in range(2):
-        with pytest.raises(EngineError, match="no isolate executor is installed"):
+        with pytest.raises(EngineError, match="runs in an isolate: nothing that runs isolates"):
             guard.execute(run, call("code", code="1 + 1"), ran.append)
     assert ran == []
     failed = [event for event in events_of(guard, run) if isinstance(event, CallFailed)]
     assert [(one.outcome, one.error) for one in failed] == [
-        ("refused", "no isolate executor is installed")
+        ("refused", "nothing that runs isolates is installed")
     ] * 2
     decided = [event for event in events_of(guard, run) if isinstance(event, CallDecided)]
     assert [one.verdict for one in decided] == ["allow", "allow"]

@@ -19,6 +19,7 @@ from ringfence.engine.retrospect.rehearsal import rehearse
 POLICIES = Path(__file__).parents[2] / "dsl" / "policies"
 TEXT = (POLICIES / "support_desk.fence").read_text(encoding="utf-8")
 CEILING = (POLICIES / "acme_ceiling.fence").read_text(encoding="utf-8")
+QUOTE = (POLICIES / "tools" / "price_quote.js").read_text(encoding="utf-8")
 TESTS = (Path(__file__).parent / "policies" / "support_desk_test.fence").read_text(encoding="utf-8")
 USE = '"../../../dsl/policies/support_desk.fence"'
 
@@ -118,7 +119,7 @@ MUTANTS = dict(mutants())
 
 def failures(policy: str, tests: str) -> list[str] | None:
     """Return the names of the tests that fail under a policy; None: it does not load."""
-    files = {"support_desk.fence": policy, "org/acme.fence": CEILING}
+    files = {"support_desk.fence": policy, "org/acme.fence": CEILING, "tools/price_quote.js": QUOTE}
     text = tests if tests.startswith("#") else f"language 1\nuse {USE}\n{tests}"
     loaded = load_text(text.replace(USE, '"support_desk.fence"'), "t.fence", read=files.__getitem__)
     if loaded.plan is None:
@@ -129,7 +130,7 @@ def failures(policy: str, tests: str) -> list[str] | None:
 
 
 def test_the_policy_itself_passes_and_every_clause_of_it_is_reached() -> None:
-    files = {"support_desk.fence": TEXT, "org/acme.fence": CEILING}
+    files = {"support_desk.fence": TEXT, "org/acme.fence": CEILING, "tools/price_quote.js": QUOTE}
     text = TESTS.replace(USE, '"support_desk.fence"') + "".join(MANY.values())
     loaded = load_text(text, "t.fence", read=files.__getitem__)
     assert loaded.plan is not None

@@ -1,0 +1,218 @@
+"""A body that runs in an isolate: what it runs with, recorded; and the way between its worker and the caller.
+
+The executor lives on the engine's loop, and the bodies of inner calls run where the outer call was made: a
+`Job` hands the one's questions to the other.
+"""
+
+import asyncio
+import secrets
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from contextvars import Context, ContextVar, copy_context
+from dataclasses import dataclass, field
+from typing import Final
+
+from ringfence.dsl.canonical import canonical, digest
+from ringfence.dsl.plan import Isolated, IsolatePlan
+from ringfence.engine.decision.events import IsolateStarted
+from ringfence.engine.enforcement.drive import Steps
+from ringfence.engine.enforcement.opening import Opening
+from ringfence.engine.enforcement.runs import Held, Run
+from ringfence.engine.seams.errors import EngineError
+from ringfence.engine.seams.isolates import (
+    InnerAnswer,
+    InnerCall,
+    IsolateExecutor,
+    IsolateJob,
+    IsolateLimits,
+    IsolateOutcome,
+)
+from ringfence.engine.seams.loop import EngineLoop
+
+SLACK_NS: Final = 5_000_000_000
+"""What an executor may need beyond the isolate's own time: to begin, and to kill."""
+
+KILLED_WITHIN_S: Final = 2.0
+"""How long an executor has to kill the worker of a job that is not waited for."""
+
+
+def executor_of(opening: Opening) -> Steps[IsolateExecutor]:
+    """Return what runs isolates; raise EngineError if nothing does."""
+
+    async def made() -> IsolateExecutor:
+        return opening.extensions.isolates()
+
+    try:
+        executor: IsolateExecutor = yield opening.submit(made())
+    except EngineError:
+        raise
+    except Exception as error:  # fails closed: without it nothing runs
+        raise EngineError(f"what runs isolates failed ({type(error).__name__})") from error
+    return executor
+
+
+def begin(run: Run, held: Held, isolated: Isolated, executor: IsolateExecutor, bound_ns: int | None) -> "Job":
+    """Record what a started call runs with, and return its job, which runs once it is started.
+
+    Args:
+        bound_ns: What the tool and the run leave it; None: no bound but the isolate's.
+    """
+    plan = run.plan.isolates[isolated.isolate]
+    made = _job(run, held, isolated, plan, bound_ns)
+    limits = made.limits
+    run.append(
+        IsolateStarted(
+            call=held.key,
+            isolate=plan.name,
+            runs=made.kind,
+            name=made.name,
+            source=digest(made.source),
+            now_ms=made.now_ms,
+            tick_ms=made.tick_ms,
+            seed=made.seed,
+            limits={
+                "memory_bytes": limits.memory_bytes,
+                "cpu_ms": limits.cpu_ns // 1_000_000,
+                "time_ms": limits.time_ns // 1_000_000,
+                "output_bytes": limits.output_bytes,
+                "lockdown": made.lockdown,
+            },
+        )
+    )
+    ends_ns = run.opening.clock.monotonic_ns() + limits.time_ns
+    return Job(run.opening.loop, executor, made, plan, ends_ns)
+
+
+def _job(run: Run, held: Held, isolated: Isolated, plan: IsolatePlan, bound_ns: int | None) -> IsolateJob:
+    arguments = held.decision.arguments
+    if isolated.param is not None:
+        kind, name, source, given = "code", isolated.param, arguments[isolated.param], "{}"
+    else:
+        kind, name, source = "body", isolated.file or "", isolated.source
+        given = canonical(dict(arguments)).decode()
+    if not isinstance(source, str):  # fails closed: the checks of the policy say that it is a text
+        raise EngineError(f"`{held.call.tool}` has no source to run", run=run.id, call=held.key)
+    time_ns = plan.time_ns if bound_ns is None else max(min(plan.time_ns, bound_ns), 1)
+    return IsolateJob(
+        source=source,
+        kind="code" if kind == "code" else "body",
+        name=name,
+        arguments=given,
+        tools=tuple(sorted(plan.may_call)),
+        limits=IsolateLimits(plan.memory_bytes, plan.cpu_ns, time_ns, plan.output_bytes),
+        lockdown=plan.lockdown,
+        now_ms=run.now_ns() // 1_000_000,
+        tick_ms=plan.tick_ms,
+        seed=secrets.token_hex(16),
+    )
+
+
+@dataclass(slots=True)
+class Asked:
+    """Calls that the code has made, and waits for."""
+
+    calls: Sequence[InnerCall]
+    answered: "Future[Sequence[InnerAnswer]]" = field(default_factory=Future)
+    context: Context = field(default_factory=copy_context)
+    """The executor's own: a run inside of this one begins in it, so that an executor knows how deep it is."""
+
+
+_AROUND: ContextVar[Context | None] = ContextVar("ringfence_isolate", default=None)
+
+
+@contextmanager
+def inside_job(asked: Asked) -> Iterator[None]:
+    """Say, for the block, that its calls were made by this job's code."""
+    token = _AROUND.set(asked.context)
+    try:
+        yield
+    finally:
+        _AROUND.reset(token)
+
+
+Message = Asked | IsolateOutcome
+"""What comes of a job: calls, and at last its outcome."""
+
+
+class Job:
+    """One run in an isolate, between the engine's loop and whoever made the call."""
+
+    def __init__(
+        self, loop: EngineLoop, executor: IsolateExecutor, job: IsolateJob, plan: IsolatePlan, ends_ns: int
+    ) -> None:
+        self.job = job
+        self.plan = plan
+        self.ends_ns = ends_ns
+        """When its time is over: the monotonic clock."""
+        self.bound_ns = job.limits.time_ns + SLACK_NS
+        """How long its outcome is waited for."""
+        self.over: Future[None] = Future()
+        """Done once the executor has returned: nothing of the job runs any more."""
+        self._loop = loop
+        self._executor = executor
+        self._lock = threading.Lock()
+        self._messages: deque[Message] = deque()
+        self._waiting: Future[Message] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._context = _AROUND.get()
+        self._stopped = False
+
+    def start(self) -> None:
+        """Begin; a job that was stopped before does not."""
+        self._loop.submit(self._attend())
+
+    def next(self) -> "Future[Message]":
+        """Return what comes next; one caller at a time."""
+        arrival: Future[Message] = Future()
+        with self._lock:
+            if self._messages:
+                arrival.set_result(self._messages.popleft())
+            else:
+                self._waiting = arrival
+        return arrival
+
+    def stop(self) -> None:
+        """Have the executor kill the worker; from any thread, more than once, and after the end too."""
+        self._stopped = True
+        if not self.over.done():
+            self._loop.call_soon(self._cancel)
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _attend(self) -> None:
+        task = self._task = asyncio.get_running_loop().create_task(self._run(), context=self._context)
+        if self._stopped:
+            task.cancel()
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:  # the loop ends
+            task.cancel()
+            raise
+        finally:
+            self._post(IsolateOutcome(None, "killed", "it was stopped"))  # heard only if nothing else was
+            self.over.set_result(None)
+
+    async def _run(self) -> None:
+        try:
+            outcome = await self._executor.run(self.job, self._answer)
+        except (Exception, GeneratorExit) as error:  # fails closed: there is no result
+            outcome = IsolateOutcome(None, "executor", f"what runs isolates failed ({type(error).__name__})")
+        self._post(outcome)
+
+    async def _answer(self, calls: Sequence[InnerCall]) -> Sequence[InnerAnswer]:
+        asked = Asked(tuple(calls))
+        self._post(asked)
+        return await asyncio.wrap_future(asked.answered)
+
+    def _post(self, message: Message) -> None:
+        with self._lock:
+            waiting, self._waiting = self._waiting, None
+            if waiting is None:
+                self._messages.append(message)
+        if waiting is not None:
+            waiting.set_result(message)

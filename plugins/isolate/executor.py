@@ -1,0 +1,196 @@
+"""Runs jobs in isolates: the executor that the guard asks."""
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
+
+from ringfence.plugin import (
+    Fitness,
+    IsolateJob,
+    IsolateOutcome,
+    Layer,
+    Lockdown,
+)
+from ringfence.plugin import (
+    IsolateAnswer as Answer,
+)
+from ringfence.plugins.isolate.conversation import Ended, converse, failed, first_frame
+from ringfence.plugins.isolate.frames import FrameError
+from ringfence.plugins.isolate.installed import Installed, installed
+from ringfence.plugins.isolate.pool import Pool
+from ringfence.plugins.isolate.program import LAYERS, program
+from ringfence.plugins.isolate.settings import IsolateSettings
+from ringfence.plugins.isolate.starting import Kind, Program, UnavailableError, Worker, started
+from ringfence.plugins.isolate.watching import Watch
+
+_LOG = logging.getLogger("ringfence.isolate")
+_GRACE_S = 1.0
+"""How long a cancelled inner call is waited for."""
+_DEEPEST = 4
+_depth: ContextVar[int] = ContextVar("runs in isolates around this one", default=0)
+
+
+class IsolatePool:
+    """Isolates in locked-down worker processes; fork-safe: a child of the host has none of its workers."""
+
+    def __init__(
+        self,
+        settings: IsolateSettings | None = None,
+        *,
+        program: Program | None = None,
+        wanted: frozenset[str] = LAYERS,
+        look: Callable[[], Installed] = installed,
+    ) -> None:
+        """Nothing is looked for or started yet.
+
+        Args:
+            program: Another worker than ours, for tests; no V8 is looked for then.
+            wanted: The walls that `lockdown full` must have.
+            look: Finds V8.
+        """
+        self._settings = settings or IsolateSettings()
+        self._given = program
+        self._wanted = wanted
+        self._look = look
+        self._found: Installed | None = None
+        self._pool: Pool | None = None
+        self._starter: ThreadPoolExecutor | None = None
+        self._home: tuple[int, asyncio.AbstractEventLoop] | None = None
+        self._closed = False
+
+    async def run(self, job: IsolateJob, answer: Answer) -> IsolateOutcome:
+        """Run one job in a fresh isolate; cancelled, its worker is killed."""
+        try:
+            return await self._run(job, answer)
+        except UnavailableError as error:
+            return failed(error.failure, error.message)
+        except Exception:  # fails closed: there is no result
+            _LOG.exception("a run in an isolate failed by our own fault")
+            return failed("executor", "the executor of isolates failed; its log says why")
+
+    async def fitness(self) -> Fitness:
+        """Say what this machine can enforce, as a worker proves it."""
+        problem = self._problem()
+        if problem is not None:
+            return Fitness(None, problem=problem)
+        try:
+            pool = self._living()
+            worker = await pool.take(Kind.of("process", 0), depth=_DEEPEST)
+        except UnavailableError as error:
+            return Fitness(None, problem=error.message)
+        except Exception:  # nothing is promised that was not seen
+            _LOG.exception("a worker could not be asked for its walls")
+            return Fitness(None, problem="no worker could be started; the log says why")
+        pool.give_back(worker, clean=True)
+        ready = worker.ready
+        named = {layer.name for layer in ready.layers}
+        missing = tuple(
+            Layer(name, False, "not in the worker's report") for name in sorted(self._wanted - named)
+        )
+        own = Layer("process", True, "a process of its own, with an empty environment and a deadline")
+        return Fitness(ready.v8, (*(() if "process" in named else (own,)), *ready.layers, *missing))
+
+    def prewarm(self, lockdown: Lockdown, memory_bytes: int) -> None:
+        """Have a worker for such jobs started in the background; nothing is said if it cannot."""
+        if self._problem() is None and not self._closed:
+            self._living().prewarm(Kind.of(lockdown, memory_bytes))
+
+    async def close(self) -> None:
+        """End all workers; safe to call twice."""
+        self._closed = True
+        pool, starter = self._pool, self._starter
+        if pool is not None and self._home == (os.getpid(), asyncio.get_running_loop()):
+            await pool.close()
+        elif pool is not None:
+            pool.drop()
+        if starter is not None:
+            starter.shutdown(wait=False)
+
+    def _problem(self) -> str | None:
+        """Return why nothing can run here at all, if so."""
+        if sys.platform == "win32":
+            return "isolates need a POSIX system: their workers' walls are made of its system calls"
+        return None if self._given is not None else self._installed().problem
+
+    def _installed(self) -> Installed:
+        if self._found is None or self._found.problem is not None:
+            self._found = self._look()
+        return self._found
+
+    async def _run(self, job: IsolateJob, answer: Answer) -> IsolateOutcome:
+        problem = self._problem()
+        if problem is not None:
+            return failed("executor", problem)
+        try:
+            frame = first_frame(job)
+        except FrameError as error:
+            return failed("executor", f"source and arguments cannot be sent to a worker: {error}")
+        depth = _depth.get()
+        if depth > _DEEPEST:
+            return failed("executor", f"more than {_DEEPEST} runs in isolates inside one another")
+        pool = self._living()
+        worker = await pool.take(Kind.of(job.lockdown, job.limits.memory_bytes), depth=depth)
+        token = _depth.set(depth + 1)
+        ended: Ended | None = None
+        try:
+            ended = await _attended(worker, job, frame, answer)
+        finally:
+            _depth.reset(token)
+            pool.give_back(worker, clean=ended is not None and ended.clean)
+        return ended.outcome
+
+    def _living(self) -> Pool:
+        """Return the pool of this process and loop: what another one had is not ours."""
+        if self._closed:
+            raise UnavailableError("executor", "the isolates are closed")
+        home = (os.getpid(), asyncio.get_running_loop())
+        if self._pool is None or self._home != home:
+            if self._pool is not None and self._home is not None and self._home[0] == home[0]:
+                self._pool.drop()
+            if self._starter is None or self._home is None or self._home[0] != home[0]:
+                self._starter = ThreadPoolExecutor(1, "ringfence-isolates")
+            self._home = home
+            self._pool = Pool(self._start, self._settings)
+        return self._pool
+
+    async def _start(self, kind: Kind) -> Worker:
+        assert self._starter is not None
+        within_s = self._settings.start_s
+        command = self._given or program(self._installed(), cpu_seconds=self._settings.worker_cpu_seconds)
+        return await started(kind, command, self._starter, wanted=self._wanted, within_s=within_s)
+
+
+async def _attended(worker: Worker, job: IsolateJob, frame: bytes, answer: Answer) -> Ended:
+    """Have a worker do its job while its limits are watched."""
+    watch = Watch(worker, job.limits)
+    watching = asyncio.create_task(watch.breached())
+    talking = asyncio.create_task(converse(worker, job, frame, answer))
+    try:
+        await asyncio.wait({watching, talking}, return_when=asyncio.FIRST_COMPLETED)
+        over = watching.result() if watching.done() else watch.breach()
+        if over is not None and over.failure is None:
+            # It died: what it said before, and how it died, is still heard; inner calls are not waited for.
+            await asyncio.wait({talking}, timeout=_GRACE_S)
+        if talking.done() and (over is None or over.failure is None or talking.result().outcome.failure):
+            return talking.result()
+        worker.child.kill()
+        failure, message = ("killed", "the worker died") if over is None else (over.failure, over.message)
+        return Ended(failed(failure or "killed", message or "the worker died", worker.ready), clean=False)
+    finally:
+        left = {task for task in (watching, talking) if not task.done()}
+        if talking in left:
+            worker.child.kill()
+        for task in left:
+            task.cancel()
+            task.add_done_callback(_heard)
+        if left:
+            await asyncio.wait(left, timeout=_GRACE_S)
+
+
+def _heard(task: "asyncio.Task[object]") -> None:
+    if not task.cancelled():
+        task.exception()

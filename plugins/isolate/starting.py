@@ -1,0 +1,154 @@
+"""From a lock-down that is wanted to a worker that has proved it."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any
+
+from ringfence.plugin import (
+    IsolateFailure as Failure,
+)
+from ringfence.plugin import (
+    Layer,
+    Lockdown,
+)
+from ringfence.plugins.isolate.frames import FrameError
+from ringfence.plugins.isolate.process import Child, EndedError, spawn
+
+_MB = 1 << 20
+_SMALLEST_BYTES = 16 * _MB
+_MAX_LAYERS = 64
+_MAX_TEXT = 2000
+
+
+class UnavailableError(Exception):
+    """There is no worker for this run."""
+
+    def __init__(self, failure: Failure, message: str) -> None:
+        super().__init__(message)
+        self.failure = failure
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Which workers can do the same jobs."""
+
+    lockdown: Lockdown
+    memory_bytes: int
+    """The largest job's; a power of two."""
+
+    @classmethod
+    def of(cls, lockdown: Lockdown, memory_bytes: int) -> "Kind":
+        """Return the kind for a job of this memory."""
+        memory = _SMALLEST_BYTES
+        while memory < memory_bytes:
+            memory *= 2
+        return cls(lockdown, memory)
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What a worker has said of itself before it was given any job."""
+
+    v8: str
+    layers: tuple[Layer, ...]
+
+    def standing(self) -> tuple[str, ...]:
+        """Return the names of the walls that stand."""
+        return tuple(layer.name for layer in self.layers if layer.holds)
+
+
+class Worker:
+    """A worker that is ready, with what it has done so far."""
+
+    def __init__(self, child: Child, kind: Kind, ready: Ready) -> None:
+        self.child = child
+        self.kind = kind
+        self.ready = ready
+        self.jobs = 0
+        self.idle_bytes = child.resident_bytes() or 0
+        """Memory in use when it was ready."""
+
+
+Program = Callable[[Kind, int], Sequence[str]]
+"""The command that runs a worker of a kind, which talks on this descriptor."""
+
+
+async def started(
+    kind: Kind, program: Program, starter: Executor, *, wanted: frozenset[str], within_s: float
+) -> Worker:
+    """Start a worker and hear its proof.
+
+    Args:
+        wanted: The walls that `lockdown full` must have.
+
+    Raises:
+        UnavailableError: It does not start, or lacks a wall of its lock-down.
+    """
+    try:
+        child = await spawn(lambda descriptor: program(kind, descriptor), starter)
+    except (OSError, ValueError) as error:
+        why = (error.strerror if isinstance(error, OSError) else None) or "the system refused"
+        raise UnavailableError("executor", f"no worker process could be started: {why}") from error
+    except RuntimeError as error:  # the starter was shut down
+        raise UnavailableError("executor", "the isolates are closed") from error
+    try:
+        ready = await _proof(child, within_s)
+        _hold(kind.lockdown, ready, wanted)
+        return Worker(child, kind, ready)
+    except BaseException:
+        child.close_now()
+        raise
+
+
+async def _proof(child: Child, within_s: float) -> Ready:
+    try:
+        async with asyncio.timeout(within_s):
+            return _ready(await child.receive(), child.pid)
+    except TimeoutError:
+        message = f"a new worker was not ready within {within_s:g} s"
+        raise UnavailableError("executor", message) from None
+    except FrameError as error:
+        raise UnavailableError("executor", f"a new worker's first words are no report: {error}") from error
+    except EndedError as error:
+        status = await child.ended(within_s=1)
+        how = "closed its socket" if status is None else _ended_by(status)
+        raise UnavailableError("executor", f"a new worker {how} before it was ready") from error
+
+
+def _ended_by(status: int) -> str:
+    return f"was ended by signal {-status}" if status < 0 else f"ended (exit status {status})"
+
+
+def _ready(frame: dict[str, Any], pid: int) -> Ready:
+    match frame:
+        case {"ready": {"v8": str(v8), "layers": list(layers), "pid": said, **rest}, **others} if (
+            not rest and not others and said == pid and len(layers) <= _MAX_LAYERS
+        ):
+            return Ready(_text(v8), tuple(map(_layer, layers)))
+    raise FrameError("not what a report holds")
+
+
+def _layer(value: object) -> Layer:
+    match value:
+        case [str(name), bool(holds), str(evidence)]:
+            return Layer(_text(name), holds, _text(evidence))
+    raise FrameError("not what a report says of a layer")
+
+
+def _text(value: str) -> str:
+    return value.encode("utf-8", "replace").decode()[:_MAX_TEXT]
+
+
+def _hold(lockdown: Lockdown, ready: Ready, wanted: frozenset[str]) -> None:
+    if lockdown != "full":
+        return
+    # SECURITY: a wall that the report does not name is a wall that is missing.
+    lacking = [f"{layer.name} ({layer.evidence})" for layer in ready.layers if not layer.holds]
+    lacking += sorted(wanted - {layer.name for layer in ready.layers})
+    if lacking:
+        raise UnavailableError(
+            "lockdown", f"this machine lacks what `lockdown full` needs: {', '.join(lacking)}"
+        )

@@ -1,0 +1,156 @@
+"""One job in one isolate, from its source to its result."""
+
+import json
+from typing import Any
+
+from py_mini_racer import JSEvalException, JSOOMException, JSParseException
+
+from ringfence.plugins.isolate import frames
+from ringfence.plugins.isolate.frames import FrameError
+from ringfence.plugins.isolate.worker.channel import Channel
+from ringfence.plugins.isolate.worker.failure import Failure, of_run, of_syntax
+from ringfence.plugins.isolate.worker.isolate import Isolate
+from ringfence.plugins.isolate.worker.job import Job
+
+
+def answered(isolate: Isolate, job: Job, channel: Channel) -> dict[str, object]:
+    """Run a job and return its last frame; calls of tools go over the channel meanwhile."""
+    try:
+        return {"done": {"result": _result(isolate, job, channel)}}
+    except Failure as failure:  # said to the parent
+        return failure.frame()
+    except (JSOOMException, MemoryError):  # said to the parent: the isolate is not used again
+        return Failure("memory", f"more memory than {job.memory_bytes} bytes").frame()
+    except (JSEvalException, TypeError, UnicodeError):  # said to the parent: V8 gave up, or gave no string
+        return Failure("exception", "the code broke the isolate it ran in").frame()
+
+
+def _result(isolate: Isolate, job: Job, channel: Channel) -> str:
+    isolate.bound(job.memory_bytes)
+    _begin(isolate, job)
+    _compile(isolate, job)
+    isolate.tell("run")
+    asked = 0
+    while True:
+        said = isolate.tell("drain")
+        what, text = said[0], said[1:]
+        if what == "D":
+            return _checked_result(text, job)
+        if what == "F":
+            raise of_run(**json.loads(text))
+        calls = json.loads(text)
+        _send(calls, channel)
+        answers = _answers(channel.receive(), range(asked + 1, asked + len(calls) + 1))
+        asked += len(calls)
+        isolate.tell("answer", json.dumps(answers))
+
+
+def _begin(isolate: Isolate, job: Job) -> None:
+    said = {
+        "kind": job.kind,
+        "tools": job.tools,
+        "output_bytes": job.output_bytes,
+        "now_ms": job.now_ms,
+        "tick_ms": job.tick_ms,
+        "seed": job.seed,
+    }
+    isolate.tell("begin", json.dumps(said), job.arguments)
+
+
+def _compile(isolate: Isolate, job: Job) -> None:
+    """Have V8 compile the source inside a function, and prove that it stayed inside.
+
+    V8 makes no code from strings, so JavaScript cannot be given the source; the host's own door is used, and
+    the parser's reading is compared with what was given (`Isolate.holds`).  For an expression that is not
+    enough, as it might close the parenthesis around it; no text closes both `(` and `[`.
+    """
+    source = job.source
+    if job.kind == "code":
+        whole = _held(isolate, f"async function(){{\n{source}\n}}", source)
+    else:
+        whole = _held(isolate, f"function(){{return(\n{source}\n)}}", source)
+        if whole:
+            try:
+                bracketed = _held(isolate, f"function(){{return[\n{source}\n]}}", source)
+            except Failure:  # the source closes what it did not open
+                bracketed = False
+            whole = bracketed and _held(isolate, f"function(){{return(\n{source}\n)}}", source)
+    if not whole:
+        raise Failure("syntax", "the source closes a bracket that it did not open")
+
+
+def _held(isolate: Isolate, function: str, source: str) -> bool:
+    try:
+        return isolate.holds(function)
+    except JSOOMException:
+        raise
+    except JSParseException as error:
+        raise of_syntax(str(error), source.count("\n") + 1) from error
+    except UnicodeError as error:
+        raise Failure("syntax", "the source holds half of a surrogate pair") from error
+    except JSEvalException:  # a function that is only read throws nothing: the source broke out
+        return False
+
+
+def _checked_result(text: str, job: Job) -> str:
+    body = text.encode("utf-8")
+    if len(body) > job.output_bytes:
+        raise Failure("output", f"the result is larger than {job.output_bytes} bytes")
+    if len(body) > frames.MAX_FRAME_BYTES // 6:
+        # a frame is ASCII, where one byte of text may take six
+        _frame_fits({"done": {"result": text}}, "output", "the result is larger than a frame")
+    try:
+        frames.bounded(body, depth=frames.MAX_DEPTH, tokens=len(body))
+    except FrameError as error:
+        raise Failure("not JSON", f"the result is {error}") from error
+    return text
+
+
+def _send(calls: list[dict[str, Any]], channel: Channel) -> None:
+    for call in calls:
+        body = call["arguments"].encode("utf-8")
+        try:
+            frames.bounded(body, depth=frames.MAX_DEPTH, tokens=len(body))
+        except FrameError as error:
+            raise Failure("calls", f"the arguments of a call of a tool are {error}") from error
+    try:
+        channel.send({"calls": calls})
+    except FrameError as error:
+        raise Failure("calls", "calls of tools that are too large at once") from error
+
+
+def _frame_fits(frame: object, failure: str, message: str) -> None:
+    try:
+        frames.written(frame)
+    except FrameError as error:
+        raise Failure(failure, message) from error
+
+
+def _answers(frame: dict[str, Any], ids: range) -> list[dict[str, Any]]:
+    """Return the answers to exactly these calls, in their order.
+
+    Raises:
+        FrameError: The parent said something else: it cannot be worked for.
+    """
+    answers = frame.get("answers")
+    if set(frame) != {"answers"} or type(answers) is not list:
+        raise FrameError("no answers")
+    for answer in answers:
+        if (
+            type(answer) is not dict
+            or set(answer) != {"id", "result", "error"}
+            or type(answer["id"]) is not int
+        ):
+            raise FrameError("no answer")
+        result, error = answer["result"], answer["error"]
+        if result is None:
+            if type(error) is not str:
+                raise FrameError("an answer without a result or an error")
+        elif type(result) is not str or error is not None:
+            raise FrameError("a result that is no text, or that has an error beside it")
+        else:
+            frames.checked(result)
+    answers.sort(key=lambda answer: answer["id"])
+    if [answer["id"] for answer in answers] != list(ids):
+        raise FrameError("answers to other calls")
+    return answers

@@ -1,0 +1,24 @@
+"""500 calls, half of them hostile, leave nothing behind; `make soak` makes 10,000."""
+
+import os
+
+import pytest
+
+from ringfence.plugins.isolate.executor import IsolatePool
+from tests.plugins.isolate.soak import soak
+
+pytest.importorskip("py_mini_racer", reason="the extra `isolate` is not installed")
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="workers are processes of POSIX systems")
+
+
+async def test_nothing_is_left_in_the_host_after_500_calls() -> None:
+    executor = IsolatePool()
+    lacking = (await executor.fitness()).lacks("full")
+    await executor.close()
+    if lacking:
+        pytest.skip(f"this machine lacks {', '.join(lacking)}")
+    report = await soak(500)
+    assert report.wrong == ()
+    assert report.leaks() == []
+    assert report.ends.total() == 500
+    assert report.ends[None] < 300
