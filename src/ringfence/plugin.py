@@ -34,6 +34,8 @@ from ringfence.engine.seams.hookspecs import (
     SettingsPath,
     hookimpl,
 )
+from ringfence.engine.seams.isolates import Answer as InnerAnswering
+from ringfence.engine.seams.isolates import Failure as IsolateFailure
 from ringfence.engine.seams.isolates import (
     Fitness,
     InnerAnswer,
@@ -43,6 +45,7 @@ from ringfence.engine.seams.isolates import (
     IsolateLimits,
     IsolateOutcome,
     Layer,
+    Lockdown,
 )
 from ringfence.engine.seams.ports import (
     Attendant,
@@ -88,8 +91,10 @@ __all__ = [
     "Hooks",
     "InlineLedger",
     "InnerAnswer",
+    "InnerAnswering",
     "InnerCall",
     "IsolateExecutor",
+    "IsolateFailure",
     "IsolateJob",
     "IsolateLimits",
     "IsolateOutcome",
@@ -101,6 +106,7 @@ __all__ = [
     "Ledger",
     "Line",
     "Link",
+    "Lockdown",
     "NoSettings",
     "NoTicketError",
     "Question",
