@@ -18,12 +18,8 @@ from ringfence.engine.enforcement.requests import keeps_digests_only, keyed, own
 from ringfence.engine.enforcement.runs import Held, Run
 from ringfence.engine.enforcement.tool_results import ResultLens
 from ringfence.engine.journal.jsonable import jsonable
-<<<<<<< HEAD
 from ringfence.engine.seams.errors import EngineError, RingfenceError
-=======
-from ringfence.engine.seams.errors import EngineError
 from ringfence.engine.seams.isolates import IsolateExecutor
->>>>>>> iso_engine
 
 _TEXT_AT_MOST = 500
 

@@ -8,16 +8,12 @@ from typing import Any, get_args
 
 from ringfence.plugin import (
     InnerAnswer,
+    InnerAnswering,
     InnerCall,
+    IsolateFailure,
     IsolateJob,
     IsolateLimits,
     IsolateOutcome,
-)
-from ringfence.plugin import (
-    IsolateAnswer as Answer,
-)
-from ringfence.plugin import (
-    IsolateFailure as Failure,
 )
 from ringfence.plugins.isolate import frames
 from ringfence.plugins.isolate.frames import FrameError
@@ -31,7 +27,7 @@ _MAX_NAME = 1000
 _LARGE = 1 << 16
 _DEAD_WITHIN_S = 1.0
 
-_MAY_SAY = frozenset(get_args(Failure)) - {"killed", "lockdown", "time"}
+_MAY_SAY = frozenset(get_args(IsolateFailure)) - {"killed", "lockdown", "time"}
 _GOES_ON = frozenset({"syntax", "no function", "exception", "stalled", "not JSON"})
 """After these a worker is as good as after a result."""
 _OUT_OF_MEMORY = {-signal.SIGTRAP, -signal.SIGABRT, -signal.SIGILL}
@@ -50,13 +46,13 @@ class Ended:
 class _BrokenError(Exception):
     """The job is over, and the worker is of no more use."""
 
-    def __init__(self, failure: Failure, message: str) -> None:
+    def __init__(self, failure: IsolateFailure, message: str) -> None:
         super().__init__(message)
         self.failure = failure
         self.message = message
 
 
-def failed(failure: Failure, message: str, ready: Ready | None = None) -> IsolateOutcome:
+def failed(failure: IsolateFailure, message: str, ready: Ready | None = None) -> IsolateOutcome:
     """Return the outcome of a job that gave no result."""
     if ready is None:
         return IsolateOutcome(None, failure, message)
@@ -87,7 +83,7 @@ def first_frame(job: IsolateJob) -> bytes:
     )
 
 
-async def converse(worker: Worker, job: IsolateJob, frame: bytes, answer: Answer) -> Ended:
+async def converse(worker: Worker, job: IsolateJob, frame: bytes, answer: InnerAnswering) -> Ended:
     """Give a worker its job and answer its calls until it has ended.
 
     Args:
@@ -105,7 +101,7 @@ async def converse(worker: Worker, job: IsolateJob, frame: bytes, answer: Answer
         return Ended(failed(failure, message, worker.ready), clean=False)
 
 
-async def _conversed(worker: Worker, job: IsolateJob, frame: bytes, answer: Answer) -> Ended:
+async def _conversed(worker: Worker, job: IsolateJob, frame: bytes, answer: InnerAnswering) -> Ended:
     child, ready = worker.child, worker.ready
     await child.send(frame)
     asked = 0
@@ -222,7 +218,7 @@ def _place(value: object) -> int | None:
     return value
 
 
-def _death(status: int | None, limits: IsolateLimits) -> tuple[Failure, str]:
+def _death(status: int | None, limits: IsolateLimits) -> tuple[IsolateFailure, str]:
     if status is None:
         return "killed", "the worker closed its end and was killed"
     if status in _OUT_OF_MEMORY:

@@ -8,16 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 
-from ringfence.plugin import (
-    Fitness,
-    IsolateJob,
-    IsolateOutcome,
-    Layer,
-    Lockdown,
-)
-from ringfence.plugin import (
-    IsolateAnswer as Answer,
-)
+from ringfence.plugin import Fitness, InnerAnswering, IsolateJob, IsolateOutcome, Layer, Lockdown
 from ringfence.plugins.isolate.conversation import Ended, converse, failed, first_frame
 from ringfence.plugins.isolate.frames import FrameError
 from ringfence.plugins.isolate.installed import Installed, installed
@@ -62,7 +53,7 @@ class IsolatePool:
         self._home: tuple[int, asyncio.AbstractEventLoop] | None = None
         self._closed = False
 
-    async def run(self, job: IsolateJob, answer: Answer) -> IsolateOutcome:
+    async def run(self, job: IsolateJob, answer: InnerAnswering) -> IsolateOutcome:
         """Run one job in a fresh isolate; cancelled, its worker is killed."""
         try:
             return await self._run(job, answer)
@@ -121,7 +112,7 @@ class IsolatePool:
             self._found = self._look()
         return self._found
 
-    async def _run(self, job: IsolateJob, answer: Answer) -> IsolateOutcome:
+    async def _run(self, job: IsolateJob, answer: InnerAnswering) -> IsolateOutcome:
         problem = self._problem()
         if problem is not None:
             return failed("executor", problem)
@@ -164,7 +155,7 @@ class IsolatePool:
         return await started(kind, command, self._starter, wanted=self._wanted, within_s=within_s)
 
 
-async def _attended(worker: Worker, job: IsolateJob, frame: bytes, answer: Answer) -> Ended:
+async def _attended(worker: Worker, job: IsolateJob, frame: bytes, answer: InnerAnswering) -> Ended:
     """Have a worker do its job while its limits are watched."""
     watch = Watch(worker, job.limits)
     watching = asyncio.create_task(watch.breached())

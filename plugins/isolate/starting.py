@@ -6,13 +6,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
-from ringfence.plugin import (
-    IsolateFailure as Failure,
-)
-from ringfence.plugin import (
-    Layer,
-    Lockdown,
-)
+from ringfence.plugin import IsolateFailure, Layer, Lockdown
 from ringfence.plugins.isolate.frames import FrameError
 from ringfence.plugins.isolate.process import Child, EndedError, spawn
 
@@ -25,7 +19,7 @@ _MAX_TEXT = 2000
 class UnavailableError(Exception):
     """There is no worker for this run."""
 
-    def __init__(self, failure: Failure, message: str) -> None:
+    def __init__(self, failure: IsolateFailure, message: str) -> None:
         super().__init__(message)
         self.failure = failure
         self.message = message

@@ -4,12 +4,7 @@ import asyncio
 import time
 from dataclasses import dataclass
 
-from ringfence.plugin import (
-    IsolateFailure as Failure,
-)
-from ringfence.plugin import (
-    IsolateLimits,
-)
+from ringfence.plugin import IsolateFailure, IsolateLimits
 from ringfence.plugins.isolate.conversation import over_cpu, over_memory, over_time
 from ringfence.plugins.isolate.starting import Worker
 
@@ -22,7 +17,7 @@ _SLACK_BYTES = 16 << 20
 class Breach:
     """A limit that was passed, or a worker that died (None)."""
 
-    failure: Failure | None
+    failure: IsolateFailure | None
     message: str = ""
 
 

@@ -34,7 +34,7 @@ from ringfence.engine.seams.hookspecs import (
     SettingsPath,
     hookimpl,
 )
-from ringfence.engine.seams.isolates import Answer as IsolateAnswer
+from ringfence.engine.seams.isolates import Answer as InnerAnswering
 from ringfence.engine.seams.isolates import Failure as IsolateFailure
 from ringfence.engine.seams.isolates import (
     Fitness,
@@ -91,8 +91,8 @@ __all__ = [
     "Hooks",
     "InlineLedger",
     "InnerAnswer",
+    "InnerAnswering",
     "InnerCall",
-    "IsolateAnswer",
     "IsolateExecutor",
     "IsolateFailure",
     "IsolateJob",
