@@ -4,6 +4,7 @@ No run is a denial: a guarded tool outside of any run does not execute.
 """
 
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,10 +23,12 @@ from ringfence.engine.enforcement.current import current_call, current_run
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.journal.jsonable import jsonable
-from ringfence.engine.seams.errors import DeniedError, RunHaltedError
+from ringfence.engine.seams.errors import DeniedError, EngineError, RunHaltedError
 
 FRAMEWORK = "langchain"
 _MOST_THREADS = 10_000
+LEFT_BEHIND_S = 2.0
+"""How long a graph that goes on waits for what its last invocation left behind on threads."""
 
 
 class NoRunError(DeniedError):
@@ -178,10 +181,14 @@ class Runs:
             found = self.at_hand(run_id, config)
             if found is not None:
                 return found
+            if TREE.is_over(around(config)):
+                # SECURITY: a thread that its graph has left behind would take the run up again, and what the
+                # graph then makes anew would be a second call.
+                raise DeniedError("the graph that made the call has ended", run=run_id)
             latest = self._latest(run_id)
             live = self._live.get(latest)
             if live is not None and live.asked and not live.run.ended:
-                self._put_away(live)  # the host let go of its stream before the graph had ended
+                self._put_away_soon(live)  # the host let go of its stream before the graph had ended
             try:
                 run = self.guard.resume_run(latest, principal=principal)
             except RunHaltedError as error:
@@ -273,10 +280,26 @@ class Runs:
             told = None if error is None else f"{type(error).__name__}: {error}"
             self.guard.end_run(run, "done" if error is None else "failed", told)
 
+    def _put_away_soon(self, live: Live) -> None:
+        """Put a run away once the bodies have ended that its last graph left behind on threads.
+
+        Raises:
+            EngineError: They take too long: the host may go on with the graph later.
+        """
+        until_s = time.monotonic() + LEFT_BEHIND_S
+        while True:
+            try:
+                return self._put_away(live)
+            except EngineError:
+                if time.monotonic() >= until_s:
+                    raise
+            time.sleep(0.01)
+
     def _put_away(self, live: Live) -> None:
-        live.asked = False
         if not live.run.suspended and live.run.state.halted is None:
+            live.asked = True  # until it is put away: what is in flight still may keep it here
             self.guard.suspend(live.run)
+        live.asked = False
 
 
 _RUNS: "WeakKeyDictionary[Guard, Runs]" = WeakKeyDictionary()

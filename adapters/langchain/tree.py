@@ -46,6 +46,8 @@ class Tree:
         self._lock = threading.Lock()
         self._invocations: OrderedDict[UUID, Invocation] = OrderedDict()
         self._bound: dict[UUID, list[Binding]] = {}
+        self._left: OrderedDict[UUID, None] = OrderedDict()
+        """Those that ended last."""
 
     def enter(self, id: UUID, parent: UUID | None, *, is_node: bool = False, resume: object = None) -> None:
         """Remember that an invocation began."""
@@ -57,7 +59,10 @@ class Tree:
     def leave(self, id: UUID, error: BaseException | None = None) -> None:
         """Forget an invocation; whoever bound a run to it is told."""
         with self._lock:
-            self._invocations.pop(id, None)
+            if self._invocations.pop(id, None) is not None:
+                self._left[id] = None
+                if len(self._left) > MOST:
+                    self._left.popitem(last=False)
             bindings = self._bound.pop(id, [])
         for binding in bindings:
             binding.ended(binding.run, error)
@@ -99,6 +104,14 @@ class Tree:
             while id is not None and (here := self._invocations.get(id)) and here.parent is not None:
                 id = here.parent
         return id
+
+    def is_over(self, id: UUID | None) -> bool:
+        """Say whether `id`, or an invocation around it, has ended, though something that it began goes on."""
+        with self._lock:
+            while id is not None and id not in self._left:
+                here = self._invocations.get(id)
+                id = here.parent if here else None
+        return id is not None
 
     def _graph_of(self, id: UUID | None) -> UUID | None:
         at = id

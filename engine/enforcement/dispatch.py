@@ -60,7 +60,7 @@ class Started:
         """
         # SECURITY: this process may have stood still since the dispatch: others count it as gone by now.
         try:
-            self.run.check_live()
+            self.run.check_start()
         except RingfenceError as error:
             raise TooLateError from error
         return own(self.held.decision.arguments)

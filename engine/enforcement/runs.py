@@ -280,6 +280,17 @@ class Run:
             # SECURITY: the session may be another process's by now, and an order to stop unread.
             self.presence.check(self.id)
 
+    def check_start(self) -> None:
+        """Raise unless a body that was dispatched may still start.
+
+        A limit that another call has passed since forbids nothing here: this one was within it.
+        """
+        with self.lock:
+            why = self.stopped or self.state.halted
+            if self.taken or self.ended or (why is not None and why.name == "killed"):
+                raise self.over()
+            self.presence.check(self.id)
+
     def over(self) -> RingfenceError:
         """Return the error that says why nothing runs any more."""
         if self.taken:
