@@ -3,6 +3,7 @@
 No run is a denial: a guarded tool outside of any run does not execute.
 """
 
+import asyncio
 import threading
 import time
 from collections import OrderedDict
@@ -23,7 +24,7 @@ from ringfence.engine.enforcement.current import current_call, current_run
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.journal.jsonable import jsonable
-from ringfence.engine.seams.errors import DeniedError, EngineError, RunHaltedError
+from ringfence.engine.seams.errors import DeniedError, RunHaltedError
 
 FRAMEWORK = "langchain"
 _MOST_THREADS = 10_000
@@ -177,6 +178,10 @@ class Runs:
             DeniedError: The principal is not the one of the run.
             RunHaltedError: The run was halted.
         """
+        found = self.at_hand(run_id, config)
+        if found is not None:
+            return found
+        self._wait_for_left_behind(run_id)
         with self._lock:
             found = self.at_hand(run_id, config)
             if found is not None:
@@ -188,7 +193,7 @@ class Runs:
             latest = self._latest(run_id)
             live = self._live.get(latest)
             if live is not None and live.asked and not live.run.ended:
-                self._put_away_soon(live)  # the host let go of its stream before the graph had ended
+                self._put_away(live)  # the host let go of its stream before the graph had ended
             try:
                 run = self.guard.resume_run(latest, principal=principal)
             except RunHaltedError as error:
@@ -280,19 +285,15 @@ class Runs:
             told = None if error is None else f"{type(error).__name__}: {error}"
             self.guard.end_run(run, "done" if error is None else "failed", told)
 
-    def _put_away_soon(self, live: Live) -> None:
-        """Put a run away once the bodies have ended that its last graph left behind on threads.
+    def _wait_for_left_behind(self, run_id: str) -> None:
+        """Wait a moment for bodies that the run's last graph has left behind on threads; nobody else waits.
 
-        Raises:
-            EngineError: They take too long: the host may go on with the graph later.
+        If they take longer, putting the run away says so, and the host may go on with the graph later.
         """
         until_s = time.monotonic() + LEFT_BEHIND_S
-        while True:
-            try:
-                return self._put_away(live)
-            except EngineError:
-                if time.monotonic() >= until_s:
-                    raise
+        while (live := self._live.get(self._latest(run_id))) is not None and live.asked and live.run.busy:
+            if _inside_a_loop() or time.monotonic() >= until_s:
+                return
             time.sleep(0.01)
 
     def _put_away(self, live: Live) -> None:
@@ -300,6 +301,15 @@ class Runs:
             live.asked = True  # until it is put away: what is in flight still may keep it here
             self.guard.suspend(live.run)
         live.asked = False
+
+
+def _inside_a_loop() -> bool:
+    """Say whether this thread runs an event loop: one that waits here holds up what it waits for."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 _RUNS: "WeakKeyDictionary[Guard, Runs]" = WeakKeyDictionary()

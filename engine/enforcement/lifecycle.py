@@ -284,7 +284,7 @@ class Lifecycle:
         with run.lock:
             if run.taken:
                 raise run.over()
-            if run.flights or run.waiting or run.turnstile.busy or run.in_flight():
+            if run.busy:
                 raise EngineError(
                     f"calls of the run `{run.id}` are in flight",
                     run=run.id,

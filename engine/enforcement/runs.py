@@ -289,6 +289,10 @@ class Run:
             why = self.stopped or self.state.halted
             if self.taken or self.ended or (why is not None and why.name == "killed"):
                 raise self.over()
+            left = self.remaining_ns(self.now_ns())
+            if left is not None and left <= 0:
+                self.time_is_up()
+                raise self.over()
             self.presence.check(self.id)
 
     def over(self) -> RingfenceError:
@@ -355,6 +359,11 @@ class Run:
         with self.lock:
             self.taken = self.ended = True
         self.stop_flights()
+
+    @property
+    def busy(self) -> bool:
+        """True while something of it is under way, so that it cannot be put away."""
+        return bool(self.flights or self.waiting or self.turnstile.busy or self.in_flight())
 
     def in_flight(self) -> list[str]:
         """Return the calls whose bodies have started and not ended."""

@@ -13,6 +13,7 @@ import pytest
 
 from ringfence.engine.decision.events import CallDecided, CallFailed, RunHalted
 from ringfence.engine.enforcement import dispatch
+from ringfence.engine.enforcement.bodies import AsyncFlight
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.seams.errors import (
     DeniedError,
@@ -24,6 +25,7 @@ from ringfence.engine.seams.errors import (
 from ringfence.plugins.memory import MemoryStore
 from ringfence.plugins.memory.kill_switch import MemoryKillSwitch
 from ringfence.plugins.memory.leases import MemoryLeases
+from ringfence.testing import FakeClock
 from tests.guards import ALICE, POLICY, call, events_of, kinds_of, make_guard
 
 VALID_S = 15.0
@@ -402,3 +404,29 @@ def test_a_store_that_vouches_for_processes_never_lapses_but_orders_are_read_all
         guard.execute(run, call("look", what="x"), never)
     store.part("kill_switch").away = set()
     guard.close()
+
+
+@pytest.mark.parametrize("happens", ["the deadline passes", "an operator kills it"])
+async def test_a_body_that_was_dispatched_does_not_begin_once_its_run_is_over(
+    monkeypatch: pytest.MonkeyPatch, happens: str
+) -> None:
+    clock, ran = FakeClock(), list[int]()
+    guard = make_guard(clock=clock)
+    run = await guard.abegin_run(principal=ALICE, agent="main")
+    settle = AsyncFlight._settle
+
+    async def late(flight: AsyncFlight, work: Any) -> Any:
+        if happens == "the deadline passes":
+            clock.advance(301)
+        else:
+            run.halt("killed", by="olga", detail=None)
+        return await settle(flight, work)
+
+    async def body(_: Any) -> None:
+        ran.append(1)
+
+    monkeypatch.setattr(AsyncFlight, "_settle", late)
+    with pytest.raises(RunHaltedError):
+        await guard.aexecute(run, call("free", "c1"), body)
+    assert ran == []
+    await guard.aclose()
