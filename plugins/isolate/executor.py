@@ -69,15 +69,12 @@ class IsolatePool:
         if problem is not None:
             return Fitness(None, problem=problem)
         try:
-            pool = self._living()
-            worker = await pool.take(Kind.of("process", 0), depth=_DEEPEST)
+            ready = await self._living().report()
         except UnavailableError as error:
             return Fitness(None, problem=error.message)
         except Exception:  # nothing is promised that was not seen
             _LOG.exception("a worker could not be asked for its walls")
             return Fitness(None, problem="no worker could be started; the log says why")
-        pool.give_back(worker, clean=True)
-        ready = worker.ready
         named = {layer.name for layer in ready.layers}
         missing = tuple(
             Layer(name, False, "not in the worker's report") for name in sorted(self._wanted - named)
@@ -89,6 +86,11 @@ class IsolatePool:
         """Have a worker for such jobs started in the background; nothing is said if it cannot."""
         if self._problem() is None and not self._closed:
             self._living().prewarm(Kind.of(lockdown, memory_bytes))
+
+    @property
+    def at_work(self) -> tuple[int, ...]:
+        """The process ids of the workers that run a job at this moment."""
+        return self._pool.at_work if self._pool is not None else ()
 
     async def close(self) -> None:
         """End all workers; safe to call twice."""
@@ -124,7 +126,7 @@ class IsolatePool:
         if depth > _DEEPEST:
             return failed("executor", f"more than {_DEEPEST} runs in isolates inside one another")
         pool = self._living()
-        worker = await pool.take(Kind.of(job.lockdown, job.limits.memory_bytes), depth=depth)
+        worker = await pool.take(Kind.of(job.lockdown, job.limits.memory_bytes), job.owner, depth=depth)
         token = _depth.set(depth + 1)
         ended: Ended | None = None
         try:
