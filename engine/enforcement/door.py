@@ -221,8 +221,8 @@ class Door:
                     run, asked.call, asked.body, False, PLAIN, (), inner, asked.lacking, job.ends_ns
                 )
             except Exception as error:  # told in the constant texts, or the job ends
-                return refusal(run, made, error)
-            return answer(made, value)
+                return refusal(run, job, made, error)
+            return answer(run, job, made, asked, value)
 
         def work() -> Any:
             set_current(run, started.held.key)
@@ -243,8 +243,8 @@ class Door:
                     run, asked.call, asked.body, False, PLAIN, (), inner, asked.lacking, job.ends_ns
                 )
             except Exception as error:  # told in the constant texts, or the job ends
-                return refusal(run, made, error)
-            return answer(made, value)
+                return refusal(run, job, made, error)
+            return answer(run, job, made, asked, value)
 
         def work() -> Any:
             set_current(run, started.held.key)
