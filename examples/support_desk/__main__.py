@@ -1,4 +1,4 @@
-"""Plays the demo: unguarded, guarded, and the log."""
+"""Plays the demo: unguarded, guarded, with JavaScript that the model writes, and the log."""
 
 import sys
 import tempfile

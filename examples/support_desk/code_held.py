@@ -1,14 +1,13 @@
-"""The model's JavaScript under the policy: in a V8 isolate, with the tools that `may call` names and no others."""
+"""The model's JavaScript under the policy: in a V8 isolate, with the tools of `may call` and no others."""
 
-import json
 from dataclasses import replace
 
+from examples.support_desk.agent import in_isolates
 from examples.support_desk.code_scenes import PAGES, THE_POLICY, Attempt, attempts, escape, quote, total
 from examples.support_desk.held import Play
 from examples.support_desk.stage import Stage
 from examples.support_desk.world import World
 from ringfence import Guard, Principal, RingfenceError
-from ringfence.adapters.langchain import isolate_tool
 from ringfence.engine.decision.calls import ToolCall
 from ringfence.engine.retrospect.record import RunRecord
 from ringfence.engine.retrospect.timeline import CallStep
@@ -23,11 +22,7 @@ def play(before: Play) -> RunRecord | None:
         stage.warn("NOTHING OF THIS ACT IS SHOWN: this machine does not run isolates as the policy demands,")
         stage.warn(f"so every call of run_js is refused here: {why_not}")
         return None
-    ours = [
-        isolate_tool(before.guard, "run_js", inner=before.tools),
-        isolate_tool(before.guard, "price_quote"),
-    ]
-    here = replace(before, tools=[*before.tools, *ours])
+    here = replace(before, tools=[*before.tools, *in_isolates(before.guard, before.tools)])
     tried = attempts(here.world.web)
     stage.scene(total().title)
     totalled = here.run(total())
@@ -109,6 +104,6 @@ def _quoted(run: RunRecord, stage: Stage) -> None:
     stage.note(f"log: call {call}")
     found = call.result if isinstance(call.result, dict) else {}
     stage.judge(
-        f"price_quote.js: {json.dumps({name: found.get(name) for name in ('goods', 'delivery', 'total')})} pence",
-        holds=(found.get("goods"), found.get("delivery"), found.get("total")) == (24700, 700, 25400),
+        f"price_quote.js: the goods {found.get('goods')} and the way {found.get('delivery')} pence",
+        holds=(found.get("goods"), found.get("delivery")) == (24700, 700),
     )

@@ -72,7 +72,7 @@ def real_model_name() -> str | None:
 
 
 def model_for(scene: Scene) -> BaseChatModel:
-    """Return the real model where there is a key and the scene is not the script's alone, else the scripted one."""
+    """Return the real model where there is a key, unless the scene is the script's alone; else the script."""
     name = None if scene.scripted else real_model_name()
     model = init_chat_model(name) if name else ScriptedModel(scene=scene)
     assert isinstance(model, BaseChatModel)
