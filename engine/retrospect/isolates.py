@@ -241,6 +241,9 @@ def _batches(
             id += 1
             made.append(_inner(told, call, id, said, ended_seq))
         batches.append(tuple(made))
+    if id != ended.calls:
+        changed = Divergence(ended_seq, ended.call, ("calls",), {"calls": ended.calls}, {"calls": id})
+        raise _ChangedError(changed)
     return tuple(batches)
 
 
