@@ -16,6 +16,7 @@ from langchain_core.tools import BaseTool, StructuredTool, Tool
 from ringfence.adapters.langchain.parameters import FRAMEWORK_NAMES, ArgumentsError, Parameters
 from ringfence.adapters.langchain.values import json_of
 from ringfence.dsl.plan import Json, ToolPlan
+from ringfence.engine.enforcement.workers import arun_in_worker
 
 try:
     from langgraph.types import Command
@@ -104,6 +105,12 @@ def _is_only_async(tool: BaseTool) -> bool:
     return plain and getattr(tool, "func", None) is None
 
 
+def _is_only_sync(tool: BaseTool) -> bool:
+    kind = type(tool)
+    plain = kind._arun in (StructuredTool._arun, Tool._arun) and getattr(tool, "coroutine", None) is None
+    return plain or kind._arun is BaseTool._arun
+
+
 def _sync(one: InnerTool) -> Body:
     run = one.tool._run
 
@@ -115,13 +122,15 @@ def _sync(one: InnerTool) -> Body:
 
 
 def _async(one: InnerTool) -> ABody:
+    if _is_only_sync(one.tool):
+        plain = _sync(one)
+        # LangChain would take a thread as well, of which the guard would not know that it still runs.
+        return lambda arguments: arun_in_worker(lambda: plain(arguments))
     arun = one.tool._arun
-    # LangChain's own `_arun` has `_run` run on a thread, and hands on what it is given.
-    looked_at = one.tool._run if type(one.tool)._arun is BaseTool._arun else arun
 
     async def body(arguments: Mapping[str, Json]) -> Json:
         args, values = one.passed(arguments)
-        return _given(one.tool, await arun(*args, **values, **one.framework(looked_at)))
+        return _given(one.tool, await arun(*args, **values, **one.framework(arun)))
 
     return body
 

@@ -85,8 +85,13 @@ schemas = st.builds(
 hosted = st.builds(Hosted, words, st.frozensets(names, max_size=2), st.just({}) | schemas)
 
 
-def members(tree: Tree[Any]) -> list[str]:
-    return [str(one.children[0].children[0]) for one in tree.find_data("member")]
+def members(tree: Tree[Any]) -> list[tuple[str, bool]]:
+    """Return the members in their order: name, and whether it may be left out."""
+    found = []
+    for one in tree.find_data("member"):
+        name: Any = one.children[0]
+        found.append((str(name.children[0]).strip('"'), one.children[1] is not None))
+    return found
 
 
 @settings(deadline=None, max_examples=200)
@@ -100,12 +105,8 @@ def test_a_declaration_is_typescript(some: list[ToolPlan], known: Hosted) -> Non
 @given(parameters, st.frozensets(names, max_size=3))
 def test_every_parameter_is_a_member(some: dict[str, Parameter], must: frozenset[str]) -> None:
     tree = GRAMMAR.parse(declaration([tool("it", None, some, None)], {"it": Hosted(defaulted=must)}))
-    found = [
-        (str(one.children[0].children[0]).strip('"'), one.children[1] is not None)
-        for one in tree.find_data("member")
-    ]
     expected = [(name, one.optional and name not in must) for name, one in some.items()]
-    assert found == expected
+    assert members(tree) == expected
 
 
 @pytest.mark.parametrize(
