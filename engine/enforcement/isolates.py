@@ -15,12 +15,12 @@ from contextvars import Context, ContextVar, copy_context
 from dataclasses import dataclass, field
 from typing import Final
 
-from ringfence.dsl.canonical import canonical, digest
-from ringfence.dsl.plan import Isolated, IsolatePlan
-from ringfence.engine.decision.events import IsolateStarted
+from ringfence.dsl.canonical import canonical
+from ringfence.dsl.plan import Isolated, IsolatePlan, Json
 from ringfence.engine.enforcement.drive import Steps
 from ringfence.engine.enforcement.opening import Opening
 from ringfence.engine.enforcement.runs import Held, Run
+from ringfence.engine.journal.isolated import answers_record, started
 from ringfence.engine.seams.errors import EngineError
 from ringfence.engine.seams.isolates import (
     InnerAnswer,
@@ -62,27 +62,8 @@ def begin(run: Run, held: Held, isolated: Isolated, executor: IsolateExecutor, b
     """
     plan = run.plan.isolates[isolated.isolate]
     made = _job(run, held, isolated, plan, bound_ns)
-    limits = made.limits
-    run.append(
-        IsolateStarted(
-            call=held.key,
-            isolate=plan.name,
-            runs=made.kind,
-            name=made.name,
-            source=digest(made.source),
-            now_ms=made.now_ms,
-            tick_ms=made.tick_ms,
-            seed=made.seed,
-            limits={
-                "memory_bytes": limits.memory_bytes,
-                "cpu_ms": limits.cpu_ns // 1_000_000,
-                "time_ms": limits.time_ns // 1_000_000,
-                "output_bytes": limits.output_bytes,
-                "lockdown": made.lockdown,
-            },
-        )
-    )
-    ends_ns = run.opening.clock.monotonic_ns() + limits.time_ns
+    run.append(started(held.key, plan.name, made))
+    ends_ns = run.opening.clock.monotonic_ns() + made.limits.time_ns
     return Job(run.opening.loop, executor, made, plan, ends_ns)
 
 
@@ -149,6 +130,10 @@ class Job:
         """When its time is over: the monotonic clock."""
         self.bound_ns = job.limits.time_ns + SLACK_NS
         """How long its outcome is waited for."""
+        self.told: dict[int, dict[str, Json]] = {}
+        """What the code was given for its calls, by their ids, as it is recorded."""
+        self.batches: list[tuple[int, ...]] = []
+        """The ids of the calls that it made at once, batch by batch."""
         self.over: Future[None] = Future()
         """Done once the executor has returned: nothing of the job runs any more."""
         self._loop = loop
@@ -183,6 +168,10 @@ class Job:
     def _cancel(self) -> None:
         if self._task is not None:
             self._task.cancel()
+
+    def answers(self) -> list[list[dict[str, Json] | None]]:
+        """Return what the code was given so far, as it is recorded."""
+        return answers_record(tuple(self.batches), dict(self.told))
 
     async def _attend(self) -> None:
         task = self._task = asyncio.get_running_loop().create_task(self._run(), context=self._context)

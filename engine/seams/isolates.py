@@ -6,7 +6,7 @@ of the guard, call by call.
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 Lockdown = Literal["full", "process"]
 """What the worker must have: every layer, or at least a process of its own with its limits."""
@@ -151,4 +151,13 @@ class IsolateExecutor(Protocol):
 
     async def close(self) -> None:
         """End all workers; safe to call twice."""
+        ...
+
+
+@runtime_checkable
+class CheckedExecutor(Protocol):
+    """An executor that may know beforehand that nothing can run here: `ringfence check` says it."""
+
+    def check(self) -> None:
+        """Raise EngineError, with what mends it, if nothing can run here; no worker is started for it."""
         ...

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 
-from ringfence.plugin import Fitness, InnerAnswering, IsolateJob, IsolateOutcome, Layer, Lockdown
+from ringfence.plugin import EngineError, Fitness, InnerAnswering, IsolateJob, IsolateOutcome, Layer, Lockdown
 from ringfence.plugins.isolate.conversation import Ended, converse, failed, first_frame
 from ringfence.plugins.isolate.frames import FrameError
 from ringfence.plugins.isolate.installed import Installed, installed
@@ -19,6 +19,7 @@ from ringfence.plugins.isolate.starting import Kind, Program, UnavailableError, 
 from ringfence.plugins.isolate.watching import Watch
 
 _LOG = logging.getLogger("ringfence.isolate")
+_NOT_HERE = "isolates need a POSIX system: their workers' walls are made of its system calls"
 _GRACE_S = 1.0
 """How long a cancelled inner call is waited for."""
 _DEEPEST = 4
@@ -85,6 +86,13 @@ class IsolatePool:
         own = Layer("process", True, "a process of its own, with an empty environment and a deadline")
         return Fitness(ready.v8, (*(() if "process" in named else (own,)), *ready.layers, *missing))
 
+    def check(self) -> None:
+        """Raise EngineError if nothing can run here; no worker is started for it."""
+        if sys.platform == "win32":
+            raise EngineError(_NOT_HERE, help="run the host on Linux")
+        if self._given is None and (found := self._installed()).folder is None:
+            raise EngineError(found.why_not, help=found.mend)
+
     def prewarm(self, lockdown: Lockdown, memory_bytes: int) -> None:
         """Have a worker for such jobs started in the background; nothing is said if it cannot."""
         if self._problem() is None and not self._closed:
@@ -104,7 +112,7 @@ class IsolatePool:
     def _problem(self) -> str | None:
         """Return why nothing can run here at all, if so."""
         if sys.platform == "win32":
-            return "isolates need a POSIX system: their workers' walls are made of its system calls"
+            return _NOT_HERE
         return None if self._given is not None else self._installed().problem
 
     def _installed(self) -> Installed:
