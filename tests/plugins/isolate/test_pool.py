@@ -389,7 +389,7 @@ executor = pool()
 async def use():
     print((await executor.run(job("pid"), none)).result, flush=True)
     if {killed!r}:
-        await executor.run(job("hang"), none)
+        await asyncio.Event().wait()
 {then}
 """
 
