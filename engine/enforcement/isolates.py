@@ -13,14 +13,15 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import Context, ContextVar, copy_context
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Final
 
-from ringfence.dsl.canonical import canonical, digest
-from ringfence.dsl.plan import Isolated, IsolatePlan
-from ringfence.engine.decision.events import IsolateStarted
+from ringfence.dsl.canonical import canonical
+from ringfence.dsl.plan import Isolated, IsolatePlan, Json
 from ringfence.engine.enforcement.drive import Steps
 from ringfence.engine.enforcement.opening import Opening
 from ringfence.engine.enforcement.runs import Held, Run
+from ringfence.engine.journal.isolated import answers_record, started
 from ringfence.engine.seams.errors import EngineError
 from ringfence.engine.seams.isolates import (
     InnerAnswer,
@@ -62,27 +63,8 @@ def begin(run: Run, held: Held, isolated: Isolated, executor: IsolateExecutor, b
     """
     plan = run.plan.isolates[isolated.isolate]
     made = _job(run, held, isolated, plan, bound_ns)
-    limits = made.limits
-    run.append(
-        IsolateStarted(
-            call=held.key,
-            isolate=plan.name,
-            runs=made.kind,
-            name=made.name,
-            source=digest(made.source),
-            now_ms=made.now_ms,
-            tick_ms=made.tick_ms,
-            seed=made.seed,
-            limits={
-                "memory_bytes": limits.memory_bytes,
-                "cpu_ms": limits.cpu_ns // 1_000_000,
-                "time_ms": limits.time_ns // 1_000_000,
-                "output_bytes": limits.output_bytes,
-                "lockdown": made.lockdown,
-            },
-        )
-    )
-    ends_ns = run.opening.clock.monotonic_ns() + limits.time_ns
+    run.append(started(held.key, plan.name, made))
+    ends_ns = run.opening.clock.monotonic_ns() + made.limits.time_ns
     return Job(run.opening.loop, executor, made, plan, ends_ns)
 
 
@@ -107,7 +89,18 @@ def _job(run: Run, held: Held, isolated: Isolated, plan: IsolatePlan, bound_ns: 
         now_ms=run.now_ns() // 1_000_000,
         tick_ms=plan.tick_ms,
         seed=secrets.token_hex(16),
+        owner=_owner(run),
     )
+
+
+def _owner(run: Run) -> str:
+    """Return whose the run's jobs are: its session's, as this principal has it.
+
+    SECURITY: both are texts that a user may have chosen; keyed and hashed together, no choice of one makes
+    another's owner, and the word tells nobody who it is.
+    """
+    whose = canonical([run.session, dict(run.principal.values)])
+    return blake2b(whose, key=run.opening.owners_key, digest_size=32).hexdigest()
 
 
 @dataclass(slots=True)
@@ -149,6 +142,10 @@ class Job:
         """When its time is over: the monotonic clock."""
         self.bound_ns = job.limits.time_ns + SLACK_NS
         """How long its outcome is waited for."""
+        self.told: dict[int, dict[str, Json]] = {}
+        """What the code was given for its calls, by their ids, as it is recorded."""
+        self.batches: list[tuple[int, ...]] = []
+        """The ids of the calls that it made at once, batch by batch."""
         self.over: Future[None] = Future()
         """Done once the executor has returned: nothing of the job runs any more."""
         self._loop = loop
@@ -183,6 +180,10 @@ class Job:
     def _cancel(self) -> None:
         if self._task is not None:
             self._task.cancel()
+
+    def answers(self) -> list[list[dict[str, Json] | None]]:
+        """Return what the code was given so far, as it is recorded."""
+        return answers_record(tuple(self.batches), dict(self.told))
 
     async def _attend(self) -> None:
         task = self._task = asyncio.get_running_loop().create_task(self._run(), context=self._context)

@@ -88,14 +88,7 @@ def replay(record: RunRecord, plan: Plan | None = None) -> Replay:
     if missing:
         raise RecordError(f"run `{record.run}` cannot be replayed, purged: event {missing[0]}")
     if own and plan.digest != begun.policy_digest:
-        changed = Divergence(
-            1,
-            None,
-            ("policy_digest",),
-            {"policy_digest": begun.policy_digest},
-            {"policy_digest": plan.digest},
-        )
-        return Replay(record.run, 0, changed)
+        return Replay(record.run, 0, policy_changed(begun, plan))
     fold = Fold(record, plan)
     state = fold.state
     decisions = 0
@@ -118,6 +111,12 @@ def replay(record: RunRecord, plan: Plan | None = None) -> Replay:
     return Replay(record.run, decisions, None, tuple(skipped))
 
 
+def policy_changed(begun: RunStarted, plan: Plan) -> Divergence:
+    """Return the divergence of a policy whose recorded texts are not those that the run began with."""
+    name = "policy_digest"
+    return Divergence(1, None, (name,), {name: begun.policy_digest}, {name: plan.digest})
+
+
 def _decided_again(plan: Plan, state: State, stamped: Stamped, event: CallDecided) -> Divergence | None:
     known = state.calls.get(event.call)
     if known is None:
@@ -131,9 +130,9 @@ def _decided_again(plan: Plan, state: State, stamped: Stamped, event: CallDecide
     # The facts are given, not made again: an older record says less of them.
     recorded = {**body_of(event), "facts": facts_record(facts)}
     recomputed = body_of(decided(event.call, known.request, decision, facts, levels=plan.levels))
-    if _same(recorded, recomputed):
+    if same(recorded, recomputed):
         return None
-    differs = tuple(name for name in recorded if not _same(recorded[name], recomputed[name]))
+    differs = tuple(name for name in recorded if not same(recorded[name], recomputed[name]))
     return Divergence(stamped.seq, event.call, differs, recorded, recomputed)
 
 
@@ -157,7 +156,8 @@ def _goes_on(state: State, known: KnownCall) -> bool:
     return interrupted and known.started_epoch < state.epoch == known.epoch
 
 
-def _same(one: Json, other: Json) -> bool:
+def same(one: Json, other: Json) -> bool:
+    """Say whether two values are the same JSON."""
     try:
         return _alike(one, other) or canonical(one) == canonical(other)
     except (ValueError, RecursionError):

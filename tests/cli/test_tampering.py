@@ -49,6 +49,8 @@ KINDS: list[e.RunEvent] = [
     e.ApprovalAsked("aa.0", "T-AAAAAAAA", "lead", None),
     e.ApprovalAnswered("aa.0", "T-AAAAAAAA", "approve", "dana", None, None),
     e.CallStarted("aa.0"),
+    e.IsolateStarted("aa.0", "calculator", "body", "quote.js", "0" * 64, 5, None, "0" * 32, {}),
+    e.IsolateEnded("aa.0", "14.4", ("process",), None, None, None, None),
     e.CallFinished("aa.0", "sent", None, 5),
     e.CallFailed("aa.0", "raised", "boom", 5),
     e.SubrunStarted("r2", "aa.0"),
@@ -58,8 +60,6 @@ KINDS: list[e.RunEvent] = [
     e.RunResumed("p"),
     e.RunHalted("main.stop", None, None),
     e.RunEnded("halted", None),
-    e.IsolateStarted("aa.0", "calculator", "body", "quote.js", "sha256:0", 5, None, "0" * 32, {}),
-    e.IsolateEnded("aa.0", "14.4", ("seccomp",), "memory", "too much", None, None),
 ]
 """One event of every kind, in an order that nobody decided."""
 

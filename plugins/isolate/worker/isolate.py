@@ -7,6 +7,7 @@ nothing can interrupt.  So nothing but a string is ever looked at here, and no f
 import asyncio
 import json
 import os
+from collections.abc import Sequence
 
 from py_mini_racer import MiniRacer, mini_racer
 
@@ -34,6 +35,33 @@ class Isolate:
         """Stop code that uses more of the heap than this."""
         self._racer.set_hard_memory_limit(memory_bytes)
 
+    def begin(self, source: str, around: Sequence[tuple[str, str]], *texts: str) -> None:
+        """Have a source compiled inside of functions, and run if the parser read each as one from end to end.
+
+        Args:
+            around: What stands before and behind the source; the first function is the one that runs.
+            texts: What else the prelude begins with.
+
+        Raises:
+            JSEvalException: It cannot be compiled, or broke out of its function and threw.
+        """
+        said = [json.dumps(text) for text in (*texts, source)]
+        functions = self._functions(source, around)
+        # What this gives is not looked at: a text that breaks out could make it anything.
+        name = self._name
+        self._racer.eval(f"{name}.begin({','.join(said)},{json.dumps(around)});{name}.take({functions})")
+
+    def compile(self, source: str, around: Sequence[tuple[str, str]]) -> None:
+        """Have a source compiled inside of functions; none of them runs.
+
+        Raises:
+            JSEvalException: As for `begin`.
+        """
+        self._racer.eval(f"{self._name}.take({self._functions(source, around)})")
+
+    def _functions(self, source: str, around: Sequence[tuple[str, str]]) -> str:
+        return ",".join(f"{opening}{source}{closing}" for opening, closing in around)
+
     def tell(self, method: str, *texts: str) -> str:
         """Call one method of the prelude; a text goes in as a literal, which is ASCII and JSON."""
         arguments = ",".join(json.dumps(text) for text in texts)
@@ -41,13 +69,6 @@ class Isolate:
         if type(answer) is not str:
             raise TypeError("only strings leave V8")
         return answer
-
-    def holds(self, function: str) -> bool:
-        """Compile a function and keep it, if the parser read this text as one function from end to end."""
-        self.tell("expect", function)
-        # What this gives is not looked at: a text that breaks out could make it anything.
-        self._racer.eval(f"{self._name}.take({function})")
-        return self.tell("whole") == "yes"
 
     def close(self) -> None:
         """End it."""

@@ -30,8 +30,8 @@
 
   let job = null;          // {tools, now_ms, tick_ms, output_bytes, kind}, as the worker gave it
   let given = '{}';        // the arguments, JSON
-  let expected = null;     // the text that the next function must have
-  let taken = null;        // the function that holds the source
+  let expected = null;     // the texts that the functions around the source must have
+  let taken = null;        // the function that holds the source, once it is proved
   let outcome = null;      // one letter and a text, once the run has ended
   let now = 0;
   let calls = 0;           // made so far
@@ -109,7 +109,7 @@
 
   const side = freeze({
     __proto__: null,
-    begin(text, args) {
+    begin(text, args, source, around) {
       job = parse(text);
       given = args;
       now = job.now_ms;
@@ -118,22 +118,25 @@
         defineProperty(named, job.tools[i], { value: asking(job.tools[i]), enumerable: true });
       }
       freeze(named);
-      return '';
+      expected = [];
+      for (let i = 0; i < around.length; i++) {
+        defineProperty(expected, i, { value: around[i][0] + source + around[i][1] });
+      }
     },
-    expect(text) { expected = text; return ''; },
-    // The parser has read the source as a whole exactly if the function that holds it has exactly this text.
-    take(value) {
-      const whole = arguments.length === 1 && typeof value === 'function' && expected !== null
-        && apply(textOfFunction, value, []) === expected;
+    // The parser has read the source as a whole exactly if the functions that hold it have exactly these texts:
+    // then it runs.  There is one try.
+    take(...functions) {
+      let whole = expected !== null && functions.length === expected.length;
+      for (let i = 0; whole && i < functions.length; i++) {
+        whole = typeof functions[i] === 'function' && apply(textOfFunction, functions[i], []) === expected[i];
+      }
       expected = null;
-      taken = whole ? value : null;
-    },
-    whole() { return taken === null ? 'no' : 'yes'; },
-    run() {
+      if (!whole) return;
+      taken = functions[0];
       settle();
-      return '';
     },
     drain() {
+      if (taken === null) return 'N';
       if (flooded !== null) return failed('calls', flooded);
       if (outcome !== null && outcome[0] === 'F') return outcome;
       if (waiting === 0) {

@@ -10,7 +10,13 @@ from ringfence.plugins.isolate.frames import FrameError
 from ringfence.plugins.isolate.worker.channel import Channel
 from ringfence.plugins.isolate.worker.failure import Failure, of_run, of_syntax
 from ringfence.plugins.isolate.worker.isolate import Isolate
-from ringfence.plugins.isolate.worker.job import Job
+from ringfence.plugins.isolate.worker.job import Job, Kind
+
+_AROUND: dict[Kind, tuple[tuple[str, str], ...]] = {
+    "code": (("async function(){\n", "\n}"),),
+    "body": (("function(){return(\n", "\n)}"), ("function(){return[\n", "\n]}")),
+}
+"""What stands around a source; the source begins on a line of its own."""
 
 
 def answered(isolate: Isolate, job: Job, channel: Channel) -> dict[str, object]:
@@ -28,12 +34,12 @@ def answered(isolate: Isolate, job: Job, channel: Channel) -> dict[str, object]:
 def _result(isolate: Isolate, job: Job, channel: Channel) -> str:
     isolate.bound(job.memory_bytes)
     _begin(isolate, job)
-    _compile(isolate, job)
-    isolate.tell("run")
     asked = 0
     while True:
         said = isolate.tell("drain")
         what, text = said[0], said[1:]
+        if what == "N":
+            raise _broken_out()
         if what == "D":
             return _checked_result(text, job)
         if what == "F":
@@ -46,6 +52,13 @@ def _result(isolate: Isolate, job: Job, channel: Channel) -> str:
 
 
 def _begin(isolate: Isolate, job: Job) -> None:
+    """Have V8 compile the source inside a function, prove that it stayed inside, and run it.
+
+    V8 makes no code from strings, so JavaScript cannot be given the source; the host's own door is used, and
+    the parser's reading is compared with what was given: nothing runs but a whole function, and a source that
+    breaks out has no way to the prelude.  For an expression one function is not enough, as it might close the
+    parenthesis around it; no text closes both `(` and `[`.
+    """
     said = {
         "kind": job.kind,
         "tools": job.tools,
@@ -54,42 +67,38 @@ def _begin(isolate: Isolate, job: Job) -> None:
         "tick_ms": job.tick_ms,
         "seed": job.seed,
     }
-    isolate.tell("begin", json.dumps(said), job.arguments)
-
-
-def _compile(isolate: Isolate, job: Job) -> None:
-    """Have V8 compile the source inside a function, and prove that it stayed inside.
-
-    V8 makes no code from strings, so JavaScript cannot be given the source; the host's own door is used, and
-    the parser's reading is compared with what was given (`Isolate.holds`).  For an expression that is not
-    enough, as it might close the parenthesis around it; no text closes both `(` and `[`.
-    """
-    source = job.source
-    if job.kind == "code":
-        whole = _held(isolate, f"async function(){{\n{source}\n}}", source)
-    else:
-        whole = _held(isolate, f"function(){{return(\n{source}\n)}}", source)
-        if whole:
-            try:
-                bracketed = _held(isolate, f"function(){{return[\n{source}\n]}}", source)
-            except Failure:  # the source closes what it did not open
-                bracketed = False
-            whole = bracketed and _held(isolate, f"function(){{return(\n{source}\n)}}", source)
-    if not whole:
-        raise Failure("syntax", "the source closes a bracket that it did not open")
-
-
-def _held(isolate: Isolate, function: str, source: str) -> bool:
     try:
-        return isolate.holds(function)
+        isolate.begin(job.source, _AROUND[job.kind], json.dumps(said), job.arguments)
     except JSOOMException:
         raise
     except JSParseException as error:
-        raise of_syntax(str(error), source.count("\n") + 1) from error
+        raise _unreadable(isolate, job, error) from error
     except UnicodeError as error:
         raise Failure("syntax", "the source holds half of a surrogate pair") from error
-    except JSEvalException:  # a function that is only read throws nothing: the source broke out
-        return False
+    except JSEvalException:
+        # a function that is only read throws nothing: the source broke out, or V8 gave up
+        if isolate.tell("drain") != "N":
+            raise
+
+
+def _unreadable(isolate: Isolate, job: Job, error: JSParseException) -> Failure:
+    if len(_AROUND[job.kind]) > 1:
+        # What is wrong with the first function alone is wrong with the source, and at the place that is said.
+        try:
+            isolate.compile(job.source, _AROUND[job.kind][:1])
+        except JSOOMException:
+            raise
+        except JSParseException as alone:
+            error = alone
+        except JSEvalException:  # it broke out and threw
+            return _broken_out()
+        else:
+            return _broken_out()
+    return of_syntax(str(error), job.source.count("\n") + 1)
+
+
+def _broken_out() -> Failure:
+    return Failure("syntax", "the source closes a bracket that it did not open")
 
 
 def _checked_result(text: str, job: Job) -> str:

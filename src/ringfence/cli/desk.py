@@ -5,8 +5,9 @@ A command that reads never creates anything: a log that is not there is an error
 
 import asyncio
 from argparse import Namespace
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -22,6 +23,7 @@ from ringfence.engine.seams.store_urls import absolute_url, file_of
 
 if TYPE_CHECKING:
     from ringfence.dsl.draft import Absent, Installed
+    from ringfence.engine.seams.isolates import IsolateExecutor
     from ringfence.engine.seams.registry import PluginRow, Registry
 
 T = TypeVar("T")
@@ -43,6 +45,25 @@ class Desk:
     def ask(self, work: Coroutine[Any, Any, T]) -> T:
         """Run one coroutine of the store and return its answer."""
         return self.loop.submit(work).result()
+
+    def isolated(self, work: Callable[["IsolateExecutor"], Awaitable[T]]) -> "Future[T]":
+        """Have some work done with what runs isolates under the settings; it is closed after."""
+        from ringfence.engine.seams.bounded import PluginError, bounded
+        from ringfence.engine.seams.executors import executor_of
+
+        settings = self.settings
+        registry = registry_of(settings)
+        registry.check()
+
+        async def done() -> T:
+            executor = executor_of(registry)
+            try:
+                return await work(executor)
+            finally:
+                with suppress(PluginError):  # its workers end with this process
+                    await bounded(executor.close, seconds=settings.limits.backend_s)
+
+        return self.loop.submit(done())
 
     @property
     def events(self) -> EventLog:

@@ -116,7 +116,14 @@ QUICK = {
 """These end by themselves."""
 
 
-def body(source: str, arguments: object = None, *, lockdown: Lockdown = "full", **limits: int) -> IsolateJob:
+def body(
+    source: str,
+    arguments: object = None,
+    *,
+    lockdown: Lockdown = "full",
+    owner: str = "a session",
+    **limits: int,
+) -> IsolateJob:
     """A job for a real worker."""
     whole = {"memory_bytes": 32 * MB, "time_ns": 20 * SECOND, "cpu_ns": 20 * SECOND, **limits}
-    return job(source, arguments, lockdown=lockdown, **whole)
+    return job(source, arguments, lockdown=lockdown, owner=owner, **whole)
