@@ -5,7 +5,6 @@ import json
 import os
 import signal
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
 
 import pytest
 
@@ -32,9 +31,9 @@ async def executor() -> AsyncIterator[IsolatePool]:
 async def test_100_mb_on_the_way_in_are_refused_before_a_worker_has_them(
     executor: IsolatePool, where: str
 ) -> None:
-    job = body("a => 1")
-    text = "/* " + "x" * HUGE + " */ a => 1" if where == "source" else json.dumps({"a": "x" * HUGE})
-    outcome = await executor.run(replace(job, **{where: text}), none)
+    huge = "x" * HUGE
+    job = body(f"/* {huge} */ a => 1") if where == "source" else body("a => 1", {"a": huge})
+    outcome = await executor.run(job, none)
     assert outcome.failure == "executor"
     assert "source and arguments cannot be sent to a worker" in (outcome.message or "")
     assert "xxx" not in (outcome.message or "")

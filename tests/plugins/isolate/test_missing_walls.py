@@ -4,7 +4,6 @@ The workers are real and really go without: they are told not to put the wall up
 """
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -76,7 +75,6 @@ ENDINGS = {
         "    await answered.wait()\n"
         "asyncio.run(leave())",
     ),
-    "is killed": ("for (;;);", "asyncio.run(use())"),
 }
 
 
@@ -91,9 +89,7 @@ def test_no_worker_outlives_its_host_and_no_host_hangs_at_its_end(how: str) -> N
         assert host.stdout is not None
         workers = [int(word) for word in host.stdout.readline().split()]
         assert workers and not set(workers) & set(children())
-        if how == "is killed":
-            host.send_signal(signal.SIGKILL)
-        assert host.wait(60) == (-9 if how == "is killed" else 0)
+        assert host.wait(60) == 0
     for worker in workers:
         ended(worker)
 
