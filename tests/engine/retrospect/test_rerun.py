@@ -22,7 +22,15 @@ from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.journal.isolated import digest_of_text
 from ringfence.engine.retrospect.record import RecordError, RunRecord
 from ringfence.engine.seams.errors import EngineError
-from ringfence.engine.seams.isolates import Answer, Fitness, IsolateExecutor, IsolateJob, IsolateOutcome
+from ringfence.engine.seams.isolates import (
+    Answer,
+    Fitness,
+    IsolateExecutor,
+    IsolateJob,
+    IsolateOutcome,
+    Layer,
+    Lockdown,
+)
 from ringfence.engine.seams.loop import EngineLoop
 from tests.engine.retrospect.isolates_process import ENDS, FIVE, guard_of, never
 from tests.guards import ALICE, call
@@ -76,6 +84,9 @@ class Watched:
     async def fitness(self) -> Fitness:
         """See `IsolateExecutor`."""
         return await self.executor.fitness()
+
+    def prewarm(self, lockdown: Lockdown, memory_bytes: int) -> None:
+        """See `IsolateExecutor`."""
 
     async def close(self) -> None:
         """See `IsolateExecutor`."""
@@ -378,7 +389,7 @@ def without(record: RunRecord, *gone: e.Stamped) -> RunRecord:
     ("name", "said"),
     [
         ("quiet inside", "`audit minimal` keeps the result of inner call 1 out of the record"),
-        ("large inside", "the result of inner call 1 is not in the record: too large"),
+        ("large inside", "the result of inner call 1 is not in the record: too large or too deep"),
         ("private", "`audit minimal` keeps its arguments out of the record"),
     ],
 )
@@ -479,6 +490,23 @@ def test_another_v8_is_named_as_what_differs(log: Log, loop: EngineLoop) -> None
     found = within(record, fake, loop).rerun().divergence
     assert found is not None and found.differs == ("v8", "output")
     assert (found.recorded["v8"], found.recomputed["v8"]) == (V8, "15.0.1.2")
+
+
+class Bare(FakeExecutor):
+    """A machine that has V8, and no walls."""
+
+    async def fitness(self) -> Fitness:
+        """See `IsolateExecutor`."""
+        return Fitness(V8, (Layer("process", False, "shared"),))
+
+
+def test_recorded_code_does_not_run_behind_less_than_its_policy_demands(log: Log, loop: EngineLoop) -> None:
+    fake = Bare()
+    again = within(log.records["body"], fake, loop).rerun()
+    assert not again.identical and again.isolates == 0 and fake.jobs == []
+    assert [why.because for why in again.not_rerun] == [
+        "this machine lacks what `lockdown process` needs: process"
+    ]
 
 
 async def raises(_: IsolateJob, __: Tools) -> Any:
