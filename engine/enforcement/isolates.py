@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import Context, ContextVar, copy_context
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Final
 
 from ringfence.dsl.canonical import canonical
@@ -88,7 +89,18 @@ def _job(run: Run, held: Held, isolated: Isolated, plan: IsolatePlan, bound_ns: 
         now_ms=run.now_ns() // 1_000_000,
         tick_ms=plan.tick_ms,
         seed=secrets.token_hex(16),
+        owner=_owner(run),
     )
+
+
+def _owner(run: Run) -> str:
+    """Return whose the run's jobs are: its session's, as this principal has it.
+
+    SECURITY: both are texts that a user may have chosen; keyed and hashed together, no choice of one makes
+    another's owner, and the word tells nobody who it is.
+    """
+    whose = canonical([run.session, dict(run.principal.values)])
+    return blake2b(whose, key=run.opening.owners_key, digest_size=32).hexdigest()
 
 
 @dataclass(slots=True)

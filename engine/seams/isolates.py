@@ -48,6 +48,9 @@ class IsolateJob:
     """None: the clock stands still.  Else `Date` moves on in steps of this many milliseconds."""
     seed: str
     """Hex of the 128 bits that `Math.random` starts from."""
+    owner: str
+    """Whose job it is: a word of the guard for one session of one principal, which says nothing of either.
+    What has run a job of one owner must never run one of another; no code learns it."""
 
 
 @dataclass(frozen=True, slots=True)

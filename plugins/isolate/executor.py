@@ -9,19 +9,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 
 from ringfence.plugin import EngineError, Fitness, InnerAnswering, IsolateJob, IsolateOutcome, Layer, Lockdown
-from ringfence.plugins.isolate.conversation import Ended, converse, failed, first_frame
+from ringfence.plugins.isolate.conversation import Ended, failed, first_frame
 from ringfence.plugins.isolate.frames import FrameError
 from ringfence.plugins.isolate.installed import Installed, installed
 from ringfence.plugins.isolate.pool import Pool
 from ringfence.plugins.isolate.program import LAYERS, program
 from ringfence.plugins.isolate.settings import IsolateSettings
 from ringfence.plugins.isolate.starting import Kind, Program, UnavailableError, Worker, started
-from ringfence.plugins.isolate.watching import Watch
+from ringfence.plugins.isolate.watching import attended
 
 _LOG = logging.getLogger("ringfence.isolate")
 _NOT_HERE = "isolates need a POSIX system: their workers' walls are made of its system calls"
-_GRACE_S = 1.0
-"""How long a cancelled inner call is waited for."""
 _DEEPEST = 4
 _depth: ContextVar[int] = ContextVar("runs in isolates around this one", default=0)
 
@@ -70,15 +68,12 @@ class IsolatePool:
         if problem is not None:
             return Fitness(None, problem=problem)
         try:
-            pool = self._living()
-            worker = await pool.take(Kind.of("process", 0), depth=_DEEPEST)
+            ready = await self._living().report()
         except UnavailableError as error:
             return Fitness(None, problem=error.message)
         except Exception:  # nothing is promised that was not seen
             _LOG.exception("a worker could not be asked for its walls")
             return Fitness(None, problem="no worker could be started; the log says why")
-        pool.give_back(worker, clean=True)
-        ready = worker.ready
         named = {layer.name for layer in ready.layers}
         missing = tuple(
             Layer(name, False, "not in the worker's report") for name in sorted(self._wanted - named)
@@ -97,6 +92,11 @@ class IsolatePool:
         """Have a worker for such jobs started in the background; nothing is said if it cannot."""
         if self._problem() is None and not self._closed:
             self._living().prewarm(Kind.of(lockdown, memory_bytes))
+
+    @property
+    def at_work(self) -> tuple[int, ...]:
+        """The process ids of the workers that run a job at this moment."""
+        return self._pool.at_work if self._pool is not None else ()
 
     async def close(self) -> None:
         """End all workers; safe to call twice."""
@@ -132,11 +132,11 @@ class IsolatePool:
         if depth > _DEEPEST:
             return failed("executor", f"more than {_DEEPEST} runs in isolates inside one another")
         pool = self._living()
-        worker = await pool.take(Kind.of(job.lockdown, job.limits.memory_bytes), depth=depth)
+        worker = await pool.take(Kind.of(job.lockdown, job.limits.memory_bytes), job.owner, depth=depth)
         token = _depth.set(depth + 1)
         ended: Ended | None = None
         try:
-            ended = await _attended(worker, job, frame, answer)
+            ended = await attended(worker, job, frame, answer)
         finally:
             _depth.reset(token)
             pool.give_back(worker, clean=ended is not None and ended.clean)
@@ -161,35 +161,3 @@ class IsolatePool:
         within_s = self._settings.start_s
         command = self._given or program(self._installed(), cpu_seconds=self._settings.worker_cpu_seconds)
         return await started(kind, command, self._starter, wanted=self._wanted, within_s=within_s)
-
-
-async def _attended(worker: Worker, job: IsolateJob, frame: bytes, answer: InnerAnswering) -> Ended:
-    """Have a worker do its job while its limits are watched."""
-    watch = Watch(worker, job.limits)
-    watching = asyncio.create_task(watch.breached())
-    talking = asyncio.create_task(converse(worker, job, frame, answer))
-    try:
-        await asyncio.wait({watching, talking}, return_when=asyncio.FIRST_COMPLETED)
-        over = watching.result() if watching.done() else watch.breach()
-        if over is not None and over.failure is None:
-            # It died: what it said before, and how it died, is still heard; inner calls are not waited for.
-            await asyncio.wait({talking}, timeout=_GRACE_S)
-        if talking.done() and (over is None or over.failure is None or talking.result().outcome.failure):
-            return talking.result()
-        worker.child.kill()
-        failure, message = ("killed", "the worker died") if over is None else (over.failure, over.message)
-        return Ended(failed(failure or "killed", message or "the worker died", worker.ready), clean=False)
-    finally:
-        left = {task for task in (watching, talking) if not task.done()}
-        if talking in left:
-            worker.child.kill()
-        for task in left:
-            task.cancel()
-            task.add_done_callback(_heard)
-        if left:
-            await asyncio.wait(left, timeout=_GRACE_S)
-
-
-def _heard(task: "asyncio.Task[object]") -> None:
-    if not task.cancelled():
-        task.exception()

@@ -14,14 +14,17 @@ class IsolateSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     workers: Annotated[int, Field(ge=1, le=64)] = Field(default_factory=lambda: min(4, os.cpu_count() or 1))
-    """Worker processes at most.  Runs inside runs (an isolate that calls a tool that runs in an isolate)
-    may have as many again for each step, or they would wait for one another."""
+    """Worker processes at most that are a session's; each stays its first session's.  Runs inside runs (an
+    isolate that calls a tool that runs in an isolate) may have as many again for each step, or they would
+    wait for one another."""
     spare: Annotated[int, Field(ge=0, le=8)] = 1
-    """Workers that are kept ready for each kind that was used, while `workers` allows it."""
+    """Workers that are kept ready beside these, nobody's yet, for each amount of memory that is used."""
     jobs_per_worker: Annotated[int, Field(ge=1, le=10_000)] = 100
     """A worker is replaced after so many; each has an isolate of its own in any case."""
     worker_cpu_seconds: Annotated[int, Field(ge=1, le=86_400)] = 3600
     """Processor time of a worker's whole life, held by the system should we not be there to hold it."""
+    idle_s: Seconds = 60.0
+    """Seconds until a session's worker that has nothing to do is ended."""
     start_s: Seconds = 20.0
     """Seconds until a new worker must have proved its walls."""
     wait_s: Seconds = 30.0
