@@ -112,7 +112,10 @@ class _Told:
         self.began: list[e.Stamped] = []
         self.calls: dict[str, _Call] = {}
         for stamped in record.events:
-            self._take(stamped)
+            try:
+                self._take(stamped)
+            except (TypeError, ValueError, AttributeError) as error:
+                raise RecordError(f"event {stamped.seq} cannot be read: {error}") from error
 
     def _take(self, stamped: e.Stamped) -> None:
         match event := stamped.event:
