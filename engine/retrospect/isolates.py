@@ -107,6 +107,7 @@ class _Told:
     """The events of a run, by call."""
 
     def __init__(self, record: RunRecord) -> None:
+        self.run = record.run
         self.session = record.started.session
         self.purged = frozenset(record.purged.values())
         self.began: list[e.Stamped] = []
@@ -153,7 +154,7 @@ def _read(told: _Told, plan: Plan, seq: int, began: e.IsolateStarted) -> Recorde
     arguments, tool = _arguments(told, plan, call)
     assert tool.isolated is not None
     isolate = plan.isolates[tool.isolated.isolate]
-    job = _job(began, arguments, tool.isolated, isolate)
+    job = _job(began, arguments, tool.isolated, isolate, owner=f"again {told.run}")
     again = e.body_of(started(began.call, isolate.name, job))
     said = e.body_of(began)
     differs = tuple(name for name in said if said[name] != again[name])
@@ -208,7 +209,12 @@ def _arguments(told: _Told, plan: Plan, call: _Call) -> tuple[Mapping[str, Json]
 
 
 def _job(
-    began: e.IsolateStarted, arguments: Mapping[str, Json], isolated: Isolated, isolate: IsolatePlan
+    began: e.IsolateStarted,
+    arguments: Mapping[str, Json],
+    isolated: Isolated,
+    isolate: IsolatePlan,
+    *,
+    owner: str,
 ) -> IsolateJob:
     source = isolated.source if isolated.param is None else arguments[isolated.param]
     if not isinstance(source, str):
@@ -225,6 +231,7 @@ def _job(
         now_ms=int(began.now_ms),
         tick_ms=isolate.tick_ms,
         seed=str(began.seed),
+        owner=owner,
     )
 
 

@@ -32,7 +32,8 @@ async def test_the_executor_is_made_once_when_it_is_needed_and_closed_with_the_r
     assert extensions.installed(ISOLATE_EXECUTOR)
     await extensions.close()
     assert fake.closed == 0
-    assert extensions.isolates() is extensions.isolates() is fake
+    assert extensions.isolates() is extensions.isolates()
+    assert extensions.isolates().executor is fake
     await extensions.close()
     await extensions.close()
     assert fake.closed == 1
@@ -50,8 +51,9 @@ def test_what_the_deployment_chose_stands_before_our_own() -> None:
     ours, theirs = FakeExecutor(), FakeExecutor()
     registry = Registry(builtins={"isolate": Executors(ours)}, extra=[Others(theirs)])
     registry.check()
-    assert Extensions(SETTINGS, registry).isolates() is theirs
-    assert Extensions(SETTINGS, Registry(builtins={"isolate": Executors(ours)})).isolates() is ours
+    assert Extensions(SETTINGS, registry).isolates().executor is theirs
+    alone = Registry(builtins={"isolate": Executors(ours)})
+    assert Extensions(SETTINGS, alone).isolates().executor is ours
 
 
 def test_two_that_the_deployment_chose_are_an_error() -> None:
