@@ -135,7 +135,7 @@ class Extensions:
             EngineError: There is none, or its plugin failed.  Nothing runs then.
         """
         if self._isolates is None:
-            self._isolates = KnownExecutor(executor_of(self._registry))
+            self._isolates = KnownExecutor(executor_of(self._registry, self._settings))
         return self._isolates
 
     # ---- stores ----------------------------------------------------------------------------------

@@ -4,8 +4,11 @@ import asyncio
 from dataclasses import replace
 from typing import Final
 
+from pydantic import BaseModel
+
 from ringfence.engine.seams.bounded import said
 from ringfence.engine.seams.errors import EngineError
+from ringfence.engine.seams.hookspecs import NoSettings
 from ringfence.engine.seams.isolates import (
     Answer,
     CheckedExecutor,
@@ -15,7 +18,10 @@ from ringfence.engine.seams.isolates import (
     IsolateOutcome,
     Lockdown,
 )
+from ringfence.engine.seams.mistakes import Mistake, settings_error
 from ringfence.engine.seams.registry import Registry
+from ringfence.engine.seams.settings import Settings
+from ringfence.engine.seams.validated import validated
 
 MISSING = "nothing that runs isolates is installed"
 """Why an isolated tool does not run."""
@@ -26,13 +32,22 @@ _TEXT: Final = 200
 HELP = "install the extra `isolate`: pip install 'ringfence[isolate]'"
 
 
-def executor_of(registry: Registry) -> IsolateExecutor:
-    """Return what runs isolates, made anew; raise EngineError if there is none, or its plugin failed."""
+def executor_of(registry: Registry, settings: Settings) -> IsolateExecutor:
+    """Return what runs isolates, made anew with what `[isolates]` says.
+
+    Raises:
+        EngineError: There is none, or its plugin failed.
+        SettingsError: Its settings are wrong.
+    """
     hook = registry.isolates()
     if hook is None:
         raise EngineError(MISSING, help=HELP)
+    mistakes: list[Mistake] = []
+    values = isolate_settings(settings, registry, mistakes)
+    if mistakes:
+        raise settings_error(mistakes)
     try:
-        executor = hook.call()
+        executor = hook.call(settings=values)
     except Exception as error:  # a gate: without it no isolated tool runs
         raise EngineError(
             f"the plugin `{hook.plugin}` cannot run isolates: {said(error)}", help="see its documentation"
@@ -42,9 +57,32 @@ def executor_of(registry: Registry) -> IsolateExecutor:
     return executor  # type: ignore[no-any-return]
 
 
-async def check_executor(registry: Registry) -> None:
+def isolate_settings(settings: Settings, registry: Registry, mistakes: list[Mistake]) -> BaseModel | None:
+    """Return what `[isolates]` says, as who runs isolates reads it; None: `mistakes` has what is wrong."""
+    hook = registry.isolates()
+    if hook is None:
+        mistakes.append(Mistake(settings.where, "isolates", MISSING, HELP))
+        return None
+    kind: object = NoSettings
+    for part in registry.hooks("ringfence_isolate_settings"):
+        if part.plugin != hook.plugin:  # the model of another's executor is not this one's
+            continue
+        try:
+            kind = part.call()
+        except Exception as error:  # fails closed: what it would be made with is not known
+            what = f"`ringfence_isolate_settings` failed: {said(error)}"
+            mistakes.append(Mistake(f"plugin `{hook.plugin}`", "", what))
+            return None
+    if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+        what = "`ringfence_isolate_settings` must return a pydantic model"
+        mistakes.append(Mistake(f"plugin `{hook.plugin}`", "", what))
+        return None
+    return validated(kind, settings.isolates, settings, "isolates", mistakes)
+
+
+async def check_executor(registry: Registry, settings: Settings) -> None:
     """Raise EngineError if it is known before any worker is started that no isolated tool can run here."""
-    executor = executor_of(registry)
+    executor = executor_of(registry, settings)
     try:
         if isinstance(executor, CheckedExecutor):
             executor.check()
