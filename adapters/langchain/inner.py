@@ -15,7 +15,8 @@ from langchain_core.tools import BaseTool, StructuredTool, Tool
 
 from ringfence.adapters.langchain.parameters import FRAMEWORK_NAMES, ArgumentsError, Parameters
 from ringfence.adapters.langchain.values import json_of
-from ringfence.dsl.plan import Json
+from ringfence.dsl.plan import Json, ToolPlan
+from ringfence.engine.enforcement.workers import arun_in_worker
 
 try:
     from langgraph.types import Command
@@ -24,6 +25,40 @@ except ImportError:  # langchain-core alone: no tool can return one
 
 Body = Callable[[Mapping[str, Json]], Any]
 ABody = Callable[[Mapping[str, Json]], Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class InnerTool:
+    """A tool that code may call: the original, never a guarded copy."""
+
+    tool: BaseTool
+    parameters: Parameters
+    defaulted: frozenset[str] = frozenset()
+    """Parameters that the policy decides on and the tool would fill in: the code must give them."""
+
+    def passed(self, arguments: Mapping[str, Json]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return what the tool's `_run` is called with.
+
+        Raises:
+            ArgumentsError: That would not be what was decided.
+        """
+        if missing := sorted(self.defaulted - arguments.keys()):
+            # SECURITY: a call of the tool itself is decided with its defaults; here they come too late.
+            raise ArgumentsError(f"`{missing[0]}` must be given: its default was not decided")
+        single = self.parameters.single
+        if strange := sorted(arguments.keys() - self.parameters.visible - {single}):
+            raise ArgumentsError(f"the tool's schema has no parameter `{strange[0]}`")
+        values = self.parameters.typed(arguments)
+        if single is None:
+            return (), values
+        if single not in values:
+            raise ArgumentsError(f"`{single}` is missing")
+        return (values.pop(single),), values
+
+    def framework(self, function: Callable[..., Any]) -> dict[str, Any]:
+        """Return what LangChain itself passes beside the arguments."""
+        named = self.parameters.framework & signature(function).parameters.keys()
+        return {name: None if name in FRAMEWORK_NAMES else ensure_config() for name in named}
 
 
 @dataclass(slots=True)
@@ -44,54 +79,60 @@ class InnerBodies:
         return self.sync
 
 
-def bodies_of(tools: Sequence[tuple[BaseTool, Parameters]]) -> InnerBodies:
-    """Return the bodies of tools, which are originals and not guarded copies."""
-    made = InnerBodies(only_async=tuple(tool.name for tool, _ in tools if _is_only_async(tool)))
-    for tool, parameters in tools:
-        made.sync[tool.name] = _sync(tool, parameters)
-        made.asynchronous[tool.name] = _async(tool, parameters)
-    return made
+def inner_tool(plan: ToolPlan, tool: BaseTool, parameters: Parameters) -> InnerTool:
+    """Return a tool as code may call it."""
+    fields = parameters.model.model_fields if parameters.model else {}
+    optional = {name for name, one in (plan.parameters or {}).items() if one.optional}
+    filled = (
+        name
+        for name in optional & fields.keys()
+        if not fields[name].is_required() and fields[name].default is not None
+    )
+    return InnerTool(tool, parameters, frozenset(filled))
+
+
+def bodies_of(tools: Sequence[InnerTool]) -> InnerBodies:
+    """Return the bodies of tools."""
+    return InnerBodies(
+        sync={one.tool.name: _sync(one) for one in tools},
+        asynchronous={one.tool.name: _async(one) for one in tools},
+        only_async=tuple(one.tool.name for one in tools if _is_only_async(one.tool)),
+    )
 
 
 def _is_only_async(tool: BaseTool) -> bool:
-    return isinstance(tool, StructuredTool | Tool) and tool.func is None and type(tool)._run in _OWN_RUNS
+    plain = type(tool)._run in (StructuredTool._run, Tool._run)
+    return plain and getattr(tool, "func", None) is None
 
 
-_OWN_RUNS = (StructuredTool._run, Tool._run)
+def _is_only_sync(tool: BaseTool) -> bool:
+    kind = type(tool)
+    plain = kind._arun in (StructuredTool._arun, Tool._arun) and getattr(tool, "coroutine", None) is None
+    return plain or kind._arun is BaseTool._arun
 
 
-def _sync(tool: BaseTool, parameters: Parameters) -> Body:
+def _sync(one: InnerTool) -> Body:
+    run = one.tool._run
+
     def body(arguments: Mapping[str, Json]) -> Json:
-        args, values = _passed(parameters, arguments)
-        return _given(tool, tool._run(*args, **values, **_framework(tool._run, parameters)))
+        args, values = one.passed(arguments)
+        return _given(one.tool, run(*args, **values, **one.framework(run)))
 
     return body
 
 
-def _async(tool: BaseTool, parameters: Parameters) -> ABody:
-    # LangChain's own `_arun` runs `_run` on a thread, and hands it what it is given.
-    looked_at = tool._run if type(tool)._arun is BaseTool._arun else tool._arun
+def _async(one: InnerTool) -> ABody:
+    if _is_only_sync(one.tool):
+        plain = _sync(one)
+        # LangChain would take a thread as well, of which the guard would not know that it still runs.
+        return lambda arguments: arun_in_worker(lambda: plain(arguments))
+    arun = one.tool._arun
 
     async def body(arguments: Mapping[str, Json]) -> Json:
-        args, values = _passed(parameters, arguments)
-        return _given(tool, await tool._arun(*args, **values, **_framework(looked_at, parameters)))
+        args, values = one.passed(arguments)
+        return _given(one.tool, await arun(*args, **values, **one.framework(arun)))
 
     return body
-
-
-def _passed(parameters: Parameters, arguments: Mapping[str, Json]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    values = parameters.typed(arguments)
-    if parameters.single is None:
-        return (), values
-    if parameters.single not in values:
-        raise ArgumentsError(f"`{parameters.single}` is missing")
-    return (values.pop(parameters.single),), values
-
-
-def _framework(function: Callable[..., Any], parameters: Parameters) -> dict[str, Any]:
-    """Return what LangChain itself passes beside the arguments."""
-    named = parameters.framework & signature(function).parameters.keys()
-    return {name: None if name in FRAMEWORK_NAMES else ensure_config() for name in named}
 
 
 def _given(tool: BaseTool, result: Any) -> Json:

@@ -5,12 +5,13 @@ from typing import Any, NoReturn
 
 from langchain_core.tools import BaseTool, StructuredTool
 from langchain_core.tools import tool as make_tool
+from pydantic import BaseModel
 
-from ringfence.adapters.langchain.inner import InnerBodies, bodies_of
+from ringfence.adapters.langchain.inner import InnerTool, bodies_of, inner_tool
 from ringfence.adapters.langchain.parameters import Parameters
 from ringfence.adapters.langchain.tools import fit_to_guard, gate_of, guarded, parameters_of
-from ringfence.dsl.plan import ToolPlan
-from ringfence.dsl.signatures import bodies_for, description_of, isolated_tool, json_schema
+from ringfence.dsl.plan import Json, ToolPlan
+from ringfence.dsl.signatures import Hosted, bodies_for, description_of, isolated_tool, json_schema
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.seams.errors import EngineError
 
@@ -39,12 +40,13 @@ def isolate_tool(
     plan = isolated_tool(guard.plan, name)
     originals = [_original(guard, plan, one) for one in inner]
     needed = bodies_for(guard.plan, plan, [tool.name for tool, _ in originals])
-    said = {needed[tool.name].name: tool.description for tool, _ in originals}
+    brought = [inner_tool(needed[tool.name], tool, parameters) for tool, parameters in originals]
+    hosted = {needed[one.tool.name].name: _hosted(needed[one.tool.name], one) for one in brought}
     made = guarded(
         guard,
         StructuredTool(
             name=plan.bound,
-            description=description_of(guard.plan, plan, purpose=description, said=said),
+            description=description_of(guard.plan, plan, purpose=description, hosted=hosted),
             args_schema=json_schema(plan),
             func=_never,
             coroutine=_anever,
@@ -52,7 +54,7 @@ def isolate_tool(
     )
     gate = gate_of(made)
     assert gate is not None, "a guarded copy has a gate"
-    gate.inner = bodies_of(originals)
+    gate.inner = bodies_of(brought)
     return made
 
 
@@ -76,6 +78,18 @@ def _original(
             " a call from an isolate comes through no graph; give a tool that needs no such parameter"
         )
     return tool, parameters
+
+
+def _hosted(plan: ToolPlan, one: InnerTool) -> Hosted:
+    schema = _schema(one.tool) if plan.parameters is None else {}
+    return Hosted(one.tool.description, one.defaulted, schema)
+
+
+def _schema(tool: BaseTool) -> dict[str, Json]:
+    schema = tool.tool_call_schema
+    if isinstance(schema, dict):
+        return schema
+    return schema.model_json_schema() if issubclass(schema, BaseModel) else schema.schema()
 
 
 def _never(**_: Any) -> NoReturn:

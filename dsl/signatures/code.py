@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Mapping
 
 from ringfence.dsl.plan import IsolatePlan, Plan, ToolPlan
+from ringfence.dsl.signatures.hosted import Hosted
 from ringfence.dsl.signatures.typescript import declaration
 from ringfence.dsl.signatures.words import sentence
 from ringfence.dsl.types import duration_text, size_text
 
 
 def description_of(
-    plan: Plan, tool: ToolPlan, *, purpose: str | None = None, said: Mapping[str, str] | None = None
+    plan: Plan, tool: ToolPlan, *, purpose: str | None = None, hosted: Mapping[str, Hosted] | None = None
 ) -> str:
     """Return what a model is told of a tool whose body runs in an isolate.
 
@@ -17,7 +18,7 @@ def description_of(
 
     Args:
         purpose: What the host says that it is for, in place of the policy's own text.
-        said: The policy's name of a tool that the code may call -> what the host says that it does.
+        hosted: The policy's name of a tool that the code may call -> what the host knows of it.
     """
     isolated = tool.isolated
     if isolated is None:
@@ -28,7 +29,7 @@ def description_of(
     isolate = plan.isolates[isolated.isolate]
     parts = [told] if told else []
     parts += [" ".join(_opening(isolated.param, isolate))]
-    parts += list(_tools(plan, isolate, said))
+    parts += list(_tools(plan, isolate, hosted))
     parts += ["\n".join(["Rules:", *(f"- {rule}" for rule in _rules(isolate))])]
     return "\n\n".join(parts)
 
@@ -38,11 +39,11 @@ def _opening(param: str, isolate: IsolatePlan) -> Iterator[str]:
     yield f"is the result. That must be JSON, of at most {size_text(isolate.output_bytes)}."
 
 
-def _tools(plan: Plan, isolate: IsolatePlan, said: Mapping[str, str] | None) -> Iterator[str]:
+def _tools(plan: Plan, isolate: IsolatePlan, hosted: Mapping[str, Hosted] | None) -> Iterator[str]:
     callable_tools = [plan.tools[name] for name in sorted(isolate.may_call) if name in plan.tools]
     if callable_tools:
         yield "The code may call these tools and no others:"
-        yield f"```typescript\n{declaration(callable_tools, said)}\n```"
+        yield f"```typescript\n{declaration(callable_tools, hosted)}\n```"
 
 
 def _rules(isolate: IsolatePlan) -> Iterator[str]:

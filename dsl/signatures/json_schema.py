@@ -1,5 +1,9 @@
-"""From `takes` to JSON Schema (draft 2020-12): never stricter than the policy, which decides."""
+"""From `takes` to JSON Schema (draft 2020-12): it tells, and the policy decides.
 
+No stricter than the policy, but that it does not offer `null` for what may be left out.
+"""
+
+from dataclasses import replace
 from typing import Any
 
 from ringfence.dsl.plan import Parameter, ToolPlan
@@ -21,14 +25,11 @@ _KINDS: dict[str, dict[str, Any]] = {
 
 
 def json_schema(tool: ToolPlan) -> dict[str, Any]:
-    """Return the schema of a tool's arguments; one without `takes` has none.
-
-    What code a model writes is described by the tool's own description (`description_of`).
-    """
+    """Return the schema of a tool's arguments; one without `takes` has none."""
     parameters = tool.parameters or {}
     schema: dict[str, Any] = {
         "type": "object",
-        "properties": {name: _property(one) for name, one in parameters.items()},
+        "properties": {name: _property(tool, one) for name, one in parameters.items()},
         "additionalProperties": False,
     }
     if required := [name for name, one in parameters.items() if not one.optional]:
@@ -36,10 +37,12 @@ def json_schema(tool: ToolPlan) -> dict[str, Any]:
     return schema
 
 
-def _property(parameter: Parameter) -> dict[str, Any]:
+def _property(tool: ToolPlan, parameter: Parameter) -> dict[str, Any]:
     shape = shape_of(parameter)
-    said = remark(shape)
-    return {**_value(shape), "description": said} if said else _value(shape)
+    told = remark(shape if shape.kind != "integer" else replace(shape, kind="number"))
+    if tool.isolated is not None and tool.isolated.param == parameter.name:
+        told = f"JavaScript, the body of an async function{f'; {told}' if told else ''}"
+    return {**_value(shape), "description": told} if told else _value(shape)
 
 
 def _value(shape: Type) -> dict[str, Any]:
@@ -47,6 +50,8 @@ def _value(shape: Type) -> dict[str, Any]:
     if shape.is_list:
         bounded = {} if shape.at_most is None else {"maxItems": shape.at_most}
         return {"type": "array", "items": one, **bounded}
-    if shape.at_most is not None:
+    if (
+        shape.at_most is not None and shape.kind != "url"
+    ):  # a URL is measured once its needless escapes are gone
         one["maxLength"] = shape.at_most  # of bytes too: no text has more characters than bytes
     return one

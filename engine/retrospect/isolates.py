@@ -107,7 +107,6 @@ class _Told:
     """The events of a run, by call."""
 
     def __init__(self, record: RunRecord) -> None:
-        self.run = record.run
         self.session = record.started.session
         self.purged = frozenset(record.purged.values())
         self.began: list[e.Stamped] = []
@@ -154,7 +153,7 @@ def _read(told: _Told, plan: Plan, seq: int, began: e.IsolateStarted) -> Recorde
     arguments, tool = _arguments(told, plan, call)
     assert tool.isolated is not None
     isolate = plan.isolates[tool.isolated.isolate]
-    job = _job(began, arguments, tool.isolated, isolate, owner=f"again {told.run}")
+    job = _job(told.session, began, arguments, tool.isolated, isolate)
     again = e.body_of(started(began.call, isolate.name, job))
     said = e.body_of(began)
     differs = tuple(name for name in said if said[name] != again[name])
@@ -209,12 +208,11 @@ def _arguments(told: _Told, plan: Plan, call: _Call) -> tuple[Mapping[str, Json]
 
 
 def _job(
+    session: str,
     began: e.IsolateStarted,
     arguments: Mapping[str, Json],
     isolated: Isolated,
     isolate: IsolatePlan,
-    *,
-    owner: str,
 ) -> IsolateJob:
     source = isolated.source if isolated.param is None else arguments[isolated.param]
     if not isinstance(source, str):
@@ -231,7 +229,7 @@ def _job(
         now_ms=int(began.now_ms),
         tick_ms=isolate.tick_ms,
         seed=str(began.seed),
-        owner=owner,
+        owner=f"the recorded session {session}",  # no guard's word, so no live session's
     )
 
 
@@ -248,6 +246,9 @@ def _batches(
             id += 1
             made.append(_inner(told, call, id, said, ended_seq))
         batches.append(tuple(made))
+    if id != ended.calls:
+        changed = Divergence(ended_seq, ended.call, ("calls",), {"calls": ended.calls}, {"calls": id})
+        raise _ChangedError(changed)
     return tuple(batches)
 
 

@@ -176,8 +176,8 @@ class _Again:
                 self.answered += len(answers)
                 return answers
             stop = self._undetermined()
-        if stop is not None and not self._stop.done():
-            self._stop.set_result(stop)
+        if not self._stop.done():
+            self._stop.set_result(stop or self._lost("what runs isolates asked for nothing"))
         await asyncio.Event().wait()  # nothing more is told: it is stopped
         raise asyncio.CancelledError
 
@@ -189,19 +189,21 @@ class _Again:
         return self._diverges(self._one.ended_seq, {"calls": then}, {"calls": now})
 
     def _differing(self, calls: Sequence[InnerCall], batch: Sequence[Inner]) -> Divergence | None:
-        for call, inner in zip(calls, batch, strict=False):
+        for made, inner in zip(calls, batch, strict=False):
             if inner.asked is None:
                 continue  # the run was over before the guard was asked
             then: dict[str, Json] = {"tool": inner.asked.tool}
-            now: dict[str, Json] = {"tool": called(self._plan, self._one.isolate, call.tool)}
+            now: dict[str, Json] = {"tool": called(self._plan, self._one.isolate, made.tool)}
             if inner.asked.withheld in (None, "not JSON"):
-                then["arguments"], now["arguments"] = inner.asked.arguments, _asked(call.arguments)
+                then["arguments"], now["arguments"] = inner.asked.arguments, _asked(made.arguments)
             differing = self._diverges(inner.seq, then, now, call=inner.asked.call)
             if differing is not None:
                 return differing
         # How many are made at once moves a coarse clock, and says in which order promises are settled.
-        seq = batch[0].seq if batch else self._one.ended_seq
-        return self._diverges(seq, {"made at once": len(batch)}, {"made at once": len(calls)})
+        seq, call = self._one.ended_seq, self._one.call
+        if batch and batch[0].asked is not None:
+            seq, call = batch[0].seq, batch[0].asked.call
+        return self._diverges(seq, {"made at once": len(batch)}, {"made at once": len(calls)}, call=call)
 
     # ---- how it ended ------------------------------------------------------------------------------
 

@@ -9,19 +9,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 
 from ringfence.plugin import EngineError, Fitness, InnerAnswering, IsolateJob, IsolateOutcome, Layer, Lockdown
-from ringfence.plugins.isolate.conversation import Ended, converse, failed, first_frame
+from ringfence.plugins.isolate.conversation import Ended, failed, first_frame
 from ringfence.plugins.isolate.frames import FrameError
 from ringfence.plugins.isolate.installed import Installed, installed
 from ringfence.plugins.isolate.pool import Pool
 from ringfence.plugins.isolate.program import LAYERS, program
 from ringfence.plugins.isolate.settings import IsolateSettings
 from ringfence.plugins.isolate.starting import Kind, Program, UnavailableError, Worker, started
-from ringfence.plugins.isolate.watching import Watch
+from ringfence.plugins.isolate.watching import attended
 
 _LOG = logging.getLogger("ringfence.isolate")
 _NOT_HERE = "isolates need a POSIX system: their workers' walls are made of its system calls"
-_GRACE_S = 1.0
-"""How long a cancelled inner call is waited for."""
 _DEEPEST = 4
 _depth: ContextVar[int] = ContextVar("runs in isolates around this one", default=0)
 
@@ -138,7 +136,7 @@ class IsolatePool:
         token = _depth.set(depth + 1)
         ended: Ended | None = None
         try:
-            ended = await _attended(worker, job, frame, answer)
+            ended = await attended(worker, job, frame, answer)
         finally:
             _depth.reset(token)
             pool.give_back(worker, clean=ended is not None and ended.clean)
@@ -163,35 +161,3 @@ class IsolatePool:
         within_s = self.settings.start_s
         command = self._given or program(self._installed(), cpu_seconds=self.settings.worker_cpu_s)
         return await started(kind, command, self._starter, wanted=self._wanted, within_s=within_s)
-
-
-async def _attended(worker: Worker, job: IsolateJob, frame: bytes, answer: InnerAnswering) -> Ended:
-    """Have a worker do its job while its limits are watched."""
-    watch = Watch(worker, job.limits)
-    watching = asyncio.create_task(watch.breached())
-    talking = asyncio.create_task(converse(worker, job, frame, answer))
-    try:
-        await asyncio.wait({watching, talking}, return_when=asyncio.FIRST_COMPLETED)
-        over = watching.result() if watching.done() else watch.breach()
-        if over is not None and over.failure is None:
-            # It died: what it said before, and how it died, is still heard; inner calls are not waited for.
-            await asyncio.wait({talking}, timeout=_GRACE_S)
-        if talking.done() and (over is None or over.failure is None or talking.result().outcome.failure):
-            return talking.result()
-        worker.child.kill()
-        failure, message = ("killed", "the worker died") if over is None else (over.failure, over.message)
-        return Ended(failed(failure or "killed", message or "the worker died", worker.ready), clean=False)
-    finally:
-        left = {task for task in (watching, talking) if not task.done()}
-        if talking in left:
-            worker.child.kill()
-        for task in left:
-            task.cancel()
-            task.add_done_callback(_heard)
-        if left:
-            await asyncio.wait(left, timeout=_GRACE_S)
-
-
-def _heard(task: "asyncio.Task[object]") -> None:
-    if not task.cancelled():
-        task.exception()

@@ -7,6 +7,8 @@ import os
 import sys
 import time
 
+_LINE = 256
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
 _PROCESS_CLOCK = 2  # CPUCLOCK_SCHED of the whole process (include/linux/posix-timers.h)
 
 
@@ -20,10 +22,24 @@ def cpu_ns(pid: int) -> int | None:
         return None
 
 
-def resident_bytes(pid: int) -> int | None:
-    """Return the memory of a process that is in use."""
-    try:
-        with open(f"/proc/{pid}/statm", "rb") as statm:
-            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, IndexError, ValueError):  # it has ended, or there is no such file here
-        return None
+class Memory:
+    """The memory of one process; its file is kept open, so that none which gets its id later is measured."""
+
+    def __init__(self, pid: int) -> None:
+        try:
+            self._descriptor = os.open(f"/proc/{pid}/statm", os.O_RDONLY)
+        except OSError:  # there is no such file here
+            self._descriptor = -1
+
+    def resident_bytes(self) -> int | None:
+        """Return what is in use."""
+        try:
+            return int(os.pread(self._descriptor, _LINE, 0).split()[1]) * _PAGE_BYTES
+        except (OSError, IndexError, ValueError):  # it has ended, or there is no such file
+            return None
+
+    def close(self) -> None:
+        """Measure no more; safe to repeat."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1

@@ -17,6 +17,8 @@ from typing import Any
 
 from ringfence.plugins.isolate import frames, gauges
 
+_FIRST = 1 << 13
+"""Read at once where a header is expected: most frames are whole then."""
 _CHUNK = 1 << 18
 _REAPED_WITHIN_S = 5.0
 Command = Callable[[int], Sequence[str]]
@@ -33,8 +35,11 @@ class Child:
     def __init__(self, process: subprocess.Popen[bytes], ours: socket.socket) -> None:
         self._process = process
         self._socket = ours
+        self._memory = gauges.Memory(process.pid)
+        self._unread = bytearray()
+        """What came with the frames that were read, and belongs to the next one."""
         # INVARIANT: runs when this is dropped and at exit, whichever comes first; once.
-        self._end = weakref.finalize(self, _end, process, ours, os.getpid())
+        self._end = weakref.finalize(self, _end, process, ours, self._memory, os.getpid())
         _CHILDREN.add(self)
 
     @property
@@ -53,11 +58,11 @@ class Child:
 
     def resident_bytes(self) -> int | None:
         """Return the memory in use; None if the system does not say."""
-        return None if self._process.returncode is not None else gauges.resident_bytes(self.pid)
+        return None if self._process.returncode is not None else self._memory.resident_bytes()
 
     def silent(self) -> bool:
         """Say whether it lives and has said nothing that was not read."""
-        if self._process.poll() is not None:
+        if self._unread or self._process.poll() is not None:
             return False
         try:
             self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
@@ -93,16 +98,18 @@ class Child:
 
     async def _exactly(self, size: int) -> bytes:
         loop = asyncio.get_running_loop()
-        parts = bytearray()
-        while len(parts) < size:
+        unread = self._unread
+        while len(unread) < size:
             try:
-                part = await loop.sock_recv(self._socket, min(_CHUNK, size - len(parts)))
+                part = await loop.sock_recv(self._socket, min(_CHUNK, max(_FIRST, size - len(unread))))
             except OSError as error:
                 raise EndedError from error
             if not part:
                 raise EndedError
-            parts += part
-        return bytes(parts)
+            unread += part
+        wanted = bytes(unread[:size])
+        del unread[:size]
+        return wanted
 
     def kill(self) -> None:
         """End the process at once, and whatever it may have started; safe to repeat."""
@@ -133,6 +140,7 @@ class Child:
         self._end.detach()
         self._process.returncode = 0
         self._socket.close()
+        self._memory.close()
 
 
 async def spawn(command: Command, starter: Executor) -> Child:
@@ -188,7 +196,7 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
             pass
 
 
-def _end(process: subprocess.Popen[bytes], ours: socket.socket, parent: int) -> None:
+def _end(process: subprocess.Popen[bytes], ours: socket.socket, memory: gauges.Memory, parent: int) -> None:
     if os.getpid() != parent:
         return
     _kill(process)
@@ -197,6 +205,7 @@ def _end(process: subprocess.Popen[bytes], ours: socket.socket, parent: int) -> 
     except subprocess.TimeoutExpired:  # killed, and stuck in the system: nothing more can be done
         pass
     ours.close()
+    memory.close()
 
 
 def _disown_all() -> None:

@@ -60,8 +60,6 @@ KINDS: list[e.RunEvent] = [
     e.RunResumed("p"),
     e.RunHalted("main.stop", None, None),
     e.RunEnded("halted", None),
-    e.IsolateStarted("aa.0", "calculator", "body", "quote.js", "sha256:0", 5, None, "0" * 32, {}),
-    e.IsolateEnded("aa.0", "14.4", ("seccomp",), "memory", "too much", None, None),
 ]
 """One event of every kind, in an order that nobody decided."""
 

@@ -48,13 +48,11 @@ class Desk:
 
     def isolated(self, work: Callable[["IsolateExecutor"], Awaitable[T]]) -> "Future[T]":
         """Have some work done with what runs isolates under the settings; it is closed after."""
-        from ringfence._assembly import builtins
         from ringfence.engine.seams.bounded import PluginError, bounded
         from ringfence.engine.seams.executors import executor_of
-        from ringfence.engine.seams.registry import Registry
 
         settings = self.settings
-        registry = Registry(allowed=settings.plugins, builtins=builtins(), where=settings.where)
+        registry = registry_of(settings)
         registry.check()
 
         async def done() -> T:

@@ -141,6 +141,7 @@ JOBS = {
     "sum": sum_of_answers,
     "batch": batch,
     "hang": lambda job: time.sleep(300),
+    "listen": lambda job: receive(),
     "spin": lambda job: spin(300),
     "spin a little": lambda job: (spin(0.3), done(1)),
     "eat": eat,

@@ -30,6 +30,7 @@ LIVENESS = {
     "getter": "a => ({ get x() { for (;;); } })",
     "proxy": "a => new Proxy({}, { ownKeys() { for (;;); } })",
     "error text": "a => { throw { get message() { for (;;); } } }",
+    "calls without a pause": "a => { for (;;) tools.add({ x: 1 }) }",
     "resolve": "a => { Promise.withResolvers = () => { for (;;); }; for (;;); }",
 }
 """These end at the deadline only."""
@@ -38,9 +39,8 @@ MEMORY = {
     "heap": "a => { let z = []; for (;;) z.push({ x: 1, y: [1, 2] }) }",
     "one array": "a => { let z = new Array(2 ** 27).fill(1.5); return z.length }",
     "many buffers": "a => { let z = []; for (;;) z.push(new Uint8Array(1 << 20).fill(1)) }",
-    "one buffer": "a => new Uint8Array(2 ** 31).fill(1).length",
+    "one buffer": "a => new Uint8Array(2 ** 30).fill(1).length",
     "text": "a => { let s = 'xy'; for (;;) s = [s, s].join('') }",
-    "calls that are never answered": "a => { for (;;) tools.add({ x: 1 }) }",
 }
 """These want more than there is."""
 

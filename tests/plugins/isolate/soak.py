@@ -49,7 +49,9 @@ class Footprint:
     def now(cls) -> "Footprint":
         """Measure it."""
         gc.collect()
-        memory = gauges.resident_bytes(os.getpid()) or 0
+        gauge = gauges.Memory(os.getpid())
+        memory = gauge.resident_bytes() or 0
+        gauge.close()
         return cls(memory, descriptors(), threading.active_count(), len(children()))
 
 
