@@ -51,6 +51,12 @@ def _result(isolate: Isolate, job: Job, channel: Channel) -> str:
         isolate.tell("answer", json.dumps(answers))
 
 
+def _expression(source: str) -> str:
+    """Return a script without the semicolon that formatters put after an expression."""
+    text = source.rstrip()
+    return f"{text[:-1]}{source[len(text) :]}" if text.endswith(";") else source
+
+
 def _begin(isolate: Isolate, job: Job) -> None:
     """Have V8 compile the source inside a function, prove that it stayed inside, and run it.
 
@@ -67,12 +73,13 @@ def _begin(isolate: Isolate, job: Job) -> None:
         "tick_ms": job.tick_ms,
         "seed": job.seed,
     }
+    source = _expression(job.source) if job.kind == "body" else job.source
     try:
-        isolate.begin(job.source, _AROUND[job.kind], json.dumps(said), job.arguments)
+        isolate.begin(source, _AROUND[job.kind], json.dumps(said), job.arguments)
     except JSOOMException:
         raise
     except JSParseException as error:
-        raise _unreadable(isolate, job, error) from error
+        raise _unreadable(isolate, job.kind, source, error) from error
     except UnicodeError as error:
         raise Failure("syntax", "the source holds half of a surrogate pair") from error
     except JSEvalException:
@@ -81,11 +88,11 @@ def _begin(isolate: Isolate, job: Job) -> None:
             raise
 
 
-def _unreadable(isolate: Isolate, job: Job, error: JSParseException) -> Failure:
-    if len(_AROUND[job.kind]) > 1:
+def _unreadable(isolate: Isolate, kind: Kind, source: str, error: JSParseException) -> Failure:
+    if len(_AROUND[kind]) > 1:
         # What is wrong with the first function alone is wrong with the source, and at the place that is said.
         try:
-            isolate.compile(job.source, _AROUND[job.kind][:1])
+            isolate.compile(source, _AROUND[kind][:1])
         except JSOOMException:
             raise
         except JSParseException as alone:
@@ -94,7 +101,7 @@ def _unreadable(isolate: Isolate, job: Job, error: JSParseException) -> Failure:
             return _broken_out()
         else:
             return _broken_out()
-    return of_syntax(str(error), job.source.count("\n") + 1)
+    return of_syntax(str(error), source.count("\n") + 1)
 
 
 def _broken_out() -> Failure:
