@@ -82,7 +82,7 @@ def _original(
 
 def _hosted(plan: ToolPlan, one: InnerTool) -> Hosted:
     schema = _schema(one.tool) if plan.parameters is None else {}
-    return Hosted(one.tool.description, one.defaulted, schema)
+    return Hosted(one.tool.description, one.defaults, one.must_be_given, schema)
 
 
 def _schema(tool: BaseTool) -> dict[str, Json]:

@@ -164,6 +164,8 @@ class Job:
         """What the code was given for its calls, by their ids, as it is recorded."""
         self.batches: list[tuple[int, ...]] = []
         """The ids of the calls that it made at once, batch by batch."""
+        self.filled: dict[int, tuple[str, ...]] = {}
+        """By their ids: the arguments that the host filled in before a call was decided."""
         self.over: Future[None] = Future()
         """Done once the executor has returned: nothing of the job runs any more."""
         self._loop = loop
@@ -201,7 +203,7 @@ class Job:
 
     def answers(self) -> list[list[dict[str, Json] | None]]:
         """Return what the code was given so far, as it is recorded."""
-        return answers_record(tuple(self.batches), dict(self.told))
+        return answers_record(tuple(self.batches), dict(self.told), self.filled)
 
     async def _attend(self) -> None:
         task = self._task = asyncio.get_running_loop().create_task(self._run(), context=self._context)
