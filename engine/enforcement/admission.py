@@ -121,6 +121,9 @@ class Admission:
             raise replies.refusal(run, held)
         try:
             if held.decision.verdict is Verdict.ASK:
+                isolated = run.plan.by_bound_name[held.call.tool].isolated
+                if isolated is not None:  # else people might be asked for nothing
+                    yield from dispatch.fit_executor(run, held, isolated)
                 held = yield from self._asking.approval(run, held, wait=wait)
             flown = _flight(run, held, flight, bounded=until_ns is not None)
             return (yield from dispatch.dispatch(run, held, flown, until_ns=until_ns))

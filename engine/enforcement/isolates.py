@@ -23,6 +23,7 @@ from ringfence.engine.enforcement.opening import Opening
 from ringfence.engine.enforcement.runs import Held, Run
 from ringfence.engine.journal.isolated import answers_record, started
 from ringfence.engine.seams.errors import EngineError
+from ringfence.engine.seams.executors import DOCTOR
 from ringfence.engine.seams.isolates import (
     InnerAnswer,
     InnerCall,
@@ -30,6 +31,7 @@ from ringfence.engine.seams.isolates import (
     IsolateJob,
     IsolateLimits,
     IsolateOutcome,
+    Lockdown,
 )
 from ringfence.engine.seams.loop import EngineLoop
 
@@ -39,17 +41,33 @@ SLACK_NS: Final = 5_000_000_000
 KILLED_WITHIN_S: Final = 2.0
 """How long an executor has to kill the worker of a job that is not waited for."""
 
+FIT_WITHIN_S: Final = 30.0
+"""How long an executor has to say what it can enforce: it may have to start a worker for that."""
 
-def executor_of(opening: Opening) -> Steps[IsolateExecutor]:
-    """Return what runs isolates; raise EngineError if nothing does."""
 
-    async def made() -> IsolateExecutor:
-        return opening.extensions.isolates()
+def executor_of(opening: Opening, lockdown: Lockdown) -> Steps[IsolateExecutor]:
+    """Return what runs isolates, once it is known that it can enforce this lock-down here.
+
+    Raises:
+        EngineError: Nothing can, and which walls are missing; or it did not say.
+    """
+    known = opening.extensions.known_isolates
+    if known is not None and known.is_fit(lockdown):
+        return known
+
+    async def found() -> IsolateExecutor:
+        executor = opening.extensions.isolates()
+        await executor.check(lockdown)
+        return executor
 
     try:
-        executor: IsolateExecutor = yield opening.submit(made())
+        executor: IsolateExecutor = yield opening.loop.submit(asyncio.wait_for(found(), FIT_WITHIN_S))
     except EngineError:
         raise
+    except TimeoutError as error:  # fails closed: what nobody has proved does not stand
+        raise EngineError(
+            f"what runs isolates did not prove its walls within {FIT_WITHIN_S:g} s", help=DOCTOR
+        ) from error
     except Exception as error:  # fails closed: without it nothing runs
         raise EngineError(f"what runs isolates failed ({type(error).__name__})") from error
     return executor

@@ -112,7 +112,10 @@ class _Told:
         self.began: list[e.Stamped] = []
         self.calls: dict[str, _Call] = {}
         for stamped in record.events:
-            self._take(stamped)
+            try:
+                self._take(stamped)
+            except (TypeError, ValueError, AttributeError) as error:
+                raise RecordError(f"event {stamped.seq} cannot be read: {error}") from error
 
     def _take(self, stamped: e.Stamped) -> None:
         match event := stamped.event:
@@ -153,7 +156,7 @@ def _read(told: _Told, plan: Plan, seq: int, began: e.IsolateStarted) -> Recorde
     arguments, tool = _arguments(told, plan, call)
     assert tool.isolated is not None
     isolate = plan.isolates[tool.isolated.isolate]
-    job = _job(began, arguments, tool.isolated, isolate)
+    job = _job(told.session, began, arguments, tool.isolated, isolate)
     again = e.body_of(started(began.call, isolate.name, job))
     said = e.body_of(began)
     differs = tuple(name for name in said if said[name] != again[name])
@@ -208,7 +211,11 @@ def _arguments(told: _Told, plan: Plan, call: _Call) -> tuple[Mapping[str, Json]
 
 
 def _job(
-    began: e.IsolateStarted, arguments: Mapping[str, Json], isolated: Isolated, isolate: IsolatePlan
+    session: str,
+    began: e.IsolateStarted,
+    arguments: Mapping[str, Json],
+    isolated: Isolated,
+    isolate: IsolatePlan,
 ) -> IsolateJob:
     source = isolated.source if isolated.param is None else arguments[isolated.param]
     if not isinstance(source, str):
@@ -225,6 +232,7 @@ def _job(
         now_ms=int(began.now_ms),
         tick_ms=isolate.tick_ms,
         seed=str(began.seed),
+        owner=f"the recorded session {session}",  # no guard's word, so no live session's
     )
 
 

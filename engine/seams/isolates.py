@@ -137,8 +137,10 @@ class Fitness:
 
     def lacks(self, lockdown: Lockdown) -> tuple[str, ...]:
         """Return the layers that this lock-down wants and the machine lacks."""
-        wanted = {"process"} if lockdown == "process" else {layer.name for layer in self.layers}
-        return tuple(layer.name for layer in self.layers if layer.name in wanted and not layer.holds)
+        # SECURITY: a report that does not name the process of its own promises nothing.
+        unnamed = () if "process" in {layer.name for layer in self.layers} else ("process",)
+        missing = {layer.name: None for layer in self.layers if not layer.holds}
+        return unnamed + tuple(name for name in missing if lockdown == "full" or name == "process")
 
 
 class IsolateExecutor(Protocol):
@@ -150,6 +152,10 @@ class IsolateExecutor(Protocol):
 
     async def fitness(self) -> Fitness:
         """Say what this machine can enforce, as a worker proves it."""
+        ...
+
+    def prewarm(self, lockdown: Lockdown, memory_bytes: int) -> None:
+        """Have what such jobs need made ready, in the background; says nothing if that fails."""
         ...
 
     async def close(self) -> None:

@@ -28,11 +28,11 @@ def play(stage: Stage, folder: Path) -> None:
         try:
             played = Play(after, tools_of(after), stage, guard, store)
             runs = played.play()
-            code_held.play(played)
+            code = code_held.play(played)
         finally:
             guard.close()
             after.release()
-    log.tell(runs["attacker"], store, folder, stage)
+    log.tell(runs["attacker"], code, store, folder, stage)
 
 
 def main() -> int:

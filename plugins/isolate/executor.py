@@ -42,7 +42,7 @@ class IsolatePool:
             wanted: The walls that `lockdown full` must have.
             look: Finds V8.
         """
-        self._settings = settings or IsolateSettings()
+        self.settings = settings or IsolateSettings()
         self._given = program
         self._wanted = wanted
         self._look = look
@@ -153,11 +153,11 @@ class IsolatePool:
             if self._starter is None or self._home is None or self._home[0] != home[0]:
                 self._starter = ThreadPoolExecutor(1, "ringfence-isolates")
             self._home = home
-            self._pool = Pool(self._start, self._settings)
+            self._pool = Pool(self._start, self.settings)
         return self._pool
 
     async def _start(self, kind: Kind) -> Worker:
         assert self._starter is not None
-        within_s = self._settings.start_s
-        command = self._given or program(self._installed(), cpu_seconds=self._settings.worker_cpu_seconds)
+        within_s = self.settings.start_s
+        command = self._given or program(self._installed(), cpu_seconds=self.settings.worker_cpu_s)
         return await started(kind, command, self._starter, wanted=self._wanted, within_s=within_s)

@@ -185,7 +185,7 @@ class Pool:
                 self._waiting.remove(wait)
                 continue
             # INVARIANT: nobody takes the room of who is further in, or both would wait for ever.
-            at_most = self._settings.workers * (wait.depth + 1)
+            at_most = self._settings.at_most * (wait.depth + 1)
             if len(self._busy) + promised.total() >= at_most:
                 continue
             worker = self._ready(wait.kind, wait.owner)

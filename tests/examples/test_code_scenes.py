@@ -107,14 +107,14 @@ def test_each_wall_stops_what_it_is_said_to_stop(tmp_path: Path) -> None:
         assert run.replay().identical and escaping.replay().identical
 
 
-async def _sums(job: IsolateJob, tools: Tools) -> float:
+async def _sums(job: IsolateJob, tools: Tools) -> int:
     pages = await tools.all(
         *(
             ("query_database", {"table": "orders", "columns": ["total"], "limit": 20, "offset": offset})
             for offset in range(0, 100, 20)
         )
     )
-    return sum(order["total"] for page in pages for order in page)
+    return sum(int(order["total"]) for page in pages for order in page)
 
 
 async def _one(job: IsolateJob, tools: Tools) -> int:

@@ -56,7 +56,7 @@ class Desk:
         registry.check()
 
         async def done() -> T:
-            executor = executor_of(registry)
+            executor = executor_of(registry, settings)
             try:
                 return await work(executor)
             finally:
@@ -160,8 +160,8 @@ def store_of(settings: Settings, key: str, url: str) -> Store:
 
 
 def without_sinks_and_backends(settings: Settings) -> Settings:
-    """Return the settings with no sink and no backend: a command neither writes nor asks."""
-    return settings.model_copy(update={"sinks": {}, "approvals": {}, "backends": {}})
+    """Return the settings with no sink and no backend: a command neither writes nor asks, nor runs code."""
+    return settings.model_copy(update={"sinks": {}, "approvals": {}, "backends": {}, "isolates": {}})
 
 
 def plugin_rows(settings: Settings) -> "list[PluginRow]":
@@ -189,7 +189,7 @@ def installed(settings: Settings) -> "Installed":
             return registry.installed(name)
         try:
             with running() as loop:
-                loop.submit(asyncio.wait_for(check_executor(registry), _WITHIN_S)).result()
+                loop.submit(asyncio.wait_for(check_executor(registry, settings), _WITHIN_S)).result()
         except EngineError as error:
             return Absent(str(error), error.help or "")
         except TimeoutError:

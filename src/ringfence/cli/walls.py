@@ -81,7 +81,7 @@ def isolates_here(settings: Settings, plan: Plan | None) -> Isolates:
     wanted = {lockdown: found for lockdown, found in names.items() if found}
     try:
         with running() as loop:
-            asked = asyncio.wait_for(_fitness(registry_of(settings)), WITHIN_S)
+            asked = asyncio.wait_for(_fitness(registry_of(settings), settings), WITHIN_S)
             return Isolates(loop.submit(asked).result(), wanted=wanted)
     except EngineError as error:
         return Isolates(error=error, wanted=wanted)
@@ -93,9 +93,9 @@ def isolates_here(settings: Settings, plan: Plan | None) -> Isolates:
         return Isolates(error=EngineError(problem, help="see the documentation of its plugin"), wanted=wanted)
 
 
-async def _fitness(registry: Registry) -> Fitness:
-    await check_executor(registry)
-    executor = executor_of(registry)
+async def _fitness(registry: Registry, settings: Settings) -> Fitness:
+    await check_executor(registry, settings)
+    executor = executor_of(registry, settings)
     try:
         return await executor.fitness()
     finally:
