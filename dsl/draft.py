@@ -136,6 +136,22 @@ class GuaranteeDraft:
     cores: list[Json | None] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """What is not there, where more can be said of it than that; false."""
+
+    message: str
+    help: str
+
+    def __bool__(self) -> Literal[False]:
+        """Say that it is not there."""
+        return False
+
+
+Installed = Callable[[str], bool | Absent]
+"""Says whether a plugin, a redactor of one, or ISOLATE_EXECUTOR is there."""
+
+
 @dataclass(slots=True)
 class Draft:
     """What the stages read and fill in, in the order of `ringfence.dsl.load.STAGES`."""
@@ -148,7 +164,7 @@ class Draft:
     """Of the policy: the layers over it."""
     policy: "Draft | None" = None
     """Of a ceiling: the policy under it; None where it is checked alone."""
-    installed: Callable[[str], bool] | None = None
+    installed: "Installed | None" = None
     """Says whether a plugin, a redactor or ISOLATE_EXECUTOR is there; None: nobody knows."""
     levels: tuple[str, ...] = ()
     """Lowest first, a ceiling's included; a rank is an index into it."""

@@ -26,7 +26,7 @@ from ringfence.dsl.checks import (
 from ringfence.dsl.compile.policy import compile_policy
 from ringfence.dsl.compose import compose, see
 from ringfence.dsl.diagnostic import Diagnostic
-from ringfence.dsl.draft import Draft
+from ringfence.dsl.draft import Draft, Installed
 from ringfence.dsl.headers import headers
 from ringfence.dsl.layers import Gathered, Shelf, gather
 from ringfence.dsl.names import declare
@@ -35,8 +35,6 @@ from ringfence.dsl.resolve import cover, resolve
 from ringfence.dsl.shelves import Disk, Read, Reading, Recorded
 from ringfence.dsl.source import Source
 from ringfence.dsl.syntax import PolicyTest
-
-Installed = Callable[[str], bool]
 
 Stage = Callable[[Draft], None]
 """Reads and fills in the draft, and reports; it never raises for a wrong policy."""

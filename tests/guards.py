@@ -12,6 +12,7 @@ from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.seams.ports import Clock, Store
 from ringfence.engine.seams.settings import Settings
+from tests.isolates import Executors, FakeExecutor
 
 ALICE = Principal(user="alice", workspace="w1")
 GROUPS = {"leads": ("dana", "erik", "alice"), "owners": ("olga",), "crm-owners": ("dana",)}
@@ -60,6 +61,8 @@ def make_guard(
 ) -> Guard:
     plan = load_plan(policy) if isinstance(policy, Path) else _plan(load_text(policy), "the test's policy")
     chosen = Settings.of({"store": store, "groups": GROUPS, **settings})
+    if not any(hasattr(plugin, "ringfence_isolate_executor") for plugin in plugins):
+        plugins = [*plugins, Executors(FakeExecutor())]  # no V8 is started for what is about other things
     guard = assemble(plan, chosen, clock=clock, plugins=plugins)
     if opened is not None:
         guard.opening._make_store = opened

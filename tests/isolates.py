@@ -13,11 +13,13 @@ from ringfence.plugin import (
     IsolateExecutor,
     IsolateJob,
     IsolateOutcome,
+    Layer,
+    Lockdown,
     hookimpl,
 )
 
 V8 = "14.4.258.23"
-LAYERS = ("limits", "seccomp")
+LAYERS = ("process", "limits", "seccomp")
 
 Asking = Callable[[Sequence[InnerCall]], Awaitable[Sequence[InnerAnswer]]]
 
@@ -65,6 +67,13 @@ class FakeExecutor:
     jobs: list[IsolateJob] = field(default_factory=list)
     killed: list[str] = field(default_factory=list)
     """The sources of the jobs that were cancelled."""
+    missing: tuple[str, ...] = ()
+    """The layers that this machine lacks."""
+    problem: str | None = None
+    """Why nothing can run at all."""
+    asked: int = 0
+    """How often it was asked what it can enforce."""
+    prewarmed: list[tuple[Lockdown, int]] = field(default_factory=list)
     closed: int = 0
 
     async def run(self, job: IsolateJob, answer: Asking) -> IsolateOutcome:
@@ -85,7 +94,15 @@ class FakeExecutor:
 
     async def fitness(self) -> Fitness:
         """See `IsolateExecutor`."""
-        return Fitness(V8)
+        self.asked += 1
+        await asyncio.sleep(0)
+        if self.problem is not None:
+            return Fitness(None, problem=self.problem)
+        return Fitness(V8, tuple(Layer(name, name not in self.missing, f"saw {name}") for name in LAYERS))
+
+    def prewarm(self, lockdown: Lockdown, memory_bytes: int) -> None:
+        """See `IsolateExecutor`."""
+        self.prewarmed.append((lockdown, memory_bytes))
 
     async def close(self) -> None:
         """See `IsolateExecutor`."""

@@ -1,5 +1,6 @@
-"""Guards plain Python functions: `@guarded(guard)`, sync and async."""
+"""Guards plain Python functions: `@guarded(guard)`; `isolated(guard, name)` has no function at all."""
 
 from ringfence.adapters.callables.guarded import guarded
+from ringfence.adapters.callables.isolated import IsolatedTool, isolated
 
-__all__ = ["guarded"]
+__all__ = ["IsolatedTool", "guarded", "isolated"]

@@ -3,6 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 from ringfence.engine.decision.calls import ToolCall
@@ -14,6 +15,15 @@ from ringfence.engine.seams.errors import EngineError
 F = TypeVar("F", bound=Callable[..., Any])
 
 _Kind = inspect.Parameter
+_GUARDED = "ringfence_guarded"
+"""Under this a guarded function keeps what it guards."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Guarded:
+    guard: Guard
+    function: Callable[..., Any]
+    wrapper: Callable[..., Any]
 
 
 def guarded(guard: Guard, *, name: str | None = None, wait: bool = True) -> Callable[[F], F]:
@@ -32,7 +42,7 @@ def guarded(guard: Guard, *, name: str | None = None, wait: bool = True) -> Call
 
     def decorate(function: F) -> F:
         tool = name if name is not None else getattr(function, "__name__", type(function).__name__)
-        signature = _signature(function, tool)
+        signature = signature_of(function, tool)
         names = frozenset(
             one.name for one in signature.parameters.values() if one.kind is not _Kind.VAR_KEYWORD
         )
@@ -50,20 +60,49 @@ def guarded(guard: Guard, *, name: str | None = None, wait: bool = True) -> Call
 
             @functools.wraps(function)
             async def aguarded(*args: Any, **kwargs: Any) -> Any:
-                return await guard.aexecute(_current(tool), call_of(args, kwargs), body, wait=wait)
+                return await guard.aexecute(current(tool), call_of(args, kwargs), body, wait=wait)
 
+            aguarded.__dict__[_GUARDED] = _Guarded(guard, function, aguarded)
             return cast(F, aguarded)
 
         @functools.wraps(function)
         def sguarded(*args: Any, **kwargs: Any) -> Any:
-            return guard.execute(_current(tool), call_of(args, kwargs), body, wait=wait)
+            return guard.execute(current(tool), call_of(args, kwargs), body, wait=wait)
 
+        sguarded.__dict__[_GUARDED] = _Guarded(guard, function, sguarded)
         return cast(F, sguarded)
 
     return decorate
 
 
-def _signature(function: Callable[..., Any], tool: str) -> inspect.Signature:
+def original_of(guard: Guard, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function that `guarded` was put on, or the function itself.
+
+    Raises:
+        ValueError: It is guarded by another guard, or something is wrapped around its guard.
+        TypeError: It is nothing that can be called.
+    """
+    if not callable(function):
+        raise TypeError(f"a {type(function).__name__} is no function")
+    known: _Guarded | None = getattr(function, "__dict__", {}).get(_GUARDED)
+    if known is None:
+        return function
+    name = getattr(function, "__name__", type(function).__name__)
+    if known.guard is not guard:
+        raise ValueError(f"`{name}` is guarded by another guard")
+    if known.wrapper is not function:  # `functools.wraps` has handed the mark on
+        raise ValueError(f"`{name}` is wrapped around a guarded function: wrap the function, then guard it")
+    return known.function
+
+
+def body_of(function: Callable[..., Any]) -> Callable[[Mapping[str, Any]], Any]:
+    """Return what runs a function with canonical arguments."""
+    signature = signature_of(function, getattr(function, "__name__", type(function).__name__))
+    return lambda arguments: _run(function, signature, arguments)
+
+
+def signature_of(function: Callable[..., Any], tool: str) -> inspect.Signature:
+    """Return the signature by whose names a policy decides; raise TypeError where there are none."""
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise TypeError(
             f"`{tool}` is a generator: its body runs after the call was decided; return a list instead"
@@ -101,7 +140,8 @@ def _run(function: Callable[..., Any], signature: inspect.Signature, arguments: 
     return function(*args, **left)
 
 
-def _current(tool: str) -> Run:
+def current(tool: str) -> Run:
+    """Return the run around the call; raise EngineError if there is none."""
     run = current_run()
     if run is None:
         raise EngineError(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ringfence.adapters.langchain.decisions import ResumeError
+    from ringfence.adapters.langchain.isolates import isolate_tool
     from ringfence.adapters.langchain.middleware import GuardMiddleware
     from ringfence.adapters.langchain.nodes import begin_node, end_node
     from ringfence.adapters.langchain.runs import NoRunError
@@ -25,6 +26,7 @@ __all__ = [
     "end_node",
     "guard_tools",
     "injected",
+    "isolate_tool",
     "questions",
     "tool_node",
 ]
@@ -38,6 +40,7 @@ _HOMES = {
     "end_node": "nodes",
     "guard_tools": "tools",
     "injected": "tools",
+    "isolate_tool": "isolates",
     "questions": "suspension",
     "tool_node": "unbound",
 }

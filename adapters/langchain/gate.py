@@ -17,6 +17,7 @@ from langchain_core.tools import BaseTool
 
 from ringfence.adapters.langchain import suspension
 from ringfence.adapters.langchain.decisions import ResumeError, reviews
+from ringfence.adapters.langchain.inner import InnerBodies
 from ringfence.adapters.langchain.parameters import Parameters
 from ringfence.adapters.langchain.runs import Runs, attempt_of
 from ringfence.adapters.langchain.shown import Shown, ashown, shown
@@ -83,6 +84,8 @@ class Gate:
     lens: ResultLens
     functions: tuple[Any, ...] = ()
     """What the guarded copy calls, as it was made."""
+    inner: InnerBodies | None = None
+    """Of a tool that runs in an isolate: the bodies of what its code may call."""
     _said: set[str] = field(default_factory=set)
 
     # ---- from outside ------------------------------------------------------------------------------
@@ -104,10 +107,17 @@ class Gate:
         arrival = self._arrive(named)
         body = self._body(function, arrival)
         wait = self._waits(arrival)
+        inner = None if self.inner is None else self.inner.for_sync(self.name)
         while True:
             try:
                 return self.guard.execute(
-                    arrival.run, arrival.call, body, wait=wait, lens=self.lens, passthrough=BUBBLES
+                    arrival.run,
+                    arrival.call,
+                    body,
+                    wait=wait,
+                    lens=self.lens,
+                    passthrough=BUBBLES,
+                    inner=inner,
                 )
             except PendingError as pending:
                 self._suspend(arrival, pending, shown(arrival.config, task_of(arrival.config)))
@@ -122,10 +132,17 @@ class Gate:
         arrival = self._arrive(named)
         body = self._abody(function, arrival)
         wait = self._waits(arrival)
+        inner = None if self.inner is None else self.inner.asynchronous
         while True:
             try:
                 return await self.guard.aexecute(
-                    arrival.run, arrival.call, body, wait=wait, lens=self.lens, passthrough=BUBBLES
+                    arrival.run,
+                    arrival.call,
+                    body,
+                    wait=wait,
+                    lens=self.lens,
+                    passthrough=BUBBLES,
+                    inner=inner,
                 )
             except PendingError as pending:
                 known = await ashown(arrival.config, task_of(arrival.config))

@@ -5,6 +5,7 @@ The policy decides on what the function would really receive, after aliases, coe
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from langchain_core.tools import BaseTool, Tool
@@ -96,8 +97,21 @@ class Parameters:
                 raise ArgumentsError("the arguments were changed after they were decided")
             return dict(values)
         untouched = {name: v for name, v in values.items() if name not in self.decided(values)}
+        return {**untouched, **self.typed(canonical, untouched)}
+
+    def typed(
+        self, canonical: Mapping[str, Json], untouched: Mapping[str, Any] = MappingProxyType({})
+    ) -> dict[str, Any]:
+        """Return the canonical values as the tool's schema types them.
+
+        Args:
+            untouched: What the schema needs beside them.
+
+        Raises:
+            ArgumentsError: The tool's schema makes other values of the canonical ones.
+        """
         if self.model is None:
-            return {**untouched, **canonical}
+            return dict(canonical)
         if strange := sorted(set(canonical) - set(self.model.model_fields)):
             raise ArgumentsError(f"the tool's schema has no parameter `{strange[0]}`")
         given = {self._sent(name): value for name, value in canonical.items()}
@@ -106,7 +120,7 @@ class Parameters:
         typed = {name: getattr(result, name) for name in canonical}
         if not same(json_of(typed), dict(canonical)):
             raise ArgumentsError("the tool's schema changes the values that were decided")
-        return {**untouched, **typed}
+        return typed
 
     def _sent(self, name: str) -> str:
         names = self._aliases.get(name, ())

@@ -95,12 +95,12 @@ def guarded(guard: Guard, tool: BaseTool | Callable[..., Any]) -> BaseTool:
         if known.guard is guard:
             return bound
         raise ValueError(f"`{bound.name}` is guarded by another guard")
-    _refuse_own_doors(bound)
+    fit_to_guard(bound)
     gate = Gate(
         guard,
         bound.name,
         bound,
-        _parameters(bound),
+        parameters_of(bound),
         runs_of(guard),
         lens_for(
             with_artifact=bound.response_format == "content_and_artifact",
@@ -127,8 +127,8 @@ def gate_of(tool: object) -> Gate | None:
     return gate if isinstance(gate, Gate) else None
 
 
-def _refuse_own_doors(tool: BaseTool) -> None:
-    """Refuse a tool that could run a body before the guard is met.
+def fit_to_guard(tool: BaseTool) -> None:
+    """Raise TypeError for a tool that could run a body before the guard is met.
 
     SECURITY: whether an `invoke` of its own ever comes to `_run` cannot be known beforehand.
     """
@@ -146,7 +146,8 @@ def _refuse_own_doors(tool: BaseTool) -> None:
 # ---- the function ----------------------------------------------------------------------------------
 
 
-def _parameters(tool: BaseTool) -> Parameters:
+def parameters_of(tool: BaseTool) -> Parameters:
+    """Return what is known of a tool's parameters."""
     functions = [_function_of(tool), tool._run, tool._arun]
     named = [name for one in functions for name, hint in _hints(one).items() if hint is RunnableConfig]
     return Parameters(tool, named)

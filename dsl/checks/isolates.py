@@ -4,11 +4,15 @@ from ringfence.dsl import syntax
 from ringfence.dsl.checks.clauses import parameter
 from ringfence.dsl.checks.pairs import a
 from ringfence.dsl.checks.reports import nothing, once, wrong_word
-from ringfence.dsl.draft import Draft, ToolDraft
+from ringfence.dsl.draft import Absent, Draft, ToolDraft
 from ringfence.dsl.plan import ISOLATE_EXECUTOR
 
 LOCKDOWNS = ("full", "process")
 CLOCKS = ("frozen", "coarse")
+_NOBODY = Absent(
+    "nothing that runs isolates is installed",
+    "install the extra `isolate`: pip install 'ringfence[isolate]'",
+)
 
 
 def check_isolates(draft: Draft) -> None:
@@ -84,14 +88,10 @@ def _runs(draft: Draft, name: str, tool: ToolDraft) -> None:
         once(draft, "runs", seen, clause.span)
         if clause.isolate.text not in draft.isolates:
             draft.unknown("E113", "isolate", clause.isolate, draft.isolates)
-        elif draft.installed is not None and not draft.installed(ISOLATE_EXECUTOR):
-            draft.report(
-                "W216",
-                "nothing that runs isolates is installed",
-                clause.isolate.span,
-                f"every call of `{name}` fails before it starts",
-                "install the extra `isolate`: pip install 'ringfence[isolate]'",
-            )
+        elif draft.installed is not None and not (found := draft.installed(ISOLATE_EXECUTOR)):
+            absent = found if isinstance(found, Absent) else _NOBODY
+            label = f"every call of `{name}` fails before it starts"
+            draft.report("W216", absent.message, clause.isolate.span, label, absent.help)
         if isinstance(clause.what, syntax.Text):
             if not clause.what.value.strip():
                 draft.report(

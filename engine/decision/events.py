@@ -217,6 +217,16 @@ class IsolateEnded:
     line: int | None
     """Of the source, from 1."""
     column: int | None
+    output: str | None = None
+    """Digest of the result's JSON text, to the byte as the isolate gave it; None: there is none, or the
+    policy keeps it out."""
+    calls: int = 0
+    """How many calls the code made."""
+    answers: Json = None
+    """What it was given for them: a list of batches, each of calls that were made at once and answered
+    together.  Of each call a record: `result`, the digest of the JSON text (None if the policy keeps it out),
+    or `error`, the text that it was rejected with; `withheld`, why the result is not in the record; or None,
+    it was not answered.  None for all: recorded before answers were."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
+from ringfence.engine.seams.errors import EngineError
+
 if TYPE_CHECKING:
     from ringfence.engine.enforcement.runs import Run
 
@@ -65,3 +67,12 @@ def inside_function() -> Iterator[None]:
 def being_asked() -> bool:
     """Say whether the caller is a plugin's function that is being asked."""
     return _ASKED.get()
+
+
+def refuse_plugins() -> None:
+    """Raise EngineError inside a plugin's function: the call that asks it would wait for itself."""
+    if being_asked():
+        raise EngineError(
+            "a policy function called the guard while it was being asked",
+            help="a policy function only reads: let it ask its own source, not an agent's tools",
+        )

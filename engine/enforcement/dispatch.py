@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from ringfence.dsl.plan import Json, Verdict
+from ringfence.dsl.plan import Isolated, Json, Verdict
 from ringfence.engine.decision.events import CallFailed, CallFinished, CallStarted
 from ringfence.engine.decision.results import RefusedResultError, bound_result
 from ringfence.engine.enforcement import ledger, replies
@@ -66,6 +66,25 @@ class Started:
         return own(self.held.decision.arguments)
 
 
+def fit_executor(run: Run, held: Held, isolated: Isolated) -> Steps[IsolateExecutor]:
+    """Return what runs the call's isolate.
+
+    Raises:
+        EngineError: Nothing here runs it as the policy demands.  The call is refused, which is recorded, with
+            the walls that are missing; the model is told nothing of it.
+    """
+    opening = run.opening
+    try:
+        # SECURITY: what the policy puts into an isolate never runs as the host's own function.
+        return (yield from executor_of(opening, run.plan.isolates[isolated.isolate].lockdown))
+    except EngineError as error:
+        why = str(error)[:_TEXT_AT_MOST]
+        fail(run, held, None, "refused", why, opening.clock.monotonic_ns())
+        raise EngineError(
+            f"`{held.call.tool}` runs in an isolate: {why}", run=run.id, call=held.key, help=error.help
+        ) from error
+
+
 def dispatch(run: Run, held: Held, flight: Flight | None, *, until_ns: int | None = None) -> Steps[Started]:
     """Consume the allow; after this the body runs, or its end is recorded.
 
@@ -80,16 +99,7 @@ def dispatch(run: Run, held: Held, flight: Flight | None, *, until_ns: int | Non
     opening = run.opening
     obligations = held.decision.obligations
     isolated = run.plan.by_bound_name[held.call.tool].isolated
-    executor: IsolateExecutor | None = None
-    if isolated is not None:
-        # SECURITY: what the policy puts into an isolate never runs as the host's own function.
-        try:
-            executor = yield from executor_of(opening)
-        except EngineError as error:
-            fail(run, held, None, "refused", str(error), opening.clock.monotonic_ns())
-            raise EngineError(
-                f"`{held.call.tool}` runs in an isolate: {error}", run=run.id, call=held.key, help=error.help
-            ) from error
+    executor = None if isolated is None else (yield from fit_executor(run, held, isolated))
     # Before an approval is used up: the start would be refused, and nothing but the approval would be gone.
     run.journal.check(run.id)
     if obligations.audit == "full":

@@ -4,15 +4,15 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ringfence.dsl.canonical import canonical
 from ringfence.dsl.plan import Json
 from ringfence.engine.decision.calls import ToolCall
 from ringfence.engine.enforcement import replies
 from ringfence.engine.enforcement.dispatch import Started
 from ringfence.engine.enforcement.drive import arrival
 from ringfence.engine.enforcement.isolates import Job, inside_job
+from ringfence.engine.enforcement.requests import keeps_digests_only
 from ringfence.engine.enforcement.runs import Run
-from ringfence.engine.journal.jsonable import jsonable
+from ringfence.engine.journal.isolated import called, fulfilled, handed, rejected
 from ringfence.engine.seams.errors import DeniedError, EngineError, RingfenceError, RunHaltedError
 from ringfence.engine.seams.isolates import InnerAnswer, InnerCall, IsolateOutcome
 
@@ -35,9 +35,10 @@ class Asking:
 
 def asking(started: Started, job: Job, made: InnerCall, inner: Inner) -> Asking:
     """Return what a call that the code made is for the guard; a name that it may not call stays as it is."""
-    tool = started.run.plan.tools.get(made.tool) if made.tool in job.plan.may_call else None
-    name = made.tool if tool is None else tool.bound
+    plan = started.run.plan
+    name = called(plan, job.plan, made.tool)
     body = inner.get(name)
+    tool = plan.tools.get(made.tool) if made.tool in job.plan.may_call else None
     lacking = NO_BODY if tool is not None and body is None and tool.isolated is None else None
     # SECURITY: the arguments are a text that the code wrote; it is read as strictly as a model's own.
     call = ToolCall(name, made.arguments, task=f"{started.held.key}#{made.id}")  # type: ignore[arg-type]
@@ -48,17 +49,17 @@ def _none(_: Mapping[str, Json]) -> Any:
     raise EngineError("a call without a body was not denied")
 
 
-def answer(made: InnerCall, value: Any) -> InnerAnswer:
-    """Return what the code is given for a call that succeeded."""
-    try:
-        said = canonical(value)
-    except (ValueError, TypeError, RecursionError):  # no JSON: described, as in the record
-        said = canonical(jsonable(value))
-    return InnerAnswer(made.id, said.decode())
+def answer(run: Run, job: Job, made: InnerCall, asked: Asking, value: Any) -> InnerAnswer:
+    """Return what the code is given for a call that succeeded, noted down for the record."""
+    text = handed(value)
+    job.told[made.id] = fulfilled(text, value, keyed=keeps_digests_only(run, asked.call.tool))
+    return InnerAnswer(made.id, text)
 
 
-def refusal(run: Run, made: InnerCall, error: Exception) -> InnerAnswer:
+def refusal(run: Run, job: Job, made: InnerCall, error: Exception) -> InnerAnswer:
     """Return what the code is told of a call that did not succeed: the constant texts, and no more.
+
+    It is noted down for the record.
 
     Raises:
         RunHaltedError, EngineError: Nothing more may run, so neither does the code.
@@ -68,7 +69,9 @@ def refusal(run: Run, made: InnerCall, error: Exception) -> InnerAnswer:
     text = error.model_text if isinstance(error, DeniedError) else None
     if isinstance(error, RingfenceError) and text is None:
         text = error.model_text
-    return InnerAnswer(made.id, None, text if text is not None else replies.failure_text(run.plan))
+    said = text if text is not None else replies.failure_text(run.plan)
+    job.told[made.id] = rejected(said)
+    return InnerAnswer(made.id, None, said)
 
 
 def converse(job: Job, one: Callable[[InnerCall], InnerAnswer]) -> IsolateOutcome:
@@ -79,6 +82,7 @@ def converse(job: Job, one: Callable[[InnerCall], InnerAnswer]) -> IsolateOutcom
             message = job.next().result()
             if isinstance(message, IsolateOutcome):
                 return message
+            job.batches.append(tuple(made.id for made in message.calls))
             with inside_job(message):
                 answers = [one(made) for made in message.calls]
             _reply(message.answered, answers)
@@ -94,6 +98,7 @@ async def aconverse(job: Job, one: Callable[[InnerCall], Awaitable[InnerAnswer]]
             message = await arrival(job.next())
             if isinstance(message, IsolateOutcome):
                 return message
+            job.batches.append(tuple(made.id for made in message.calls))
             with inside_job(message):
                 answers = [await one(made) for made in message.calls]
             _reply(message.answered, answers)

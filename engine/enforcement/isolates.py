@@ -13,15 +13,17 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import Context, ContextVar, copy_context
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Final
 
-from ringfence.dsl.canonical import canonical, digest
-from ringfence.dsl.plan import Isolated, IsolatePlan
-from ringfence.engine.decision.events import IsolateStarted
+from ringfence.dsl.canonical import canonical
+from ringfence.dsl.plan import Isolated, IsolatePlan, Json
 from ringfence.engine.enforcement.drive import Steps
 from ringfence.engine.enforcement.opening import Opening
 from ringfence.engine.enforcement.runs import Held, Run
+from ringfence.engine.journal.isolated import answers_record, started
 from ringfence.engine.seams.errors import EngineError
+from ringfence.engine.seams.executors import DOCTOR
 from ringfence.engine.seams.isolates import (
     InnerAnswer,
     InnerCall,
@@ -29,6 +31,7 @@ from ringfence.engine.seams.isolates import (
     IsolateJob,
     IsolateLimits,
     IsolateOutcome,
+    Lockdown,
 )
 from ringfence.engine.seams.loop import EngineLoop
 
@@ -38,17 +41,33 @@ SLACK_NS: Final = 5_000_000_000
 KILLED_WITHIN_S: Final = 2.0
 """How long an executor has to kill the worker of a job that is not waited for."""
 
+FIT_WITHIN_S: Final = 30.0
+"""How long an executor has to say what it can enforce: it may have to start a worker for that."""
 
-def executor_of(opening: Opening) -> Steps[IsolateExecutor]:
-    """Return what runs isolates; raise EngineError if nothing does."""
 
-    async def made() -> IsolateExecutor:
-        return opening.extensions.isolates()
+def executor_of(opening: Opening, lockdown: Lockdown) -> Steps[IsolateExecutor]:
+    """Return what runs isolates, once it is known that it can enforce this lock-down here.
+
+    Raises:
+        EngineError: Nothing can, and which walls are missing; or it did not say.
+    """
+    known = opening.extensions.known_isolates
+    if known is not None and known.is_fit(lockdown):
+        return known
+
+    async def found() -> IsolateExecutor:
+        executor = opening.extensions.isolates()
+        await executor.check(lockdown)
+        return executor
 
     try:
-        executor: IsolateExecutor = yield opening.submit(made())
+        executor: IsolateExecutor = yield opening.loop.submit(asyncio.wait_for(found(), FIT_WITHIN_S))
     except EngineError:
         raise
+    except TimeoutError as error:  # fails closed: what nobody has proved does not stand
+        raise EngineError(
+            f"what runs isolates did not prove its walls within {FIT_WITHIN_S:g} s", help=DOCTOR
+        ) from error
     except Exception as error:  # fails closed: without it nothing runs
         raise EngineError(f"what runs isolates failed ({type(error).__name__})") from error
     return executor
@@ -62,27 +81,8 @@ def begin(run: Run, held: Held, isolated: Isolated, executor: IsolateExecutor, b
     """
     plan = run.plan.isolates[isolated.isolate]
     made = _job(run, held, isolated, plan, bound_ns)
-    limits = made.limits
-    run.append(
-        IsolateStarted(
-            call=held.key,
-            isolate=plan.name,
-            runs=made.kind,
-            name=made.name,
-            source=digest(made.source),
-            now_ms=made.now_ms,
-            tick_ms=made.tick_ms,
-            seed=made.seed,
-            limits={
-                "memory_bytes": limits.memory_bytes,
-                "cpu_ms": limits.cpu_ns // 1_000_000,
-                "time_ms": limits.time_ns // 1_000_000,
-                "output_bytes": limits.output_bytes,
-                "lockdown": made.lockdown,
-            },
-        )
-    )
-    ends_ns = run.opening.clock.monotonic_ns() + limits.time_ns
+    run.append(started(held.key, plan.name, made))
+    ends_ns = run.opening.clock.monotonic_ns() + made.limits.time_ns
     return Job(run.opening.loop, executor, made, plan, ends_ns)
 
 
@@ -107,7 +107,18 @@ def _job(run: Run, held: Held, isolated: Isolated, plan: IsolatePlan, bound_ns: 
         now_ms=run.now_ns() // 1_000_000,
         tick_ms=plan.tick_ms,
         seed=secrets.token_hex(16),
+        owner=_owner(run),
     )
+
+
+def _owner(run: Run) -> str:
+    """Return whose the run's jobs are: its session's, as this principal has it.
+
+    SECURITY: both are texts that a user may have chosen; keyed and hashed together, no choice of one makes
+    another's owner, and the word tells nobody who it is.
+    """
+    whose = canonical([run.session, dict(run.principal.values)])
+    return blake2b(whose, key=run.opening.owners_key, digest_size=32).hexdigest()
 
 
 @dataclass(slots=True)
@@ -149,6 +160,10 @@ class Job:
         """When its time is over: the monotonic clock."""
         self.bound_ns = job.limits.time_ns + SLACK_NS
         """How long its outcome is waited for."""
+        self.told: dict[int, dict[str, Json]] = {}
+        """What the code was given for its calls, by their ids, as it is recorded."""
+        self.batches: list[tuple[int, ...]] = []
+        """The ids of the calls that it made at once, batch by batch."""
         self.over: Future[None] = Future()
         """Done once the executor has returned: nothing of the job runs any more."""
         self._loop = loop
@@ -183,6 +198,10 @@ class Job:
     def _cancel(self) -> None:
         if self._task is not None:
             self._task.cancel()
+
+    def answers(self) -> list[list[dict[str, Json] | None]]:
+        """Return what the code was given so far, as it is recorded."""
+        return answers_record(tuple(self.batches), dict(self.told))
 
     async def _attend(self) -> None:
         task = self._task = asyncio.get_running_loop().create_task(self._run(), context=self._context)

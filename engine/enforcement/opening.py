@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import secrets
 import threading
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
@@ -62,6 +63,8 @@ class Opening:
         self.questions = Questions(loop, extensions)
         self.refunds = Refunds(loop)
         self.patience_s = patience_s
+        self.owners_key = secrets.token_bytes(32)
+        """Makes the owners of jobs in isolates this guard's own, and nobody's to choose."""
         self._make_store = store
         self._lock = threading.Lock()
         self._future: Future[Opened] | None = None

@@ -4,12 +4,14 @@ A thread is kept for the next body when its own has ended; one whose body never 
 neither a caller nor the end of the process.
 """
 
+import asyncio
+import contextlib
 import os
 import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextvars import Context
+from contextvars import Context, copy_context
 from queue import SimpleQueue
 from typing import Any
 
@@ -30,6 +32,28 @@ def run_in_worker(context: Context, work: Callable[[], Any]) -> "Future[Any]":
         jobs.put(job)
         threading.Thread(target=_serve, args=(jobs,), name="ringfence-body", daemon=True).start()
     return answer
+
+
+async def arun_in_worker(work: Callable[[], Any]) -> Any:
+    """Run a plain function on a worker, with the caller's context, and await it.
+
+    Cancelled, it stays until the function has ended, because nobody can stop that: whoever gave the call up
+    sees that something of it still runs.  Cancelled once more, it goes.
+    """
+    arrived = asyncio.wrap_future(run_in_worker(copy_context(), lambda: _no_stop_iteration(work)))
+    try:
+        return await asyncio.shield(arrived)
+    except asyncio.CancelledError:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait({arrived})
+        raise
+
+
+def _no_stop_iteration(work: Callable[[], Any]) -> Any:
+    try:
+        return work()
+    except StopIteration as error:  # no future carries one: whoever waits would wait for ever
+        raise RuntimeError("the body raised StopIteration") from error
 
 
 def _serve(jobs: "SimpleQueue[_Job]") -> None:

@@ -1,6 +1,8 @@
 """A run as it was recorded: the stored entries read back as stamped events."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -8,13 +10,18 @@ from ringfence.dsl.plan import Plan
 from ringfence.engine.decision.events import KINDS, SCHEMA, RunStarted, Stamped, event_of
 from ringfence.engine.decision.lineage import Family, Tale
 from ringfence.engine.journal.tales import FORGOTTEN, decode
+from ringfence.engine.seams.isolates import IsolateExecutor
 from ringfence.engine.seams.ports import Entry
 
 if TYPE_CHECKING:
     from ringfence.engine.retrospect.replay import Replay
+    from ringfence.engine.retrospect.rerun import Each, Rerun
     from ringfence.engine.retrospect.timeline import CallStep, Step
 
 Others = Callable[[str], Sequence[Entry]]
+
+Isolates = Callable[[Callable[[IsolateExecutor], "Awaitable[Rerun]"]], "Future[Rerun]"]
+"""Has some work done with what runs isolates, where that lives."""
 
 
 class RecordError(ValueError):
@@ -32,13 +39,22 @@ class RunRecord:
     """Sequence number -> kind of the events whose bodies were purged."""
     others: "Others | None" = field(default=None, repr=False, compare=False)
     """Reads another run of the same log, for what this one remembers of it; None: there is no log at hand."""
+    isolates: "Isolates | None" = field(default=None, repr=False, compare=False)
+    """Runs isolates; None: there is nothing at hand that does."""
 
     @classmethod
-    def read(cls, entries: Iterable[Entry], *, others: "Others | None" = None) -> "RunRecord":
+    def read(
+        cls,
+        entries: Iterable[Entry],
+        *,
+        others: "Others | None" = None,
+        isolates: "Isolates | None" = None,
+    ) -> "RunRecord":
         """Read a run's entries, in order.
 
         Args:
             others: Returns the entries of another run of the log; empty for one that it has not.
+            isolates: What a rerun runs in; it is asked for nothing before.
 
         Raises:
             RecordError: There are none, one is missing or out of order, one was written by a newer version,
@@ -59,7 +75,7 @@ class RunRecord:
                 events.append(_stamped(entry, entry.body))
         if run is None:
             raise RecordError("there is no such run: the log has no event of it")
-        return cls(run, tuple(events), purged, others)
+        return cls(run, tuple(events), purged, others, isolates)
 
     @property
     def started(self) -> RunStarted:
@@ -88,6 +104,34 @@ class RunRecord:
         from ringfence.engine.retrospect.replay import replay
 
         return replay(self, plan)
+
+    def rerun(self, *, each: "Each | None" = None) -> "Rerun":
+        """Run the JavaScript of the run again, each call answered from the record; nothing else is executed.
+
+        Args:
+            each: Called whenever one more run in an isolate is done; in another thread.
+
+        Raises:
+            RecordError: What was run cannot be read from the record.
+            EngineError: Nothing here runs isolates.
+        """
+        started = self._rerun(each)
+        return started.result() if isinstance(started, Future) else started
+
+    async def arerun(self, *, each: "Each | None" = None) -> "Rerun":
+        """Like `rerun`."""
+        started = self._rerun(each)
+        return await asyncio.wrap_future(started) if isinstance(started, Future) else started
+
+    def _rerun(self, each: "Each | None") -> "Future[Rerun] | Rerun":
+        from ringfence.engine.retrospect.rerun import Rerun, prepared, rerun
+
+        ready = prepared(self)
+        if isinstance(ready, Rerun):
+            return ready
+        if self.isolates is None:
+            raise RecordError(f"the isolates of run `{self.run}` cannot be run again: none are at hand here")
+        return self.isolates(lambda executor: rerun(ready, executor, each=each))
 
     @property
     def tale(self) -> Tale:

@@ -7,7 +7,7 @@ does not replay, and a decision that this version would make otherwise is shown 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ringfence.dsl.canonical import canonical
+from ringfence.dsl.canonical import canonical, same
 from ringfence.dsl.plan import Json, Plan, Verdict
 from ringfence.engine.decision.decide import decide
 from ringfence.engine.decision.events import CallDecided, CallStarted, RunStarted, Stamped, body_of
@@ -88,14 +88,7 @@ def replay(record: RunRecord, plan: Plan | None = None) -> Replay:
     if missing:
         raise RecordError(f"run `{record.run}` cannot be replayed, purged: event {missing[0]}")
     if own and plan.digest != begun.policy_digest:
-        changed = Divergence(
-            1,
-            None,
-            ("policy_digest",),
-            {"policy_digest": begun.policy_digest},
-            {"policy_digest": plan.digest},
-        )
-        return Replay(record.run, 0, changed)
+        return Replay(record.run, 0, policy_changed(begun, plan))
     fold = Fold(record, plan)
     state = fold.state
     decisions = 0
@@ -118,6 +111,12 @@ def replay(record: RunRecord, plan: Plan | None = None) -> Replay:
     return Replay(record.run, decisions, None, tuple(skipped))
 
 
+def policy_changed(begun: RunStarted, plan: Plan) -> Divergence:
+    """Return the divergence of a policy whose recorded texts are not those that the run began with."""
+    name = "policy_digest"
+    return Divergence(1, None, (name,), {name: begun.policy_digest}, {name: plan.digest})
+
+
 def _decided_again(plan: Plan, state: State, stamped: Stamped, event: CallDecided) -> Divergence | None:
     known = state.calls.get(event.call)
     if known is None:
@@ -131,9 +130,9 @@ def _decided_again(plan: Plan, state: State, stamped: Stamped, event: CallDecide
     # The facts are given, not made again: an older record says less of them.
     recorded = {**body_of(event), "facts": facts_record(facts)}
     recomputed = body_of(decided(event.call, known.request, decision, facts, levels=plan.levels))
-    if _same(recorded, recomputed):
+    if same(recorded, recomputed):
         return None
-    differs = tuple(name for name in recorded if not _same(recorded[name], recomputed[name]))
+    differs = tuple(name for name in recorded if not same(recorded[name], recomputed[name]))
     return Divergence(stamped.seq, event.call, differs, recorded, recomputed)
 
 
@@ -155,35 +154,6 @@ def _goes_on(state: State, known: KnownCall) -> bool:
     """Say whether a call that the framework had interrupted was made again after a resume."""
     interrupted = known.outcome is not None and known.outcome.failure == "interrupted"
     return interrupted and known.started_epoch < state.epoch == known.epoch
-
-
-def _same(one: Json, other: Json) -> bool:
-    try:
-        return _alike(one, other) or canonical(one) == canonical(other)
-    except (ValueError, RecursionError):
-        return False  # fails closed: what cannot be compared is shown
-
-
-_SCALARS = frozenset({str, int, float, bool, type(None)})
-
-
-def _alike(one: Json, other: Json) -> bool:
-    """Return True only for values that are equal in their types as well; cheaper than canonical forms.
-
-    False says nothing: 1 and 1.0, or a list and a tuple, are the same JSON.
-    """
-    kind = type(one)
-    if kind is not type(other):
-        return False
-    if kind in _SCALARS:
-        return bool(one == other)
-    if kind is dict:
-        return bool(one.keys() == other.keys()) and all(
-            map(_alike, one.values(), [other[name] for name in one])
-        )
-    if kind is list or kind is tuple:
-        return len(one) == len(other) and all(map(_alike, one, other))
-    return False
 
 
 def _shown(value: Json) -> str:

@@ -42,6 +42,10 @@ class CallStep:
     error: str | None = None
     duration_ns: int | None = None
     refunded: str | None = None
+    within: int | None = None
+    """The number of the call whose code, or body, made this one; None: none of this run."""
+    isolate: dict[str, Json] | None = None
+    """Where its body is JavaScript: what the record says of the isolate, at its start and at its end."""
 
     @property
     def verdict(self) -> str:
@@ -85,6 +89,8 @@ def timeline(events: Iterable[e.Stamped]) -> list[Step]:
                     stamped.at_ns, event.call, event.tool, event.arguments, event.call_id, event.parent,
                     number=len(calls) + 1,
                 )  # fmt: skip
+                around = calls.get(event.parent or "")
+                step.within = None if around is None else around.number
                 steps.append(step)
                 calls[event.call] = step
         elif event.kind in _MOMENTS:
@@ -107,6 +113,10 @@ def _tell(step: CallStep, event: e.RunEvent, at_ns: int) -> None:
                     ticket["answers"].append({**e.body_of(event), "at_ns": at_ns})
         case e.CallStarted():
             step.started_ns, step.outcome = at_ns, "running"
+        case e.IsolateStarted():
+            step.isolate = _of_isolate(event)
+        case e.IsolateEnded():
+            step.isolate = {**(step.isolate or {}), **_of_isolate(event)}
         case e.CallFinished():
             step.outcome, step.result, step.truncated = "finished", event.result, event.truncated
             step.duration_ns = event.duration_ns
@@ -114,3 +124,7 @@ def _tell(step: CallStep, event: e.RunEvent, at_ns: int) -> None:
             step.outcome, step.error, step.duration_ns = event.outcome, event.error, event.duration_ns
         case e.BudgetRefunded():
             step.refunded = event.because
+
+
+def _of_isolate(event: e.IsolateStarted | e.IsolateEnded) -> dict[str, Json]:
+    return {name: value for name, value in e.body_of(event).items() if name != "call"}

@@ -4,20 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
-
 from ringfence.engine.seams.bounded import said
+from ringfence.engine.seams.executors import isolate_settings
 from ringfence.engine.seams.hookspecs import ApprovalBackend, AuditSink
-from ringfence.engine.seams.mistakes import (
-    Mistake,
-    keys_of,
-    mistakes_of,
-    nearest,
-    settings_error,
-    unknown_keys,
-)
+from ringfence.engine.seams.mistakes import Mistake, keys_of, nearest, settings_error
 from ringfence.engine.seams.registry import Registry
 from ringfence.engine.seams.settings import Settings
+from ringfence.engine.seams.validated import validated
 
 E = TypeVar("E", AuditSink, ApprovalBackend)
 
@@ -43,6 +36,8 @@ def chosen(settings: Settings, registry: Registry, *, default_backend: str) -> C
     if "default" not in routes:
         routes["default"] = (default_backend,) if default_backend in kinds else ()
     backends = _backends(settings, kinds, routes, mistakes)
+    if settings.isolates:  # else nothing is asked of who runs isolates before it is needed
+        isolate_settings(settings, registry, mistakes)
     if mistakes:
         raise settings_error(mistakes)
     return Chosen(
@@ -134,17 +129,8 @@ def _classes(registry: Registry, hook: str, kind: type[E], mistakes: list[Mistak
 def _make(
     kind: type[E], given: Mapping[str, Any], settings: Settings, at: str, mistakes: list[Mistake]
 ) -> E | None:
-    wrong = unknown_keys(kind.Settings, given, where=settings.where, prefix=at)
-    try:
-        values: BaseModel = kind.Settings.model_validate(dict(given), context={"folder": settings.folder})
-    except ValidationError as error:
-        reported = {mistake.key for mistake in wrong}
-        prefix = tuple(at.split("."))
-        found = mistakes_of(error, kind.Settings, where=settings.where, prefix=prefix)
-        mistakes += wrong + [mistake for mistake in found if mistake.key not in reported]
-        return None
-    if wrong:
-        mistakes += wrong
+    values = validated(kind.Settings, given, settings, at, mistakes)
+    if values is None:
         return None
     try:
         return kind(values)

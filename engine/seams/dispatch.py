@@ -6,6 +6,7 @@ events from the others.  How a plugin is awaited, and what happens if it misbeha
 """
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
@@ -14,14 +15,16 @@ from ringfence.engine.seams.answerers import Answerer, answerers
 from ringfence.engine.seams.bounded import PluginError, bounded
 from ringfence.engine.seams.chosen import chosen
 from ringfence.engine.seams.errors import EngineError
-from ringfence.engine.seams.executors import executor_of
+from ringfence.engine.seams.executors import KnownExecutor, executor_of
 from ringfence.engine.seams.hookspecs import Answers, ApprovalBackend, AuditSink, Event, Question
-from ringfence.engine.seams.isolates import IsolateExecutor
+from ringfence.engine.seams.isolates import Lockdown
 from ringfence.engine.seams.observer import Observer, Report
 from ringfence.engine.seams.ports import Entry, Store
 from ringfence.engine.seams.registry import PluginRow, Registry
 from ringfence.engine.seams.settings import Settings
 from ringfence.engine.seams.stores import store_of
+
+_log = logging.getLogger("ringfence")
 
 DEFAULT_BACKEND = "terminal"
 """Asked where `[approvals]` names none, if a plugin brings it."""
@@ -61,7 +64,9 @@ class Extensions:
         self._routes = picked.routes
         self._stuck: dict[str, asyncio.Task[Any]] = {}
         self._opened: list[AuditSink | ApprovalBackend] = []
-        self._isolates: IsolateExecutor | None = None
+        self._isolates: KnownExecutor | None = None
+        self._prewarmed: tuple[tuple[Lockdown, int], ...] = ()
+        self._warming: asyncio.Task[None] | None = None
 
     @classmethod
     def assemble(
@@ -112,14 +117,25 @@ class Extensions:
 
     # ---- isolates --------------------------------------------------------------------------------
 
-    def isolates(self) -> IsolateExecutor:
+    def prewarm(self, plan: Plan) -> None:
+        """Have what the plan's isolated tools need made ready when this is opened."""
+        isolated = [tool.isolated.isolate for tool in plan.tools.values() if tool.isolated is not None]
+        used = [plan.isolates[name] for name in dict.fromkeys(isolated)]
+        self._prewarmed = tuple(dict.fromkeys((one.lockdown, one.memory_bytes) for one in used))
+
+    @property
+    def known_isolates(self) -> KnownExecutor | None:
+        """What runs isolates, if it was made already."""
+        return self._isolates
+
+    def isolates(self) -> KnownExecutor:
         """Return what runs isolates, made at the first call; on the engine's loop.
 
         Raises:
             EngineError: There is none, or its plugin failed.  Nothing runs then.
         """
         if self._isolates is None:
-            self._isolates = executor_of(self._registry)
+            self._isolates = KnownExecutor(executor_of(self._registry, self._settings))
         return self._isolates
 
     # ---- stores ----------------------------------------------------------------------------------
@@ -147,6 +163,21 @@ class Extensions:
             await self._open_one(sink, f"required sink `{sink.name}`", seconds)
         for name, backend in self._backends.items():
             await self._open_one(backend, f"approval backend `{name}`", self._settings.limits.backend_s)
+        if self._prewarmed:
+            self._warming = asyncio.get_running_loop().create_task(self._warm())
+
+    async def _warm(self) -> None:
+        """Make ready what isolated tools will need; whoever calls one is told what failed."""
+        try:
+            isolates = self.isolates()
+            for lockdown, memory_bytes in self._prewarmed:
+                isolates.prewarm(lockdown, memory_bytes)
+            for lockdown in dict.fromkeys(lockdown for lockdown, _ in self._prewarmed):
+                await isolates.check(lockdown)
+        except EngineError as error:  # nothing is opened by it: each call asks again
+            _log.warning("isolated tools will be refused: %s", error)
+        except Exception:  # the same, from a plugin
+            _log.warning("isolated tools will be refused: what runs isolates failed", exc_info=True)
 
     async def _open_one(self, extension: AuditSink | ApprovalBackend, what: str, seconds: float) -> None:
         try:
@@ -161,6 +192,9 @@ class Extensions:
     async def close(self) -> None:
         """Close everything, each within its time; failures are reported, not raised.  Safe to call twice."""
         await asyncio.gather(*(observer.close() for observer in self._observers))
+        warming, self._warming = self._warming, None
+        if warming is not None and warming.get_loop() is asyncio.get_running_loop():
+            warming.cancel()
         isolates, self._isolates = self._isolates, None
         if isolates is not None:
             try:

@@ -37,13 +37,14 @@ VARIABLES = (
     Variable("RINGFENCE_LIMITS__KEY", "limits.KEY", "one of the limits"),
     Variable("RINGFENCE_SINKS__NAME__KEY", "sinks.NAME.KEY", "a setting of a sink, for instance its token"),
     Variable("RINGFENCE_BACKENDS__NAME__KEY", "backends.NAME.KEY", "a setting of an approval backend"),
+    Variable("RINGFENCE_ISOLATES__KEY", "isolates.KEY", "a setting of what runs isolates"),
 )
 """Everything that is read from the environment.  Any other `RINGFENCE_*` variable is an error."""
 
 _PLAIN = {variable.name: variable.key for variable in VARIABLES if "__" not in variable.name}
 _NO_KEY = {name for name, key in _PLAIN.items() if not key}
 _LISTS = {("plugins",), ("ceilings",)}
-_FAMILIES = {"LIMITS": 1, "SINKS": 2, "BACKENDS": 2}
+_FAMILIES = {"LIMITS": 1, "SINKS": 2, "BACKENDS": 2, "ISOLATES": 1}
 
 
 def overlay(

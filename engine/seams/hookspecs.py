@@ -289,8 +289,11 @@ class ApprovalBackend(ABC):
 
 
 class Hooks:
-    """The hooks.  Ringfence calls each once, while the guard is assembled (`open_store`: when it opens;
-    `isolate_executor`: when it is needed)."""
+    """The hooks.  Ringfence calls each once, while the guard is assembled.
+
+    Others: `open_store` when it opens; `isolate_executor` when it is needed; `isolate_settings` then, and
+    before if `[isolates]` says something.
+    """
 
     @hookspec
     def ringfence_store_schemes(self) -> Sequence[str]:
@@ -323,11 +326,23 @@ class Hooks:
         raise AssertionError("a hook's specification is never called")
 
     @hookspec
-    def ringfence_isolate_executor(self) -> IsolateExecutor | None:
+    def ringfence_isolate_settings(self) -> type[BaseModel]:
+        """Return a pydantic model of the keys of `[isolates]`, for the plugin's own executor.
+
+        Unknown keys are refused; a plugin that does not say this has none.
+        """
+        raise AssertionError("a hook's specification is never called")
+
+    @hookspec
+    def ringfence_isolate_executor(self, settings: BaseModel) -> IsolateExecutor | None:
         """Return what runs JavaScript in V8 isolates, with no worker started yet; None: not on this machine.
 
-        A gate: called on the engine's loop when the first isolated tool is started, and where it fails no
-        such tool runs.  Ringfence's own (the extra `isolate`) is taken unless the settings allow another, or
-        the host hands one over; two of those are an error: nobody takes over another's place.
+        Args:
+            settings: What `[isolates]` says, as the plugin's own `ringfence_isolate_settings`.
+
+        A gate: called on the engine's loop when a guard opens whose policy has isolated tools, else when the
+        first one is called, and where it fails no such tool runs.  Ringfence's own (the extra `isolate`) is
+        taken unless the settings allow another, or the host hands one over; two of those are an error: nobody
+        takes over another's place.
         """
         raise AssertionError("a hook's specification is never called")

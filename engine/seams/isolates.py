@@ -6,7 +6,7 @@ of the guard, call by call.
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 Lockdown = Literal["full", "process"]
 """What the worker must have: every layer, or at least a process of its own with its limits."""
@@ -48,6 +48,9 @@ class IsolateJob:
     """None: the clock stands still.  Else `Date` moves on in steps of this many milliseconds."""
     seed: str
     """Hex of the 128 bits that `Math.random` starts from."""
+    owner: str
+    """Whose job it is: a word of the guard for one session of one principal, which says nothing of either.
+    What has run a job of one owner must never run one of another; no code learns it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +137,10 @@ class Fitness:
 
     def lacks(self, lockdown: Lockdown) -> tuple[str, ...]:
         """Return the layers that this lock-down wants and the machine lacks."""
-        wanted = {"process"} if lockdown == "process" else {layer.name for layer in self.layers}
-        return tuple(layer.name for layer in self.layers if layer.name in wanted and not layer.holds)
+        # SECURITY: a report that does not name the process of its own promises nothing.
+        unnamed = () if "process" in {layer.name for layer in self.layers} else ("process",)
+        missing = {layer.name: None for layer in self.layers if not layer.holds}
+        return unnamed + tuple(name for name in missing if lockdown == "full" or name == "process")
 
 
 class IsolateExecutor(Protocol):
@@ -149,6 +154,19 @@ class IsolateExecutor(Protocol):
         """Say what this machine can enforce, as a worker proves it."""
         ...
 
+    def prewarm(self, lockdown: Lockdown, memory_bytes: int) -> None:
+        """Have what such jobs need made ready, in the background; says nothing if that fails."""
+        ...
+
     async def close(self) -> None:
         """End all workers; safe to call twice."""
+        ...
+
+
+@runtime_checkable
+class CheckedExecutor(Protocol):
+    """An executor that may know beforehand that nothing can run here: `ringfence check` says it."""
+
+    def check(self) -> None:
+        """Raise EngineError, with what mends it, if nothing can run here; no worker is started for it."""
         ...

@@ -132,6 +132,8 @@ def _words(kind: str, message: str, context: dict[str, Any]) -> str:
         return f"must be greater than {context['gt']}"
     if kind == "greater_than_equal":
         return f"must be at least {context['ge']}"
+    if kind == "less_than_equal":
+        return f"must be at most {context['le']}"
     if kind in ("value_error", "assertion_error"):
         return message.partition(", ")[2]
     return message[:1].lower() + message[1:]

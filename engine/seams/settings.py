@@ -110,6 +110,8 @@ class Settings(BaseModel):
     sinks: dict[str, SinkSettings] = Field(default_factory=dict)
     backends: dict[str, dict[str, Any]] = Field(default_factory=dict, repr=False, exclude=True)
     """The settings of approval backends, unchecked: they may hold secrets and are never printed."""
+    isolates: dict[str, Any] = Field(default_factory=dict, repr=False, exclude=True)
+    """The settings of what runs isolates, unchecked: they may hold secrets and are never printed."""
     limits: Limits = Limits()
 
     _file: Path | None = PrivateAttr(default=None)

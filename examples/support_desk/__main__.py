@@ -1,10 +1,10 @@
-"""Plays the demo: unguarded, guarded, and the log."""
+"""Plays the demo: unguarded, guarded, with JavaScript that the model writes, and the log."""
 
 import sys
 import tempfile
 from pathlib import Path
 
-from examples.support_desk import acme_plugins, harm, log
+from examples.support_desk import acme_plugins, code_harm, code_held, harm, log
 from examples.support_desk.held import SETTINGS, Play
 from examples.support_desk.models import real_model_name
 from examples.support_desk.stage import Stage
@@ -19,15 +19,20 @@ def play(stage: Stage, folder: Path) -> None:
     (folder / "unguarded").mkdir()
     with world(folder / "unguarded") as before:
         harm.play(before, tools_of(before), stage)
+    (folder / "unguarded code").mkdir()
+    with world(folder / "unguarded code") as before:
+        code_harm.play(before, tools_of(before), stage)
     store = f"sqlite:///{folder / 'ringfence.db'}"
     with world(folder) as after:
         guard = Guard.load(settings=SETTINGS, store=store, plugins=[acme_plugins])
         try:
-            runs = Play(after, tools_of(after), stage, guard, store).play()
+            played = Play(after, tools_of(after), stage, guard, store)
+            runs = played.play()
+            code = code_held.play(played)
         finally:
             guard.close()
             after.release()
-    log.tell(runs["attacker"], store, folder, stage)
+    log.tell(runs["attacker"], code, store, folder, stage)
 
 
 def main() -> int:

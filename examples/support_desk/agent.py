@@ -8,7 +8,7 @@ from langchain_core.tools import BaseTool, tool
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from ringfence import Guard
-from ringfence.adapters.langchain import GuardMiddleware
+from ringfence.adapters.langchain import GuardMiddleware, isolate_tool
 
 SYSTEM_PROMPT = (
     "You work at a support desk. Use the tools. Never mail anyone outside the company or its customers, "
@@ -37,6 +37,12 @@ def guarded(
         checkpointer=checkpointer,
         middleware=[GuardMiddleware(guard, agent=agent, typed="human")],
     )
+
+
+def in_isolates(guard: Guard, tools: list[BaseTool]) -> list[BaseTool]:
+    """Return the two tools that are JavaScript: code that the model writes, and a script of our own."""
+    rows = [tool for tool in tools if tool.name == "query_database"]  # as `may call` says
+    return [isolate_tool(guard, "run_js", inner=rows), isolate_tool(guard, "price_quote")]
 
 
 def researcher_of(agent: Any) -> BaseTool:

@@ -40,6 +40,8 @@ class Play:
     """The log's URL, for the commands of other processes."""
     chats: InMemorySaver = field(default_factory=InMemorySaver)
     """What was said before, where a scene is another turn of a chat."""
+    told: dict[str, list[str]] = field(default_factory=dict)
+    """What the model was told after its calls, by the scene's name."""
 
     def play(self) -> dict[str, RunRecord]:
         """Play every scene; return each one's run by its name."""
@@ -47,11 +49,12 @@ class Play:
         runs = {}
         for scene in scenes(self.world.web):
             self.stage.scene(scene.title)
-            runs[scene.name] = self._run(scene)
+            runs[scene.name] = self.run(scene)
             self._report(scene, runs[scene.name])
         return runs
 
-    def _run(self, scene: Scene) -> RunRecord:
+    def run(self, scene: Scene) -> RunRecord:
+        """Play one scene, answering for its people; return what was recorded of it."""
         tools = self.tools
         if scene.researcher is not None:
             inner = guarded(model_for(scene.researcher), tools, self.guard, scene.researcher.agent)
@@ -69,6 +72,7 @@ class Play:
                     question.ticket, question.approver, refuses=question.approver in scene.refused_by
                 )
             answer = agent.invoke(None, config)
+        self.told[scene.name] = [str(said.content) for said in answer["messages"] if said.type == "tool"]
         run: RunRecord = self.guard.runs.latest(session=scene.session)
         return run
 

@@ -9,8 +9,12 @@ from examples.support_desk.stage import Stage
 from ringfence.engine.retrospect.record import RunRecord
 
 
-def tell(run: RunRecord, store: str, folder: Path, stage: Stage) -> None:
-    """Show the run, replay it, verify the log, change one byte in a copy and verify that."""
+def tell(run: RunRecord, code: RunRecord | None, store: str, folder: Path, stage: Stage) -> None:
+    """Show the run, replay it, verify the log, change one byte in a copy and verify that.
+
+    Args:
+        code: A run that made calls from an isolate; None where none can run.
+    """
     stage.act("The log: what happened, provably")
     stage.scene(f"ringfence show {run.run}")
     for line in command("show", run.run, store=store).splitlines():
@@ -18,6 +22,11 @@ def tell(run: RunRecord, store: str, folder: Path, stage: Stage) -> None:
     stage.scene("ringfence replay: every decision made again from the record")
     again = _first(command("replay", run.run, store=store))
     stage.judge(again, holds=again.startswith("identical"))
+    if code is not None:
+        stage.scene("ringfence replay --isolates: the model's JavaScript runs again, in another process")
+        said = command("replay", code.run, "--isolates", store=store).splitlines()
+        for line in said or ["(nothing was said)"]:
+            stage.judge(line, holds=line.startswith("identical"))
     stage.scene("ringfence verify")
     whole = _first(command("verify", store=store))
     stage.judge(whole, holds=whole.startswith("intact"))

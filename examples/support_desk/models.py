@@ -72,8 +72,8 @@ def real_model_name() -> str | None:
 
 
 def model_for(scene: Scene) -> BaseChatModel:
-    """Return the real model where there is a key, else the scripted one."""
-    name = real_model_name()
+    """Return the real model where there is a key, unless the scene is the script's alone; else the script."""
+    name = None if scene.scripted else real_model_name()
     model = init_chat_model(name) if name else ScriptedModel(scene=scene)
     assert isinstance(model, BaseChatModel)
     return model

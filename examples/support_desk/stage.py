@@ -51,6 +51,10 @@ class Stage:
             self.broken.append(text)
             self.harm(text)
 
+    def warn(self, text: str) -> None:
+        """Say loudly that something cannot be shown here."""
+        self._print(f"  ! {text}", "bold yellow")
+
     def note(self, text: str) -> None:
         """Say something neither good nor bad."""
         self._print(f"    {text}", "dim")

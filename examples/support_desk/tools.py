@@ -15,12 +15,13 @@ def tools_of(world: World) -> list[BaseTool]:
     """Return the tools that act on `world`; `wipe_customers` is one nobody meant to hand out."""
 
     @tool
-    def query_database(table: str, columns: list[str], limit: int) -> list[dict[str, Any]]:
-        """Read columns of some rows of a table of the support database."""
+    def query_database(table: str, columns: list[str], limit: int, offset: int = 0) -> list[dict[str, Any]]:
+        """Read columns of some rows of a table of the support database, from a row on."""
         with closing(sqlite3.connect(world.database)) as connection:
             connection.row_factory = sqlite3.Row
             what, where = ", ".join(map(_quoted, columns)), _quoted(table)
-            return [dict(row) for row in connection.execute(f"SELECT {what} FROM {where} LIMIT ?", (limit,))]
+            query = f"SELECT {what} FROM {where} ORDER BY rowid LIMIT ? OFFSET ?"
+            return [dict(row) for row in connection.execute(query, (limit, offset))]
 
     @tool
     def web_fetch(url: str) -> str:

@@ -76,6 +76,8 @@ class World:
     """The web site's address, without a slash at the end."""
     hang: threading.Event
     """Unset while the page `/slow` keeps its readers waiting."""
+    collected: list[str] = field(default_factory=list)
+    """What was posted to the web site: it stands for a page of the attacker's."""
 
     def release(self) -> None:
         """Let the readers of `/slow` go."""
@@ -122,6 +124,7 @@ class _MailServer(Controller):
 
 class _Site(BaseHTTPRequestHandler):
     hang: threading.Event
+    collected: list[str]
 
     def do_GET(self) -> None:
         """Serve the help pages; `/slow` answers only when the world ends."""
@@ -132,6 +135,12 @@ class _Site(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "text/plain; charset=utf-8")
         self.end_headers()
         self.wfile.write((page or "no such page").encode())
+
+    def do_POST(self) -> None:
+        """Keep what is posted."""
+        self.collected.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
+        self.send_response(204)
+        self.end_headers()
 
     def log_message(self, format: str, *arguments: object) -> None:
         """Keep quiet: the demo prints what it reads back, nothing else."""
@@ -145,13 +154,14 @@ def world(folder: Path) -> Iterator[World]:
     mailbox = Mailbox()
     mail = _MailServer(mailbox, hostname=HOST, port=0)
     hang = threading.Event()
-    site = ThreadingHTTPServer((HOST, 0), type("Site", (_Site,), {"hang": hang}))
+    collected: list[str] = []
+    site = ThreadingHTTPServer((HOST, 0), type("Site", (_Site,), {"hang": hang, "collected": collected}))
     site.daemon_threads = True
     serving = threading.Thread(target=site.serve_forever, name="web-site", daemon=True)
     mail.start()
     serving.start()
     try:
-        yield World(database, mailbox, mail.port, f"http://{HOST}:{site.server_port}", hang)
+        yield World(database, mailbox, mail.port, f"http://{HOST}:{site.server_port}", hang, collected)
     finally:
         hang.set()
         site.shutdown()

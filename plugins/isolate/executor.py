@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 
-from ringfence.plugin import Fitness, InnerAnswering, IsolateJob, IsolateOutcome, Layer, Lockdown
+from ringfence.plugin import EngineError, Fitness, InnerAnswering, IsolateJob, IsolateOutcome, Layer, Lockdown
 from ringfence.plugins.isolate.conversation import Ended, failed, first_frame
 from ringfence.plugins.isolate.frames import FrameError
 from ringfence.plugins.isolate.installed import Installed, installed
@@ -19,6 +19,7 @@ from ringfence.plugins.isolate.starting import Kind, Program, UnavailableError, 
 from ringfence.plugins.isolate.watching import attended
 
 _LOG = logging.getLogger("ringfence.isolate")
+_NOT_HERE = "isolates need a POSIX system: their workers' walls are made of its system calls"
 _DEEPEST = 4
 _depth: ContextVar[int] = ContextVar("runs in isolates around this one", default=0)
 
@@ -41,7 +42,7 @@ class IsolatePool:
             wanted: The walls that `lockdown full` must have.
             look: Finds V8.
         """
-        self._settings = settings or IsolateSettings()
+        self.settings = settings or IsolateSettings()
         self._given = program
         self._wanted = wanted
         self._look = look
@@ -67,15 +68,12 @@ class IsolatePool:
         if problem is not None:
             return Fitness(None, problem=problem)
         try:
-            pool = self._living()
-            worker = await pool.take(Kind.of("process", 0), depth=_DEEPEST)
+            ready = await self._living().report()
         except UnavailableError as error:
             return Fitness(None, problem=error.message)
         except Exception:  # nothing is promised that was not seen
             _LOG.exception("a worker could not be asked for its walls")
             return Fitness(None, problem="no worker could be started; the log says why")
-        pool.give_back(worker, clean=True)
-        ready = worker.ready
         named = {layer.name for layer in ready.layers}
         missing = tuple(
             Layer(name, False, "not in the worker's report") for name in sorted(self._wanted - named)
@@ -83,10 +81,22 @@ class IsolatePool:
         own = Layer("process", True, "a process of its own, with an empty environment and a deadline")
         return Fitness(ready.v8, (*(() if "process" in named else (own,)), *ready.layers, *missing))
 
+    def check(self) -> None:
+        """Raise EngineError if nothing can run here; no worker is started for it."""
+        if sys.platform == "win32":
+            raise EngineError(_NOT_HERE, help="run the host on Linux")
+        if self._given is None and (found := self._installed()).folder is None:
+            raise EngineError(found.why_not, help=found.mend)
+
     def prewarm(self, lockdown: Lockdown, memory_bytes: int) -> None:
         """Have a worker for such jobs started in the background; nothing is said if it cannot."""
         if self._problem() is None and not self._closed:
             self._living().prewarm(Kind.of(lockdown, memory_bytes))
+
+    @property
+    def at_work(self) -> tuple[int, ...]:
+        """The process ids of the workers that run a job at this moment."""
+        return self._pool.at_work if self._pool is not None else ()
 
     async def close(self) -> None:
         """End all workers; safe to call twice."""
@@ -102,7 +112,7 @@ class IsolatePool:
     def _problem(self) -> str | None:
         """Return why nothing can run here at all, if so."""
         if sys.platform == "win32":
-            return "isolates need a POSIX system: their workers' walls are made of its system calls"
+            return _NOT_HERE
         return None if self._given is not None else self._installed().problem
 
     def _installed(self) -> Installed:
@@ -122,7 +132,7 @@ class IsolatePool:
         if depth > _DEEPEST:
             return failed("executor", f"more than {_DEEPEST} runs in isolates inside one another")
         pool = self._living()
-        worker = await pool.take(Kind.of(job.lockdown, job.limits.memory_bytes), depth=depth)
+        worker = await pool.take(Kind.of(job.lockdown, job.limits.memory_bytes), job.owner, depth=depth)
         token = _depth.set(depth + 1)
         ended: Ended | None = None
         try:
@@ -143,11 +153,11 @@ class IsolatePool:
             if self._starter is None or self._home is None or self._home[0] != home[0]:
                 self._starter = ThreadPoolExecutor(1, "ringfence-isolates")
             self._home = home
-            self._pool = Pool(self._start, self._settings)
+            self._pool = Pool(self._start, self.settings)
         return self._pool
 
     async def _start(self, kind: Kind) -> Worker:
         assert self._starter is not None
-        within_s = self._settings.start_s
-        command = self._given or program(self._installed(), cpu_seconds=self._settings.worker_cpu_seconds)
+        within_s = self.settings.start_s
+        command = self._given or program(self._installed(), cpu_seconds=self.settings.worker_cpu_s)
         return await started(kind, command, self._starter, wanted=self._wanted, within_s=within_s)

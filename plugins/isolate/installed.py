@@ -15,8 +15,15 @@ class Installed:
 
     folder: Path | None
     """What a worker imports it from; None: there is a problem."""
-    problem: str | None = None
-    """Why not, and how to mend it."""
+    why_not: str = ""
+    """Empty: it can be used."""
+    mend: str = ""
+    """What mends it."""
+
+    @property
+    def problem(self) -> str | None:
+        """Return why it cannot be used, and what mends it."""
+        return ": ".join(part for part in (self.why_not, self.mend) if part) or None
 
 
 def installed() -> Installed:
@@ -27,14 +34,14 @@ def installed() -> Installed:
         return Installed(
             None,
             f"py-mini-racer {old.version} is installed: its V8 is of 2021, with known holes, and it takes "
-            "the import name of its successor mini-racer; `pip uninstall py-mini-racer mini-racer`, "
-            f"then {_MEND}",
+            "the import name of its successor mini-racer",
+            f"`pip uninstall py-mini-racer mini-racer`, then {_MEND}",
         )
     if new is None:
-        return Installed(None, f"no V8 is installed: {_MEND} brings mini-racer")
+        return Installed(None, "no V8 is installed", f"{_MEND} brings mini-racer")
     if _numbers(new.version) < WANTED:
         wanted = ".".join(map(str, WANTED))
-        return Installed(None, f"mini-racer {new.version} is too old, {wanted} is needed: {_MEND}")
+        return Installed(None, f"mini-racer {new.version} is too old, {wanted} is needed", _MEND)
     return Installed(Path(str(new.locate_file(""))).resolve())
 
 

@@ -1,6 +1,8 @@
 """Workers kept ready, and who gets the next one.
 
-First come, first served, whatever kind is wanted: a worker of another kind that has nothing to do makes way.
+First come, first served, whatever kind is wanted.  A worker is its first job's owner's for good; one that
+has nothing to do makes way where others need the room, the longest unused first.  Beside those that are
+somebody's, spares are kept that are nobody's yet.
 A run inside a run must not wait for the one around it, so each step inwards has room of its own.
 """
 
@@ -10,7 +12,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 
 from ringfence.plugins.isolate.settings import IsolateSettings
-from ringfence.plugins.isolate.starting import Kind, UnavailableError, Worker
+from ringfence.plugins.isolate.starting import Kind, Ready, UnavailableError, Worker
+from ringfence.plugins.isolate.walls import Walls
 
 _FIRST_PAUSE_S = 0.25
 _LONGEST_PAUSE_S = 30.0
@@ -24,6 +27,7 @@ Start = Callable[[Kind], Awaitable[Worker]]
 @dataclass(slots=True, eq=False)
 class _Wait:
     kind: Kind
+    owner: str
     depth: int
     worker: "asyncio.Future[Worker]"
 
@@ -52,10 +56,14 @@ class Pool:
         self._waiting: list[_Wait] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._starts: set[asyncio.Task[None]] = set()
+        self._tidying: asyncio.TimerHandle | None = None
+        self._walls = Walls(self._loop)
+        self._wanted = Kind.of("process", 0)
+        """What was asked for last: the kind that is started when nothing but its walls are asked for."""
         self._closed = False
 
-    async def take(self, kind: Kind, *, depth: int = 0) -> Worker:
-        """Return a worker that nobody else has; give it back.
+    async def take(self, kind: Kind, owner: str, *, depth: int = 0) -> Worker:
+        """Return a worker that nobody else has, and nobody but this owner ever had; give it back.
 
         Args:
             depth: How many runs this one is inside of.
@@ -63,10 +71,11 @@ class Pool:
         Raises:
             UnavailableError: There is none, and why.
         """
-        trouble = self._trouble.get(kind)
-        if trouble is not None and self._loop.time() < trouble.until_s and not self._has(kind):
-            raise trouble.error
-        wait = _Wait(kind, depth, self._loop.create_future())
+        self._wanted = kind
+        trouble = self._in_trouble(kind)
+        if trouble is not None and not self._has(kind, owner):
+            raise trouble
+        wait = _Wait(kind, owner, depth, self._loop.create_future())
         self._waiting.append(wait)
         try:
             self._serve()
@@ -92,21 +101,42 @@ class Pool:
         grown = (worker.child.resident_bytes() or 0) - worker.idle_bytes > _GROWN_BYTES
         worn = worker.jobs >= self._settings.jobs_per_worker
         if clean and not self._closed and not grown and not worn and worker.child.silent():
-            self._idle.append(worker)
+            self._rest(worker)
         else:
             self._retire(worker)
         self._serve()
         self._refill(worker.kind)
 
     def prewarm(self, kind: Kind) -> None:
-        """Have a worker of this kind started, if there is room."""
+        """Have spares of this kind started."""
+        self._wanted = kind
         self._refill(kind)
+
+    async def report(self) -> Ready:
+        """Return what the worker that started last has said of itself; one is started where none has.
+
+        Raises:
+            UnavailableError: It did not start.
+        """
+        ready = self._walls.proved()
+        if ready is not None:
+            return ready
+        if self._closed:
+            raise _closed()
+        heard = self._walls.next()
+        if not self._starting.total():
+            trouble = self._in_trouble(self._wanted)
+            if trouble is not None:
+                raise trouble
+            self._launch(self._wanted)
+        return await heard
 
     async def close(self) -> None:
         """End all workers, busy ones too, and wait until they are gone; safe to repeat."""
         self._closed = True
-        for timer in self._again.values():
+        for timer in [*self._again.values(), *([self._tidying] if self._tidying else [])]:
             timer.cancel()
+        self._walls.failed(_closed())
         for wait in self._waiting:
             if not wait.worker.done():
                 wait.worker.set_exception(_closed())
@@ -130,12 +160,17 @@ class Pool:
         self._busy.clear()
 
     @property
-    def count(self) -> int:
-        """Workers that live or start."""
-        return len(self._idle) + len(self._busy) + self._starting.total()
+    def at_work(self) -> tuple[int, ...]:
+        """The process ids of the workers that somebody has."""
+        return tuple(worker.child.pid for worker in self._busy)
 
-    def _has(self, kind: Kind) -> bool:
-        return self._starting[kind] > 0 or any(worker.kind == kind for worker in self._idle)
+    def _has(self, kind: Kind, owner: str) -> bool:
+        ready = any(worker.kind == kind and worker.owner in (None, owner) for worker in self._idle)
+        return ready or self._starting[kind] > 0
+
+    def _in_trouble(self, kind: Kind) -> UnavailableError | None:
+        trouble = self._trouble.get(kind)
+        return trouble.error if trouble is not None and self._loop.time() < trouble.until_s else None
 
     def _serve(self) -> None:
         if self._closed:
@@ -150,47 +185,76 @@ class Pool:
                 self._waiting.remove(wait)
                 continue
             # INVARIANT: nobody takes the room of who is further in, or both would wait for ever.
-            if len(self._busy) >= self._settings.workers * (wait.depth + 1):
+            at_most = self._settings.at_most * (wait.depth + 1)
+            if len(self._busy) + promised.total() >= at_most:
                 continue
-            worker = self._ready(wait.kind)
+            worker = self._ready(wait.kind, wait.owner)
             if worker is not None:
                 self._waiting.remove(wait)
                 self._busy.add(worker)
+                worker.bind(wait.owner)
                 worker.jobs += 1
+                self._make_way(at_most - len(self._busy) - promised.total())
                 wait.worker.set_result(worker)
                 self._refill(wait.kind)
                 continue
             promised[wait.kind] += 1
-            if self._starting[wait.kind] < promised[wait.kind] and self._room(wait.depth):
+            self._make_way(at_most - len(self._busy) - promised.total())
+            if self._starting[wait.kind] < promised[wait.kind]:
+                self._thin_out(wait.kind)
                 self._launch(wait.kind)
 
-    def _ready(self, kind: Kind) -> Worker | None:
-        """Return an idle worker of this kind that still lives; the latest used is the warmest."""
-        for worker in reversed([worker for worker in self._idle if worker.kind == kind]):
-            self._idle.remove(worker)
-            if worker.child.silent():
-                return worker
-            self._retire(worker)
+    def _ready(self, kind: Kind, owner: str) -> Worker | None:
+        """Return an idle worker of this kind that still lives: this owner's latest used, or nobody's."""
+        for whose in (owner, None):
+            for worker in reversed([one for one in self._idle if one.kind == kind and one.owner == whose]):
+                self._idle.remove(worker)
+                if worker.child.silent():
+                    return worker
+                self._retire(worker)
         return None
 
-    def _room(self, depth: int) -> bool:
-        """Say whether one more may start; an idle one makes way for it."""
-        if self.count < self._settings.workers * (depth + 1):
-            return True
-        if self._idle:
-            self._retire(self._idle.pop(0))
-            return True
-        return False
+    def _make_way(self, room: int) -> None:
+        """End those that are somebody's and have nothing to do, beyond `room`: the longest unused first."""
+        owned = [worker for worker in self._idle if worker.owner is not None]
+        for worker in owned[: max(0, len(owned) - max(0, room))]:
+            self._idle.remove(worker)
+            self._retire(worker)
+
+    def _thin_out(self, kind: Kind) -> None:
+        """End the spares of other kinds beyond what is kept of each."""
+        kept: Counter[Kind] = Counter()
+        for worker in [worker for worker in self._idle if worker.owner is None and worker.kind != kind]:
+            kept[worker.kind] += 1
+            if kept[worker.kind] > self._settings.spare:
+                self._idle.remove(worker)
+                self._retire(worker)
+
+    def _rest(self, worker: Worker) -> None:
+        worker.idle_since_s = self._loop.time()
+        self._idle.append(worker)
+        if worker.owner is not None and self._tidying is None:
+            self._tidying = self._loop.call_later(self._settings.idle_s, self._tidy)
+
+    def _tidy(self) -> None:
+        """End those whose owner has had nothing for them for so long; its session may be over."""
+        self._tidying = None
+        due_s = self._loop.time() - self._settings.idle_s
+        for worker in [worker for worker in self._idle if worker.owner is not None]:
+            if worker.idle_since_s <= due_s:
+                self._idle.remove(worker)
+                self._retire(worker)
+            elif self._tidying is None:  # INVARIANT: `_idle` is in the order of `idle_since_s`
+                left_s = worker.idle_since_s - due_s
+                self._tidying = self._loop.call_later(left_s, self._tidy)
 
     def _refill(self, kind: Kind) -> None:
-        """Keep `spare` workers of a kind ready while nobody waits for the room."""
-        trouble = self._trouble.get(kind)
-        if self._closed or self._waiting or (trouble and self._loop.time() < trouble.until_s):
+        """Keep `spare` workers of a kind ready that are nobody's, while nobody waits."""
+        if self._closed or self._waiting or self._in_trouble(kind):
             return
-        ready = self._starting[kind] + sum(worker.kind == kind for worker in self._idle)
-        while ready < self._settings.spare and self.count < self._settings.workers:
+        ready = self._starting[kind] + sum(one.kind == kind and one.owner is None for one in self._idle)
+        for _ in range(self._settings.spare - ready):
             self._launch(kind)
-            ready += 1
 
     def _launch(self, kind: Kind) -> None:
         self._starting[kind] += 1
@@ -213,13 +277,18 @@ class Pool:
         else:
             self._starting[kind] -= 1
             self._trouble.pop(kind, None)
+            self._walls.heard(worker.ready)
             if self._closed:
                 self._retire(worker)
             else:
-                self._idle.append(worker)
+                self._rest(worker)
         self._serve()
 
     def _failed(self, kind: Kind, error: UnavailableError) -> None:
+        if error.ready is not None:
+            self._walls.heard(error.ready)
+        else:
+            self._walls.failed(error)
         before = self._trouble.get(kind)
         pause = _FIRST_PAUSE_S if before is None else min(_LONGEST_PAUSE_S, before.pause_s * 2)
         self._trouble[kind] = _Trouble(error, pause, self._loop.time() + pause)

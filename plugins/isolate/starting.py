@@ -19,10 +19,12 @@ _MAX_TEXT = 2000
 class UnavailableError(Exception):
     """There is no worker for this run."""
 
-    def __init__(self, failure: IsolateFailure, message: str) -> None:
+    def __init__(self, failure: IsolateFailure, message: str, ready: "Ready | None" = None) -> None:
         super().__init__(message)
         self.failure = failure
         self.message = message
+        self.ready = ready
+        """What the worker said of itself that is not used for want of a wall."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +64,22 @@ class Worker:
         self.kind = kind
         self.ready = ready
         self.jobs = 0
+        self.owner: str | None = None
+        """Whose jobs it has run; None: nobody's yet."""
+        self.idle_since_s = 0.0
+        """The loop's time from which on it has had nothing to do."""
         self.idle_bytes = child.resident_bytes() or 0
         """Memory in use when it was ready."""
+
+    def bind(self, owner: str) -> None:
+        """Say whose it is from now on; raise RuntimeError if it is another's.
+
+        SECURITY: the walls of an isolate are V8's, and V8 can be escaped.  Whoever has done that sees all
+        that this worker is given later, so that is never another owner's.
+        """
+        if self.owner is not None and self.owner != owner:
+            raise RuntimeError("a worker belongs to another owner")
+        self.owner = owner
 
 
 Program = Callable[[Kind, int], Sequence[str]]
@@ -144,5 +160,5 @@ def _hold(lockdown: Lockdown, ready: Ready, wanted: frozenset[str]) -> None:
     lacking += sorted(wanted - {layer.name for layer in ready.layers})
     if lacking:
         raise UnavailableError(
-            "lockdown", f"this machine lacks what `lockdown full` needs: {', '.join(lacking)}"
+            "lockdown", f"this machine lacks what `lockdown full` needs: {', '.join(lacking)}", ready
         )

@@ -102,6 +102,7 @@ def assemble(
         store=lambda: extensions.open_store(store),
     )
     opening.questions.bind(plan)
+    extensions.prewarm(plan)
     return Guard(plan, settings, opening, replan=_replan, runs=Records)
 
 

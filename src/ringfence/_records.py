@@ -1,6 +1,7 @@
 """The runs in a guard's log, as records that can be shown and replayed."""
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from ringfence.engine.enforcement.drive import Steps, run_async, run_sync
@@ -8,6 +9,7 @@ from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.opening import Opened, store_error
 from ringfence.engine.retrospect.record import RunRecord
 from ringfence.engine.seams.errors import EngineError, RingfenceError
+from ringfence.engine.seams.isolates import IsolateExecutor
 from ringfence.engine.seams.ports import Entry, RunRow, newest
 
 T = TypeVar("T")
@@ -61,11 +63,23 @@ class Records:
         entries: list[Entry] = yield from self._ask(lambda opened: opened.log.read(run_id))
         if not entries:
             raise EngineError(f"there is no run `{run_id}`", help="see `ringfence runs`")
-        return RunRecord.read(entries, others=self._entries)
+        return RunRecord.read(entries, others=self._entries, isolates=self._isolated)
 
     def _entries(self, run_id: str) -> Sequence[Entry]:
         """Read another run, when a replay asks for it."""
         return run_sync(self._ask(lambda opened: opened.log.read(run_id)), self._opening.loop)
+
+    def _isolated(self, work: Callable[[IsolateExecutor], Awaitable[T]]) -> "Future[T]":
+        """Have some work done with the guard's isolates, on the engine's loop."""
+        opening = self._opening
+        opening.ready  # noqa: B018 - a closed guard has no isolates any more, and raises
+        if opening.loop.inside():
+            raise EngineError("a rerun was asked for on the guard's own event loop", help="use `arerun`")
+
+        async def done() -> T:
+            return await work(opening.extensions.isolates())
+
+        return opening.loop.submit(done())
 
     def _rows(self, session: str | None, limit: int | None) -> Steps[Rows]:
         return (yield from self._ask(lambda opened: opened.log.runs(session=session, limit=limit)))

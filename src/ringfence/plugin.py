@@ -35,8 +35,8 @@ from ringfence.engine.seams.hookspecs import (
     hookimpl,
 )
 from ringfence.engine.seams.isolates import Answer as InnerAnswering
-from ringfence.engine.seams.isolates import Failure as IsolateFailure
 from ringfence.engine.seams.isolates import (
+    CheckedExecutor,
     Fitness,
     InnerAnswer,
     InnerCall,
@@ -47,6 +47,7 @@ from ringfence.engine.seams.isolates import (
     Layer,
     Lockdown,
 )
+from ringfence.engine.seams.isolates import Failure as IsolateFailure
 from ringfence.engine.seams.ports import (
     Attendant,
     Clock,
@@ -78,6 +79,7 @@ __all__ = [
     "Attendant",
     "AuditSink",
     "Charge",
+    "CheckedExecutor",
     "Clock",
     "Date",
     "DeniedError",

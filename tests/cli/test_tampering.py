@@ -49,6 +49,8 @@ KINDS: list[e.RunEvent] = [
     e.ApprovalAsked("aa.0", "T-AAAAAAAA", "lead", None),
     e.ApprovalAnswered("aa.0", "T-AAAAAAAA", "approve", "dana", None, None),
     e.CallStarted("aa.0"),
+    e.IsolateStarted("aa.0", "calculator", "body", "quote.js", "0" * 64, 5, None, "0" * 32, {}),
+    e.IsolateEnded("aa.0", "14.4", ("process",), None, None, None, None),
     e.CallFinished("aa.0", "sent", None, 5),
     e.CallFailed("aa.0", "raised", "boom", 5),
     e.SubrunStarted("r2", "aa.0"),
@@ -137,7 +139,7 @@ def refused(found: Checked) -> str:
 def test_what_nobody_changed_is_intact(log: Log) -> None:
     for found in (log.tampered().whole(), log.whole(log.head), log.unconstrained().whole(log.head)):
         assert found.fault is None
-        assert (found.events, found.runs, found.head) == (27, 3, log.head)
+        assert (found.events, found.runs, found.head) == (29, 3, log.head)
     for run in ("r1", "r2", "r3"):
         head = log.one(run).head
         assert head is not None and log.one(run, head).fault is None
@@ -155,7 +157,7 @@ values = st.one_of(
 
 
 @settings(max_examples=80, deadline=None)
-@given(position=st.integers(1, 27), column=st.sampled_from(EVENT), value=values, cast=st.booleans())
+@given(position=st.integers(1, 29), column=st.sampled_from(EVENT), value=values, cast=st.booleans())
 def test_no_field_of_any_event_changes_unseen(
     log: Log, position: int, column: str, value: Any, cast: bool
 ) -> None:
@@ -204,7 +206,7 @@ def test_no_field_of_the_list_of_runs_changes_unseen(
     ("statements", "named"),
     [
         (["DELETE FROM event WHERE position = 9"], "link 10"),
-        (["DELETE FROM event WHERE position = 27"], "list of runs"),
+        (["DELETE FROM event WHERE position = 29"], "list of runs"),
         (["DELETE FROM event WHERE run_id = 2"], "found link 3"),
         (["DELETE FROM event WHERE run_id = 2", "DELETE FROM run WHERE id = 2"], "found link 3"),
         (["DELETE FROM run WHERE id = 2"], "(run 2):1"),
@@ -212,16 +214,16 @@ def test_no_field_of_the_list_of_runs_changes_unseen(
         (["DELETE FROM event"], ":1: is missing"),
         (["UPDATE event SET position = position + 1000 WHERE position > 9"], "found link 1010"),
         (["UPDATE event SET position = -position WHERE run_id = 3"], "found link -"),
-        (["UPDATE event SET position = -7, seq = -7 WHERE position = 27"], "r1:-7"),
-        (["UPDATE event SET run_id = 99 WHERE position = 27"], "(run 99):19"),
-        (["UPDATE event SET run_id = 2, seq = 6 WHERE position = 27"], "r2:6"),
+        (["UPDATE event SET position = -7, seq = -7 WHERE position = 29"], "r1:-7"),
+        (["UPDATE event SET run_id = 99 WHERE position = 29"], "(run 99):21"),
+        (["UPDATE event SET run_id = 2, seq = 6 WHERE position = 29"], "r2:6"),
         (
             [
-                "CREATE TABLE kept AS SELECT * FROM event WHERE position IN (26, 27)",
-                SWAPPED.format(26, 27),
-                SWAPPED.format(27, 26),
+                "CREATE TABLE kept AS SELECT * FROM event WHERE position IN (28, 29)",
+                SWAPPED.format(28, 29),
+                SWAPPED.format(29, 28),
             ],
-            "r1:18",
+            "r1:20",
         ),
         (
             [
@@ -234,7 +236,7 @@ def test_no_field_of_the_list_of_runs_changes_unseen(
         (["UPDATE run SET run = 'r9' WHERE id = 1"], "r9:1"),
         (["UPDATE run SET run = 'x' || (5 - id)"], "event x4:1"),
         ([f"INSERT INTO run SELECT 9, 'ghost', {OTHERS}, 1, head, parent FROM run WHERE id = 1"], "ghost:1"),
-        ([f"INSERT INTO event SELECT 28, run_id, 20, {HASHES} FROM event WHERE position = 27"], "r1:20"),
+        ([f"INSERT INTO event SELECT 30, run_id, 22, {HASHES} FROM event WHERE position = 29"], "r1:22"),
         ([f"INSERT INTO event SELECT 0, run_id, 0, {HASHES} FROM event WHERE position = 1"], "r1:0"),
     ],
 )  # fmt: skip

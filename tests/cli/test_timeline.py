@@ -1,5 +1,6 @@
 """A run is told in order, one step a call, and nothing that a model wrote reaches a terminal raw."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,27 @@ def test_a_call_that_began_and_has_no_outcome_is_not_told_as_done() -> None:
     assert any("no outcome was recorded" in line for line in told(timeline(stamped(events))))
 
 
+def test_a_call_in_an_isolate_says_where_it_ran_and_the_calls_of_its_code_say_whose_they_are() -> None:
+    inner = replace(requested("bb.0", "query", {}), parent="aa.0")
+    begun: list[e.RunEvent] = [
+        started(),
+        requested("aa.0", "run_js", {"code": "x"}),
+        decided("aa.0", "allow"),
+        e.CallStarted("aa.0"),
+        e.IsolateStarted("aa.0", "analyst", "code", "code", "sha256:0", 0, None, "00", {}),
+    ]
+    gone = e.IsolateEnded("aa.0", "14.4", ("limits", "seccomp"), None, None, None, None)
+    steps = timeline(stamped([*begun, inner, decided("bb.0", "allow"), gone]))
+    outer, made = (step for step in steps if isinstance(step, CallStep))
+    assert (outer.within, made.within) == (None, 1)
+    assert outer.isolate is not None and outer.isolate["seed"] == "00" and outer.isolate["v8"] == "14.4"
+    lines = [line.strip() for line in told(steps)]
+    assert "in isolate analyst (V8 14.4, 2 walls)" in lines and "made inside of call 1" in lines
+    assert "in isolate analyst (nothing is known of its end)" in [
+        one.strip() for one in told(timeline(stamped(begun)))
+    ]
+
+
 def test_nothing_that_a_model_or_a_tool_wrote_can_move_the_cursor_or_forge_a_line() -> None:
     evil = "\x1b[2J\u202egnihton\u2066\n+0.000 s  ended done \x9b31m [bold]x[/bold]"
     events: list[e.RunEvent] = [
@@ -83,6 +105,8 @@ def test_nothing_that_a_model_or_a_tool_wrote_can_move_the_cursor_or_forge_a_lin
         e.ApprovalAsked(evil, evil, evil, None),
         e.ApprovalAnswered(evil, evil, evil, evil, None, evil),
         e.BudgetRefunded(evil, evil),
+        e.IsolateStarted(evil, evil, "code", evil, evil, 0, None, evil, {}),
+        e.IsolateEnded(evil, evil, (evil,), None, evil, None, None),
         e.CallFailed(evil, evil, evil, 1),
         e.SubrunStarted(evil, evil),
         e.RunSuspended((evil,)),

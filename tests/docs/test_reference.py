@@ -11,6 +11,7 @@ from ringfence.engine.decision.events import KINDS
 from ringfence.engine.seams.environment import VARIABLES
 from ringfence.engine.seams.settings import Limits, Settings, SinkSettings
 from ringfence.plugin import Event, Hooks
+from ringfence.plugins.isolate.settings import IsolateSettings
 from tests.docs.pages import ROOT, table
 
 SETTINGS = ROOT / "docs" / "settings.md"
@@ -18,7 +19,12 @@ COMMANDS = ROOT / "docs" / "command_line.md"
 
 # ---- settings ------------------------------------------------------------------------------------
 
-OF_ANY_NAME = {"groups": ["groups.NAME"], "approvals": ["approvals.GROUP"], "backends": ["backends.NAME.KEY"]}
+OF_ANY_NAME = {
+    "groups": ["groups.NAME"],
+    "approvals": ["approvals.GROUP"],
+    "backends": ["backends.NAME.KEY"],
+    "isolates": ["isolates.KEY"],
+}
 
 
 def keys() -> list[str]:
@@ -46,6 +52,12 @@ def test_the_defaults_on_the_page_are_those_of_the_model() -> None:
         default = defaults[key].get_default() if key in defaults else None
         wanted = "none" if default in (None, ()) else str(default)
         assert shown == (wanted.lower() if isinstance(default, bool) else wanted), key
+
+
+def test_every_key_of_our_own_isolates_is_described_with_its_default() -> None:
+    said = {key: default for key, default, _ in table(SETTINGS, "Isolates")}
+    defaults = {f"isolates.{key}": it.get_default() for key, it in IsolateSettings.model_fields.items()}
+    assert said == {key: "none" if it is None else str(it) for key, it in defaults.items()}
 
 
 def test_every_variable_is_described_with_its_key_and_no_other() -> None:

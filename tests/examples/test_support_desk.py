@@ -57,6 +57,10 @@ def test_the_demo_holds_what_it_prints(tmp_path: Path) -> None:
     play(stage, tmp_path)
     assert stage.broken == []
     said = "\n".join(stage.lines)
+    # What runs in isolates has tests of its own; here it is shown, or it is said loudly that it is not.
+    code = ("the total is 5050;", "1 isolate run again, 5 inner calls answered from the record")
+    not_here = "NOTHING OF THIS ACT IS SHOWN"
+    assert (not_here in said) != all(words in said for words in code)
     for words in (
         "1, transfer_funds: unknown by unknown; not run",
         "2, wipe_customers: unknown by unknown; not run",
@@ -166,7 +170,7 @@ def test_with_a_key_a_real_model_client_is_used_and_held(
             assert real_model_name() == "openai:gpt-5-mini"
             guard = Guard.load(settings=SETTINGS, store="memory:", plugins=[acme_plugins])
             try:
-                run = Play(there, tools_of(there), quiet(), guard, "memory:")._run(scene)
+                run = Play(there, tools_of(there), quiet(), guard, "memory:").run(scene)
             finally:
                 guard.close()
         assert [(call.tool, call.verdict) for call in run.calls] == [

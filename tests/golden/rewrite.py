@@ -7,6 +7,7 @@ from ringfence.dsl.format import format_text
 from ringfence.dsl.parse import parse
 from ringfence.dsl.source import Source
 from tests.golden.outline import outline
+from tests.golden.signatures import outline as signatures
 
 FRONT = Path(__file__).parent / "front"
 FORMAT = Path(__file__).parent / "format"
@@ -41,8 +42,15 @@ def laid_out(path: Path) -> str:
     return text
 
 
+def signed() -> list[Path]:
+    """Return every policy for which is kept what models are told of its tools."""
+    return sorted(signatures.HERE.glob("*.fence"))
+
+
 if __name__ == "__main__":
     for path in inputs():
         stored(path).write_text(golden(path), encoding="utf-8")
     for path in layouts():
         (FORMAT / f"{path.stem}.golden").write_text(laid_out(path), encoding="utf-8")
+    for path in signed():
+        (signatures.HERE / f"{path.stem}.golden").write_text(signatures.told(path), encoding="utf-8")

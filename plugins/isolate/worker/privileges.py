@@ -2,7 +2,6 @@
 
 import ctypes
 import errno
-import os
 import signal
 
 from ringfence.plugins.isolate.worker.kernel import Kernel
@@ -65,4 +64,4 @@ def no_capabilities(kernel: Kernel) -> Layer:
     except OSError as problem:  # a missing wall is reported, never assumed
         return lacking(name, problem)
     held = sum(word.bit_count() for word in left)
-    return Layer(name, held == 0, f"{held} effective, permitted or inheritable, as user {os.geteuid()}")
+    return Layer(name, held == 0, f"{held} effective, permitted or inheritable")

@@ -3,11 +3,13 @@
 A command that reads never creates anything: a log that is not there is an error, not an empty log.
 """
 
+import asyncio
 from argparse import Namespace
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,9 +22,14 @@ from ringfence.engine.seams.settings import Settings
 from ringfence.engine.seams.store_urls import absolute_url, file_of
 
 if TYPE_CHECKING:
-    from ringfence.engine.seams.registry import PluginRow
+    from ringfence.dsl.draft import Absent, Installed
+    from ringfence.engine.seams.isolates import IsolateExecutor
+    from ringfence.engine.seams.registry import PluginRow, Registry
 
 T = TypeVar("T")
+
+_WITHIN_S = 15.0
+"""How long what runs isolates may take to say whether it can."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,25 @@ class Desk:
     def ask(self, work: Coroutine[Any, Any, T]) -> T:
         """Run one coroutine of the store and return its answer."""
         return self.loop.submit(work).result()
+
+    def isolated(self, work: Callable[["IsolateExecutor"], Awaitable[T]]) -> "Future[T]":
+        """Have some work done with what runs isolates under the settings; it is closed after."""
+        from ringfence.engine.seams.bounded import PluginError, bounded
+        from ringfence.engine.seams.executors import executor_of
+
+        settings = self.settings
+        registry = registry_of(settings)
+        registry.check()
+
+        async def done() -> T:
+            executor = executor_of(registry, settings)
+            try:
+                return await work(executor)
+            finally:
+                with suppress(PluginError):  # its workers end with this process
+                    await bounded(executor.close, seconds=settings.limits.backend_s)
+
+        return self.loop.submit(done())
 
     @property
     def events(self) -> EventLog:
@@ -126,18 +152,16 @@ def opened(store: Store, loop: EngineLoop) -> Iterator[Store]:
 
 def store_of(settings: Settings, key: str, url: str) -> Store:
     """Return the store that stands under `key` in the settings, not yet opened, and no other."""
-    from ringfence._assembly import builtins
-    from ringfence.engine.seams.registry import Registry
     from ringfence.engine.seams.stores import one_store
 
-    registry = Registry(allowed=settings.plugins, builtins=builtins(), where=settings.where)
+    registry = registry_of(settings)
     registry.check()
     return one_store(settings, registry, key, url)
 
 
 def without_sinks_and_backends(settings: Settings) -> Settings:
-    """Return the settings with no sink and no backend: a command neither writes nor asks."""
-    return settings.model_copy(update={"sinks": {}, "approvals": {}, "backends": {}})
+    """Return the settings with no sink and no backend: a command neither writes nor asks, nor runs code."""
+    return settings.model_copy(update={"sinks": {}, "approvals": {}, "backends": {}, "isolates": {}})
 
 
 def plugin_rows(settings: Settings) -> "list[PluginRow]":
@@ -148,13 +172,39 @@ def plugin_rows(settings: Settings) -> "list[PluginRow]":
     return plugins_report(allowed=settings.plugins, builtins=builtins(), where=settings.where)
 
 
-def installed(settings: Settings) -> Callable[[str], bool]:
-    """Return what says whether a plugin, a redactor or an executor may be used under these settings."""
+def installed(settings: Settings) -> "Installed":
+    """Return what says whether a plugin, a redactor or an executor may be used under these settings.
+
+    Of what runs isolates it also says why it cannot, as far as that is known before a worker is started.
+    """
+    registry = registry_of(settings)
+
+    @cache
+    def found(name: str) -> "bool | Absent":
+        from ringfence.dsl.draft import Absent
+        from ringfence.dsl.plan import ISOLATE_EXECUTOR
+        from ringfence.engine.seams.executors import check_executor
+
+        if name != ISOLATE_EXECUTOR:
+            return registry.installed(name)
+        try:
+            with running() as loop:
+                loop.submit(asyncio.wait_for(check_executor(registry, settings), _WITHIN_S)).result()
+        except EngineError as error:
+            return Absent(str(error), error.help or "")
+        except TimeoutError:
+            return Absent("what runs isolates does not answer", "see the documentation of its plugin")
+        return True
+
+    return found
+
+
+def registry_of(settings: Settings) -> "Registry":
+    """Return the plugins that these settings allow; what is wrong with them is in it, not raised."""
     from ringfence._assembly import builtins
     from ringfence.engine.seams.registry import Registry
 
-    registry = Registry(allowed=settings.plugins, builtins=builtins(), where=settings.where)
-    return registry.installed
+    return Registry(allowed=settings.plugins, builtins=builtins(), where=settings.where)
 
 
 def _refuse_what_is_not_there(url: str) -> None:

@@ -89,12 +89,16 @@ def step_lines(step: Step, *, start_ns: int) -> Iterator[Line]:
 
 
 def _call_lines(step: CallStep) -> Iterator[Line]:
+    if step.within is not None:
+        yield ((f"made inside of call {step.within}", "dim"),)
     if not step.decisions:
         yield (("not decided: the run ended before", COLOURS["failed"]),)
     for decision in step.decisions:
         yield from _decision_lines(decision)
     for ticket in step.tickets:
         yield from _ticket_lines(ticket)
+    if step.isolate is not None:
+        yield _isolate_line(step.isolate)
     if step.refunded is not None:
         yield (f"budgets given back: {short(step.refunded)}",)
     if step.outcome == "finished":
@@ -108,6 +112,19 @@ def _call_lines(step: CallStep) -> Iterator[Line]:
     elif step.outcome != "not run":
         took = f" after {duration(step.duration_ns)}" if step.duration_ns is not None else ""
         yield (f"{escaped(step.outcome)}{took}", COLOURS["failed"]), f": {short(step.error)}"
+
+
+def _isolate_line(isolate: dict[str, Json]) -> Line:
+    """Return where JavaScript ran, and what stood around it."""
+    v8, walls = isolate.get("v8"), isolate.get("layers")
+    stood = [f"V8 {short(v8, 40)}"] if v8 else []
+    stood += [f"{len(walls)} walls"] if isinstance(walls, list | tuple) and walls else []
+    name = (short(isolate.get("isolate", "(its beginning was purged)"), 60), "bold")
+    return (
+        "in isolate ",
+        name,
+        (f" ({', '.join(stood)})" if stood else " (nothing is known of its end)", "dim"),
+    )
 
 
 def _decision_lines(decision: dict[str, Json]) -> Iterator[Line]:

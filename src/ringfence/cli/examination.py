@@ -10,11 +10,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
 
 import ringfence
+from ringfence.cli import walls
 from ringfence.cli.desk import opened, plugin_rows, running, settings_of, store_of
 from ringfence.cli.exits import CommandError
+from ringfence.cli.findings import Finding
+from ringfence.cli.walls import Isolates, isolates_here
+from ringfence.dsl.plan import Plan
 from ringfence.engine.seams.composed import PARTS, lacking
 from ringfence.engine.seams.errors import RingfenceError
 from ringfence.engine.seams.ports import Examined, Store
@@ -39,29 +42,31 @@ CLOCKS_APART_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at."""
+class Examination:
+    """What came of it."""
 
-    what: str
-    state: Literal["ok", "note", "broken"]
-    """`broken`: needed, and does not work.  `note`: works, or is not needed, but is worth knowing."""
-    found: str
-    help: str = ""
+    findings: list[Finding]
+    isolates: Isolates | None = None
+    """None: the settings are wrong, so nobody was asked."""
 
 
-def examine(asked: Namespace) -> list[Finding]:
+def examine(asked: Namespace) -> Examination:
     """Look at everything, needed things first."""
     findings = [_python(), _package()]
     try:
         settings = settings_of(asked)
     except RingfenceError as error:
         found = Finding("settings", "broken", str(error), error.help or "mend ringfence.toml")
-        return [*findings, found, *_extras()]
+        return Examination([*findings, found, *_extras()])
     findings.append(_settings(settings))
-    findings.append(_policy(settings))
+    policy, plan = _policy(settings)
+    findings.append(policy)
     findings.extend(_stores(settings))
     findings.extend(_plugins(settings))
-    return [*findings, *_extras()]
+    findings.extend(_extras())
+    isolates = isolates_here(settings, plan)
+    findings.extend(walls.findings(isolates, old=_version("py-mini-racer") is not None))
+    return Examination(findings, isolates)
 
 
 def _python() -> Finding:
@@ -91,25 +96,22 @@ def _settings(settings: Settings) -> Finding:
     return Finding("settings", "ok", f"no ringfence.toml here: {by}")
 
 
-def _policy(settings: Settings) -> Finding:
+def _policy(settings: Settings) -> tuple[Finding, Plan | None]:
     from ringfence.cli.policy import read_policy
 
     if settings.policy is None:
-        return Finding("policy", "note", "the settings name none: the host says it in Guard.load")
+        return Finding("policy", "note", "the settings name none: the host says it in Guard.load"), None
     try:
         loaded = read_policy(str(settings.policy), settings)
     except CommandError as error:
-        return Finding("policy", "broken", str(error), error.help)
+        return Finding("policy", "broken", str(error), error.help), None
     errors = sum(found.is_error for found in loaded.diagnostics)
     if loaded.plan is None:
-        return Finding(
-            "policy",
-            "broken",
-            f"{settings.policy} has {errors} mistakes",
-            f"ringfence check {settings.policy}",
-        )
+        wrong = f"{settings.policy} has {errors} mistakes"
+        return Finding("policy", "broken", wrong, f"ringfence check {settings.policy}"), None
     warned = f", {len(loaded.diagnostics)} warnings" if loaded.diagnostics else ""
-    return Finding("policy", "ok", f"{settings.policy}: {loaded.plan.policy}, {loaded.plan.digest}{warned}")
+    found = f"{settings.policy}: {loaded.plan.policy}, {loaded.plan.digest}{warned}"
+    return Finding("policy", "ok", found), loaded.plan
 
 
 def _stores(settings: Settings) -> Iterator[Finding]:
@@ -219,11 +221,6 @@ def _extras() -> Iterator[Finding]:
             )  # fmt: skip
         else:
             yield Finding(extra, "ok", found)
-    if (old := _version("py-mini-racer")) is not None:
-        yield Finding(
-            "isolate", "note", f"py-mini-racer {old} is installed: V8 of 2021, and it hides mini-racer",
-            "pip uninstall py-mini-racer && pip install --force-reinstall mini-racer",
-        )  # fmt: skip
 
 
 def _version(distribution: str) -> str | None:

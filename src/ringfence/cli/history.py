@@ -13,7 +13,9 @@ def history(desk: Desk, run: str) -> RunRecord:
     """Return the run as it was recorded; what is not whole is refused, never shown as if it were."""
     entries = desk.ask(desk.events.read(run))
     try:
-        return RunRecord.read(entries, others=lambda other: desk.ask(desk.events.read(other)))
+        return RunRecord.read(
+            entries, others=lambda other: desk.ask(desk.events.read(other)), isolates=desk.isolated
+        )
     except RecordError as error:
         raise unreadable(run, error) from error
 

@@ -21,6 +21,7 @@ from tests.plans import PLACE
 
 words = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
 counts = st.integers(0, 2**53 - 1)
+moments = st.integers(0, 2**62)
 json_values = st.recursive(
     st.none() | st.booleans() | counts | words,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3),
@@ -31,7 +32,7 @@ by_annotation: dict[str, st.SearchStrategy[object]] = {
     "<class 'str'>": words,
     "<class 'int'>": counts,
     "str | None": st.none() | words,
-    "int | None": st.none() | st.integers(0, 2**62),
+    "int | None": st.none() | counts,
     "tuple[str, ...]": st.lists(words, max_size=3).map(tuple),
     "tuple[str, ...] | None": st.none() | st.lists(words, max_size=3).map(tuple),
     "tuple[typing.Any, ...]": st.lists(json_values, max_size=3).map(tuple),
@@ -42,7 +43,7 @@ events = st.sampled_from(sorted(KINDS)).flatmap(
     lambda kind: st.builds(
         KINDS[kind],
         **{
-            name: by_annotation[str(annotation)]
+            name: st.none() | moments if name == "expires_ns" else by_annotation[str(annotation)]
             for name, annotation in KINDS[kind].__annotations__.items()
             if name != "kind"
         },

@@ -213,10 +213,14 @@ def test_an_approved_call_holds_its_success_until_its_end(guard: Guard, run: Run
     assert denied_by(guard, run, "signed", what="x") == "signed.rate"
 
 
-def test_an_isolated_tool_never_runs_on_the_host_and_is_charged_nothing(
-    guard: Guard, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def no_isolates(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Registry, "isolates", lambda _: None)
+
+
+def test_an_isolated_tool_never_runs_on_the_host_and_is_charged_nothing(
+    no_isolates: None, guard: Guard, run: Run
+) -> None:
     ran: list[Any] = []
     for _ in range(2):
         with pytest.raises(EngineError, match="runs in an isolate: nothing that runs isolates"):

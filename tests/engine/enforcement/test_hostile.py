@@ -375,7 +375,7 @@ async def test_what_was_put_away_and_never_asked_again_is_given_back(guard: Guar
 
 async def test_a_call_whose_run_ends_while_the_ledger_is_asked_charges_nothing(guard: Guard) -> None:
     run = await guard.abegin_run(principal=ALICE)
-    steps = guard._authorize(run, call("ask", items=["a"]))
+    steps = guard._admission.authorize(run, call("ask", items=["a"]))
     record = run.append
 
     def ends(event: Any, **kwargs: Any) -> Any:

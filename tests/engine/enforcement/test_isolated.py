@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from ringfence._assembly import assemble
 from ringfence.dsl.canonical import digest
 from ringfence.dsl.load import load_text
+from ringfence.engine.decision.calls import Principal
 from ringfence.engine.decision.events import (
     CallDecided,
     CallFailed,
@@ -205,6 +207,48 @@ def test_a_call_that_the_policy_refuses_starts_nothing(fake: FakeExecutor, guard
     with pytest.raises(DeniedError):
         js(guard, run, "")
     assert fake.jobs == []
+
+
+def test_each_session_of_each_principal_is_an_owner_of_its_own_that_nobody_can_choose(
+    fake: FakeExecutor, guard: Guard
+) -> None:
+    fake.code["return total()"] = total
+    mallory = Principal(user="mallory", workspace="w1")
+    other = guard_of(fake)
+
+    def owner(of: Guard, principal: Principal = ALICE, **about: Any) -> str:
+        run = of.begin_run(principal=principal, **about)
+        js(of, run, "return total()")
+        of.end_run(run)
+        return fake.jobs[-1].owner
+
+    first = owner(guard, session="s1")
+    assert owner(guard, session="s1") == first
+    others = [
+        owner(guard, session="s2"),
+        owner(guard, mallory, session="s1"),  # the same text, chosen by another user
+        owner(guard, mallory, session=first),
+        owner(guard, mallory, session='s1","alice'),
+        owner(guard),
+        owner(guard),
+        owner(other, session="s1"),
+    ]
+    assert len({first, *others}) == 1 + len(others)
+    assert all(re.fullmatch("[0-9a-f]{64}", one) for one in (first, *others)), "nobody's name is in it"
+    other.close()
+
+
+def test_what_runs_inside_a_run_is_its_own_owners(fake: FakeExecutor, guard: Guard, run: Run) -> None:
+    async def quotes(_: IsolateJob, tools: Tools) -> Any:
+        return await tools("quote", items=[], country="GB")
+
+    async def nothing(_: IsolateJob, __: Tools) -> Any:
+        return 0
+
+    fake.code |= {"quotes": quotes, FILES["quote.js"]: nothing}
+    assert js(guard, run, "quotes") == 0
+    outer, inner = fake.jobs
+    assert outer.owner == inner.owner
 
 
 # ---- what it calls -------------------------------------------------------------------------------

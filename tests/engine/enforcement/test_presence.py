@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ringfence.engine.decision.events import CallDecided, CallFailed, RunHalted
-from ringfence.engine.enforcement import dispatch
+from ringfence.engine.enforcement import admission, dispatch
 from ringfence.engine.enforcement.bodies import AsyncFlight
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.seams.errors import (
@@ -194,14 +194,14 @@ def test_a_process_that_stood_still_between_the_dispatch_and_the_body_starts_not
     run = guard.begin_run(principal=ALICE, agent="main")
     begun = dispatch.dispatch
 
-    def then_stands_still(*args: Any) -> Any:
-        started = yield from begun(*args)
+    def then_stands_still(*args: Any, **bounds: Any) -> Any:
+        started = yield from begun(*args, **bounds)
         real.pass_(16)
         return started
 
     monkeypatch.setattr(dispatch, "dispatch", then_stands_still)
     if how == "in place":
-        monkeypatch.setattr(Guard, "_flight", lambda *_: None)
+        monkeypatch.setattr(admission, "_flight", lambda *_, **__: None)
     with pytest.raises(EngineError, match="lives"):
         if how == "async":
             asyncio.run(guard.aexecute(run, call("look", what="x"), never))

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ringfence.dsl.canonical import canonical
+from ringfence.dsl.canonical import canonical, same
 from ringfence.dsl.load import load_text
 from ringfence.dsl.plan import Json, Plan, Scope, Truth, Verdict
 from ringfence.engine.decision.calls import Facts, Refusal, ToolCall
@@ -23,7 +23,7 @@ from ringfence.engine.decision.events import (
 )
 from ringfence.engine.decision.records import requested
 from ringfence.engine.retrospect.record import RecordError, RunRecord
-from ringfence.engine.retrospect.replay import _same, replay
+from ringfence.engine.retrospect.replay import replay
 from tests.logs import Recorder, entries_of
 from tests.plans import SECOND_NS, approver, budget, clause, parameter, plan, tool
 
@@ -283,5 +283,5 @@ json_values = st.recursive(
 @given(json_values, json_values)
 def test_two_values_are_the_same_exactly_if_their_canonical_forms_are(one: Json, other: Json) -> None:
     for left, right in ((one, other), (one, one), (one, json.loads(json.dumps(one)))):
-        assert _same(left, right) == (canonical(left) == canonical(right))
-    assert not _same({"a": True}, {"a": 1})
+        assert same(left, right) == (canonical(left) == canonical(right))
+    assert not same({"a": True}, {"a": 1})

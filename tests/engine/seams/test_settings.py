@@ -42,6 +42,8 @@ def test_a_whole_file_is_read(tmp_path: Path) -> None:
         path = "audit.jsonl"
         [backends.chat]
         port = 7001
+        [isolates]
+        workers = 2
         [limits]
         queue_events = 5
         """,
@@ -54,6 +56,7 @@ def test_a_whole_file_is_read(tmp_path: Path) -> None:
     sink = settings.sinks["jsonlines"]
     assert (sink.required, sink.timeout_s, sink.values) == (False, 2.5, {"path": "audit.jsonl"})
     assert settings.backends == {"chat": {"port": 7001}}
+    assert settings.isolates == {"workers": 2}
     assert settings.limits == Limits(queue_events=5)
     assert (settings.file, settings.folder) == (tmp_path / "ringfence.toml", tmp_path)
 
@@ -86,6 +89,7 @@ def test_a_sink_is_required_unless_it_is_said_otherwise(tmp_path: Path) -> None:
         ("[limits]\nsink_s = 0", ["`limits.sink_s`: must be greater than 0"]),
         ("[sinks.siem]\nrequired = 'perhaps'", ["`sinks.siem.required`: must be true or false"]),
         ("sinks = 3", ["`sinks`: must be a table"]),
+        ("isolates = 3", ["`isolates`: must be a table"]),
         ("plugins = 3", ["`plugins`: must be a list"]),
         ("store = 3", ["`store`: must be text"]),
         ("store = 'ringfence.db'", ["`store`", "must be a URL, like `sqlite:///ringfence.db`"]),
@@ -151,6 +155,7 @@ VARIABLE_CASES: dict[str, tuple[dict[str, str], str, Any]] = {
         "backends",
         {"chat": {"token": "t"}},
     ),
+    "RINGFENCE_ISOLATES__KEY": ({"RINGFENCE_ISOLATES__WORKERS": "3"}, "isolates", {"workers": "3"}),
 }
 
 

@@ -30,6 +30,7 @@ LIVENESS = {
     "getter": "a => ({ get x() { for (;;); } })",
     "proxy": "a => new Proxy({}, { ownKeys() { for (;;); } })",
     "error text": "a => { throw { get message() { for (;;); } } }",
+    "calls without a pause": "a => { for (;;) tools.add({ x: 1 }) }",
     "resolve": "a => { Promise.withResolvers = () => { for (;;); }; for (;;); }",
 }
 """These end at the deadline only."""
@@ -38,9 +39,8 @@ MEMORY = {
     "heap": "a => { let z = []; for (;;) z.push({ x: 1, y: [1, 2] }) }",
     "one array": "a => { let z = new Array(2 ** 27).fill(1.5); return z.length }",
     "many buffers": "a => { let z = []; for (;;) z.push(new Uint8Array(1 << 20).fill(1)) }",
-    "one buffer": "a => new Uint8Array(2 ** 31).fill(1).length",
+    "one buffer": "a => new Uint8Array(2 ** 30).fill(1).length",
     "text": "a => { let s = 'xy'; for (;;) s = [s, s].join('') }",
-    "calls that are never answered": "a => { for (;;) tools.add({ x: 1 }) }",
 }
 """These want more than there is."""
 
@@ -51,6 +51,20 @@ QUICK = {
     "Function": Script("a => (() => {}).constructor('return 1')()", _ends("exception")),
     "AsyncFunction": Script("a => (async () => {}).constructor('return 1')()", _ends("exception")),
     "generator": Script("a => (function* () {}).constructor('yield 1')()", _ends("exception")),
+    "constructor of the arguments": Script(
+        "a => a.constructor.constructor('return process')()", _ends("exception")
+    ),
+    "constructor of an answer": Script(
+        "async a => (await tools.add({ x: 1 })).constructor.constructor('return 1')()", _ends("exception")
+    ),
+    "constructor of a refusal": Script(
+        "async a => { try { await tools.add(1n) } "
+        "catch (e) { return e.constructor.constructor('return 1')() } }",
+        _ends("exception"),
+    ),
+    "shared memory": Script("a => new SharedArrayBuffer(8).byteLength", _ends("exception")),
+    "Atomics": Script("a => Atomics.wait(new Int32Array(8), 0, 0, 1e9)", _ends("exception")),
+    "timers": Script("a => new Promise(done => setTimeout(done, 1e9))", _ends("exception")),
     "import": Script("a => import('fs')", _ends("exception")),
     "process": Script("a => process.env", _ends("exception")),
     "require": Script("a => require('fs')", _ends("exception")),
@@ -102,7 +116,14 @@ QUICK = {
 """These end by themselves."""
 
 
-def body(source: str, arguments: object = None, *, lockdown: Lockdown = "full", **limits: int) -> IsolateJob:
+def body(
+    source: str,
+    arguments: object = None,
+    *,
+    lockdown: Lockdown = "full",
+    owner: str = "a session",
+    **limits: int,
+) -> IsolateJob:
     """A job for a real worker."""
     whole = {"memory_bytes": 32 * MB, "time_ns": 20 * SECOND, "cpu_ns": 20 * SECOND, **limits}
-    return job(source, arguments, lockdown=lockdown, **whole)
+    return job(source, arguments, lockdown=lockdown, owner=owner, **whole)

@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import contextlib
 import gc
 import json
 import os
@@ -54,6 +55,15 @@ class Footprint:
         return cls(memory, descriptors(), threading.active_count(), len(children()))
 
 
+async def at_rest() -> Footprint:
+    """Measure once the workers that were killed last are gone, or after a while all the same."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(20):
+            while len(children()) > AT_ONCE:
+                await asyncio.sleep(0.005)
+    return Footprint.now()
+
+
 @dataclass(frozen=True)
 class Report:
     """What came of a soak."""
@@ -97,10 +107,10 @@ async def soak(calls: int) -> Report:
 
     try:
         await asyncio.gather(*(calling() for _ in range(AT_ONCE)))
-        before = Footprint.now()
+        before = await at_rest()
         numbers = iter(range(100, calls))
         await asyncio.gather(*(calling() for _ in range(AT_ONCE)))
-        after = Footprint.now()
+        after = await at_rest()
     finally:
         await executor.close()
     return Report(before, after, Footprint.now(), ends, tuple(wrong))

@@ -388,29 +388,59 @@ from tests.plugins.isolate.workers import job, none, pool
 executor = pool()
 async def use():
     print((await executor.run(job("pid"), none)).result, flush=True)
-    if {killed!r}:
-        await executor.run(job("listen"), none)
 {then}
 """
 
 
-@pytest.mark.parametrize("how", ["forgets", "forgets in a thread", "is killed"])
-def test_workers_end_with_a_host_that_forgets_to_close(how: str) -> None:
-    then = "asyncio.run(use())"
-    if how == "forgets in a thread":
-        then = "import threading; t = threading.Thread(target=asyncio.run, args=[use()]); t.start(); t.join()"
-    script = HOST.format(
-        path=[str(Path.cwd()), str(Path.cwd() / "src")], killed=how == "is killed", then=then
-    )
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as host:
+@pytest.mark.parametrize(
+    "then",
+    [
+        pytest.param("asyncio.run(use())", id="forgets"),
+        pytest.param(
+            "import threading; t = threading.Thread(target=asyncio.run, args=[use()]); t.start(); t.join()",
+            id="forgets in a thread",
+        ),
+    ],
+)
+def test_workers_end_with_a_host_that_forgets_to_close(then: str) -> None:
+    with running(HOST.format(path=PATH, then=then)) as host:
         assert host.stdout is not None
         worker = int(host.stdout.readline())
-        if how == "is killed":
-            host.kill()
-        assert host.wait(60) == (-9 if how == "is killed" else 0)
-    if how != "is killed":
-        assert not alive(worker)
-    asyncio.run(gone(worker))
+        assert host.wait(60) == 0
+    assert not alive(worker)
+
+
+KILLED_HOST = """
+import asyncio, sys
+sys.path[:0] = {path!r}
+from ringfence.engine.seams.isolates import InnerAnswer
+from ringfence.plugins.isolate.executor import IsolatePool
+from tests.plugins.isolate.scripts import body
+from tests.plugins.isolate.workers import children
+async def says(calls):
+    print(*children(), flush=True)
+    return [InnerAnswer(call.id, "1") for call in calls]
+asyncio.run(IsolatePool().run(body("async a => {{ await tools.add({{}}); while (true); }}"), says))
+"""
+
+
+def test_a_worker_in_an_endless_loop_ends_with_a_host_that_is_killed() -> None:
+    pytest.importorskip("py_mini_racer", reason="the extra `isolate` is not installed")
+    with running(KILLED_HOST.format(path=PATH)) as host:
+        assert host.stdout is not None
+        workers = [int(pid) for pid in host.stdout.readline().split()]
+        host.kill()
+        assert host.wait(60) == -signal.SIGKILL
+    assert workers
+    for worker in workers:
+        asyncio.run(gone(worker))
+
+
+PATH = [str(Path.cwd()), str(Path.cwd() / "src")]
+
+
+def running(script: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
 
 
 async def test_the_loop_goes_on_while_workers_start_and_large_frames_come() -> None:
@@ -428,3 +458,108 @@ async def test_the_loop_goes_on_while_workers_start_and_large_frames_come() -> N
             await pid_of(executor)
     assert len(seen) == 1
     assert seen[0].startswith("ringfence-isolates")
+
+
+async def owned_pid(executor: IsolatePool, owner: str, memory_bytes: int = 64 * MB) -> int:
+    outcome = await executor.run(job("pid", owner=owner, memory_bytes=memory_bytes), none)
+    assert outcome.result is not None, outcome
+    return int(outcome.result)
+
+
+async def test_a_worker_that_has_run_a_job_of_one_owner_never_runs_one_of_another() -> None:
+    """Or an intruder in it would see that.  An empty owner is one, and a part of another's name is none."""
+    owners = ["a", "b", "", "a\0", "None", "ab", "A"]
+    async with closing(pool(workers=3, spare=1)) as executor:
+        seen: dict[int, set[str]] = {}
+        for nth in range(40):
+            owner = owners[nth * 5 % 7] if nth % 3 else "a"
+            seen.setdefault(await owned_pid(executor, owner), set()).add(owner)
+        at_once = [owners[nth % 7] for nth in range(40)]
+        for owner, pid in zip(
+            at_once, await asyncio.gather(*(owned_pid(executor, owner) for owner in at_once)), strict=True
+        ):
+            seen.setdefault(pid, set()).add(owner)
+        assert all(len(whose) == 1 for whose in seen.values()), seen
+        assert {owner for whose in seen.values() for owner in whose} == set(owners)
+
+
+async def test_an_owner_keeps_its_worker_while_others_have_room_beside_it() -> None:
+    async with closing(pool(workers=2)) as executor:
+        first, second = await owned_pid(executor, "a"), await owned_pid(executor, "b")
+        assert first != second
+        assert [await owned_pid(executor, owner) for owner in "abab"] == [first, second, first, second]
+
+
+async def test_the_worker_that_was_longest_unused_makes_way_for_another_owner() -> None:
+    async with closing(pool(workers=2)) as executor:
+        first, second = await owned_pid(executor, "a"), await owned_pid(executor, "b")
+        assert await owned_pid(executor, "a") == first
+        third = await owned_pid(executor, "c")
+        await gone(second)
+        assert alive(first)
+        assert await owned_pid(executor, "a") == first
+        assert await owned_pid(executor, "c") == third
+
+
+async def test_another_owner_is_given_the_spare_and_waits_for_no_start() -> None:
+    async with closing(pool(workers=1, spare=1)) as executor:
+        executor.prewarm("process", 64 * MB)
+        [spare] = await until_there_are(1)
+        assert await owned_pid(executor, "a") == spare
+        [other] = set(await until_there_are(2)) - {spare}
+        assert await owned_pid(executor, "b") == other
+        await gone(spare)  # one worker is somebody's at most, and one more is ready
+        assert other in await until_there_are(2)
+
+
+async def test_a_worker_that_its_owner_no_longer_uses_is_ended() -> None:
+    async with closing(pool(idle_s=0.05)) as executor:
+        await gone(await owned_pid(executor, "a"))
+        first, second = await owned_pid(executor, "a"), await owned_pid(executor, "b")
+        await gone(first)
+        await gone(second)
+        assert (await executor.run(job("echo"), none)).failure is None
+
+
+async def test_one_owner_at_a_time_has_all_the_room_and_no_other_is_left_out() -> None:
+    async with closing(pool(workers=1, wait_s=20)) as executor:
+        order: list[str] = []
+
+        async def one(owner: str) -> None:
+            await owned_pid(executor, owner)
+            order.append(owner)
+
+        async with asyncio.TaskGroup() as group:
+            for owner in "aaabaaaa":
+                group.create_task(one(owner))
+        assert "".join(order) == "aaabaaaa"
+
+
+async def test_the_owner_is_never_told_to_the_worker() -> None:
+    async with closing(pool()) as executor:
+        outcome = await executor.run(job("job", owner="whose-it-is"), none)
+        assert "whose-it-is" not in (outcome.result or "")
+
+
+async def test_a_machine_is_asked_for_its_walls_without_a_job_and_the_worker_stays_nobodys() -> None:
+    async with closing(pool()) as executor:
+        fitness = await asyncio.gather(executor.fitness(), executor.fitness())
+        assert [one.problem for one in fitness] == [None, None]
+        [asked] = children()
+        assert await executor.fitness() == fitness[0]
+        assert children() == [asked]
+        assert await owned_pid(executor, "a", memory_bytes=MB) == asked
+
+
+async def test_the_workers_at_work_are_told() -> None:
+    async with closing(pool()) as executor:
+        assert executor.at_work == ()
+        seen: list[tuple[int, ...]] = []
+
+        async def looking(calls: Sequence[InnerCall]) -> Sequence[InnerAnswer]:
+            seen.append(executor.at_work)
+            return await echoes(calls)
+
+        await executor.run(job("batch", 1), looking)
+        assert seen == [tuple(children())]
+        assert executor.at_work == ()

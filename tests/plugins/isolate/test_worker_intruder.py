@@ -7,41 +7,20 @@ that the test would notice.
 import os
 import signal
 import socket
-from collections.abc import Iterator, Sequence
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.plugins.isolate.accounts import Account, account, everybody
 from tests.plugins.isolate.worker_harness import KERNEL_WALLS, EndedError, Worker, intruded
 
 pytest.importorskip("py_mini_racer")
 
 SIGSYS = -signal.SIGSYS
-
-NOBODY = (
-    "/usr/bin/setpriv",
-    "--reuid=65534",
-    "--regid=65534",
-    "--clear-groups",
-    "--bounding-set=-all",
-    "--inh-caps=-all",
-    "--no-new-privs",
-)
-"""A user without any capability, and none to be had."""
-
-
-def _as_nobody_is_possible() -> bool:
-    return os.geteuid() == 0 and Path(NOBODY[0]).exists()
-
-
-USERS = [
-    pytest.param((), id="as the user of the tests"),
-    pytest.param(
-        NOBODY,
-        id="as nobody, without capabilities",
-        marks=pytest.mark.skipif(not _as_nobody_is_possible(), reason="only root can become nobody"),
-    ),
-]
 
 OPEN = "import os; seen = os.open({path!r}, os.O_RDONLY) > 0"
 LIST = "import os; seen = len(os.listdir('/')) > 0"
@@ -69,6 +48,7 @@ import ctypes
 name = ctypes.create_string_buffer(b"x")
 seen = kernel.call("memfd_create", ctypes.addressof(name), 0) > 0
 """
+SEIZE = "seen = kernel.call('ptrace', 0x4206, {victim}, 0, 0) == 0"
 PTRACE = "seen = kernel.call('ptrace', 0, 0, 0, 0) == 0"
 LOAD = "import colorsys; seen = True"
 TAKE_MEMORY = "seen = len(bytearray(1 << 30)) == 1 << 30"
@@ -76,10 +56,18 @@ DUPLICATE = "import os; seen = os.dup(0) > 0"
 MOUNT_TOOLS = "seen = kernel.refusal('unshare', 0) == 0"
 
 
-@pytest.fixture(scope="module", params=USERS)
-def user(request: pytest.FixtureRequest) -> Sequence[str]:
-    prefix: Sequence[str] = request.param
-    return prefix
+@pytest.fixture(scope="module", params=everybody())
+def user(request: pytest.FixtureRequest) -> Account:
+    return account(request.param)
+
+
+VICTIM = """
+import ctypes, sys
+ctypes.CDLL(None).prctl(0x59616D61, ctypes.c_ulong(-1), 0, 0, 0)
+print("ready", flush=True)
+sys.stdin.read()
+"""
+"""A process that lets anybody trace it, where the kernel has such a rule."""
 
 
 @pytest.fixture
@@ -97,13 +85,19 @@ def facts(tmp_path: Path) -> Iterator[dict[str, object]]:
         local.bind(str(tmp_path / "local"))
         (tmp_path / "local").chmod(0o777)
         local.listen(8)
-        yield {
-            "path": str(secret),
-            "port": listening.getsockname()[1],
-            "local": str(tmp_path / "local"),
-            "new": str(tmp_path / "new"),
-            "parent": os.getpid(),
-        }
+        with subprocess.Popen(
+            [sys.executable, "-c", VICTIM], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as victim:
+            assert victim.stdout is not None and victim.stdout.readline() == b"ready\n"
+            yield {
+                "path": str(secret),
+                "port": listening.getsockname()[1],
+                "local": str(tmp_path / "local"),
+                "new": str(tmp_path / "new"),
+                "parent": os.getpid(),
+                "victim": victim.pid,
+            }
+            victim.kill()
 
 
 def attacks(facts: dict[str, object]) -> dict[str, str]:
@@ -121,6 +115,7 @@ def attacks(facts: dict[str, object]) -> dict[str, str]:
         "read own memory": READ_OWN_MEMORY,
         "memfd": MEMFD,
         "ptrace": PTRACE,
+        "ptrace another process": SEIZE.format(victim=facts["victim"]),
         "import a module": LOAD,
         "take memory": TAKE_MEMORY,
         "duplicate a descriptor": DUPLICATE,
@@ -128,7 +123,16 @@ def attacks(facts: dict[str, object]) -> dict[str, str]:
     }
 
 
-FATAL = {"connect", "connect unix", "fork", "signal the parent", "memfd", "ptrace", "unshare"}
+FATAL = {
+    "connect",
+    "connect unix",
+    "fork",
+    "signal the parent",
+    "memfd",
+    "ptrace",
+    "ptrace another process",
+    "unshare",
+}
 REFUSED_AS = {
     "open": "PermissionError 1",
     "list": "PermissionError 1",
@@ -146,9 +150,9 @@ ATTACKS = sorted(FATAL | set(REFUSED_AS))
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_every_wall_up_an_attack_is_refused_or_ends_the_worker(
-    user: Sequence[str], facts: dict[str, object], attack: str
+    user: Account, facts: dict[str, object], attack: str
 ) -> None:
-    with intruded(prefix=user) as worker:
+    with intruded(account=user) as worker:
         assert all(worker.layers.values()), worker.ready
         source = attacks(facts)[attack]
         if attack in FATAL:
@@ -163,15 +167,13 @@ def test_every_wall_up_an_attack_is_refused_or_ends_the_worker(
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_without_walls_the_same_attack_succeeds(facts: dict[str, object], attack: str) -> None:
-    if attack == "read the parent's environment" and os.geteuid() != 0:
-        pytest.skip("another process's environment is its user's alone")
     with intruded(leave_out=KERNEL_WALLS) as worker:
         assert not any(worker.layers[name] for name in KERNEL_WALLS)
         assert worker.inject(attacks(facts)[attack]) == "True"
 
 
-def test_another_program_cannot_be_run(user: Sequence[str]) -> None:
-    with intruded(prefix=user) as worker:
+def test_another_program_cannot_be_run(user: Account) -> None:
+    with intruded(account=user) as worker:
         with pytest.raises(EndedError) as ended:
             worker.inject(EXECUTE)
         assert ended.value.status == SIGSYS
@@ -204,16 +206,16 @@ def test_each_wall_stands_alone_behind_the_one_before(
         assert worker.inject(attacks(facts)[attack]).startswith(seen)
 
 
-def test_the_environment_holds_nothing_of_the_host(user: Sequence[str]) -> None:
-    with intruded(prefix=user) as worker:
+def test_the_environment_holds_nothing_of_the_host(user: Account) -> None:
+    with intruded(account=user) as worker:
         seen = eval(worker.inject("import os; seen = dict(os.environ)"))
         assert set(seen) <= {"TZ", "LC_CTYPE"}
         assert seen["TZ"] == "UTC"
 
 
-def test_no_descriptor_is_open_but_the_null_ones_and_the_socket(user: Sequence[str]) -> None:
+def test_no_descriptor_is_open_but_the_null_ones_and_the_socket(user: Account) -> None:
     reading, writing = os.pipe()
-    with intruded(prefix=user, keep=[reading, writing]) as worker:
+    with intruded(account=user, keep=[reading, writing]) as worker:
         found = worker.inject(
             "k = kernel; seen = [n for n in range(256) if k.refusal('lseek', n, 0, 1) in (0, 29)]"
         )
@@ -224,6 +226,26 @@ def test_no_descriptor_is_open_but_the_null_ones_and_the_socket(user: Sequence[s
         assert not {reading, writing} & set(descriptors)
     os.close(reading)
     os.close(writing)
+
+
+def test_without_the_wall_what_was_inherited_could_be_read() -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b"secret")
+    seen = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", f"import os; print(os.environ['SECRET'], os.read({reading}, 9))"],
+        env={"SECRET": "x"},
+        pass_fds=[reading],
+        capture_output=True,
+        check=True,
+    )
+    assert seen.stdout == b"x b'secret'\n"
+    os.close(reading)
+    os.close(writing)
+
+
+def test_without_an_empty_environment_the_intruder_reads_it() -> None:
+    with intruded(environment={"SECRET": "x"}) as worker:
+        assert worker.inject("import os; seen = os.environ['SECRET']") == "'x'"
 
 
 def test_variables_in_the_environment_are_a_wall_that_is_missing() -> None:
@@ -249,10 +271,6 @@ def test_without_the_descriptor_nothing_can_be_injected() -> None:
 
 def test_after_its_parent_a_worker_does_not_live(tmp_path: Path) -> None:
     """The parent is killed while the worker is busy, so that only the kernel can end it."""
-    import subprocess
-    import sys
-    import time
-
     program = (
         "import sys, time; from tests.plugins.isolate.worker_harness import *\n"
         "worker = Worker()\n"

@@ -5,7 +5,6 @@ import os
 import select
 import socket
 import subprocess
-import sys
 import sysconfig
 import time
 from collections.abc import Callable, Sequence
@@ -14,6 +13,7 @@ from typing import Any, Self
 
 from ringfence.plugins.isolate import frames
 from ringfence.plugins.isolate.worker import injected
+from tests.plugins.isolate.accounts import Account
 
 FOLDER = Path(__file__).parents[3] / "plugins" / "isolate" / "worker"
 PATIENCE_S = 60.0
@@ -49,7 +49,7 @@ class Worker:
         self,
         *,
         phrase: bytes | None = None,
-        prefix: Sequence[str] = (),
+        account: Account | None = None,
         environment: dict[str, str] | None = None,
         keep: Sequence[int] = (),
         **options: object,
@@ -64,7 +64,8 @@ class Worker:
             os.close(writing)
             handed.append(reading)
             said["injection"] = reading
-        command = [*prefix, sys.executable, "-I", "-S", "-B", str(FOLDER / "entry.py"), str(theirs.fileno())]
+        account = account or Account()
+        command = [account.python, "-I", "-S", "-B", str(FOLDER / "entry.py"), str(theirs.fileno())]
         command += [sysconfig.get_path("purelib"), str(FOLDER), json.dumps(said)]
         self.process = subprocess.Popen(
             command,
@@ -75,6 +76,7 @@ class Worker:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
+            **account.popen(),
         )
         theirs.close()
         if phrase is not None:

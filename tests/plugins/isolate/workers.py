@@ -22,7 +22,12 @@ LIMITS = IsolateLimits(memory_bytes=64 * MB, cpu_ns=20 * SECOND, time_ns=60 * SE
 
 
 def job(
-    source: str, arguments: object = None, *, lockdown: Lockdown = "process", **limits: int
+    source: str,
+    arguments: object = None,
+    *,
+    lockdown: Lockdown = "process",
+    owner: str = "a session",
+    **limits: int,
 ) -> IsolateJob:
     """A job for the fake worker: `source` is the name of what it does."""
     return IsolateJob(
@@ -36,6 +41,7 @@ def job(
         now_ms=1_700_000_000_000,
         tick_ms=None,
         seed="0" * 32,
+        owner=owner,
     )
 
 

@@ -1,4 +1,4 @@
-"""Say whether Ringfence can work here: Python, settings, policy, store, plugins, optional parts."""
+"""Say whether Ringfence can work here: Python, settings, policy, store, plugins, optional parts, isolates."""
 
 from argparse import ArgumentParser, Namespace
 
@@ -19,10 +19,13 @@ def run(asked: Namespace, say: Say) -> int:
     from ringfence.cli.examination import examine
     from ringfence.engine.seams.escape import escaped
 
-    findings = examine(asked)
+    examined = examine(asked)
+    findings = examined.findings
     broken = [finding for finding in findings if finding.state == "broken"]
     if say.json:
-        say.data({"fine": not broken, "findings": [asdict(finding) for finding in findings]})
+        found = [asdict(finding) for finding in findings]
+        isolates = None if examined.isolates is None else examined.isolates.record()
+        say.data({"fine": not broken, "findings": found, "isolates": isolates})
         return CANNOT_RUN if broken else FINE
     for finding in findings:
         say.line(_MARKS[finding.state], (f"{finding.what:<9} ", "bold"), escaped(finding.found))

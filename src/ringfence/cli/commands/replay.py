@@ -1,18 +1,26 @@
 """Decide every call of a run again, with the recorded clock and facts: identical, or the first divergence.
 
-With --policy, every decision that another policy would have made otherwise.  Nothing is executed.
+With --isolates, the JavaScript of its isolated calls is run again as well, in isolates.  With --policy, every
+decision that another policy would have made otherwise.  No tool is executed.
 """
 
 from argparse import ArgumentParser, Namespace
+from typing import TYPE_CHECKING
 
-from ringfence.cli.exits import FINE, REFUSED
+from ringfence.cli.exits import CANNOT_RUN, FINE, REFUSED, CommandError
 from ringfence.cli.say import Say
+
+if TYPE_CHECKING:
+    from ringfence.engine.retrospect.record import RunRecord
+    from ringfence.engine.retrospect.rerun import Rerun
 
 
 def words(command: ArgumentParser) -> None:
     """Say what the command takes."""
     command.add_argument("run", metavar="RUN", help="a run's id, the beginning of one, or `last`")
-    command.add_argument("--policy", metavar="FILE", help="decide by this policy instead")
+    other = command.add_mutually_exclusive_group()
+    other.add_argument("--policy", metavar="FILE", help="decide by this policy instead")
+    other.add_argument("--isolates", action="store_true", help="run what ran in isolates again, too")
 
 
 def run(asked: Namespace, say: Say) -> int:
@@ -33,10 +41,14 @@ def run(asked: Namespace, say: Say) -> int:
         try:
             with say.progress("replay", len(record.events), counted=False):
                 replay = record.replay()
+            rerun = _rerun(record, say) if asked.isolates else None
         except RecordError as error:
             raise unreadable(row.run, error) from error
     if say.json:
-        say.data({**asdict(replay), "identical": replay.identical})
+        found = {**asdict(replay), "identical": replay.identical}
+        if rerun is not None:
+            found["isolates"] = {**asdict(rerun), "identical": rerun.identical}
+        say.data(found)
     else:
         for skipped in replay.not_replayable:
             say.note(f"call {escaped(skipped.call)}: not replayable, its arguments are {skipped.because}")
@@ -46,7 +58,47 @@ def run(asked: Namespace, say: Say) -> int:
         else:
             say.line(("diverges", "bold red"), f": {row.run}, decision {replay.decisions}")
             say.lines(str(replay.divergence))
-    return FINE if replay.identical else REFUSED
+        if rerun is not None:
+            _tell(rerun, say)
+    if not replay.identical or (rerun is not None and rerun.divergence is not None):
+        return REFUSED
+    return FINE if rerun is None or rerun.identical else CANNOT_RUN
+
+
+def _rerun(record: "RunRecord", say: Say) -> "Rerun":
+    """Run what ran in isolates again; a bar shows how far it is."""
+    from ringfence.engine.decision.events import IsolateStarted
+    from ringfence.engine.seams.errors import EngineError
+
+    isolates = sum(isinstance(stamped.event, IsolateStarted) for stamped in record.events)
+    try:
+        with say.progress("isolates", isolates, worth=5) as advance:
+            return record.rerun(each=advance)
+    except EngineError as error:
+        raise CommandError(str(error), help=error.help or "") from error
+
+
+def _tell(rerun: "Rerun", say: Say) -> None:
+    from ringfence.engine.seams.escape import escaped
+
+    for why in rerun.only_calls:
+        say.note(f"call {escaped(why.call)}: {escaped(why.because)}: only its inner calls were compared")
+    for why in rerun.not_rerun:
+        call = f"call {escaped(why.call)}" if why.call else f"event {why.seq}"
+        say.note(f"{call}: cannot be run again: {escaped(why.because)}")
+    if rerun.divergence is not None:
+        say.line(("diverges", "bold red"), f": {rerun.run}, isolate {rerun.isolates}")
+        say.lines(str(rerun.divergence))
+        return
+    done = f"{rerun.isolates} {'isolate' if rerun.isolates == 1 else 'isolates'} run again"
+    calls = f"{rerun.calls} inner {'call' if rerun.calls == 1 else 'calls'} answered from the record"
+    v8 = f", V8 {escaped(rerun.v8)}" if rerun.v8 else ""
+    if rerun.not_rerun:
+        say.line(("incomplete", "yellow"), f": {rerun.run}, {done}, {len(rerun.not_rerun)} not{v8}")
+    elif rerun.isolates:
+        say.line(("identical", "green"), f": {rerun.run}, {done}, {calls}{v8}")
+    else:
+        say.line(("identical", "green"), f": {rerun.run}, nothing ran in an isolate")
 
 
 def _what_if(asked: Namespace, say: Say) -> int:

@@ -1,0 +1,165 @@
+"""From a call to a body that may start: the steps of it, for the runs of one guard."""
+
+from collections.abc import Callable
+
+from ringfence.dsl.plan import Verdict
+from ringfence.engine.decision.calls import Decision, ToolCall
+from ringfence.engine.enforcement import adoption, dispatch, replies
+from ringfence.engine.enforcement.bodies import Flight, SyncFlight
+from ringfence.engine.enforcement.current import refuse_plugins
+from ringfence.engine.enforcement.deciding import Ended, judge_again, release, request
+from ringfence.engine.enforcement.drive import Steps
+from ringfence.engine.enforcement.opening import Opening
+from ringfence.engine.enforcement.requests import given
+from ringfence.engine.enforcement.runs import Held, Run
+from ringfence.engine.enforcement.tickets import Asking
+from ringfence.engine.seams.errors import EngineError, PendingError
+
+
+class Admission:
+    """Decides calls, has people asked, and consumes what was allowed."""
+
+    def __init__(self, opening: Opening, asking: Asking) -> None:
+        self._opening = opening
+        self._asking = asking
+
+    def own(self, run: Run) -> None:
+        """Raise EngineError unless the run is one of this guard, and the caller may ask at all."""
+        refuse_plugins()
+        if run.opening is not self._opening:  # SECURITY: it would be decided by the other guard's policy
+            raise EngineError(
+                f"the run `{run.id}` belongs to another guard",
+                run=run.id,
+                help="begin a run with the guard of this tool: `with guard.run(...)`",
+            )
+
+    def would_ask(self, run: Run, call: ToolCall) -> Steps[bool]:
+        """Look whether people would be asked."""
+        self.own(run)
+        return (yield from adoption.would_ask(run, given(run, call)))
+
+    def authorize(self, run: Run, call: ToolCall) -> Steps[Decision]:
+        """Decide a call and keep what was decided for when it is made."""
+        self.own(run)
+        found = given(run, call)
+        row = run.held.get(found.slot)
+        if row:
+            return row[0].decision
+        _refuse_ended(run)
+        yield from run.turnstile.turn()
+        try:
+            row = run.held.get(found.slot)  # another caller may have asked the same meanwhile
+            decided = row[0] if row else (yield from request(run, found))
+        finally:
+            run.turnstile.leave()
+        # A denial of a call that cannot be told from the next one like it is not kept for that one.
+        told_apart = bool(call.call_id or call.task)
+        if not row and isinstance(decided, Held) and (decided.decision.verdict >= Verdict.ASK or told_apart):
+            run.keep(found.slot, decided)
+        return decided.decision if isinstance(decided, Held) else decided.held.decision
+
+    def ask(self, run: Run, call: ToolCall) -> Steps[Decision]:
+        """Decide a call that the framework is about to make, and have people asked now."""
+        self.own(run)
+        found = given(run, call)
+        held = run.take(found.slot)
+        while held is None:
+            _refuse_ended(run)
+            yield from run.turnstile.turn()
+            try:
+                decided = yield from request(run, found, ahead=True)
+            finally:
+                run.turnstile.leave()
+            # The same call ran already: what is made again is another one, which asks anew.
+            held = decided if isinstance(decided, Held) else None
+        if held.decision.verdict < Verdict.ASK:
+            raise replies.refusal(run, held)
+        try:
+            if held.decision.verdict is Verdict.ASK:
+                held = yield from self._asking.approval(run, held, wait=False, ahead=True)
+        except PendingError:
+            run.keep(found.slot, held)
+            raise
+        run.keep(found.slot, held)
+        return held.decision
+
+    def admit(
+        self,
+        run: Run,
+        call: ToolCall,
+        *,
+        wait: bool,
+        flight: Callable[[], Flight],
+        lacking: str | None = None,
+        until_ns: int | None = None,
+    ) -> Steps[dispatch.Started | Ended]:
+        """Decide a call that is made, have people asked, and consume the allow; or say that it has ended.
+
+        Args:
+            wait: Wait here for people; False: raise PendingError instead.
+            flight: Makes what the body flies in.
+            lacking: Why it is denied whatever the policy says, if so.
+            until_ns: When the body must be done, beside its own bounds: the monotonic clock.
+        """
+        self.own(run)
+        found = given(run, call)
+        found.lacking = lacking
+        held = run.take(found.slot)
+        if held is None:
+            _refuse_ended(run)
+            yield from run.turnstile.turn()
+            try:
+                decided = yield from request(run, found)
+            finally:
+                run.turnstile.leave()
+            if isinstance(decided, Ended):
+                return decided
+            held = decided
+        else:
+            held = yield from _still(run, held)
+        if held.decision.verdict < Verdict.ASK:
+            raise replies.refusal(run, held)
+        try:
+            if held.decision.verdict is Verdict.ASK:
+                isolated = run.plan.by_bound_name[held.call.tool].isolated
+                if isolated is not None:  # else people might be asked for nothing
+                    yield from dispatch.fit_executor(run, held, isolated)
+                held = yield from self._asking.approval(run, held, wait=wait)
+            flown = _flight(run, held, flight, bounded=until_ns is not None)
+            return (yield from dispatch.dispatch(run, held, flown, until_ns=until_ns))
+        except PendingError:
+            run.keep(found.slot, held)
+            raise
+        except BaseException as error:  # whatever it is: nothing ran, so nothing stays taken
+            release(run, held, "not dispatched")
+            if isinstance(error, EngineError):
+                dispatch.interrupt(run, held, error)
+            raise
+
+
+def _still(run: Run, held: Held) -> Steps[Held]:
+    """Return a call that was decided before, decided again if that would come out differently now."""
+    if adoption.stands(run, held):
+        return held
+    try:
+        yield from run.turnstile.turn()
+        try:
+            return (yield from judge_again(run, held))
+        finally:
+            run.turnstile.leave()
+    except BaseException:  # whatever it is: nothing ran, so nothing stays taken
+        release(run, held, "not dispatched")
+        raise
+
+
+def _flight(run: Run, held: Held, flight: Callable[[], Flight], *, bounded: bool) -> Flight | None:
+    """Return what the body flies in; a plain function that nothing bounds runs where it is called."""
+    unbound = held.decision.obligations.stop_ns is None and run.remaining_ns(0) is None
+    if bounded or not unbound or flight is not SyncFlight:
+        return flight()
+    return None if run.plan.by_bound_name[held.call.tool].isolated is None else flight()
+
+
+def _refuse_ended(run: Run) -> None:
+    if run.ended or run.suspended:
+        run.check_live()
