@@ -1,6 +1,7 @@
 """One job in one isolate, from its source to its result."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from py_mini_racer import JSEvalException, JSOOMException, JSParseException
@@ -33,6 +34,8 @@ def answered(isolate: Isolate, job: Job, channel: Channel) -> dict[str, object]:
 
 def _result(isolate: Isolate, job: Job, channel: Channel) -> str:
     isolate.bound(job.memory_bytes)
+    if job.kind == "body":
+        job = replace(job, source=_expression(job.source))
     _begin(isolate, job)
     asked = 0
     while True:
@@ -65,6 +68,7 @@ def _begin(isolate: Isolate, job: Job) -> None:
     breaks out has no way to the prelude.  For an expression one function is not enough, as it might close the
     parenthesis around it; no text closes both `(` and `[`.
     """
+    around = _AROUND[job.kind]
     said = {
         "kind": job.kind,
         "tools": job.tools,
@@ -72,14 +76,14 @@ def _begin(isolate: Isolate, job: Job) -> None:
         "now_ms": job.now_ms,
         "tick_ms": job.tick_ms,
         "seed": job.seed,
+        "around": around,
     }
-    source = _expression(job.source) if job.kind == "body" else job.source
     try:
-        isolate.begin(source, _AROUND[job.kind], json.dumps(said), job.arguments)
+        isolate.begin(json.dumps(said), job.arguments, job.source, around)
     except JSOOMException:
         raise
     except JSParseException as error:
-        raise _unreadable(isolate, job.kind, source, error) from error
+        raise _unreadable(isolate, job, str(error)) from error
     except UnicodeError as error:
         raise Failure("syntax", "the source holds half of a surrogate pair") from error
     except JSEvalException:
@@ -88,20 +92,16 @@ def _begin(isolate: Isolate, job: Job) -> None:
             raise
 
 
-def _unreadable(isolate: Isolate, kind: Kind, source: str, error: JSParseException) -> Failure:
-    if len(_AROUND[kind]) > 1:
+def _unreadable(isolate: Isolate, job: Job, report: str) -> Failure:
+    """Return why a source cannot be compiled, and where."""
+    (opening, closing), *others = _AROUND[job.kind]
+    if others:
         # What is wrong with the first function alone is wrong with the source, and at the place that is said.
-        try:
-            isolate.compile(source, _AROUND[kind][:1])
-        except JSOOMException:
-            raise
-        except JSParseException as alone:
-            error = alone
-        except JSEvalException:  # it broke out and threw
+        alone = isolate.complaint(f"{opening}{job.source}{closing}")
+        if alone is None:
             return _broken_out()
-        else:
-            return _broken_out()
-    return of_syntax(str(error), source.count("\n") + 1)
+        report = alone
+    return of_syntax(report, job.source.count("\n") + 1)
 
 
 def _broken_out() -> Failure:
