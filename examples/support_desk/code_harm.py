@@ -10,7 +10,7 @@ from langchain_core.tools import BaseTool
 
 from examples.support_desk.agent import unguarded
 from examples.support_desk.code_scenes import attempts, escape, total
-from examples.support_desk.models import model_for
+from examples.support_desk.models import model_for, real_model_name
 from examples.support_desk.node import Node, node
 from examples.support_desk.scenes import Scene
 from examples.support_desk.stage import Stage
@@ -23,20 +23,24 @@ PATIENCE_S = 2.0
 def play(world: World, tools: list[BaseTool], stage: Stage) -> None:
     """Play the code scenes in node and read the damage back; say so where there is no node."""
     stage.act("The model writes code, and it runs in node: without Ringfence")
+    if real_model_name():
+        stage.note(
+            "the code is the script's, here and in the isolates: a real model would write another each time"
+        )
     program = node()
     if program is None:
         stage.warn("NOT SHOWN: node is not installed here, so the same code does not run without a guard")
         return
     tried = attempts(world.web)
-    endless = [attempt for attempt in tried if attempt.code == "while (true) {}"]
-    finite = [attempt for attempt in tried if attempt.bare and attempt not in endless]
+    finite = [attempt for attempt in tried if attempt.bare and not attempt.endless]
     runner = Node(program, world.database.parent, tools)
     try:
         stage.note(f"it does its work: the total of 100 orders is {_told(total(), runner, tools)[-1]}")
         told = _told(escape(tuple(finite)), runner, tools)
         report(world, dict(zip((attempt.name for attempt in finite), told, strict=True)), stage)
-        for attempt in endless:
-            _watch(escape((attempt,)), runner, tools, stage)
+        for attempt in tried:
+            if attempt.endless:
+                _watch(escape((attempt,)), runner, tools, stage)
     finally:
         runner.kill()
     for attempt in tried:
