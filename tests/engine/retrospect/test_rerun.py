@@ -22,7 +22,14 @@ from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.journal.isolated import digest_of_text
 from ringfence.engine.retrospect.record import RecordError, RunRecord
 from ringfence.engine.seams.errors import EngineError
-from ringfence.engine.seams.isolates import Answer, Fitness, IsolateExecutor, IsolateJob, IsolateOutcome
+from ringfence.engine.seams.isolates import (
+    Answer,
+    Fitness,
+    IsolateExecutor,
+    IsolateJob,
+    IsolateOutcome,
+    Lockdown,
+)
 from ringfence.engine.seams.loop import EngineLoop
 from tests.engine.retrospect.isolates_process import ENDS, FIVE, guard_of, never
 from tests.guards import ALICE, call
@@ -76,6 +83,10 @@ class Watched:
     async def fitness(self) -> Fitness:
         """See `IsolateExecutor`."""
         return await self.executor.fitness()
+
+    def prewarm(self, lockdown: Lockdown, memory_bytes: int) -> None:
+        """See `IsolateExecutor`."""
+        self.executor.prewarm(lockdown, memory_bytes)
 
     async def close(self) -> None:
         """See `IsolateExecutor`."""
