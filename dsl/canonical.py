@@ -36,7 +36,7 @@ def canonical(value: Json) -> bytes:
     try:
         if type(value) is str:
             return _quoted(value).encode()
-        if _is_plain(value):
+        if is_plain(value):
             return "".join(_parts(value, 0)).encode("utf-8")
         return rfc8785.dumps(value)
     except (rfc8785.CanonicalizationError, UnicodeEncodeError) as error:
@@ -50,7 +50,7 @@ def canonical(value: Json) -> bytes:
         raise ValueError("a value is no JSON") from error
 
 
-def _is_plain(value: Json) -> bool:
+def is_plain(value: Json) -> bool:
     """Say whether the C encoder writes the RFC 8785 form: no fractions, and names of ASCII alone.
 
     RFC 8785 sorts names by UTF-16 units, Python by code points; they agree on ASCII.  Types are compared
@@ -73,7 +73,7 @@ def _is_plain(value: Json) -> bool:
         if kind is int:
             if not -LARGEST_INTEGER <= part <= LARGEST_INTEGER:
                 return False
-        elif not (kind is dict or kind is list or kind is tuple) or not _is_plain(part):
+        elif not (kind is dict or kind is list or kind is tuple) or not is_plain(part):
             return False
     return True
 
@@ -81,6 +81,36 @@ def _is_plain(value: Json) -> bool:
 def digest(value: Json) -> str:
     """Return `sha256:` and 64 hex digits of the canonical form."""
     return "sha256:" + sha256(canonical(value)).hexdigest()
+
+
+def same(one: Json, other: Json) -> bool:
+    """Say whether two values are the same JSON."""
+    try:
+        return alike(one, other) or canonical(one) == canonical(other)
+    except (ValueError, RecursionError):
+        return False  # fails closed: what cannot be compared is shown
+
+
+_SCALARS = frozenset({str, int, float, bool, type(None)})
+
+
+def alike(one: Json, other: Json) -> bool:
+    """Return True only for values that are equal in their types as well; cheaper than canonical forms.
+
+    False says nothing: 1 and 1.0, or a list and a tuple, are the same JSON.
+    """
+    kind = type(one)
+    if kind is not type(other):
+        return False
+    if kind in _SCALARS:
+        return bool(one == other)
+    if kind is dict:
+        return bool(one.keys() == other.keys()) and all(
+            map(alike, one.values(), [other[name] for name in one])
+        )
+    if kind is list or kind is tuple:
+        return len(one) == len(other) and all(map(alike, one, other))
+    return False
 
 
 def loads_strict(text: str | bytes) -> Json:

@@ -7,15 +7,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 
-from ringfence.dsl.canonical import canonical, digest, loads_strict
+from ringfence.dsl.canonical import alike, canonical, digest, is_plain, loads_strict
 from ringfence.dsl.plan import IsolatePlan, Json, Plan
 from ringfence.engine.decision.events import IsolateEnded, IsolateStarted
-from ringfence.engine.journal.jsonable import jsonable
+from ringfence.engine.journal.jsonable import LIMIT_BYTES, jsonable
 from ringfence.engine.seams.isolates import IsolateJob, IsolateOutcome
 
 _TEXT_AT_MOST = 500
 _ERROR_BYTES = 4096
 """A longer text of a refusal is kept by its digest; those of a policy are short."""
+
+
+_WHOLE_CHARACTERS = LIMIT_BYTES // 4
+"""A text of fewer is within what the log keeps of one value, in UTF-8 as well."""
+_SHALLOW = 40
+"""What has fewer brackets is not too deep for the log."""
 
 
 def started(call: str, isolate: str, job: IsolateJob) -> IsolateStarted:
@@ -65,9 +71,17 @@ def fulfilled(text: str, value: Json, *, keyed: bool) -> dict[str, Json]:
     """
     if keyed:
         return {"result": None, "withheld": "keyed"}
-    if canonical(jsonable(value)).decode() != text:
-        return {"result": digest_of_text(text), "withheld": "too large"}
-    return {"result": digest_of_text(text)}
+    if _is_whole(text, value):
+        return {"result": digest_of_text(text)}
+    return {"result": digest_of_text(text), "withheld": "too large or too deep"}
+
+
+def _is_whole(text: str, value: Json) -> bool:
+    """Say whether the record of a value gives this text again."""
+    if len(text) < _WHOLE_CHARACTERS and text.count("[") + text.count("{") < _SHALLOW and is_plain(value):
+        return True  # `jsonable` changes nothing of it: the usual case, and the cheap one
+    kept = jsonable(value)
+    return alike(kept, value) or canonical(kept).decode() == text
 
 
 def rejected(text: str) -> dict[str, Json]:
@@ -76,10 +90,27 @@ def rejected(text: str) -> dict[str, Json]:
 
 
 def answers_record(
-    batches: Sequence[Sequence[int]], told: Mapping[int, dict[str, Json]]
+    batches: Sequence[Sequence[int]],
+    told: Mapping[int, dict[str, Json]],
+    filled: Mapping[int, Sequence[str]],
 ) -> list[list[dict[str, Json] | None]]:
-    """Return what the code was told, batch by batch; None for a call that was not answered."""
-    return [[told.get(id) for id in batch] for batch in batches]
+    """Return what the code was told, batch by batch; None for a call that was not answered.
+
+    Args:
+        filled: The arguments that the host filled in before a call was decided.
+    """
+    return [[_answer(told.get(id), filled.get(id, ())) for id in batch] for batch in batches]
+
+
+def _answer(told: dict[str, Json] | None, filled: Sequence[str]) -> dict[str, Json] | None:
+    return {**told, "filled": list(filled)} if told is not None and filled else told
+
+
+def as_given(arguments: Json, filled: Sequence[str]) -> Json:
+    """Return the arguments of a call without those that the host filled in, which the code left out."""
+    if not filled or not isinstance(arguments, dict):
+        return arguments
+    return {name: value for name, value in arguments.items() if name not in filled}
 
 
 def judged(outcome: IsolateOutcome, output_bytes: int) -> tuple[IsolateOutcome, Json]:

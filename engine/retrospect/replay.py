@@ -7,7 +7,7 @@ does not replay, and a decision that this version would make otherwise is shown 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ringfence.dsl.canonical import canonical
+from ringfence.dsl.canonical import canonical, same
 from ringfence.dsl.plan import Json, Plan, Verdict
 from ringfence.engine.decision.decide import decide
 from ringfence.engine.decision.events import CallDecided, CallStarted, RunStarted, Stamped, body_of
@@ -154,36 +154,6 @@ def _goes_on(state: State, known: KnownCall) -> bool:
     """Say whether a call that the framework had interrupted was made again after a resume."""
     interrupted = known.outcome is not None and known.outcome.failure == "interrupted"
     return interrupted and known.started_epoch < state.epoch == known.epoch
-
-
-def same(one: Json, other: Json) -> bool:
-    """Say whether two values are the same JSON."""
-    try:
-        return _alike(one, other) or canonical(one) == canonical(other)
-    except (ValueError, RecursionError):
-        return False  # fails closed: what cannot be compared is shown
-
-
-_SCALARS = frozenset({str, int, float, bool, type(None)})
-
-
-def _alike(one: Json, other: Json) -> bool:
-    """Return True only for values that are equal in their types as well; cheaper than canonical forms.
-
-    False says nothing: 1 and 1.0, or a list and a tuple, are the same JSON.
-    """
-    kind = type(one)
-    if kind is not type(other):
-        return False
-    if kind in _SCALARS:
-        return bool(one == other)
-    if kind is dict:
-        return bool(one.keys() == other.keys()) and all(
-            map(_alike, one.values(), [other[name] for name in one])
-        )
-    if kind is list or kind is tuple:
-        return len(one) == len(other) and all(map(_alike, one, other))
-    return False
 
 
 def _shown(value: Json) -> str:

@@ -10,15 +10,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from ringfence.dsl.canonical import loads_strict
+from ringfence.dsl.canonical import loads_strict, same
 from ringfence.dsl.plan import Json, Plan
 from ringfence.engine.decision.events import body_of
 from ringfence.engine.decision.results import RefusedResultError, bound_result
-from ringfence.engine.journal.isolated import called, ended, judged
+from ringfence.engine.journal.isolated import as_given, called, ended, judged
 from ringfence.engine.journal.jsonable import jsonable
 from ringfence.engine.retrospect.isolates import Inner, Recorded, recorded
 from ringfence.engine.retrospect.record import RunRecord
-from ringfence.engine.retrospect.replay import Divergence, Unreplayable, compiled, policy_changed, same
+from ringfence.engine.retrospect.replay import Divergence, Unreplayable, compiled, policy_changed
 from ringfence.engine.seams.errors import EngineError
 from ringfence.engine.seams.isolates import InnerAnswer, InnerCall, IsolateExecutor, IsolateOutcome
 
@@ -114,6 +114,13 @@ async def rerun(ready: Prepared, executor: IsolateExecutor, *, each: Each | None
         elif isinstance(one, Divergence):
             return replace(came, divergence=one)
         else:
+            # SECURITY: what may be hostile does not run behind less than its policy demands, to look back.
+            lacking = fitness.lacks(one.job.lockdown)
+            if lacking:
+                why = f"this machine lacks what `lockdown {one.job.lockdown}` needs: {', '.join(lacking)}"
+                lost = Unreplayable(one.seq, one.call, why)
+                came = replace(came, not_rerun=(*came.not_rerun, lost))
+                continue
             again = _Again(one, ready.plan, fitness.v8)
             found = await again.run(executor)
             if each is not None:
@@ -195,7 +202,8 @@ class _Again:
             then: dict[str, Json] = {"tool": inner.asked.tool}
             now: dict[str, Json] = {"tool": called(self._plan, self._one.isolate, made.tool)}
             if inner.asked.withheld in (None, "not JSON"):
-                then["arguments"], now["arguments"] = inner.asked.arguments, _asked(made.arguments)
+                then["arguments"] = as_given(inner.asked.arguments, inner.filled)
+                now["arguments"] = as_given(_asked(made.arguments), inner.filled)
             differing = self._diverges(inner.seq, then, now, call=inner.asked.call)
             if differing is not None:
                 return differing

@@ -74,7 +74,8 @@ def test_a_run_is_decided_again_and_its_javascript_run_again(
     first, second = out.splitlines()
     assert first == f"identical: {runs['five']}, 6 decisions made again"
     assert re.fullmatch(
-        f"identical: {runs['five']}, 2 isolates run again, 5 inner calls answered from the record, V8 [0-9.]+",
+        f"identical: {runs['five']}, 2 isolates run again, 5 inner calls answered from the record, "
+        "V8 [0-9.]+",
         second,
     )
     assert err == ""

@@ -51,6 +51,7 @@ SCRIPTS = {
     "quote.js": "({ items, country }) => ({ total: items.length * 2900, country, at: Date.now() })",
     "shape.js": "({ n }) => Array.from({ length: n }, () => Math.random())",
     "wrong.js": "42",
+    "shout.js": "({ text, count, loud }) => text + count + loud",
 }
 FIVE = """
 const began = [Date.now(), Math.random()];
@@ -102,11 +103,11 @@ def never(_: Any) -> Any:
     raise AssertionError("the host's own function ran")
 
 
-def guard_of(store: str) -> Guard:
-    """Return a guard of the policy above."""
-    loaded = load_text(POLICY, "desk.fence", read=SCRIPTS.__getitem__)
+def guard_of(store: str, policy: str = POLICY, **settings: Any) -> Guard:
+    """Return a guard of the policy above, or of another that runs its scripts."""
+    loaded = load_text(policy, "desk.fence", read=SCRIPTS.__getitem__)
     assert loaded.plan is not None, loaded.diagnostics
-    return assemble(loaded.plan, Settings.of({"store": store}))
+    return assemble(loaded.plan, Settings.of({"store": store, **settings}))
 
 
 def made(guard: Guard, work: Callable[[Run], Any]) -> tuple[str, Any]:

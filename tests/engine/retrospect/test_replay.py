@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ringfence.dsl.canonical import canonical
+from ringfence.dsl.canonical import canonical, same
 from ringfence.dsl.load import load_text
 from ringfence.dsl.plan import Json, Plan, Scope, Truth, Verdict
 from ringfence.engine.decision.calls import Facts, Refusal, ToolCall
@@ -23,7 +23,7 @@ from ringfence.engine.decision.events import (
 )
 from ringfence.engine.decision.records import requested
 from ringfence.engine.retrospect.record import RecordError, RunRecord
-from ringfence.engine.retrospect.replay import replay, same
+from ringfence.engine.retrospect.replay import replay
 from tests.logs import Recorder, entries_of
 from tests.plans import SECOND_NS, approver, budget, clause, parameter, plan, tool
 

@@ -51,6 +51,20 @@ QUICK = {
     "Function": Script("a => (() => {}).constructor('return 1')()", _ends("exception")),
     "AsyncFunction": Script("a => (async () => {}).constructor('return 1')()", _ends("exception")),
     "generator": Script("a => (function* () {}).constructor('yield 1')()", _ends("exception")),
+    "constructor of the arguments": Script(
+        "a => a.constructor.constructor('return process')()", _ends("exception")
+    ),
+    "constructor of an answer": Script(
+        "async a => (await tools.add({ x: 1 })).constructor.constructor('return 1')()", _ends("exception")
+    ),
+    "constructor of a refusal": Script(
+        "async a => { try { await tools.add(1n) } "
+        "catch (e) { return e.constructor.constructor('return 1')() } }",
+        _ends("exception"),
+    ),
+    "shared memory": Script("a => new SharedArrayBuffer(8).byteLength", _ends("exception")),
+    "Atomics": Script("a => Atomics.wait(new Int32Array(8), 0, 0, 1e9)", _ends("exception")),
+    "timers": Script("a => new Promise(done => setTimeout(done, 1e9))", _ends("exception")),
     "import": Script("a => import('fs')", _ends("exception")),
     "process": Script("a => process.env", _ends("exception")),
     "require": Script("a => require('fs')", _ends("exception")),

@@ -74,7 +74,7 @@ print(json.dumps(seen), flush=True)
 os._exit(0)
 """
 
-WRAPPED = "globalThis.f = function () { return (%s) }; 1"
+WRAPPED = "(function () { return (%s) }); 1"
 """How a source is put into a function, if nobody looks what the parser makes of it."""
 
 TEXTS: dict[str, tuple[str, object]] = {
@@ -94,7 +94,7 @@ TEXTS: dict[str, tuple[str, object]] = {
     "console": ("typeof console.log", "function"),
     "a clock that goes": ("{ const t = Date.now(); while (Date.now() === t); Date.now() > t }", True),
     "a text that closes what it did not open": (
-        WRAPPED % "1)}; globalThis.out = 1; (function () { return (1",
+        WRAPPED % "1)}); globalThis.out = 1; (function () { return (1",
         1,
     ),
     "what it did outside": ("out", 1),
