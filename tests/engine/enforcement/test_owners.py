@@ -1,7 +1,8 @@
 """An intruder who has a worker wholly, seen from a guard: one session's worker never sees another session."""
 
+import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -151,5 +152,48 @@ def test_a_real_worker_that_lacks_a_wall_is_refused_before_the_call_starts(machi
         "this machine lacks what `lockdown full` needs: moat",
     )
     assert guard.runs.get(run.id).replay().identical
+    guard.close()
+    assert children() == []
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for what goes on in the background."""
+
+    async def met() -> None:
+        async with asyncio.timeout(60):
+            while not condition():
+                await asyncio.sleep(0.005)
+
+    asyncio.run(met())
+
+
+def test_a_guard_that_opens_starts_what_the_settings_keep_ready(machine: None) -> None:
+    guard = guard_of(SCRIPTS, isolates={"workers": 1, "spare": 2})
+    guard.open()
+    until(lambda: len(children()) == 2)
+    run = guard.begin_run(principal=ALICE)
+    assert guard.execute(run, call("work", secret="xy"), never, inner={"look": lambda _: 0}) == 2
+    guard.close()
+    assert children() == []
+
+
+@pytest.mark.parametrize("manners", ["good", "mute", "dead", "noise"])
+def test_a_guard_that_closes_while_workers_start_leaves_none(manners: str) -> None:
+    executor = pool(manners, spare=1, start_s=300)
+    guard = guard_of({"spy.js": "hoard", "work.js": "hoard"}, plugins=[Executors(executor)])
+    for _ in range(3):
+        guard.open()
+    guard.close()
+    assert children() == []
+
+
+def test_a_worker_that_never_proves_its_walls_refuses_the_call_and_leaves_the_host_alone() -> None:
+    executor = pool("mute", start_s=0.2)
+    guard = guard_of({"spy.js": "hoard", "work.js": "hoard"}, plugins=[Executors(executor)])
+    run = guard.begin_run(principal=ALICE)
+    with pytest.raises(EngineError, match=r"a new worker was not ready within 0\.2 s"):
+        guard.execute(run, call("spy", n=1), never)
+    assert "CallStarted" not in [one.kind for one in events_of(guard, run)]
+    assert guard.execute(run, call("look", n=1), lambda _: 5) == 5
     guard.close()
     assert children() == []
