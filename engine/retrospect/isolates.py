@@ -265,9 +265,10 @@ def _inner(told: _Told, call: _Call, id: int, said: Json, ended_seq: int) -> Inn
         return Inner(None, ended_seq, None)
     asked = known.requested.event
     assert isinstance(asked, e.CallRequested)
-    answer = None if said is None else _answer(told, known, id, said)
-    filled = () if said is None else tuple(said.get("filled", ()))
-    return Inner(asked, known.requested.seq, answer, filled)
+    if said is None:
+        return Inner(asked, known.requested.seq, None)
+    answer = _answer(told, known, id, said) if said.keys() & {"error", "result"} else None
+    return Inner(asked, known.requested.seq, answer, tuple(said.get("filled", ())))
 
 
 def _answer(told: _Told, known: _Call, id: int, said: Mapping[str, Json]) -> InnerAnswer:
@@ -275,7 +276,7 @@ def _answer(told: _Told, known: _Call, id: int, said: Mapping[str, Json]) -> Inn
     if "error" in said:
         error = said["error"]
         if not isinstance(error, str):
-            raise _MissingError(f"the text that inner call {id} was refused with was too long to be recorded")
+            raise _MissingError(f"the text that inner call {id} was refused with is not in the record")
         return InnerAnswer(id, None, error)
     withheld = said.get("withheld")
     if withheld is not None:
