@@ -1,7 +1,7 @@
 """The bodies of inner calls: what runs when code in an isolate calls a tool that LangChain has.
 
-They are the original functions: the call was decided by the guard before one of these begins, so a guarded
-copy would decide it twice.  A body gets what was decided, as the tool's schema types it, and gives plain JSON.
+They are the original functions: the guard has decided the call before one of these begins, and a guarded copy
+would decide it twice.  A body gets what was decided, as the tool's schema types it, and gives plain JSON.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -77,7 +77,8 @@ class InnerBodies:
         """Return the bodies for a synchronous call; raise NotImplementedError as LangChain would."""
         if self.only_async:
             raise NotImplementedError(
-                f"the code of `{tool}` may call `{self.only_async[0]}`, which has no synchronous body: use `ainvoke`"
+                f"the code of `{tool}` may call `{self.only_async[0]}`, which has no synchronous body:"
+                " use `ainvoke`"
             )
         return self.sync
 

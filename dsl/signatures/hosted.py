@@ -1,4 +1,4 @@
-"""What the host knows of a tool whose body it brings: beside the policy, the one source of words and types."""
+"""What the host knows of a tool whose body it brings: beside the policy, the source of words and types."""
 
 import json
 import re

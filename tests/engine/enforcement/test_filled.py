@@ -20,7 +20,7 @@ from tests.isolates import FakeExecutor
 
 
 def body(arguments: Any) -> Any:
-    return dict(arguments)
+    return [dict(arguments)]
 
 
 FILLING = FillingBody(body, {"limit": 10, "where": {"a": [1]}})
@@ -42,7 +42,7 @@ def test_what_no_tool_takes_stays_as_the_code_wrote_it(text: str) -> None:
 def test_a_body_without_defaults_leaves_the_text_to_be_read_where_all_are_read() -> None:
     for one in (None, body, FillingBody(body, {})):
         assert filled(one, "{}") == ("{}", ())
-    assert FILLING({"limit": 1}) == {"limit": 1}
+    assert FILLING({"limit": 1}) == [{"limit": 1}]
 
 
 def run_of(fake: FakeExecutor) -> tuple[Guard, RunRecord, Any]:
@@ -63,8 +63,8 @@ def again(record: RunRecord, fake: FakeExecutor) -> Rerun:
 def test_what_was_filled_in_is_decided_recorded_and_rerun_without_it() -> None:
     fake = executor()
     guard, record, gave = run_of(fake)
-    default = {"table": "orders", "limit": 7}
-    assert gave == [{"table": "orders", "limit": 10}, "told: not authorized", default, default]
+    default = [{"table": "orders", "limit": 7}]
+    assert gave == [[{"table": "orders", "limit": 10}], "told: not authorized", default, default]
     inner = [one.event for one in record.events if isinstance(one.event, CallRequested)][1:]
     assert [one.arguments["limit"] for one in inner] == [10, 11, 7, 7]
     (ended,) = (one.event for one in record.events if isinstance(one.event, IsolateEnded))
