@@ -6,7 +6,7 @@ what that call returned.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ringfence.dsl.canonical import canonical
 from ringfence.dsl.plan import Isolated, IsolatePlan, Json, Obligations, Plan, ToolPlan
@@ -164,6 +164,9 @@ def _read(told: _Told, plan: Plan, seq: int, began: e.IsolateStarted) -> Recorde
     differs = tuple(name for name in said if said[name] != again[name])
     if differs:
         raise _ChangedError(Divergence(seq, began.call, differs, said, again))
+    if ended.failure != "time":
+        # What was left of the run then changes no byte: a slower machine may take all that is allowed.
+        job = replace(job, limits=replace(job.limits, time_ns=isolate.time_ns))
     finished = None if call.finished is None else call.finished.event
     return Recorded(
         seq=seq,
