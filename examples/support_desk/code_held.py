@@ -42,7 +42,7 @@ def missing(guard: Guard) -> str | None:
         try:
             guard.execute(run, ToolCall("run_js", {"code": "return 1;"}), _never)
         except RingfenceError as error:  # whatever it is, no code runs: the scenes would show nothing
-            return str(error)
+            return str(error) if error.help is None else f"{error}; {error.help}"
     return None
 
 
