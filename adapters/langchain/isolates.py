@@ -23,7 +23,7 @@ def isolate_tool(
     inner: Sequence[BaseTool | Callable[..., Any]] = (),
     description: str | None = None,
 ) -> BaseTool:
-    """Return the guarded tool for a tool of the policy that `runs …` in an isolate; none of yours is its body.
+    """Return the guarded tool for a policy's tool that `runs …` in an isolate: its body is the JavaScript.
 
     Its name is the one that the policy binds, its parameters come from `takes`, its description from the
     policy.  Where it runs code of a model, the description says what that code may call, and how.
