@@ -34,7 +34,7 @@ def written(value: object, *, limit: int = MAX_FRAME_BYTES) -> bytes:
         FrameError: It is no JSON, or it is larger than the limit.
     """
     try:
-        body = json.dumps(value, allow_nan=False, separators=(",", ":")).encode("ascii")
+        body = _ENCODER.encode(value).encode("ascii")
     except (TypeError, ValueError, RecursionError) as error:  # nothing is sent
         raise FrameError("not a JSON value") from error
     if len(body) > limit:
@@ -114,14 +114,7 @@ def bounded(body: bytes, *, depth: int, tokens: int) -> None:
 
 def _decoded(body: bytes) -> Any:
     try:
-        text = body.decode("utf-8")
-        return json.loads(
-            text,
-            object_pairs_hook=_members,
-            parse_constant=_no_constant,
-            parse_float=_finite,
-            parse_int=_whole,
-        )
+        return _DECODER.decode(body.decode("utf-8"))
     except FrameError:
         raise
     except (ValueError, RecursionError) as error:  # a UnicodeDecodeError is a ValueError
@@ -151,3 +144,9 @@ def _whole(digits: str) -> int:
     if len(digits) > _MAX_DIGITS:
         raise FrameError("a number out of range")
     return int(digits)
+
+
+_ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_members, parse_constant=_no_constant, parse_float=_finite, parse_int=_whole
+)

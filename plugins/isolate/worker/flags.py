@@ -49,7 +49,6 @@ def wanted_flags(memory_bytes: int) -> tuple[str, ...]:
         "--disallow-code-generation-from-strings",
         "--enable-sharedarraybuffer-per-context",  # and this context has none
         "--no-harmony-temporal",
-        "--no-lazy",  # what the prelude will need is compiled before there is a job
         "--stack-size=400",
         f"--max-heap-size={heap_megabytes(memory_bytes)}",
         "--hash-seed=7",

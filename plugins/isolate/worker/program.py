@@ -6,6 +6,7 @@ A wall that does not stand is reported and never stops the worker: its parent de
 """
 
 import ctypes
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -78,14 +79,16 @@ def _serve(
     prelude = Path(folders.own, "prelude.js").read_text("utf-8")
     kernel = Kernel()
     layers, anchor = _locked_down(kernel, wanted, folders.site, descriptor)
-    from ringfence.plugins.isolate.worker.isolate import Isolate, evaluated_afresh, version_and_heap_limit
+    from ringfence.plugins.isolate.worker.isolate import Ground, Isolate, evaluated_afresh
     from ringfence.plugins.isolate.worker.run import answered
 
-    v8, heap_limit = version_and_heap_limit()
-    layers.append(flags.proved(evaluated_afresh, heap_limit, wanted.memory_bytes))
+    ground = Ground()
+    layers.append(flags.proved(evaluated_afresh, ground.heap_limit_bytes(), wanted.memory_bytes))
     isolate = Isolate(prelude)
     report = [[layer.name, layer.holds, layer.evidence] for layer in layers]
-    channel.send({"ready": {"v8": v8, "layers": report, "pid": os.getpid()}})
+    gc.collect()
+    gc.freeze()  # what is there now stays; only what a job leaves has to be looked at
+    channel.send({"ready": {"v8": ground.version(), "layers": report, "pid": os.getpid()}})
     while True:
         frame = channel.receive()
         if injecting and set(frame) == {"inject"}:

@@ -59,6 +59,7 @@ def _begin(isolate: Isolate, job: Job) -> None:
     breaks out has no way to the prelude.  For an expression one function is not enough, as it might close the
     parenthesis around it; no text closes both `(` and `[`.
     """
+    around = _AROUND[job.kind]
     said = {
         "kind": job.kind,
         "tools": job.tools,
@@ -66,13 +67,14 @@ def _begin(isolate: Isolate, job: Job) -> None:
         "now_ms": job.now_ms,
         "tick_ms": job.tick_ms,
         "seed": job.seed,
+        "around": around,
     }
     try:
-        isolate.begin(job.source, _AROUND[job.kind], json.dumps(said), job.arguments)
+        isolate.begin(json.dumps(said), job.arguments, job.source, around)
     except JSOOMException:
         raise
     except JSParseException as error:
-        raise _unreadable(isolate, job, error) from error
+        raise _unreadable(isolate, job, str(error)) from error
     except UnicodeError as error:
         raise Failure("syntax", "the source holds half of a surrogate pair") from error
     except JSEvalException:
@@ -81,20 +83,16 @@ def _begin(isolate: Isolate, job: Job) -> None:
             raise
 
 
-def _unreadable(isolate: Isolate, job: Job, error: JSParseException) -> Failure:
-    if len(_AROUND[job.kind]) > 1:
+def _unreadable(isolate: Isolate, job: Job, report: str) -> Failure:
+    """Return why a source cannot be compiled, and where."""
+    (opening, closing), *others = _AROUND[job.kind]
+    if others:
         # What is wrong with the first function alone is wrong with the source, and at the place that is said.
-        try:
-            isolate.compile(job.source, _AROUND[job.kind][:1])
-        except JSOOMException:
-            raise
-        except JSParseException as alone:
-            error = alone
-        except JSEvalException:  # it broke out and threw
+        alone = isolate.complaint(f"{opening}{job.source}{closing}")
+        if alone is None:
             return _broken_out()
-        else:
-            return _broken_out()
-    return of_syntax(str(error), job.source.count("\n") + 1)
+        report = alone
+    return of_syntax(report, job.source.count("\n") + 1)
 
 
 def _broken_out() -> Failure:

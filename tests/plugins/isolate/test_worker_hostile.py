@@ -42,8 +42,8 @@ def worker() -> Iterator[Worker]:
         ("code", "Promise.prototype.then = () => { for (;;); }; return { then: Promise.prototype.then }"),
         ("code", "JSON.stringify = () => { for (;;); }; for (;;) await null"),
         ("code", "await tools.look({ toJSON() { for (;;); } })"),
-        ("code", "}); while (1); (async function () {"),
-        ("body", "1)}), (() => { while (1); })(), (function () { return (1"),
+        ("code", "})); while (1); ((async function () {"),
+        ("body", "1)}) + `); while (1); (function () { return [1"),
     ],
 )
 def test_code_that_never_ends_is_killed_at_the_parents_deadline(kind: str, source: str) -> None:
@@ -133,6 +133,11 @@ BREAK_OUTS = [
     "1]); globalThis.out = 1; ([1",
     "1)}), globalThis.out = 1, (function () { return (1",
     "1)}); globalThis.out = 1; (function () { return (1",
+    "1)})); globalThis.out = 1; ((function () { return (1",
+    "1)}) + `); globalThis.out = 1; (function () { return [1",
+    "1)}) + `); throw 1; (function () { return [1",
+    "1)}) + `); tools.look(); (function () { return [1",
+    "1)}) + `, function () { return [1",
     "a => 1, b => 2); (a => 3",
     "...[1]",
     "",
@@ -150,13 +155,21 @@ BREAK_OUTS = [
 
 @pytest.mark.parametrize("source", BREAK_OUTS)
 def test_a_body_that_is_no_expression_is_a_syntax_error(worker: Worker, source: str) -> None:
-    assert worker.failure(source)[0] == "syntax"
+    frames: list[Any] = []
+    assert worker.run(source, transcript=frames)["failed"]["failure"] == "syntax"
+    assert len(frames) == 1
 
 
 @pytest.mark.parametrize(
     "source",
     [
         "}); globalThis.out = 1; (async function () {",
+        "})); globalThis.out = 1; ((async function () {",
+        "})); throw 1; ((async function () {",
+        "return 1 })); tools.look(); ((async function () {",
+        "}), (async function () {",
+        "}) && (async function () {",
+        "}), 'yes'), ((function () {",
         "}, async function () {",
         "}), 'yes', (function () {",
         "}); (() => 'yes')(function () {",
@@ -252,8 +265,9 @@ def test_a_hundred_jobs_leave_no_thread_and_little_memory_behind() -> None:
             busy.run(["() => 1", "() => { throw 1 }", "() => new Promise(() => {})"][index % 3])
         busy.send({"job": {**JOB, "source": "() => tools.look()"}})
         busy.receive()
-        # it waits for an answer, so it is making no isolate: its own thread, and the one of the isolate
-        assert _threads(busy) == 2
+        # it waits for an answer, so it is making no isolate: its own thread, the isolate's, and that of the
+        # isolate in which nothing runs
+        assert _threads(busy) == 3
         assert _resident_bytes(busy) - before < 16 << 20
 
 

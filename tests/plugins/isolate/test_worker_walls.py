@@ -173,7 +173,7 @@ wanted = list(flags.wanted_flags(32 << 20))
 wanted.insert({at}, "--no-such-flag")
 init_mini_racer(flags=wanted)
 isolate.stand_in_loop()
-_, heap = isolate.version_and_heap_limit()
+heap = isolate.Ground().heap_limit_bytes()
 print(flags.proved(isolate.evaluated_afresh, heap, 32 << 20).holds, flush=True)
 import os; os._exit(0)
 """
