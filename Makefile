@@ -64,10 +64,10 @@ test-services: services
 	$(call install,dev)
 	TEST_SERVICES=required $(BIN)/python -m pytest $(PYTEST) -m services
 
-# `make test` and `make test-services` in one: every test once, and none is skipped for want of a server.
+# `make test` and `make test-services` in one: every test once, none skipped for want of a server or of a wall.
 check: format lint types imports services
 	$(call install,dev)
-	TEST_SERVICES=required $(BIN)/python -m pytest $(PYTEST)
+	TEST_SERVICES=required TEST_ISOLATES=required $(BIN)/python -m pytest $(PYTEST)
 
 format:
 	$(call install,dev)

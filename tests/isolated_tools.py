@@ -61,7 +61,8 @@ async def probes(job: IsolateJob, tools: Tools) -> Any:
 
 
 async def limits(job: IsolateJob, tools: Tools) -> Any:
-    return [await _told(tools, "query", table="orders", limit=number) for number in (10, 11, None)]
+    given: list[dict[str, Any]] = [{"limit": 10}, {"limit": 11}, {"limit": None}, {}]
+    return [await _told(tools, "query", table="orders", **one) for one in given]
 
 
 async def asks(job: IsolateJob, tools: Tools) -> Any:

@@ -2,14 +2,17 @@
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from ringfence.adapters.callables.guarded import body_of, current, original_of, signature_of
 from ringfence.dsl.plan import Json, ToolPlan
 from ringfence.dsl.signatures import Hosted, bodies_for, description_of, isolated_tool, json_schema
 from ringfence.engine.decision.calls import ToolCall
+from ringfence.engine.enforcement.filled import FillingBody
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.workers import arun_in_worker
+from ringfence.engine.journal.jsonable import jsonable
 from ringfence.engine.seams.errors import EngineError
 
 Body = Callable[[Mapping[str, Json]], Any]
@@ -36,19 +39,14 @@ class IsolatedTool:
         self.name = plan.bound
         originals = {name: original_of(guard, function) for name, function in inner.items()}
         needed = bodies_for(guard.plan, plan, originals)
-        defaulted = {name: _defaulted(needed[name], function) for name, function in originals.items()}
-        hosted = {
-            needed[name].name: Hosted(_documented(function), defaulted[name])
-            for name, function in originals.items()
-        }
+        brought = {name: _Brought.of(needed[name], function) for name, function in originals.items()}
+        hosted = {needed[name].name: one.hosted() for name, one in brought.items()}
         self.description = description_of(guard.plan, plan, hosted=hosted)
         self.schema = json_schema(plan)
         self._names = frozenset(plan.parameters or ())
-        self._async = {name for name, function in originals.items() if inspect.iscoroutinefunction(function)}
-        self._inner = {name: _body(function, defaulted[name]) for name, function in originals.items()}
-        self._ainner = {
-            name: body if name in self._async else _on_worker(body) for name, body in self._inner.items()
-        }
+        self._async = {name for name, one in brought.items() if one.is_async}
+        self._inner = {name: FillingBody(one.body, one.defaults) for name, one in brought.items()}
+        self._ainner = {name: FillingBody(one.abody(), one.defaults) for name, one in brought.items()}
 
     def __call__(self, /, **arguments: Any) -> Json:
         """Run it; see `Guard.execute` for what is raised.
@@ -91,31 +89,41 @@ def isolated(
     return IsolatedTool(guard, isolated_tool(guard.plan, name), inner or {}, wait=wait)
 
 
-def _defaulted(plan: ToolPlan, function: Callable[..., Any]) -> frozenset[str]:
-    """Return the parameters that the policy decides on and the function would fill in."""
-    known = signature_of(function, plan.bound).parameters
-    optional = [name for name, one in (plan.parameters or {}).items() if one.optional and name in known]
-    return frozenset(n for n in optional if known[n].default not in (None, inspect.Parameter.empty))
+@dataclass(frozen=True, slots=True)
+class _Brought:
+    """A function that code may call."""
 
+    function: Callable[..., Any]
+    run: Body
+    defaults: Mapping[str, Json]
+    """What the function fills in, of the parameters that the policy decides on: decided with the call."""
 
-def _documented(function: Callable[..., Any]) -> str:
-    return (inspect.getdoc(function) or "") if inspect.isroutine(function) else ""
+    @classmethod
+    def of(cls, plan: ToolPlan, function: Callable[..., Any]) -> "_Brought":
+        known = signature_of(function, plan.bound).parameters
+        optional = [name for name, one in (plan.parameters or {}).items() if one.optional and name in known]
+        defaults = {name: known[name].default for name in optional}
+        filled = {n: v for n, v in defaults.items() if v is not None and v is not inspect.Parameter.empty}
+        return cls(function, body_of(function), filled)
 
+    @property
+    def is_async(self) -> bool:
+        return inspect.iscoroutinefunction(self.function)
 
-def _body(function: Callable[..., Any], defaulted: frozenset[str]) -> Body:
-    run = body_of(function)
+    def hosted(self) -> Hosted:
+        text = inspect.getdoc(self.function) if inspect.isroutine(self.function) else None
+        return Hosted(text or "", {name: jsonable(value) for name, value in self.defaults.items()})
 
-    def body(arguments: Mapping[str, Json]) -> Any:
-        if missing := sorted(defaulted - arguments.keys()):
-            # SECURITY: a call of the function itself is decided with its defaults; here they come too late.
+    def body(self, arguments: Mapping[str, Json]) -> Any:
+        if missing := sorted(self.defaults.keys() - arguments.keys()):
+            # SECURITY: the function would use a value that nobody has decided.
             raise TypeError(f"`{missing[0]}` must be given: its default was not decided")
-        return run(arguments)
+        return self.run(arguments)
 
-    return body
-
-
-def _on_worker(body: Body) -> Body:
-    return lambda arguments: arun_in_worker(lambda: body(arguments))
+    def abody(self) -> Body:
+        if self.is_async:
+            return self.body
+        return lambda arguments: arun_in_worker(lambda: self.body(arguments))
 
 
 def _never(_: Mapping[str, Json]) -> NoReturn:

@@ -1,7 +1,7 @@
 """The bodies of inner calls: what runs when code in an isolate calls a tool that LangChain has.
 
-They are the original functions: the call was decided by the guard before one of these begins, so a guarded
-copy would decide it twice.  A body gets what was decided, as the tool's schema types it, and gives plain JSON.
+They are the original functions: the guard has decided the call before one of these begins, and a guarded copy
+would decide it twice.  A body gets what was decided, as the tool's schema types it, and gives plain JSON.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -16,6 +16,7 @@ from langchain_core.tools import BaseTool, StructuredTool, Tool
 from ringfence.adapters.langchain.parameters import FRAMEWORK_NAMES, ArgumentsError, Parameters
 from ringfence.adapters.langchain.values import json_of
 from ringfence.dsl.plan import Json, ToolPlan
+from ringfence.engine.enforcement.filled import FillingBody
 from ringfence.engine.enforcement.workers import arun_in_worker
 
 try:
@@ -33,8 +34,10 @@ class InnerTool:
 
     tool: BaseTool
     parameters: Parameters
-    defaulted: frozenset[str] = frozenset()
-    """Parameters that the policy decides on and the tool would fill in: the code must give them."""
+    defaults: Mapping[str, Json] = field(default_factory=dict)
+    """What the tool fills in, of the parameters that the policy decides on: it is decided with the call."""
+    must_be_given: frozenset[str] = frozenset()
+    """What it would fill in anew each time: nobody could have decided that."""
 
     def passed(self, arguments: Mapping[str, Json]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return what the tool's `_run` is called with.
@@ -42,8 +45,8 @@ class InnerTool:
         Raises:
             ArgumentsError: That would not be what was decided.
         """
-        if missing := sorted(self.defaulted - arguments.keys()):
-            # SECURITY: a call of the tool itself is decided with its defaults; here they come too late.
+        if missing := sorted((self.must_be_given | self.defaults.keys()) - arguments.keys()):
+            # SECURITY: the tool would use a value that nobody has decided.
             raise ArgumentsError(f"`{missing[0]}` must be given: its default was not decided")
         single = self.parameters.single
         if strange := sorted(arguments.keys() - self.parameters.visible - {single}):
@@ -66,7 +69,7 @@ class InnerBodies:
     """The bodies of the tools that code may call, by the framework's names."""
 
     sync: dict[str, Body] = field(default_factory=dict)
-    asynchronous: dict[str, ABody] = field(default_factory=dict)
+    asynchronous: dict[str, Body] = field(default_factory=dict)
     only_async: tuple[str, ...] = ()
     """Tools that have no synchronous body."""
 
@@ -74,7 +77,8 @@ class InnerBodies:
         """Return the bodies for a synchronous call; raise NotImplementedError as LangChain would."""
         if self.only_async:
             raise NotImplementedError(
-                f"the code of `{tool}` may call `{self.only_async[0]}`, which has no synchronous body: use `ainvoke`"
+                f"the code of `{tool}` may call `{self.only_async[0]}`, which has no synchronous body:"
+                " use `ainvoke`"
             )
         return self.sync
 
@@ -83,19 +87,23 @@ def inner_tool(plan: ToolPlan, tool: BaseTool, parameters: Parameters) -> InnerT
     """Return a tool as code may call it."""
     fields = parameters.model.model_fields if parameters.model else {}
     optional = {name for name, one in (plan.parameters or {}).items() if one.optional}
-    filled = (
-        name
-        for name in optional & fields.keys()
-        if not fields[name].is_required() and fields[name].default is not None
-    )
-    return InnerTool(tool, parameters, frozenset(filled))
+    filling = {
+        name: fields[name] for name in sorted(optional & fields.keys()) if not fields[name].is_required()
+    }
+    defaults = {
+        name: json_of(one.default)
+        for name, one in filling.items()
+        if one.default_factory is None and one.default is not None
+    }
+    anew = frozenset(name for name, one in filling.items() if one.default_factory is not None)
+    return InnerTool(tool, parameters, defaults, anew)
 
 
 def bodies_of(tools: Sequence[InnerTool]) -> InnerBodies:
     """Return the bodies of tools."""
     return InnerBodies(
-        sync={one.tool.name: _sync(one) for one in tools},
-        asynchronous={one.tool.name: _async(one) for one in tools},
+        sync={one.tool.name: FillingBody(_sync(one), one.defaults) for one in tools},
+        asynchronous={one.tool.name: FillingBody(_async(one), one.defaults) for one in tools},
         only_async=tuple(one.tool.name for one in tools if _is_only_async(one.tool)),
     )
 

@@ -1,4 +1,4 @@
-"""`isolate_tool`: a tool of the policy whose body is JavaScript, as a LangChain tool made of the policy alone."""
+"""`isolate_tool`: a tool of the policy whose body is JavaScript, as a LangChain tool made of the policy."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
@@ -23,7 +23,7 @@ def isolate_tool(
     inner: Sequence[BaseTool | Callable[..., Any]] = (),
     description: str | None = None,
 ) -> BaseTool:
-    """Return the guarded tool for a policy's tool that `runs …` in an isolate; no function of yours is its body.
+    """Return the guarded tool for a tool of the policy that `runs …` in an isolate, without a function of yours.
 
     Its name is the one that the policy binds, its parameters come from `takes`, its description from the
     policy.  Where it runs code of a model, the description says what that code may call, and how.
@@ -74,15 +74,15 @@ def _original(
     parameters = parameters_of(tool)
     if injected := sorted(parameters.injected):
         raise TypeError(
-            f"`{tool.name}` cannot be called from `{plan.bound}`: the framework injects its `{injected[0]}`, and"
-            " a call from an isolate comes through no graph; give a tool that needs no such parameter"
+            f"`{tool.name}` cannot be called from `{plan.bound}`: the framework injects its `{injected[0]}`,"
+            " and a call from an isolate comes through no graph; give a tool that needs no such parameter"
         )
     return tool, parameters
 
 
 def _hosted(plan: ToolPlan, one: InnerTool) -> Hosted:
     schema = _schema(one.tool) if plan.parameters is None else {}
-    return Hosted(one.tool.description, one.defaulted, schema)
+    return Hosted(one.tool.description, one.defaults, one.must_be_given, schema)
 
 
 def _schema(tool: BaseTool) -> dict[str, Json]:

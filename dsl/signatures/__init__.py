@@ -1,4 +1,4 @@
-"""What a model is told of a tool, from the policy alone: JSON Schema, TypeScript, and the rules of its code."""
+"""What a model is told of a tool, from the policy: JSON Schema, TypeScript, and the rules of its code."""
 
 from ringfence.dsl.signatures.bodies import UnfitInnerError, bodies_for, isolated_tool
 from ringfence.dsl.signatures.code import description_of

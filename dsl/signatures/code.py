@@ -1,4 +1,4 @@
-"""The description of a tool that runs in an isolate: what it does, and for code of a model what holds in it."""
+"""The description of a tool that runs in an isolate: what it does, and what holds for code in it."""
 
 from collections.abc import Iterator, Mapping
 
@@ -51,8 +51,8 @@ def _rules(isolate: IsolatePlan) -> Iterator[str]:
         first = min(isolate.may_call)
         yield f"Call a tool with one object of its arguments: `await tools.{first}({{ ... }})`."
         yield (
-            "Each of these calls needs permission of its own. One that is refused or fails rejects its promise;"
-            " catch that if the code can go on without it. Do not repeat a refused call."
+            "Each of these calls needs permission of its own. One that is refused or fails rejects its"
+            " promise; catch that if the code can go on without it. Do not repeat a refused call."
         )
     yield (
         "The code stands alone: no network, files, process, modules, timers or console, and nothing is kept"
@@ -60,6 +60,10 @@ def _rules(isolate: IsolatePlan) -> Iterator[str]:
     )
     still = "stands still" if isolate.tick_ms is None else f"moves in steps of {isolate.tick_ms} ms"
     yield f"The clock {still}. A promise that nothing settles ends the code without a result."
+    yield (
+        "Of code that fails you are told no more than that it failed. To see a mistake of your own, catch it"
+        " and return its `message`."
+    )
     yield (
         f"It ends without a result after {duration_text(isolate.cpu_ns)} of computing,"
         f" {duration_text(isolate.time_ns)} in all, or with more than"

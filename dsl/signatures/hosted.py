@@ -1,4 +1,4 @@
-"""What the host knows of a tool whose body it brings: beside the policy, the one source of words and types."""
+"""What the host knows of a tool whose body it brings: beside the policy, the source of words and types."""
 
 import json
 import re
@@ -26,11 +26,10 @@ class Hosted:
 
     description: str = ""
     """Said where the policy says nothing."""
-    defaulted: frozenset[str] = frozenset()
-    """Parameters that the body fills in if they are missing.
-
-    SECURITY: code must give them.  The policy would decide without the value that the body then used.
-    """
+    defaults: Mapping[str, Json] = field(default_factory=dict)
+    """What is filled in where a call leaves it out."""
+    must_be_given: frozenset[str] = frozenset()
+    """Parameters that code may not leave out, whatever the policy says."""
     schema: Mapping[str, Json] = field(default_factory=dict)
     """JSON Schema of the arguments, for a tool whose `takes` says nothing."""
 
@@ -51,7 +50,7 @@ class Member:
 
 def members_of(hosted: Hosted) -> Iterator[Member]:
     """Yield the members of the object that a JSON Schema describes; what has no plain type in it is `any`."""
-    required = frozenset(hosted.schema.get("required") or ()) | hosted.defaulted
+    required = frozenset(hosted.schema.get("required") or ()) | hosted.must_be_given
     for name, one in (hosted.schema.get("properties") or {}).items():
         yield Member(name, _type(one), name not in required)
 

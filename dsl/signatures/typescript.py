@@ -1,5 +1,6 @@
 """From `takes` to TypeScript: what code in an isolate may call, as declarations that a model reads."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 
 from ringfence.dsl.plan import Parameter, ToolPlan
@@ -10,6 +11,7 @@ from ringfence.dsl.types import Type, size_text
 
 _KINDS = {"integer": "number", "number": "number", "boolean": "boolean", "record": ANY_RECORD}
 _UNKNOWN = Hosted()
+_LONGEST_DEFAULT = 60
 
 
 def declaration(tools: Sequence[ToolPlan], hosted: Mapping[str, Hosted] | None = None) -> str:
@@ -28,7 +30,7 @@ def _signature(tool: ToolPlan, hosted: Hosted) -> Iterator[str]:
     if tool.parameters is None:
         members = list(members_of(hosted))
     else:
-        members = [_member(one, one.name in hosted.defaulted) for one in tool.parameters.values()]
+        members = [_member(one, hosted) for one in tool.parameters.values()]
     if not members:
         yield f"{tool.name}(args?: {'{}' if hosted.schema else ANY_RECORD}): Promise<any>;"
         return
@@ -48,11 +50,15 @@ def _comment(tool: ToolPlan, hosted: Hosted) -> str:
     return " ".join(one for one in told if one)
 
 
-def _member(parameter: Parameter, must_be_given: bool) -> Member:
-    shape = shape_of(parameter)
-    optional = parameter.optional and not must_be_given
+def _member(parameter: Parameter, hosted: Hosted) -> Member:
+    shape, name = shape_of(parameter), parameter.name
+    optional = parameter.optional and name not in hosted.must_be_given
+    told = [remark(shape)]
+    if optional and name in hosted.defaults:
+        default = json.dumps(hosted.defaults[name]).replace("\x7f", "\\u007f")
+        told += [f"{default} if it is missing"] if len(default) <= _LONGEST_DEFAULT else []
     type_ = f"{_type(shape)} | null" if optional else _type(shape)
-    return Member(parameter.name, type_, optional, remark(shape))
+    return Member(name, type_, optional, ", ".join(one for one in told if one))
 
 
 def _type(shape: Type) -> str:

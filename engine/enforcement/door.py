@@ -226,6 +226,7 @@ class Door:
 
         def work() -> Any:
             set_current(run, started.held.key)
+            started.check()
             return converse(job, one)
 
         assert isinstance(started.flight, SyncFlight)
@@ -246,9 +247,10 @@ class Door:
                 return refusal(run, job, made, error)
             return answer(run, job, made, asked, value)
 
-        def work() -> Any:
+        async def work() -> Any:
             set_current(run, started.held.key)
-            return aconverse(job, one)
+            started.check()
+            return await aconverse(job, one)
 
         assert isinstance(started.flight, AsyncFlight)
         landed = await started.flight.fly(work, started.within_s)

@@ -9,6 +9,7 @@ from ringfence.engine.decision.calls import ToolCall
 from ringfence.engine.enforcement import replies
 from ringfence.engine.enforcement.dispatch import Started
 from ringfence.engine.enforcement.drive import arrival
+from ringfence.engine.enforcement.filled import filled
 from ringfence.engine.enforcement.isolates import Job, inside_job
 from ringfence.engine.enforcement.requests import keeps_digests_only
 from ringfence.engine.enforcement.runs import Run
@@ -41,7 +42,8 @@ def asking(started: Started, job: Job, made: InnerCall, inner: Inner) -> Asking:
     tool = plan.tools.get(made.tool) if made.tool in job.plan.may_call else None
     lacking = NO_BODY if tool is not None and body is None and tool.isolated is None else None
     # SECURITY: the arguments are a text that the code wrote; it is read as strictly as a model's own.
-    call = ToolCall(name, made.arguments, task=f"{started.held.key}#{made.id}")  # type: ignore[arg-type]
+    arguments, job.filled[made.id] = filled(None if tool is None else body, made.arguments)
+    call = ToolCall(name, arguments, task=f"{started.held.key}#{made.id}")
     return Asking(call, _none if body is None else body, lacking)
 
 

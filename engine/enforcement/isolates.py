@@ -147,6 +147,8 @@ def inside_job(asked: Asked) -> Iterator[None]:
 Message = Asked | IsolateOutcome
 """What comes of a job: calls, and at last its outcome."""
 
+_STOPPED: Final = IsolateOutcome(None, "killed", "it was stopped")
+
 
 class Job:
     """One run in an isolate, between the engine's loop and whoever made the call."""
@@ -164,6 +166,8 @@ class Job:
         """What the code was given for its calls, by their ids, as it is recorded."""
         self.batches: list[tuple[int, ...]] = []
         """The ids of the calls that it made at once, batch by batch."""
+        self.filled: dict[int, tuple[str, ...]] = {}
+        """By their ids: the arguments that the host filled in before a call was decided."""
         self.over: Future[None] = Future()
         """Done once the executor has returned: nothing of the job runs any more."""
         self._loop = loop
@@ -173,11 +177,14 @@ class Job:
         self._waiting: Future[Message] | None = None
         self._task: asyncio.Task[None] | None = None
         self._context = _AROUND.get()
-        self._stopped = False
+        self._begun = self._stopped = False
 
     def start(self) -> None:
         """Begin; a job that was stopped before does not."""
-        self._loop.submit(self._attend())
+        with self._lock:
+            self._begun = not self._stopped
+        if self._begun:
+            self._loop.submit(self._attend())
 
     def next(self) -> "Future[Message]":
         """Return what comes next; one caller at a time."""
@@ -191,8 +198,13 @@ class Job:
 
     def stop(self) -> None:
         """Have the executor kill the worker; from any thread, more than once, and after the end too."""
-        self._stopped = True
-        if not self.over.done():
+        with self._lock:
+            never_began = not self._begun and not self._stopped
+            self._stopped = True
+        if never_began:
+            self._post(_STOPPED)
+            self.over.set_result(None)
+        elif not self.over.done():
             self._loop.call_soon(self._cancel)
 
     def _cancel(self) -> None:
@@ -201,7 +213,7 @@ class Job:
 
     def answers(self) -> list[list[dict[str, Json] | None]]:
         """Return what the code was given so far, as it is recorded."""
-        return answers_record(tuple(self.batches), dict(self.told))
+        return answers_record(tuple(self.batches), dict(self.told), self.filled)
 
     async def _attend(self) -> None:
         task = self._task = asyncio.get_running_loop().create_task(self._run(), context=self._context)
@@ -213,7 +225,7 @@ class Job:
             task.cancel()
             raise
         finally:
-            self._post(IsolateOutcome(None, "killed", "it was stopped"))  # heard only if nothing else was
+            self._post(_STOPPED)  # heard only if nothing else was
             self.over.set_result(None)
 
     async def _run(self) -> None:

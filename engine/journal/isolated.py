@@ -90,10 +90,27 @@ def rejected(text: str) -> dict[str, Json]:
 
 
 def answers_record(
-    batches: Sequence[Sequence[int]], told: Mapping[int, dict[str, Json]]
+    batches: Sequence[Sequence[int]],
+    told: Mapping[int, dict[str, Json]],
+    filled: Mapping[int, Sequence[str]],
 ) -> list[list[dict[str, Json] | None]]:
-    """Return what the code was told, batch by batch; None for a call that was not answered."""
-    return [[told.get(id) for id in batch] for batch in batches]
+    """Return what the code was told, batch by batch; None for a call that was not answered.
+
+    Args:
+        filled: The arguments that the host filled in before a call was decided.
+    """
+    return [[_answer(told.get(id), filled.get(id, ())) for id in batch] for batch in batches]
+
+
+def _answer(told: dict[str, Json] | None, filled: Sequence[str]) -> dict[str, Json] | None:
+    return {**told, "filled": list(filled)} if told is not None and filled else told
+
+
+def as_given(arguments: Json, filled: Sequence[str]) -> Json:
+    """Return the arguments of a call without those that the host filled in, which the code left out."""
+    if not filled or not isinstance(arguments, dict):
+        return arguments
+    return {name: value for name, value in arguments.items() if name not in filled}
 
 
 def judged(outcome: IsolateOutcome, output_bytes: int) -> tuple[IsolateOutcome, Json]:

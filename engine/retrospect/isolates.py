@@ -31,6 +31,8 @@ class Inner:
     """Of `asked`, or of how the isolate ended."""
     answer: InnerAnswer | None
     """None: it was not answered."""
+    filled: tuple[str, ...] = ()
+    """The arguments that the host filled in, and the code left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +266,8 @@ def _inner(told: _Told, call: _Call, id: int, said: Json, ended_seq: int) -> Inn
     asked = known.requested.event
     assert isinstance(asked, e.CallRequested)
     answer = None if said is None else _answer(told, known, id, said)
-    return Inner(asked, known.requested.seq, answer)
+    filled = () if said is None else tuple(said.get("filled", ()))
+    return Inner(asked, known.requested.seq, answer, filled)
 
 
 def _answer(told: _Told, known: _Call, id: int, said: Mapping[str, Json]) -> InnerAnswer:

@@ -14,7 +14,7 @@ from ringfence.dsl.canonical import loads_strict, same
 from ringfence.dsl.plan import Json, Plan
 from ringfence.engine.decision.events import body_of
 from ringfence.engine.decision.results import RefusedResultError, bound_result
-from ringfence.engine.journal.isolated import called, ended, judged
+from ringfence.engine.journal.isolated import as_given, called, ended, judged
 from ringfence.engine.journal.jsonable import jsonable
 from ringfence.engine.retrospect.isolates import Inner, Recorded, recorded
 from ringfence.engine.retrospect.record import RunRecord
@@ -202,7 +202,8 @@ class _Again:
             then: dict[str, Json] = {"tool": inner.asked.tool}
             now: dict[str, Json] = {"tool": called(self._plan, self._one.isolate, made.tool)}
             if inner.asked.withheld in (None, "not JSON"):
-                then["arguments"], now["arguments"] = inner.asked.arguments, _asked(made.arguments)
+                then["arguments"] = as_given(inner.asked.arguments, inner.filled)
+                now["arguments"] = as_given(_asked(made.arguments), inner.filled)
             differing = self._diverges(inner.seq, then, now, call=inner.asked.call)
             if differing is not None:
                 return differing

@@ -3,7 +3,16 @@
 from dataclasses import replace
 
 from examples.support_desk.agent import in_isolates
-from examples.support_desk.code_scenes import PAGES, THE_POLICY, Attempt, attempts, escape, quote, total
+from examples.support_desk.code_scenes import (
+    PAGES,
+    THE_POLICY,
+    Attempt,
+    attempts,
+    escape,
+    launder,
+    quote,
+    total,
+)
 from examples.support_desk.held import Play
 from examples.support_desk.stage import Stage
 from examples.support_desk.world import World
@@ -11,6 +20,8 @@ from ringfence import Guard, Principal, RingfenceError
 from ringfence.engine.decision.calls import ToolCall
 from ringfence.engine.retrospect.record import RunRecord
 from ringfence.engine.retrospect.timeline import CallStep
+
+ASKED_BY = ("no_exfiltration",)
 
 
 def play(before: Play) -> RunRecord | None:
@@ -30,6 +41,8 @@ def play(before: Play) -> RunRecord | None:
     stage.scene(escape(tried).title)
     _stopped(here.run(escape(tried)), tried, here.told["escape"], stage)
     _untouched(here.world, stage)
+    stage.scene(launder().title)
+    _kept(here.run(launder()), here.world, stage)
     stage.scene(quote().title)
     _quoted(here.run(quote()), stage)
     return totalled
@@ -42,7 +55,7 @@ def missing(guard: Guard) -> str | None:
         try:
             guard.execute(run, ToolCall("run_js", {"code": "return 1;"}), _never)
         except RingfenceError as error:  # whatever it is, no code runs: the scenes would show nothing
-            return str(error)
+            return str(error) if error.help is None else f"{error}; {error.help}"
     return None
 
 
@@ -97,6 +110,16 @@ def _untouched(world: World, stage: Stage) -> None:
     )
     taken = (world.database.parent / "taken.db").exists()
     stage.judge(f"disk: {'a copy' if taken else 'no copy'} of the database was made", holds=not taken)
+
+
+def _kept(run: RunRecord, world: World, stage: Stage) -> None:
+    code, *_, mailed = run.calls
+    stage.note(f"log: call {code}, with the result {code.result}")
+    stage.judge(
+        f"log: call {mailed}", holds=code.result == 4 and (mailed.verdict, mailed.rules) == ("ask", ASKED_BY)
+    )
+    sent = [mail for mail in world.mailbox.messages if mail["Subject"] == "Gold"]
+    stage.judge(f"mailbox: {len(sent)} mails with the subject 'Gold'", holds=not sent)
 
 
 def _quoted(run: RunRecord, stage: Stage) -> None:

@@ -30,10 +30,11 @@ def quiet() -> Stage:
 
 @contextmanager
 def playing(folder: Path, *plugins: object) -> Iterator[Play]:
+    store = f"sqlite:///{folder / 'ringfence.db'}"  # its people answer from another process
     with world(folder) as there:
-        guard = Guard.load(settings=SETTINGS, store="memory:", plugins=[acme_plugins, *plugins])
+        guard = Guard.load(settings=SETTINGS, store=store, plugins=[acme_plugins, *plugins])
         try:
-            yield Play(there, tools_of(there), quiet(), guard, "memory:")
+            yield Play(there, tools_of(there), quiet(), guard, store)
         finally:
             guard.close()
 
@@ -97,6 +98,8 @@ def test_each_wall_stops_what_it_is_said_to_stop(tmp_path: Path) -> None:
             "an undeclared tool: stopped by the policy",
             "wipe_customers: unknown by unknown; not run",
             "the model was told, each time: the tool failed",
+            "send_email: ask by no_exfiltration; not run",
+            "0 mails with the subject 'Gold'",
             "the goods 24700 and the way 700 pence",
         ):
             assert words in said, f"{words!r} is missing in:\n{said}"

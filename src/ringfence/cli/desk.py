@@ -49,14 +49,14 @@ class Desk:
     def isolated(self, work: Callable[["IsolateExecutor"], Awaitable[T]]) -> "Future[T]":
         """Have some work done with what runs isolates under the settings; it is closed after."""
         from ringfence.engine.seams.bounded import PluginError, bounded
-        from ringfence.engine.seams.executors import executor_of
+        from ringfence.engine.seams.executors import KnownExecutor, executor_of
 
         settings = self.settings
         registry = registry_of(settings)
         registry.check()
 
         async def done() -> T:
-            executor = executor_of(registry, settings)
+            executor = KnownExecutor(executor_of(registry, settings))
             try:
                 return await work(executor)
             finally:

@@ -98,7 +98,7 @@ def test_what_hides_a_guard_is_refused(guard: Guard) -> None:
 
 
 @both
-def test_a_default_that_the_policy_has_not_seen_never_runs(guard: Guard, call: Call) -> None:
+def test_a_default_of_the_function_is_decided_with_the_call(guard: Guard, call: Call) -> None:
     asked: list[int] = []
 
     def query(table: str, limit: int = 1000) -> Any:
@@ -106,8 +106,8 @@ def test_a_default_that_the_policy_has_not_seen_never_runs(guard: Guard, call: C
         return ROWS
 
     tool = isolated(guard, "run_js", inner={"db/query": query})
-    assert "    limit: number; // an integer" in tool.description
-    assert call(guard, tool, code="limits") == [ROWS, "told: not authorized", "told: the tool failed"]
+    assert "    limit?: number | null; // an integer, 1000 if it is missing\n" in tool.description
+    assert call(guard, tool, code="limits") == [ROWS, *["told: not authorized"] * 3]
     assert asked == [10]
     with guard.run(principal=ALICE), pytest.raises(DeniedError):  # as a call of the function itself
         guarded(guard, name="db/query")(query)("orders")
@@ -120,7 +120,7 @@ def test_a_default_of_none_is_what_is_missing(guard: Guard, call: Call) -> None:
 
     tool = isolated(guard, "run_js", inner={"db/query": query})
     assert "    limit?: number | null; // an integer" in tool.description
-    assert call(guard, tool, code="limits") == [ROWS, "told: not authorized", ROWS]
+    assert call(guard, tool, code="limits") == [ROWS, "told: not authorized", ROWS, ROWS]
 
 
 @both

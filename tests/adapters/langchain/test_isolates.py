@@ -14,7 +14,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.prebuilt import InjectedState, InjectedStore, ToolRuntime
 from langgraph.types import Command, interrupt
-from pydantic import BaseModel, field_validator
+from pydantic import BaseModel, Field, field_validator
 
 from ringfence.adapters.langchain import begin_node, guard_tools, isolate_tool, questions, tool_node
 from ringfence.dsl.signatures import json_schema
@@ -398,22 +398,45 @@ def test_a_tool_without_a_synchronous_body_is_refused_before_anything_starts(gua
     assert replies(run_async(agent_of(guard, [made], *script), HELLO, context=ALICE)) == ["5"]
 
 
-@both
-def test_a_default_that_the_policy_has_not_seen_never_runs(guard: Guard, invoke: Invoke) -> None:
-    asked: list[int] = []
-
+def query_with_default(asked: list[int]) -> BaseTool:
     @tool("db/query")
     def query(table: str, limit: int = 1000) -> Any:
         """Read."""
         asked.append(limit)
         return ROWS
 
-    made = isolate_tool(guard, "run_js", inner=[query])
-    assert "    limit: number; // an integer" in made.description
+    return query
+
+
+@both
+def test_a_default_of_the_tool_is_decided_with_the_call(guard: Guard, invoke: Invoke) -> None:
+    asked: list[int] = []
+    made = isolate_tool(guard, "run_js", inner=[query_with_default(asked)])
+    assert "    limit?: number | null; // an integer, 1000 if it is missing\n" in made.description
     agent = agent_of(guard, [made], asks(call("run_js", code="limits")), says())
     (said,) = replies(invoke(agent, HELLO, context=ALICE))
-    assert json.loads(said) == [ROWS, "told: not authorized", "told: the tool failed"]
+    assert json.loads(said) == [ROWS, *["told: not authorized"] * 3]  # as the tool itself would be
     assert asked == [10]
+    recorded = [one.arguments for one in events(guard) if isinstance(one, CallRequested)][1:]
+    assert [one["limit"] for one in recorded] == [10, 11, 1000, 1000]
+
+
+class Stamped(BaseModel):
+    """A default that is another one each time."""
+
+    table: str
+    limit: int = Field(default_factory=lambda: 5)
+
+
+@both
+def test_a_default_that_is_made_anew_must_be_given(guard: Guard, invoke: Invoke) -> None:
+    query = query_with_default([])
+    query.args_schema = Stamped
+    made = isolate_tool(guard, "run_js", inner=[query])
+    assert "    limit: number; // an integer\n" in made.description
+    agent = agent_of(guard, [made], asks(call("run_js", code="limits")), says())
+    (said,) = replies(invoke(agent, HELLO, context=ALICE))
+    assert json.loads(said) == [ROWS, "told: not authorized", *["told: the tool failed"] * 2]
 
 
 # ---- how it ends ----------------------------------------------------------------------------------------

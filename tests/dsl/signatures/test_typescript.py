@@ -82,7 +82,8 @@ schemas = st.builds(
     st.dictionaries(names | st.text(max_size=8), json_types, max_size=4),
     st.lists(names, max_size=2),
 )
-hosted = st.builds(Hosted, words, st.frozensets(names, max_size=2), st.just({}) | schemas)
+defaults = st.dictionaries(names, st.integers() | st.text() | st.lists(words, max_size=2), max_size=2)
+hosted = st.builds(Hosted, words, defaults, st.frozensets(names, max_size=2), st.just({}) | schemas)
 
 
 def members(tree: Tree[Any]) -> list[tuple[str, bool]]:
@@ -104,7 +105,12 @@ def test_a_declaration_is_typescript(some: list[ToolPlan], known: Hosted) -> Non
 @settings(deadline=None, max_examples=100)
 @given(parameters, st.frozensets(names, max_size=3))
 def test_every_parameter_is_a_member(some: dict[str, Parameter], must: frozenset[str]) -> None:
-    tree = GRAMMAR.parse(declaration([tool("it", None, some, None)], {"it": Hosted(defaulted=must)}))
+    tree = GRAMMAR.parse(
+        declaration(
+            [tool("it", None, some, None)],
+            {"it": Hosted(must_be_given=must, defaults=dict.fromkeys(some, "*/"))},
+        )
+    )
     expected = [(name, one.optional and name not in must) for name, one in some.items()]
     assert members(tree) == expected
 

@@ -24,7 +24,7 @@ from ringfence.engine.decision.events import (
 )
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
-from ringfence.engine.seams.errors import DeniedError, RunHaltedError, ToolFailedError
+from ringfence.engine.seams.errors import DeniedError, EngineError, RunHaltedError, ToolFailedError
 from ringfence.engine.seams.isolates import IsolateJob, IsolateOutcome
 from ringfence.engine.seams.settings import Settings
 from tests.guards import ALICE, GROUPS, call, events_of, kinds_of
@@ -585,6 +585,26 @@ def test_a_kill_stops_the_worker_and_is_recorded(fake: FakeExecutor, guard: Guar
     assert fake.killed == ["hangs"]
     (failed,) = of(guard, run, CallFailed)
     assert failed.outcome == "cancelled"
+
+
+@pytest.mark.parametrize("how", ["sync", "async"])
+def test_code_that_must_not_start_after_its_dispatch_never_begins(
+    fake: FakeExecutor, guard: Guard, run: Run, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    def stood_still(_: Run) -> None:
+        raise EngineError("this process did not say in time that it lives")
+
+    monkeypatch.setattr(Run, "check_start", stood_still)
+    asked = call("run_js", code="any")
+    with pytest.raises(EngineError, match="lives"):
+        if how == "async":
+            asyncio.run(guard.aexecute(run, asked, never))
+        else:
+            guard.execute(run, asked, never)
+    assert fake.jobs == []
+    assert not run.flights
+    assert [one.failure for one in of(guard, run, IsolateEnded)] == ["stopped"]
+    assert [one.outcome for one in of(guard, run, CallFailed)] == ["cancelled"]
 
 
 # ---- asynchronous callers ------------------------------------------------------------------------
