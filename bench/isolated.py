@@ -1,8 +1,8 @@
 """JavaScript in an isolate: through the pool and through a whole guard, against `node` and QuickJS.
 
-Ways of running one and the same script take turns, call by call, so that they meet the same load.  `warm` is a
-call that finds its fresh isolate made, with the caller at work until then, as a busy host is.  All figures are
-by the wall clock: most of the work is another process's.
+Ways of running one and the same script take turns, call by call, so that they meet the same load.  `warm` is
+a call that finds its fresh isolate made, with the caller at work until then, as a busy host is.  All figures
+are by the wall clock: most of the work is another process's.
 """
 
 import asyncio
@@ -203,7 +203,9 @@ def others() -> Iterator[Way]:
 
 def _by_node(node: str) -> Callable[[], Awaitable[object]]:
     async def once() -> object:
-        return subprocess.run([node, "-e", _NODE], capture_output=True, check=True).stdout.decode().strip()
+        command = [node, "-e", _NODE]
+        # it may block: nothing else is to run meanwhile
+        return subprocess.run(command, capture_output=True, check=True).stdout.decode().strip()  # noqa: ASYNC221
 
     return once
 
