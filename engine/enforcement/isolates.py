@@ -34,6 +34,7 @@ from ringfence.engine.seams.isolates import (
     Lockdown,
 )
 from ringfence.engine.seams.loop import EngineLoop
+from ringfence.engine.seams.ports import Clock
 
 SLACK_NS: Final = 5_000_000_000
 """What an executor may need beyond the isolate's own time: to begin, and to kill."""
@@ -83,8 +84,7 @@ def begin(run: Run, held: Held, isolated: Isolated, executor: IsolateExecutor, b
     plan = run.plan.isolates[isolated.isolate]
     made = _job(run, held, isolated, plan, bound_ns)
     run.append(started(held.key, plan.name, made))
-    ends_ns = run.opening.clock.monotonic_ns() + made.limits.time_ns
-    return Job(run.opening.loop, executor, made, plan, ends_ns)
+    return Job(run.opening.loop, executor, made, plan, run.opening.clock)
 
 
 def _job(run: Run, held: Held, isolated: Isolated, plan: IsolatePlan, bound_ns: int | None) -> IsolateJob:
@@ -155,12 +155,15 @@ class Job:
     """One run in an isolate, between the engine's loop and whoever made the call."""
 
     def __init__(
-        self, loop: EngineLoop, executor: IsolateExecutor, job: IsolateJob, plan: IsolatePlan, ends_ns: int
+        self, loop: EngineLoop, executor: IsolateExecutor, job: IsolateJob, plan: IsolatePlan, clock: Clock
     ) -> None:
         self.job = job
         self.plan = plan
-        self.ends_ns = ends_ns
-        """When its time is over: the monotonic clock."""
+        self.ends_ns: int | None = None
+        """When its time is over at the latest: the monotonic clock; None: it has asked for nothing yet.
+
+        Its time begins when it has a worker, and nobody says when that is but the first thing that it asks.
+        """
         self.bound_ns = job.limits.time_ns + SLACK_NS
         """How long its outcome is waited for."""
         self.told: dict[int, dict[str, Json]] = {}
@@ -173,6 +176,7 @@ class Job:
         """Done once the executor has returned: nothing of the job runs any more."""
         self._loop = loop
         self._executor = executor
+        self._clock = clock
         self._lock = threading.Lock()
         self._messages: deque[Message] = deque()
         self._waiting: Future[Message] | None = None
@@ -236,6 +240,8 @@ class Job:
         self._post(outcome)
 
     async def _answer(self, calls: Sequence[InnerCall]) -> Sequence[InnerAnswer]:
+        if self.ends_ns is None:
+            self.ends_ns = self._clock.monotonic_ns() + self.job.limits.time_ns
         asked = Asked(tuple(calls))
         self._post(asked)
         return await asyncio.wrap_future(asked.answered)

@@ -26,7 +26,9 @@ from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.seams.errors import DeniedError, EngineError, RunHaltedError, ToolFailedError
 from ringfence.engine.seams.isolates import IsolateJob, IsolateOutcome
+from ringfence.engine.seams.ports import Clock
 from ringfence.engine.seams.settings import Settings
+from ringfence.testing import FakeClock
 from tests.guards import ALICE, GROUPS, call, events_of, kinds_of
 from tests.isolates import LAYERS, V8, Executors, FakeExecutor, ToolError, Tools
 
@@ -76,11 +78,11 @@ tool run_js {
 FILES = {"quote.js": "({ items, country }) => items.length"}
 
 
-def guard_of(fake: FakeExecutor, policy: str = POLICY) -> Guard:
+def guard_of(fake: FakeExecutor, policy: str = POLICY, *, clock: Clock | None = None) -> Guard:
     loaded = load_text(policy, "desk.fence", read=FILES.__getitem__)
     assert loaded.plan is not None, loaded.diagnostics
     settings = Settings.of({"store": "memory:", "groups": GROUPS})
-    return assemble(loaded.plan, settings, plugins=[Executors(fake)])
+    return assemble(loaded.plan, settings, plugins=[Executors(fake)], clock=clock)
 
 
 @pytest.fixture
@@ -263,6 +265,19 @@ def test_an_inner_call_is_a_call_with_the_outer_one_as_its_parent(
     assert (outer.tool, inner.tool, inner.parent) == ("run_js", "db/query", outer.call)
     assert inner.arguments == {"table": "orders"}
     assert [one.verdict for one in of(guard, run, CallDecided)] == ["allow", "allow"]
+
+
+def test_waiting_for_a_worker_takes_nothing_of_the_time_that_inner_calls_have(fake: FakeExecutor) -> None:
+    clock = FakeClock()
+
+    async def late(_: IsolateJob, tools: Tools) -> Any:
+        clock.advance(3)  # more than the isolate's time, before it has a worker
+        return await tools("query", table="orders")
+
+    fake.code["late"] = late
+    guard = guard_of(fake, clock=clock)
+    assert js(guard, guard.begin_run(principal=ALICE), "late") == ROWS["orders"]
+    guard.close()
 
 
 def test_inner_calls_are_charged_and_a_budget_that_is_used_up_denies_them(
