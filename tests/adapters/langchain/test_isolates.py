@@ -140,7 +140,8 @@ def test_a_tool_without_takes_is_told_by_its_own_schema_and_held_to_it(invoke: I
 
     async def strays(job: Any, tools: Tools) -> Any:
         told = []
-        for given in ({"columns": []}, {"columns": [], "where": "1"}, {"columns": "all"}):
+        givens: list[dict[str, Any]] = [{"columns": []}, {"columns": [], "where": "1"}, {"columns": "all"}]
+        for given in givens:
             try:
                 told.append(await tools("query", table="a", **given))
             except ToolError as error:
