@@ -58,16 +58,12 @@ class Started:
         Raises:
             TooLateError: It must not start.
         """
-        self.check()
-        return own(self.held.decision.arguments)
-
-    def check(self) -> None:
-        """Look for the last time whether the body may start; raise TooLateError if it must not."""
         # SECURITY: this process may have stood still since the dispatch: others count it as gone by now.
         try:
             self.run.check_start()
         except RingfenceError as error:
             raise TooLateError from error
+        return own(self.held.decision.arguments)
 
 
 def fit_executor(run: Run, held: Held, isolated: Isolated) -> Steps[IsolateExecutor]:

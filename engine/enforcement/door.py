@@ -226,7 +226,7 @@ class Door:
 
         def work() -> Any:
             set_current(run, started.held.key)
-            started.check()
+            started.arguments()  # looks for the last time whether it may start
             return converse(job, one)
 
         assert isinstance(started.flight, SyncFlight)
@@ -249,7 +249,7 @@ class Door:
 
         async def work() -> Any:
             set_current(run, started.held.key)
-            started.check()
+            started.arguments()  # looks for the last time whether it may start
             return await aconverse(job, one)
 
         assert isinstance(started.flight, AsyncFlight)
