@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import pytest
 from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
-from langchain_core.tools import BaseTool, InjectedToolCallId, StructuredTool, ToolException, tool
+from langchain_core.tools import BaseTool, InjectedToolCallId, StructuredTool, Tool, ToolException, tool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
@@ -140,7 +140,8 @@ def test_a_tool_without_takes_is_told_by_its_own_schema_and_held_to_it(invoke: I
 
     async def strays(job: Any, tools: Tools) -> Any:
         told = []
-        for given in ({"columns": []}, {"columns": [], "where": "1"}, {"columns": "all"}):
+        givens: list[dict[str, Any]] = [{"columns": []}, {"columns": [], "where": "1"}, {"columns": "all"}]
+        for given in givens:
             try:
                 told.append(await tools("query", table="a", **given))
             except ToolError as error:
@@ -311,7 +312,14 @@ def with_message(table: str) -> Any:
     return ToolMessage(content=ROWS, tool_call_id="x", artifact=object())  # type: ignore[arg-type]
 
 
-WORKING = {
+class Table(BaseModel):
+    """Which one."""
+
+    table: str
+
+
+WORKING: dict[str, BaseTool] = {
+    "single": Tool("db/query", lambda table: ROWS, "Read.", args_schema=Table),
     "class": Coloured(),
     "config": tool("db/query")(with_config),
     "both": StructuredTool.from_function(with_config, awaited, "db/query"),

@@ -50,11 +50,17 @@ def _of_langchain(what: str) -> dict[str, Mapping[str, Any]]:
     module, _, name = rest.partition(":")
     try:
         listed = getattr(import_module(module), name)
-        return {tool.name: tool.tool_call_schema.model_json_schema() for tool in listed}
+        return {tool.name: _schema(tool.tool_call_schema) for tool in listed}
     except Exception as error:  # the user's module may raise anything: the command ends, nothing is written
         raise CommandError(
             f"{what} gives no tools: {type(error).__name__}: {error}", help="langchain:MODULE:LIST_OF_TOOLS"
         ) from error
+
+
+def _schema(given: Any) -> Mapping[str, Any]:
+    """Return the JSON Schema of a LangChain tool, which it may have as such (as the tools of MCP do)."""
+    schema: Mapping[str, Any] = given if isinstance(given, dict) else given.model_json_schema()
+    return schema
 
 
 def takes(schema: Mapping[str, Any]) -> str:
