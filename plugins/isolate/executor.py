@@ -78,8 +78,7 @@ class IsolatePool:
         missing = tuple(
             Layer(name, False, "not in the worker's report") for name in sorted(self._wanted - named)
         )
-        own = Layer("process", True, "a process of its own, with an empty environment and a deadline")
-        return Fitness(ready.v8, (*(() if "process" in named else (own,)), *ready.layers, *missing))
+        return Fitness(ready.v8, (*ready.layers, *missing))
 
     def check(self) -> None:
         """Raise EngineError if nothing can run here; no worker is started for it."""

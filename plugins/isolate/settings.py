@@ -24,7 +24,8 @@ class IsolateSettings(BaseModel):
     workers: Annotated[int, _Number, Field(ge=1, le=64)] | None = None
     """Worker processes at most that are a session's; each stays its first session's.  Runs inside runs (an
     isolate that calls a tool that runs in an isolate) may have as many again for each step, or they would
-    wait for one another.  None: as many as there are processors, at most 4."""
+    wait for one another.  None: twice the processors (most of them wait for their calls), 4 at least and
+    16 at most."""
     spare: Annotated[int, _Number, Field(ge=0, le=8)] = 1
     """Workers that are kept ready beside these, nobody's yet, for each amount of memory that is used."""
     jobs_per_worker: Annotated[int, _Number, Field(ge=1, le=10_000)] = 100
@@ -41,4 +42,4 @@ class IsolateSettings(BaseModel):
     @property
     def at_most(self) -> int:
         """The number of `workers`."""
-        return self.workers if self.workers is not None else min(4, os.cpu_count() or 1)
+        return self.workers if self.workers is not None else min(16, max(4, 2 * (os.cpu_count() or 1)))

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ringfence.plugin import IsolateFailure, Layer, Lockdown
@@ -17,6 +17,10 @@ _MORTAL = "dies with parent"
 _QUIET_WITHIN_S = 0.25
 """What a worker has to make its next isolate in, once it has done a job."""
 _MAX_TEXT = 2000
+
+
+_OWN = Layer("process", True, "a process of its own, with an empty environment and a deadline")
+"""What the parent knows of every worker, where a program of its own need not say it."""
 
 
 class UnavailableError(Exception):
@@ -132,6 +136,8 @@ async def started(
         raise UnavailableError("executor", "the isolates are closed") from error
     try:
         ready = await _proof(child, within_s)
+        if "process" not in wanted and not any(layer.name == "process" for layer in ready.layers):
+            ready = replace(ready, layers=(_OWN, *ready.layers))
         _hold(kind.lockdown, ready, wanted)
         return Worker(child, kind, ready)
     except BaseException:

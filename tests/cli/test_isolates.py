@@ -242,6 +242,17 @@ def test_check_says_nothing_of_isolates_that_can_be_run(
     assert made.jobs == [] and made.closed == 1
 
 
+def test_settings_of_isolates_that_are_wrong_are_a_finding_and_the_rest_is_looked_at(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "ringfence.toml").write_text('store = "memory:"\n[isolates]\nworkers = 0\nspair = 1\n')
+    assert main(["doctor"]) == 1
+    out = capsys.readouterr().out
+    assert "`isolates.spair`: unknown key (did you mean `spare`?)" in out
+    assert "`isolates.workers`: must be at least 1" in out
+    assert "walls stand around a worker" in out
+
+
 def test_where_nothing_runs_isolates_check_and_doctor_say_what_to_install(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

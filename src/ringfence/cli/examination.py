@@ -13,13 +13,15 @@ from pathlib import Path
 
 import ringfence
 from ringfence.cli import walls
-from ringfence.cli.desk import opened, plugin_rows, running, settings_of, store_of
+from ringfence.cli.desk import opened, plugin_rows, registry_of, running, settings_of, store_of
 from ringfence.cli.exits import CommandError
 from ringfence.cli.findings import Finding
 from ringfence.cli.walls import Isolates, isolates_here
 from ringfence.dsl.plan import Plan
 from ringfence.engine.seams.composed import PARTS, lacking
 from ringfence.engine.seams.errors import RingfenceError
+from ringfence.engine.seams.executors import isolate_settings
+from ringfence.engine.seams.mistakes import Mistake
 from ringfence.engine.seams.ports import Examined, Store
 from ringfence.engine.seams.settings import Settings
 from ringfence.engine.seams.store_urls import file_of, hide_passwords, without_password
@@ -58,7 +60,8 @@ def examine(asked: Namespace) -> Examination:
     except RingfenceError as error:
         found = Finding("settings", "broken", str(error), error.help or "mend ringfence.toml")
         return Examination([*findings, found, *_extras()])
-    findings.append(_settings(settings))
+    found, settings = _settings(settings)
+    findings.append(found)
     policy, plan = _policy(settings)
     findings.append(policy)
     findings.extend(_stores(settings))
@@ -88,12 +91,19 @@ def _package() -> Finding:
     return Finding("package", "ok", found)
 
 
-def _settings(settings: Settings) -> Finding:
+def _settings(settings: Settings) -> tuple[Finding, Settings]:
+    """Return what is found, and the settings by which the rest is looked at."""
+    wrong: list[Mistake] = []
+    if settings.isolates:
+        isolate_settings(settings, registry_of(settings), wrong)
+    if wrong:
+        broken = Finding("settings", "broken", "; ".join(map(str, wrong)), f"mend {settings.where}")
+        return broken, settings.model_copy(update={"isolates": {}})
     if settings.file is not None:
-        return Finding("settings", "ok", str(settings.file))
+        return Finding("settings", "ok", str(settings.file)), settings
     said = sorted(name for name in os.environ if name.startswith("RINGFENCE_") and name != "RINGFENCE_DEBUG")
     by = f"from {', '.join(said)}" if said else "defaults"
-    return Finding("settings", "ok", f"no ringfence.toml here: {by}")
+    return Finding("settings", "ok", f"no ringfence.toml here: {by}"), settings
 
 
 def _policy(settings: Settings) -> tuple[Finding, Plan | None]:

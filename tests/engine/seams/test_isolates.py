@@ -185,4 +185,4 @@ def test_our_own_executor_keeps_to_what_the_settings_say() -> None:
     pool = extensions.isolates().executor
     assert isinstance(pool, IsolatePool)
     assert pool.settings == IsolateSettings(workers=2, start_s=3.0, spare=0)
-    assert IsolateSettings().at_most >= 1
+    assert (IsolateSettings(workers=2).at_most, 4 <= IsolateSettings().at_most <= 16) == (2, True)
