@@ -94,7 +94,7 @@ soak:
 	$(BIN)/python -m tests.plugins.isolate.soak $(CALLS)
 
 bench:
-	$(call install,dev)
+	$(call install,speed)
 	$(BIN)/python -m bench
 
 # An environment of its own: the benchmark brings a dozen model clients along.

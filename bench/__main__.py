@@ -7,7 +7,17 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bench import around_langchain, decisions, guarded, killed, loading, logged, remembered, reserved
+from bench import (
+    around_langchain,
+    decisions,
+    guarded,
+    isolated,
+    killed,
+    loading,
+    logged,
+    remembered,
+    reserved,
+)
 from bench.harness import Row
 
 PARTS: dict[str, Callable[[], Iterator[Row]]] = {
@@ -18,6 +28,7 @@ PARTS: dict[str, Callable[[], Iterator[Row]]] = {
     "logged": logged.rows,
     "reserved": reserved.rows,
     "killed": killed.rows,
+    "isolated": isolated.rows,
     "langchain": around_langchain.rows,
 }
 RESULTS = Path(__file__).with_name("results.json")

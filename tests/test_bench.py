@@ -1,11 +1,13 @@
 """The bench measures what it says; how fast that is, no test asks."""
 
+import sys
 from pathlib import Path
 
 import pytest
-from bench import reserved
+from bench import isolated, reserved
 from bench.decisions import decider
 from bench.harness import Row
+from bench.isolated import Way, turns
 from bench.policies import calls_for, plan_of, policy_text, text_of_lines
 from bench.reserved import at_many_keys, spender
 from bench.whole import whole_text
@@ -13,6 +15,8 @@ from bench.whole import whole_text
 from ringfence.dsl.load import load_text
 from ringfence.engine.decision.calls import Charge
 from ringfence.engine.seams.ports import Reservation
+from ringfence.plugins.isolate.executor import IsolatePool
+from ringfence.plugins.isolate.settings import IsolateSettings
 from ringfence.plugins.memory import MemoryStore
 
 
@@ -63,6 +67,48 @@ def test_a_store_that_is_not_installed_is_left_out_and_said(
     assert found["redis"] == "redis-server is not installed"
     assert found["postgres"] == "postgres-server is not installed"
     assert [name for name, make in found.items() if not isinstance(make, str)] == ["memory", "sqlite"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="whether a worker is at rest is seen on Linux alone")
+async def test_every_way_of_running_javascript_gives_the_same() -> None:
+    pytest.importorskip("py_mini_racer")
+    pool = IsolatePool(IsolateSettings(workers=1, spare=0))
+
+    async def pooled() -> object:
+        return (await pool.run(isolated.job(), isolated.answered)).result
+
+    async def asking() -> object:
+        source = 'return (await tools.query({ table: "orders" })).length'
+        return (await pool.run(isolated.job(source, None), isolated.answered)).result
+
+    ways = [Way("warm", pooled, isolated.RESULT), Way("inner", asking, "2"), *isolated.others()]
+    taken = await turns(ways, rounds=1)
+    await pool.close()
+    assert list(taken)[:2] == ["warm", "inner"]
+    assert all(took > 0 for took in taken.values())
+
+
+async def test_a_way_that_gives_something_else_is_no_figure() -> None:
+    async def wrong() -> object:
+        return "2"
+
+    with pytest.raises(RuntimeError, match="fast gave '2'"):
+        await turns([Way("fast", wrong, "1", warm=False)], rounds=1)
+
+
+def test_what_is_not_installed_is_left_out_and_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    monkeypatch.setattr(isolated, "find_spec", lambda name: None)
+    assert list(isolated.others()) == []
+    assert list(isolated.rows()) == []
+    said = capsys.readouterr().err.splitlines()
+    assert said[:2] == [
+        "node: left out: it is not installed",
+        "QuickJS: left out: the package quickjs is not installed",
+    ]
+    assert said[2].startswith("isolates: left out: ")
 
 
 def test_the_bytes_of_a_key_do_not_hang_on_how_many_there_are() -> None:

@@ -56,6 +56,7 @@ def executor_of(opening: Opening, lockdown: Lockdown) -> Steps[IsolateExecutor]:
         return known
 
     async def found() -> IsolateExecutor:
+        opening.ready  # noqa: B018 - a closed guard makes no executor anew, and raises
         executor = opening.extensions.isolates()
         await executor.check(lockdown)
         return executor
@@ -184,7 +185,7 @@ class Job:
         with self._lock:
             self._begun = not self._stopped
         if self._begun:
-            self._loop.submit(self._attend())
+            self._loop.call_soon(self._begin)
 
     def next(self) -> "Future[Message]":
         """Return what comes next; one caller at a time."""
@@ -215,18 +216,17 @@ class Job:
         """Return what the code was given so far, as it is recorded."""
         return answers_record(tuple(self.batches), dict(self.told), self.filled)
 
-    async def _attend(self) -> None:
+    def _begin(self) -> None:
         task = self._task = asyncio.get_running_loop().create_task(self._run(), context=self._context)
+        task.add_done_callback(self._ended)
         if self._stopped:
             task.cancel()
-        try:
-            await asyncio.wait({task})
-        except asyncio.CancelledError:  # the loop ends
-            task.cancel()
-            raise
-        finally:
-            self._post(_STOPPED)  # heard only if nothing else was
-            self.over.set_result(None)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled():
+            task.exception()  # looked at, so that the loop does not complain of it
+        self._post(_STOPPED)  # heard only if nothing else was
+        self.over.set_result(None)
 
     async def _run(self) -> None:
         try:

@@ -123,13 +123,12 @@ class Pool:
             return ready
         if self._closed:
             raise _closed()
-        heard = self._walls.next()
         if not self._starting.total():
             trouble = self._in_trouble(self._wanted)
             if trouble is not None:
                 raise trouble
             self._launch(self._wanted)
-        return await heard
+        return await self._walls.next()
 
     async def close(self) -> None:
         """End all workers, busy ones too, and wait until they are gone; safe to repeat."""

@@ -179,12 +179,14 @@ def _text(value: str) -> str:
 
 
 def _hold(lockdown: Lockdown, ready: Ready, wanted: frozenset[str]) -> None:
-    if lockdown != "full":
-        return
-    # SECURITY: a wall that the report does not name is a wall that is missing.
-    lacking = [f"{layer.name} ({layer.evidence})" for layer in ready.layers if not layer.holds]
-    lacking += sorted(wanted - {layer.name for layer in ready.layers})
+    full = lockdown == "full"
+    lacking = [
+        f"{layer.name} ({layer.evidence})"
+        for layer in ready.layers
+        if not layer.holds and (full or layer.name == "process")
+    ]
+    if full:  # SECURITY: a wall that the report does not name is a wall that is missing.
+        lacking += sorted(wanted - {layer.name for layer in ready.layers})
     if lacking:
-        raise UnavailableError(
-            "lockdown", f"this machine lacks what `lockdown full` needs: {', '.join(lacking)}", ready
-        )
+        needs = f"this machine lacks what `lockdown {lockdown}` needs: {', '.join(lacking)}"
+        raise UnavailableError("lockdown", needs, ready)
