@@ -113,8 +113,8 @@ def _policy(settings: Settings) -> tuple[Finding, Plan | None]:
         return Finding("policy", "note", "the settings name none: the host says it in Guard.load"), None
     try:
         loaded = read_policy(str(settings.policy), settings)
-    except CommandError as error:
-        return Finding("policy", "broken", str(error), error.help), None
+    except (CommandError, RingfenceError) as error:
+        return Finding("policy", "broken", str(error), error.help or ""), None
     errors = sum(found.is_error for found in loaded.diagnostics)
     if loaded.plan is None:
         wrong = f"{settings.policy} has {errors} mistakes"

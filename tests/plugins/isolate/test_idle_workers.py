@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="workers are processe
 
 assert taken_over is not None  # the fixture
 
-SPINS = "import _thread; _thread.start_new_thread(eval, ('[0 for _ in iter(int, 1)]',)); "
+SPINS = "import _thread; _thread.start_new_thread(lambda: all(one == 0 for one in iter(int, 1)), ()); "
 """A thread that goes on after the result, for ever."""
 CROWDS = """import _thread
     lock = _thread.allocate_lock(); lock.acquire(); _thread.stack_size(32768)
