@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 from langchain_core.tools import BaseTool, StructuredTool
 from langchain_core.tools import tool as make_tool
 from pydantic import BaseModel
+from pydantic.errors import PydanticUserError
 
 from ringfence.adapters.langchain.inner import InnerTool, bodies_of, inner_tool
 from ringfence.adapters.langchain.parameters import Parameters
@@ -23,7 +24,7 @@ def isolate_tool(
     inner: Sequence[BaseTool | Callable[..., Any]] = (),
     description: str | None = None,
 ) -> BaseTool:
-    """Return the guarded tool for a tool of the policy that `runs …` in an isolate, without a function of yours.
+    """Return the guarded tool for a policy's tool that `runs …` in an isolate: its body is the JavaScript.
 
     Its name is the one that the policy binds, its parameters come from `takes`, its description from the
     policy.  Where it runs code of a model, the description says what that code may call, and how.
@@ -89,7 +90,13 @@ def _schema(tool: BaseTool) -> dict[str, Json]:
     schema = tool.tool_call_schema
     if isinstance(schema, dict):
         return schema
-    return schema.model_json_schema() if issubclass(schema, BaseModel) else schema.schema()
+    try:
+        return schema.model_json_schema() if issubclass(schema, BaseModel) else schema.schema()
+    except (
+        PydanticUserError,
+        ValueError,
+    ):  # a type that JSON Schema does not have: any arguments are offered
+        return {}
 
 
 def _never(**_: Any) -> NoReturn:

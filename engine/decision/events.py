@@ -225,9 +225,9 @@ class IsolateEnded:
     answers: Json = None
     """What it was given for them: a list of batches, each of calls that were made at once and answered
     together.  Of each call a record: `result`, the digest of the JSON text (None if the policy keeps it out),
-    or `error`, the text that it was rejected with; `withheld`, why the result is not in the record;
-    `filled`, the arguments that the host filled in before it was decided; or None, it was not answered.
-    None for all: recorded before answers were."""
+    or `error`, the text that it was rejected with, or neither: it was not answered; `withheld`, why the
+    result is not in the record; `filled`, the arguments that the host filled in before it was decided.  None:
+    it was not answered.  None for all: recorded before answers were."""
 
 
 @dataclass(frozen=True, slots=True)

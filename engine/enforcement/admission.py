@@ -74,6 +74,8 @@ class Admission:
             held = decided if isinstance(decided, Held) else None
         if held.decision.verdict < Verdict.ASK:
             raise replies.refusal(run, held)
+        if held.decision.verdict is Verdict.ASK:
+            yield from _fit_to_ask(run, held)
         try:
             if held.decision.verdict is Verdict.ASK:
                 held = yield from self._asking.approval(run, held, wait=False, ahead=True)
@@ -119,11 +121,10 @@ class Admission:
             held = yield from _still(run, held)
         if held.decision.verdict < Verdict.ASK:
             raise replies.refusal(run, held)
+        if held.decision.verdict is Verdict.ASK:
+            yield from _fit_to_ask(run, held)
         try:
             if held.decision.verdict is Verdict.ASK:
-                isolated = run.plan.by_bound_name[held.call.tool].isolated
-                if isolated is not None:  # else people might be asked for nothing
-                    yield from dispatch.fit_executor(run, held, isolated)
                 held = yield from self._asking.approval(run, held, wait=wait)
             flown = _flight(run, held, flight, bounded=until_ns is not None)
             return (yield from dispatch.dispatch(run, held, flown, until_ns=until_ns))
@@ -135,6 +136,18 @@ class Admission:
             if isinstance(error, EngineError):
                 dispatch.interrupt(run, held, error)
             raise
+
+
+def _fit_to_ask(run: Run, held: Held) -> Steps[None]:
+    """Raise EngineError if this machine would not run a call that nobody has been asked about yet."""
+    isolated = run.plan.by_bound_name[held.call.tool].isolated
+    if isolated is None or run.state.calls[held.key].tickets:
+        return
+    try:
+        yield from dispatch.fit_executor(run, held, isolated)
+    except BaseException:  # whatever it is: nothing ran, so nothing stays taken
+        release(run, held, "not dispatched")
+        raise
 
 
 def _still(run: Run, held: Held) -> Steps[Held]:

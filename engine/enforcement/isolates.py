@@ -56,6 +56,7 @@ def executor_of(opening: Opening, lockdown: Lockdown) -> Steps[IsolateExecutor]:
         return known
 
     async def found() -> IsolateExecutor:
+        opening.ready  # noqa: B018 - a closed guard makes no executor anew, and raises
         executor = opening.extensions.isolates()
         await executor.check(lockdown)
         return executor

@@ -103,7 +103,7 @@ def answers_record(
 
 
 def _answer(told: dict[str, Json] | None, filled: Sequence[str]) -> dict[str, Json] | None:
-    return {**told, "filled": list(filled)} if told is not None and filled else told
+    return {**(told or {}), "filled": list(filled)} if filled else told
 
 
 def as_given(arguments: Json, filled: Sequence[str]) -> Json:

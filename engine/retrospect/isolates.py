@@ -6,7 +6,7 @@ what that call returned.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ringfence.dsl.canonical import canonical
 from ringfence.dsl.plan import Isolated, IsolatePlan, Json, Obligations, Plan, ToolPlan
@@ -164,6 +164,9 @@ def _read(told: _Told, plan: Plan, seq: int, began: e.IsolateStarted) -> Recorde
     differs = tuple(name for name in said if said[name] != again[name])
     if differs:
         raise _ChangedError(Divergence(seq, began.call, differs, said, again))
+    if ended.failure != "time":
+        # What was left of the run then changes no byte: a slower machine may take all that is allowed.
+        job = replace(job, limits=replace(job.limits, time_ns=isolate.time_ns))
     finished = None if call.finished is None else call.finished.event
     return Recorded(
         seq=seq,
@@ -265,9 +268,10 @@ def _inner(told: _Told, call: _Call, id: int, said: Json, ended_seq: int) -> Inn
         return Inner(None, ended_seq, None)
     asked = known.requested.event
     assert isinstance(asked, e.CallRequested)
-    answer = None if said is None else _answer(told, known, id, said)
-    filled = () if said is None else tuple(said.get("filled", ()))
-    return Inner(asked, known.requested.seq, answer, filled)
+    if said is None:
+        return Inner(asked, known.requested.seq, None)
+    answer = _answer(told, known, id, said) if said.keys() & {"error", "result"} else None
+    return Inner(asked, known.requested.seq, answer, tuple(said.get("filled", ())))
 
 
 def _answer(told: _Told, known: _Call, id: int, said: Mapping[str, Json]) -> InnerAnswer:
@@ -275,7 +279,7 @@ def _answer(told: _Told, known: _Call, id: int, said: Mapping[str, Json]) -> Inn
     if "error" in said:
         error = said["error"]
         if not isinstance(error, str):
-            raise _MissingError(f"the text that inner call {id} was refused with was too long to be recorded")
+            raise _MissingError(f"the text that inner call {id} was refused with is not in the record")
         return InnerAnswer(id, None, error)
     withheld = said.get("withheld")
     if withheld is not None:

@@ -182,7 +182,8 @@ class _Again:
             if len(answers) == len(batch):
                 self.answered += len(answers)
                 return answers
-            stop = self._undetermined()
+            by_chance = self._one.ended.failure in _BY_CHANCE
+            stop = self._undetermined() if by_chance else self._lost("its calls were not all answered then")
         if not self._stop.done():
             self._stop.set_result(stop or self._lost("what runs isolates asked for nothing"))
         await asyncio.Event().wait()  # nothing more is told: it is stopped

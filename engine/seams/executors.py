@@ -96,6 +96,11 @@ async def check_executor(registry: Registry, settings: Settings) -> None:
         await executor.close()
 
 
+def _heard(asked: "asyncio.Task[Fitness]") -> None:
+    if not asked.cancelled():  # looked at, even if nobody waits for it any more
+        asked.exception()
+
+
 class KnownExecutor:
     """What runs isolates for one guard, and what it is known to enforce; on the engine's loop."""
 
@@ -141,6 +146,7 @@ class KnownExecutor:
         loop = asyncio.get_running_loop()
         if asking is None or asking.done() or asking.get_loop() is not loop:
             asking = self._asking = loop.create_task(self._said())
+            asking.add_done_callback(_heard)
         return await asyncio.shield(asking)
 
     async def run(self, job: IsolateJob, answer: Answer) -> IsolateOutcome:

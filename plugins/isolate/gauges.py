@@ -22,6 +22,15 @@ def cpu_ns(pid: int) -> int | None:
         return None
 
 
+def threads(pid: int) -> int | None:
+    """Return how many threads a process has."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat:
+            return int(stat.read().rpartition(b")")[2].split()[17])
+    except (OSError, IndexError, ValueError):  # it has ended, or there is no such file here
+        return None
+
+
 class Memory:
     """The memory of one process; its file is kept open, so that none which gets its id later is measured."""
 

@@ -123,13 +123,12 @@ class Pool:
             return ready
         if self._closed:
             raise _closed()
-        heard = self._walls.next()
         if not self._starting.total():
             trouble = self._in_trouble(self._wanted)
             if trouble is not None:
                 raise trouble
             self._launch(self._wanted)
-        return await heard
+        return await self._walls.next()
 
     async def close(self) -> None:
         """End all workers, busy ones too, and wait until they are gone; safe to repeat."""
@@ -210,6 +209,7 @@ class Pool:
             for worker in reversed([one for one in self._idle if one.kind == kind and one.owner == whose]):
                 self._idle.remove(worker)
                 if worker.child.silent():
+                    worker.rouse()
                     return worker
                 self._retire(worker)
         return None
@@ -233,6 +233,7 @@ class Pool:
     def _rest(self, worker: Worker) -> None:
         worker.idle_since_s = self._loop.time()
         self._idle.append(worker)
+        worker.rest(self._loop)
         if worker.owner is not None and self._tidying is None:
             self._tidying = self._loop.call_later(self._settings.idle_s, self._tidy)
 

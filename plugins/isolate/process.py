@@ -111,9 +111,21 @@ class Child:
         del unread[:size]
         return wanted
 
+    def threads(self) -> int | None:
+        """Return how many threads it has; None if the system does not say."""
+        return None if self._process.returncode is not None else gauges.threads(self.pid)
+
+    def pause(self) -> None:
+        """Have it stand still, whatever runs in it, until `resume`."""
+        _signal(self._process, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        _signal(self._process, signal.SIGCONT)
+
     def kill(self) -> None:
         """End the process at once, and whatever it may have started; safe to repeat."""
-        _kill(self._process)
+        _signal(self._process, signal.SIGKILL)
 
     async def ended(self, *, within_s: float) -> int | None:
         """Wait for the exit status; None if it still lives then."""
@@ -187,11 +199,11 @@ def _spawned(command: Command) -> Child:
     return Child(process, ours)
 
 
-def _kill(process: subprocess.Popen[bytes]) -> None:
+def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
     # `poll` first: a process that is reaped has no id any more, and somebody else may have it.
     if process.poll() is None:
         try:
-            os.killpg(process.pid, signal.SIGKILL)
+            os.killpg(process.pid, number)
         except OSError:  # it ended just now
             pass
 
@@ -199,7 +211,7 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 def _end(process: subprocess.Popen[bytes], ours: socket.socket, memory: gauges.Memory, parent: int) -> None:
     if os.getpid() != parent:
         return
-    _kill(process)
+    _signal(process, signal.SIGKILL)
     try:
         process.wait(_REAPED_WITHIN_S)
     except subprocess.TimeoutExpired:  # killed, and stuck in the system: nothing more can be done

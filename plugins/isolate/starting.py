@@ -13,6 +13,9 @@ from ringfence.plugins.isolate.process import Child, EndedError, spawn
 _MB = 1 << 20
 _SMALLEST_BYTES = 16 * _MB
 _MAX_LAYERS = 64
+_MORTAL = "dies with parent"
+_QUIET_WITHIN_S = 0.25
+"""What a worker has to make its next isolate in, once it has done a job."""
 _MAX_TEXT = 2000
 
 
@@ -68,6 +71,8 @@ class Worker:
         """Whose jobs it has run; None: nobody's yet."""
         self.idle_since_s = 0.0
         """The loop's time from which on it has had nothing to do."""
+        self._rests: asyncio.TimerHandle | None = None
+        self._stands_still = False
         self.idle_bytes = child.resident_bytes() or 0
         """Memory in use when it was ready."""
 
@@ -80,6 +85,27 @@ class Worker:
         if self.owner is not None and self.owner != owner:
             raise RuntimeError("a worker belongs to another owner")
         self.owner = owner
+
+    def rest(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Have it stand still, a moment from now, if it has done a job: nobody watches what it does.
+
+        SECURITY: whoever has taken it over could go on in it with no deadline and no limit but the system's.
+        """
+        # One that the system would not end with us must be able to see that we are gone.
+        if self.owner is not None and _MORTAL in self.ready.standing():
+            self._rests = loop.call_later(_QUIET_WITHIN_S, self._stand_still)
+
+    def rouse(self) -> None:
+        """Have it go on."""
+        if self._rests is not None:
+            self._rests.cancel()
+        if self._stands_still:
+            self._stands_still = False
+            self.child.resume()
+
+    def _stand_still(self) -> None:
+        self._stands_still = True
+        self.child.pause()
 
 
 Program = Callable[[Kind, int], Sequence[str]]
@@ -153,12 +179,14 @@ def _text(value: str) -> str:
 
 
 def _hold(lockdown: Lockdown, ready: Ready, wanted: frozenset[str]) -> None:
-    if lockdown != "full":
-        return
-    # SECURITY: a wall that the report does not name is a wall that is missing.
-    lacking = [f"{layer.name} ({layer.evidence})" for layer in ready.layers if not layer.holds]
-    lacking += sorted(wanted - {layer.name for layer in ready.layers})
+    full = lockdown == "full"
+    lacking = [
+        f"{layer.name} ({layer.evidence})"
+        for layer in ready.layers
+        if not layer.holds and (full or layer.name == "process")
+    ]
+    if full:  # SECURITY: a wall that the report does not name is a wall that is missing.
+        lacking += sorted(wanted - {layer.name for layer in ready.layers})
     if lacking:
-        raise UnavailableError(
-            "lockdown", f"this machine lacks what `lockdown full` needs: {', '.join(lacking)}", ready
-        )
+        needs = f"this machine lacks what `lockdown {lockdown}` needs: {', '.join(lacking)}"
+        raise UnavailableError("lockdown", needs, ready)

@@ -17,6 +17,9 @@ from ringfence.plugins.isolate.conversation import (
 from ringfence.plugins.isolate.starting import Worker
 
 _LOOK_S = 0.01
+MOST_THREADS = 16
+"""Of a worker: its own, one of its isolate, and some that are about to end.  No limit of the system holds
+for root."""
 _GRACE_S = 1.0
 """How long a dead worker's last words, and inner calls that were cancelled, are waited for."""
 _SLACK_BYTES = 16 << 20
@@ -117,9 +120,14 @@ class Watch:
             return Breach("memory", over_memory(self._limits))
         return None
 
+    def _crowd(self) -> Breach | None:
+        if (self._child.threads() or 0) <= MOST_THREADS:
+            return None
+        return Breach("killed", "the worker made more threads than an isolate has")
+
     def _look(self) -> None:
         assert self._timer is not None
-        self.passed = self.breach()
+        self.passed = self.breach() or self._crowd()
         if self.passed is not None:
             self._child.kill()
             self._timer.reschedule(self._loop.time())

@@ -1,6 +1,7 @@
 """One job in one isolate, from its source to its result."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from py_mini_racer import JSEvalException, JSOOMException, JSParseException
@@ -33,6 +34,8 @@ def answered(isolate: Isolate, job: Job, channel: Channel) -> dict[str, object]:
 
 def _result(isolate: Isolate, job: Job, channel: Channel) -> str:
     isolate.bound(job.memory_bytes)
+    if job.kind == "body":
+        job = replace(job, source=_expression(job.source))
     _begin(isolate, job)
     asked = 0
     while True:
@@ -49,6 +52,12 @@ def _result(isolate: Isolate, job: Job, channel: Channel) -> str:
         answers = _answers(channel.receive(), range(asked + 1, asked + len(calls) + 1))
         asked += len(calls)
         isolate.tell("answer", json.dumps(answers))
+
+
+def _expression(source: str) -> str:
+    """Return a script without the semicolon that formatters put after an expression."""
+    text = source.rstrip()
+    return f"{text[:-1]}{source[len(text) :]}" if text.endswith(";") else source
 
 
 def _begin(isolate: Isolate, job: Job) -> None:

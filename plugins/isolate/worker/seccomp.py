@@ -18,7 +18,8 @@ _ALL_THREADS = 1
 _KILL_PROCESS = 0x80000000
 _AT_FDCWD = -100
 _EXECUTABLE = 7
-_PRIVATE_ANONYMOUS = 0x22
+_READ_WRITE = 3
+_PRIVATE_ANONYMOUS, _SHARED_ANONYMOUS = 0x22, 0x21
 _AF_INET, _STREAM = 2, 1
 
 
@@ -71,6 +72,7 @@ def filter_calls(kernel: Kernel, tried: Layer) -> Layer:
     seen = {
         "openat": kernel.refusal("openat", _AT_FDCWD, ctypes.addressof(root), os.O_RDONLY, 0),
         "mmap for execution": kernel.refusal("mmap", 0, 4096, _EXECUTABLE, _PRIVATE_ANONYMOUS, -1, 0),
+        "mmap of shared memory": kernel.refusal("mmap", 0, 4096, _READ_WRITE, _SHARED_ANONYMOUS, -1, 0),
         "getppid": kernel.refusal("getppid"),
     }
     let_through = [name for name, refused in seen.items() if refused != errno.EPERM]

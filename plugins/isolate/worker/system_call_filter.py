@@ -61,7 +61,8 @@ reboot swapon swapoff acct quotactl iopl ioperm
 KILLED = tuple(_KILLED.split())
 """No code of ours makes one of these: the process ends at once, and the parent sees by which signal."""
 
-_WITHOUT_EXECUTION = ("mmap", "mprotect", "pkey_mprotect")
+_WITHOUT_EXECUTION = ("mprotect", "pkey_mprotect")
+_MAP_SHARED, _MAP_GROWSDOWN = 0x01, 0x0100
 
 
 def program(machine: str, process: int) -> tuple[Instruction, ...]:
@@ -89,6 +90,9 @@ def _rules(process: int, refused: Instruction) -> Iterator[tuple[str, Sequence[I
     allowed, killed = verdict(ALLOW), verdict(KILL_PROCESS)
     for name in ALLOWED:
         yield name, [allowed]
+    # SECURITY: the limit of data counts neither memory that is shared nor memory that grows down.
+    counted = [load_argument(3), *any_bit(_MAP_SHARED | _MAP_GROWSDOWN, [refused]), allowed]
+    yield "mmap", [load_argument(2), *any_bit(_PROT_EXEC, [refused]), *counted]
     for name in _WITHOUT_EXECUTION:
         yield name, [load_argument(2), *any_bit(_PROT_EXEC, [refused]), allowed]
     yield "clone", [load_argument(0), *any_bit(_CLONE_THREAD, [allowed]), killed]

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ringfence.testing.approvals import Answered, ApprovalBackendContract, FakeAnswers, question
     from ringfence.testing.clock import FakeClock
     from ringfence.testing.functions import PolicyFunctionContract, RedactorContract
+    from ringfence.testing.isolates import IsolateExecutorContract, isolate_job
     from ringfence.testing.ledgers import LedgerContract
     from ringfence.testing.sinks import AuditSinkContract, event
     from ringfence.testing.stores import (
@@ -27,6 +28,7 @@ __all__ = [
     "EventLogContract",
     "FakeAnswers",
     "FakeClock",
+    "IsolateExecutorContract",
     "KillSwitchContract",
     "LeasesContract",
     "LedgerContract",
@@ -34,6 +36,7 @@ __all__ = [
     "RedactorContract",
     "TicketStoreContract",
     "event",
+    "isolate_job",
     "question",
 ]
 
@@ -44,6 +47,7 @@ _HOMES = {
     "EventLogContract": "stores",
     "FakeAnswers": "approvals",
     "FakeClock": "clock",
+    "IsolateExecutorContract": "isolates",
     "KillSwitchContract": "stores",
     "LeasesContract": "stores",
     "LedgerContract": "ledgers",
@@ -51,6 +55,7 @@ _HOMES = {
     "RedactorContract": "functions",
     "TicketStoreContract": "stores",
     "event": "sinks",
+    "isolate_job": "isolates",
     "question": "approvals",
 }
 

@@ -12,9 +12,9 @@ import pytest
 from ringfence.adapters.callables import IsolatedTool, guarded, isolated
 from ringfence.engine.decision.events import CallFailed, CallRequested
 from ringfence.engine.enforcement.guard import Guard
-from ringfence.engine.seams.errors import DeniedError, EngineError, ToolFailedError
+from ringfence.engine.seams.errors import DeniedError, EngineError, PendingError, ToolFailedError
 from tests.guards import ALICE, make_guard
-from tests.isolated_tools import executor, guard_of
+from tests.isolated_tools import POLICY, executor, guard_of
 
 ROWS = [{"total": 2}, {"total": 3}]
 
@@ -162,6 +162,23 @@ def test_a_mistake_is_told_when_the_tool_is_made(guard: Guard, name: str, inner:
     with pytest.raises(ValueError) as caught:
         isolated(guard, name, inner=inner)
     assert told in str(caught.value)
+
+
+def test_code_that_people_must_see_first_waits_for_them_or_says_so() -> None:
+    guard = guard_of(executor(), POLICY.replace("runs code in box", "runs code in box  ask lead"))
+    tool = isolated(guard, "run_js", inner={"db/query": rows}, wait=False)
+    with guard.run(principal=ALICE):
+        with pytest.raises(PendingError) as pending:
+            tool(code="total")
+        guard.approve(pending.value.tickets[0], by="dana")
+        assert tool(code="total") == 5
+    guard.close()
+
+
+@pytest.mark.parametrize("nothing", [None, "rows", 3])
+def test_what_is_no_function_is_refused(guard: Guard, nothing: Any) -> None:
+    with pytest.raises(TypeError, match="is no function"):
+        isolated(guard, "run_js", inner={"db/query": nothing})
 
 
 @both

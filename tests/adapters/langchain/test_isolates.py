@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -14,7 +15,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.prebuilt import InjectedState, InjectedStore, ToolRuntime
 from langgraph.types import Command, interrupt
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from ringfence.adapters.langchain import begin_node, guard_tools, isolate_tool, questions, tool_node
 from ringfence.dsl.signatures import json_schema
@@ -122,25 +123,55 @@ def test_the_hosts_words_stand_where_the_policy_has_none() -> None:
     guard.close()
 
 
-def test_a_tool_without_takes_is_told_by_its_own_schema() -> None:
-    guard = guard_of(
-        executor(),
-        POLICY.replace("takes table: text, limit: integer optional", "")
-        .replace("require cap: limit is missing or (limit <= 10)", "")
-        .replace('allow when table in ["orders", "payments"]', "allow always")
-        .replace('result is secret when table == "payments"', ""),
-    )
+UNTAKEN = (
+    POLICY.replace("takes table: text, limit: integer optional", "")
+    .replace("require cap: limit is missing or (limit <= 10)", "")
+    .replace('allow when table in ["orders", "payments"]', "allow always")
+    .replace('result is secret when table == "payments"', "")
+)
 
+
+@both
+def test_a_tool_without_takes_is_told_by_its_own_schema_and_held_to_it(invoke: Invoke) -> None:
     @tool("db/query")
     def query(table: str, columns: list[str], limit: int = 10, near: dict[str, float] | None = None) -> Any:
         """Read."""
         return ROWS
 
-    description = isolate_tool(guard, "run_js", inner=[query]).description
+    async def strays(job: Any, tools: Tools) -> Any:
+        told = []
+        for given in ({"columns": []}, {"columns": [], "where": "1"}, {"columns": "all"}):
+            try:
+                told.append(await tools("query", table="a", **given))
+            except ToolError as error:
+                told.append(str(error))
+        return told
+
+    fake = executor()
+    fake.code["stray"] = strays
+    guard = guard_of(fake, UNTAKEN)
+    made = isolate_tool(guard, "run_js", inner=[query])
     assert (
         "  query(args: {\n    table: string;\n    columns: string[];\n    limit?: number;\n"
         "    near?: { [name: string]: any } | null;\n  }): Promise<any>;"
-    ) in description
+    ) in made.description
+    agent = agent_of(guard, [made], asks(call("run_js", code="stray")), says())
+    (said,) = replies(invoke(agent, HELLO, context=ALICE))
+    assert json.loads(said) == [ROWS, "the tool failed", "the tool failed"]
+    guard.close()
+
+
+def test_a_schema_that_json_schema_cannot_say_is_any_record() -> None:
+    class Odd(BaseModel):
+        model_config = ConfigDict(arbitrary_types_allowed=True)
+
+        table: threading.Event
+
+    guard = guard_of(executor(), UNTAKEN)
+    query = query_of([])
+    query.args_schema = Odd
+    description = isolate_tool(guard, "run_js", inner=[query]).description
+    assert "  query(args?: { [name: string]: any }): Promise<any>;" in description
     guard.close()
 
 
@@ -520,6 +551,43 @@ def test_a_sub_agent_may_be_called_from_code(guard: Guard, invoke: Invoke) -> No
     asked = [one for one in events(guard) if isinstance(one, CallRequested)]
     assert [one.tool for one in asked] == ["run_js", "db/query", "db/query", "db/query"]
     assert [one.parent for one in asked] == [None, asked[0].call, asked[1].call, asked[1].call]
+
+
+STARTING = """
+language 1
+policy crossed
+capability look is read
+capability run is code
+agent main { holds look, run  may start helper }
+agent helper { holds look }
+isolate box { may call a, b, helper }
+tool a is "b" { needs look  takes x: text  allow always }
+tool b is "c" { needs look  takes x: text  allow always }
+tool run_js { needs run  takes code: text  runs code in box  allow when size(code) > 0 bytes }
+"""
+
+
+@both
+def test_names_that_cross_and_an_agent_that_code_starts_reach_the_bodies_of_their_bound_names(
+    invoke: Invoke,
+) -> None:
+    def named(name: str) -> BaseTool:
+        def body(x: str) -> str:
+            """Say who it is."""
+            return f"{name} {x}"
+
+        return tool(name)(body)
+
+    async def crosses(job: Any, tools: Tools) -> Any:
+        return [await tools(name, x=name) for name in ("a", "b", "helper")]
+
+    fake = executor()
+    fake.code["cross"] = crosses
+    guard = guard_of(fake, STARTING)
+    made = isolate_tool(guard, "run_js", inner=[named("b"), named("c"), named("helper")])
+    agent = agent_of(guard, [made], asks(call("run_js", code="cross")), says())
+    assert replies(invoke(agent, HELLO, context=ALICE)) == ['["b a", "c b", "helper helper"]']
+    guard.close()
 
 
 @both

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ringfence.engine.decision.calls import ToolCall
 from ringfence.engine.decision.events import CallFailed
 from ringfence.engine.enforcement import isolates
 from ringfence.engine.enforcement.guard import Guard
@@ -187,6 +188,47 @@ def test_nobody_is_asked_about_what_this_machine_would_not_run(fake: FakeExecuto
         guard.execute(run, call("run_js", "c1", code="7"), never, wait=False)
     assert "ApprovalAsked" not in kinds_of(guard, run)
     assert identical(guard, run)
+    guard.close()
+
+
+def test_nobody_is_asked_ahead_either_and_once_it_is_mended_people_are(fake: FakeExecutor) -> None:
+    fake.missing = ("seccomp",)
+    guard, run = begun(fake, ASKS)
+    made = ToolCall("run_js", {"code": "7"}, task="t1")
+    for _ in range(2):
+        with pytest.raises(EngineError, match="seccomp"):
+            guard.ask(run, made)
+    assert "ApprovalAsked" not in kinds_of(guard, run)
+    assert not run.state.open_tickets
+    fake.missing = ()
+    with pytest.raises(PendingError) as pending:
+        guard.ask(run, made)
+    guard.approve(*pending.value.tickets, by="dana")
+    assert guard.execute(run, made, never, wait=False) == 7
+    assert identical(guard, run)
+    guard.close()
+
+
+def test_a_question_that_is_open_stays_open_where_its_call_could_not_run(fake: FakeExecutor) -> None:
+    """Another machine may run it once it is answered."""
+    guard, run = begun(fake, ASKS)
+    made = call("run_js", "c1", code="7")
+    with pytest.raises(PendingError) as pending:
+        guard.execute(run, made, never, wait=False)
+
+    async def fails(_: IsolateJob, __: Tools) -> Any:
+        return IsolateOutcome(None, "executor", "so that it is asked anew")
+
+    fake.code[FILES["quote.js"]] = fails
+    with pytest.raises(ToolFailedError):
+        quote(guard, run)
+    fake.missing = ("process",)
+    with pytest.raises(PendingError) as again:
+        guard.execute(run, made, never, wait=False)
+    assert again.value.tickets == pending.value.tickets
+    fake.missing = ()
+    guard.approve(*pending.value.tickets, by="dana")
+    assert guard.execute(run, made, never, wait=False) == 7
     guard.close()
 
 

@@ -13,6 +13,7 @@ pytest.importorskip("py_mini_racer")
 from ringfence.dsl.canonical import canonical, digest
 from ringfence.engine.decision import events as e
 from ringfence.engine.decision.calls import digest_of
+from ringfence.engine.enforcement.filled import FillingBody
 from ringfence.engine.journal.isolated import digest_of_text
 from ringfence.engine.retrospect.record import RunRecord
 from ringfence.engine.seams.errors import PendingError, RunHaltedError
@@ -213,7 +214,7 @@ capability look is read
 capability run is code
 agent main { holds look, run at most 3 calls }
 isolate box { lockdown process time 60 seconds cpu 20 seconds may call query }
-tool query { needs look allow always }
+tool query { needs look takes limit: integer optional allow always }
 tool code { needs run takes code: text runs code in box allow when size(code) > 0 bytes }
 """
 
@@ -223,12 +224,14 @@ def test_of_a_run_that_was_halted_inside_the_calls_are_compared() -> None:
     run = guard.begin_run(principal=ALICE)
     code = "let n = 0; for (;;) n += await Promise.all([tools.query(), tools.query()])"
     with pytest.raises(RunHaltedError):
-        guard.execute(run, call("code", code=code), never, inner={"query": lambda _: 1})
+        guard.execute(
+            run, call("code", code=code), never, inner={"query": FillingBody(lambda _: 1, {"limit": 5})}
+        )
     record = guard.runs.get(run.id)
     ended = of(record, e.IsolateEnded).event
     assert isinstance(ended, e.IsolateEnded)
     assert (ended.failure, [len(batch) for batch in ended.answers]) == ("stopped", [2, 2])
-    assert ended.answers[1] == [None, None]
+    assert ended.answers[1] == [{"filled": ["limit"]}, None]
     again = record.rerun()
     assert again.identical and (again.isolates, again.calls) == (1, 2)
     assert [why.because for why in again.only_calls] == [

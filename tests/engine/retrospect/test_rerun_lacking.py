@@ -100,7 +100,9 @@ def test_a_run_whose_beginning_was_purged_cannot_be_run_again(log: Log) -> None:
         without(record, of(record, e.RunStarted)).rerun()
 
 
-@pytest.mark.parametrize("told", [5, [5], [[5]], [["x"]], [[{}]], [[{"result": 1, "withheld": None}]]])
+@pytest.mark.parametrize(
+    "told", [5, [5], [[5]], [[None]], [], [["x"]], [[{}]], [[{"result": 1, "withheld": None}]]]
+)
 def test_answers_of_another_shape_are_refused(log: Log, told: Any) -> None:
     record = log.records["stalled"]
     lied = changed(record, (of(record, e.IsolateEnded), {"answers": told}))

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from ringfence.plugins.isolate.installed import installed
 from ringfence.plugins.isolate.worker import privileges
 from ringfence.plugins.isolate.worker.kernel import Kernel
 
@@ -23,7 +24,9 @@ PLAIN = 65534
 """A user that owns nothing here: `nobody` on most systems."""
 
 ROOT = Path(__file__).parents[3]
-PATH = (str(ROOT), str(ROOT / "src"), sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
+SITE = str(installed().folder or "no V8 is installed")
+"""Where V8 is."""
+PATH = (str(ROOT), str(ROOT / "src"), SITE, *(sysconfig.get_path(name) for name in ("purelib", "platlib")))
 """What a host of these tests imports from."""
 
 _WITHIN_S = 120

@@ -16,6 +16,7 @@ import time
 manners = sys.argv[1]
 descriptor = int(sys.argv[2])
 held = []
+heard = []
 
 
 def exactly(size):
@@ -183,6 +184,7 @@ JOBS = {
     "too soon": too_soon,
     "after done": after_done,
     "close": close,
+    "hoard": lambda job: done([one["arguments"] for one in heard]),
     "exit": lambda job: os._exit(0),
     "die": lambda job: os.kill(os.getpid(), int(job["arguments"])),
     "fail": lambda job: send({"failed": json.loads(job["arguments"])}),
@@ -192,7 +194,9 @@ JOBS = {
     "call, then hang": lambda job: (calls(1), receive(), time.sleep(300)),
 }
 
-LAYERS = [["process", True, "seen"], ["seccomp", manners != "no seccomp", "seen or not"]]
+LAYERS = [["process", manners != "no process", "alone"], ["seccomp", manners != "no seccomp", "seen or not"]]
+if manners == "both ways":
+    LAYERS += [["seccomp", False, "or not"]]
 if manners == "dead":
     os._exit(3)
 if manners == "mute":
@@ -212,4 +216,5 @@ ready = frame({"ready": {"v8": "14.0", "layers": LAYERS, "pid": os.getpid()}})
 raw(ready + frame({"done": {"result": "1"}}) if manners == "talkative" else ready)
 while True:
     job = receive()["job"]
+    heard.append(job)
     JOBS[job["source"]](job)

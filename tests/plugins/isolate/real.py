@@ -1,7 +1,6 @@
 """Pools with real workers: with every wall, or with some left out."""
 
 import json
-import sysconfig
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -10,7 +9,7 @@ import pytest
 from ringfence.plugins.isolate.executor import IsolatePool
 from ringfence.plugins.isolate.settings import IsolateSettings
 from ringfence.plugins.isolate.starting import Kind, Program
-from tests.plugins.isolate.accounts import Account
+from tests.plugins.isolate.accounts import SITE, Account
 from tests.plugins.isolate.scripts import body
 from tests.plugins.isolate.worker_harness import FOLDER
 from tests.plugins.isolate.workers import closing, echoes
@@ -35,7 +34,7 @@ def leaving_out(*names: str) -> Program:
     def command(kind: Kind, descriptor: int) -> Sequence[str]:
         options = {"memory_bytes": kind.memory_bytes, "leave_out": names}
         entry = [Account().python, "-I", "-S", "-B", str(FOLDER / "entry.py"), str(descriptor)]
-        return [*entry, sysconfig.get_path("purelib"), str(FOLDER), json.dumps(options)]
+        return [*entry, SITE, str(FOLDER), json.dumps(options)]
 
     return command
 

@@ -73,6 +73,15 @@ def test_memory_is_given_without_execution_alone(machine: str, name: str) -> Non
 
 
 @pytest.mark.parametrize("machine", MACHINES)
+def test_memory_that_no_limit_counts_is_not_given(machine: str) -> None:
+    private, shared, grows_down, stack = 0x22, 0x21, 0x122, 0x20022
+    for flags in (private, stack):
+        assert verdict(machine, "mmap", 0, 4096, _READ_WRITE, flags) == ALLOW
+    for flags in (shared, grows_down, shared | 2, 0x20122):
+        assert verdict(machine, "mmap", 0, 4096, _READ_WRITE, flags) == EPERM
+
+
+@pytest.mark.parametrize("machine", MACHINES)
 def test_threads_may_be_made_and_processes_not(machine: str) -> None:
     assert verdict(machine, "clone", _THREAD_FLAGS) == ALLOW
     assert verdict(machine, "clone", _FORK_FLAGS) == KILL_PROCESS

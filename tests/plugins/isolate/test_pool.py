@@ -293,6 +293,21 @@ async def test_full_lockdown_is_refused_without_every_layer() -> None:
         assert (await executor.fitness()).lacks("full") == ()
 
 
+async def test_a_worker_that_is_not_alone_in_its_process_is_never_used() -> None:
+    async with closing(pool("no process")) as executor:
+        for lockdown in ("process", "full"):
+            outcome = await executor.run(job("echo", lockdown=lockdown), none)
+            assert outcome.failure == "lockdown"
+            assert outcome.message == f"this machine lacks what `lockdown {lockdown}` needs: process (alone)"
+        assert (await executor.fitness()).lacks("process") == ("process",)
+
+
+async def test_a_wall_that_is_reported_both_ways_is_missing() -> None:
+    async with closing(pool("both ways")) as executor:
+        assert (await executor.run(job("echo", lockdown="full"), none)).failure == "lockdown"
+        assert (await executor.fitness()).lacks("full") == ("seccomp",)
+
+
 async def test_a_problem_of_the_installation_is_told_before_anything_is_started() -> None:
     executor = IsolatePool(look=lambda: Installed(None, "no V8 is installed"))
     async with closing(executor):

@@ -6,7 +6,6 @@ outcome, goes on, and has the next job done by another worker.  Without walls th
 
 import json
 import os
-import sysconfig
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 
@@ -19,7 +18,7 @@ from ringfence.plugins.isolate.executor import IsolatePool
 from ringfence.plugins.isolate.settings import IsolateSettings
 from ringfence.plugins.isolate.starting import Kind, Program, Worker
 from ringfence.plugins.isolate.worker import injected
-from tests.plugins.isolate.accounts import Account
+from tests.plugins.isolate.accounts import SITE, Account
 from tests.plugins.isolate.real import works
 from tests.plugins.isolate.scripts import body
 from tests.plugins.isolate.worker_harness import FOLDER, KERNEL_WALLS
@@ -44,7 +43,7 @@ def injectable(*leave_out: str) -> Program:
     def command(kind: Kind, descriptor: int) -> Sequence[str]:
         options = {"memory_bytes": kind.memory_bytes, "leave_out": leave_out, "injection": "HERE"}
         start = [Account().python, "-I", "-S", "-B", "-c", START.format(phrase=injected.PHRASE)]
-        entry = [str(FOLDER / "entry.py"), str(descriptor), sysconfig.get_path("purelib"), str(FOLDER)]
+        entry = [str(FOLDER / "entry.py"), str(descriptor), SITE, str(FOLDER)]
         return [*start, *entry, json.dumps(options)]
 
     return command

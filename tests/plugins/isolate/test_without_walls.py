@@ -9,13 +9,13 @@ import select
 import signal
 import subprocess
 import sys
-import sysconfig
 import time
 from pathlib import Path
 
 import pytest
 
 from ringfence.plugins.isolate import gauges
+from tests.plugins.isolate.accounts import SITE
 from tests.plugins.isolate.scripts import LIVENESS, MEMORY
 from tests.plugins.isolate.worker_harness import JOB, KERNEL_WALLS, PATIENCE_S, Worker
 
@@ -109,7 +109,7 @@ TEXTS: dict[str, tuple[str, object]] = {
 def bare(texts: dict[str, str]) -> dict[str, object]:
     """Return what the texts give in V8 as it comes, in one isolate of an ordinary process."""
     ran = subprocess.run(
-        [sys.executable, "-c", BARE, sysconfig.get_path("purelib"), json.dumps(texts)],
+        [sys.executable, "-c", BARE, SITE, json.dumps(texts)],
         capture_output=True,
         text=True,
         timeout=120,
@@ -145,9 +145,7 @@ def test_in_the_hosts_process_memory_that_runs_out_ends_the_host() -> None:
         "    pass\n"
         "print('the host goes on')\n"
     )
-    ran = subprocess.run(
-        [sys.executable, "-c", script, sysconfig.get_path("purelib")], capture_output=True, timeout=120
-    )
+    ran = subprocess.run([sys.executable, "-c", script, SITE], capture_output=True, timeout=120)
     assert ran.returncode in (-signal.SIGTRAP, -signal.SIGABRT, -signal.SIGILL)
     assert b"goes on" not in ran.stdout
 

@@ -52,6 +52,8 @@ SEIZE = "seen = kernel.call('ptrace', 0x4206, {victim}, 0, 0) == 0"
 PTRACE = "seen = kernel.call('ptrace', 0, 0, 0, 0) == 0"
 LOAD = "import colorsys; seen = True"
 TAKE_MEMORY = "seen = len(bytearray(1 << 30)) == 1 << 30"
+SHARE_MEMORY = "seen = kernel.call('mmap', 0, 8 << 30, 3, 0x21, -1, 0) != 0"
+GROW_DOWN = "seen = kernel.call('mmap', 0, 1 << 30, 3, 0x122, -1, 0) != 0"
 DUPLICATE = "import os; seen = os.dup(0) > 0"
 MOUNT_TOOLS = "seen = kernel.refusal('unshare', 0) == 0"
 
@@ -118,6 +120,8 @@ def attacks(facts: dict[str, object]) -> dict[str, str]:
         "ptrace another process": SEIZE.format(victim=facts["victim"]),
         "import a module": LOAD,
         "take memory": TAKE_MEMORY,
+        "take shared memory": SHARE_MEMORY,
+        "take memory that grows down": GROW_DOWN,
         "duplicate a descriptor": DUPLICATE,
         "unshare": MOUNT_TOOLS,
     }
@@ -143,6 +147,8 @@ REFUSED_AS = {
     "read own memory": "PermissionError 1",
     "import a module": "ModuleNotFoundError",
     "take memory": "MemoryError",
+    "take shared memory": "PermissionError 1",
+    "take memory that grows down": "PermissionError 1",
     "duplicate a descriptor": "PermissionError 1",
 }
 ATTACKS = sorted(FATAL | set(REFUSED_AS))

@@ -37,6 +37,8 @@ def test_a_body_is_called_with_the_arguments(worker: Worker) -> None:
         "/* first */ a => { return 1 } // the end",
         "(() => { const one = 1; return () => one })()",
         "a => ({ then(settle) { settle(1) } })",
+        "(a) => {\n  return 1;\n};\n",
+        "a => 1 // the end;",
     ],
 )
 def test_any_expression_that_is_a_function_is_a_body(worker: Worker, source: str) -> None:

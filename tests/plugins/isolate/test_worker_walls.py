@@ -9,6 +9,7 @@ from ringfence.plugins.isolate.worker import flags, landlock, namespaces, option
 from ringfence.plugins.isolate.worker.failure import of_syntax
 from ringfence.plugins.isolate.worker.kernel import Kernel
 from ringfence.plugins.isolate.worker.layers import Layer
+from tests.plugins.isolate.accounts import SITE
 from tests.plugins.isolate.worker_harness import JOB, Worker
 
 pytest.importorskip("py_mini_racer")
@@ -181,9 +182,8 @@ import os; os._exit(0)
 @pytest.mark.parametrize("at", [1, 5, 8])
 def test_a_flag_that_v8_does_not_know_is_found_by_what_it_took_with_it(at: int) -> None:
     import subprocess
-    import sysconfig
 
-    source = BOGUS_FLAG.format(at=at, site=sysconfig.get_path("purelib"))
+    source = BOGUS_FLAG.format(at=at, site=SITE)
     ran = subprocess.run(
         [sys.executable, "-c", source], capture_output=True, text=True, timeout=120, check=True, env=_found()
     )

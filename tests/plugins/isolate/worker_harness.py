@@ -5,7 +5,6 @@ import os
 import select
 import socket
 import subprocess
-import sysconfig
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any, Self
 
 from ringfence.plugins.isolate import frames
 from ringfence.plugins.isolate.worker import injected
-from tests.plugins.isolate.accounts import Account
+from tests.plugins.isolate.accounts import SITE, Account
 
 FOLDER = Path(__file__).parents[3] / "plugins" / "isolate" / "worker"
 PATIENCE_S = 60.0
@@ -66,7 +65,7 @@ class Worker:
             said["injection"] = reading
         account = account or Account()
         command = [account.python, "-I", "-S", "-B", str(FOLDER / "entry.py"), str(theirs.fileno())]
-        command += [sysconfig.get_path("purelib"), str(FOLDER), json.dumps(said)]
+        command += [SITE, str(FOLDER), json.dumps(said)]
         self.process = subprocess.Popen(
             command,
             env=environment or {},
