@@ -179,10 +179,11 @@ def at_rest() -> None:
 
 
 def _waits(process: int) -> bool:
-    """Say whether all threads of a process sleep, or it has ended."""
+    """Say whether all threads of a process sleep or stand still, or it has ended."""
     try:
         threads = list(Path(f"/proc/{process}/task").iterdir())
-        return all((one / "stat").read_text("ascii").rpartition(")")[2].split()[0] in "SZ" for one in threads)
+        states = [(one / "stat").read_text("ascii").rpartition(")")[2].split()[0] for one in threads]
+        return all(state in "STZ" for state in states)
     except OSError:  # it has ended, or one of its threads
         return not Path(f"/proc/{process}").exists()
 
