@@ -61,7 +61,7 @@ class Way:
     once: Callable[[], Awaitable[object]]
     gives: object
     warm: bool = True
-    """It is called when all workers are at rest; else right after another call, which is not counted."""
+    """It is called once all workers are at rest after a call that is not counted; else right after it."""
 
 
 def rows() -> Iterator[Row]:
@@ -152,7 +152,7 @@ async def _measured() -> list[Row]:
 
 
 async def turns(ways: Sequence[Way], *, rounds: int) -> dict[str, float]:
-    """Return the median of each way in milliseconds; they take turns.
+    """Return the median of each way in milliseconds; they take turns, two calls each, of which one counts.
 
     Raises:
         RuntimeError: One gave something else than it should.
@@ -160,10 +160,9 @@ async def turns(ways: Sequence[Way], *, rounds: int) -> dict[str, float]:
     taken: dict[str, list[int]] = {way.name: [] for way in ways}
     for _ in range(rounds + 2):
         for way in ways:
+            await way.once()
             if way.warm:
                 at_rest()
-            else:
-                await way.once()
             start = time.perf_counter_ns()
             given = await way.once()
             taken[way.name].append(time.perf_counter_ns() - start)
@@ -180,10 +179,11 @@ def at_rest() -> None:
 
 
 def _waits(process: int) -> bool:
-    """Say whether all threads of a process sleep, or it has ended."""
+    """Say whether all threads of a process sleep or stand still, or it has ended."""
     try:
         threads = list(Path(f"/proc/{process}/task").iterdir())
-        return all((one / "stat").read_text("ascii").rpartition(")")[2].split()[0] in "SZ" for one in threads)
+        states = [(one / "stat").read_text("ascii").rpartition(")")[2].split()[0] for one in threads]
+        return all(state in "STZ" for state in states)
     except OSError:  # it has ended, or one of its threads
         return not Path(f"/proc/{process}").exists()
 
