@@ -131,12 +131,12 @@ class Door:
         passthrough: tuple[type[BaseException], ...],
         inner: Inner,
         lacking: str | None = None,
-        until_ns: int | None = None,
+        around: Job | None = None,
     ) -> Any:
         reached_ns = pacing.reached(run)
         try:
             admitting = self._admission.admit(
-                run, call, wait=wait, flight=SyncFlight, lacking=lacking, until_ns=until_ns
+                run, call, wait=wait, flight=SyncFlight, lacking=lacking, around=around
             )
             started = run_sync(admitting, self._loop)
             if isinstance(started, Ended):
@@ -184,12 +184,12 @@ class Door:
         passthrough: tuple[type[BaseException], ...],
         inner: Inner,
         lacking: str | None = None,
-        until_ns: int | None = None,
+        around: Job | None = None,
     ) -> Any:
         reached_ns = pacing.reached(run)
         try:
             admitting = self._admission.admit(
-                run, call, wait=wait, flight=AsyncFlight, lacking=lacking, until_ns=until_ns
+                run, call, wait=wait, flight=AsyncFlight, lacking=lacking, around=around
             )
             started = await run_async(admitting)
             if isinstance(started, Ended):
@@ -218,7 +218,7 @@ class Door:
             asked = asking(started, job, made, inner)
             try:
                 value = self._execute(
-                    run, asked.call, asked.body, False, PLAIN, (), inner, asked.lacking, job.ends_ns
+                    run, asked.call, asked.body, False, PLAIN, (), inner, asked.lacking, job
                 )
             except Exception as error:  # told in the constant texts, or the job ends
                 return refusal(run, job, made, error)
@@ -241,7 +241,7 @@ class Door:
             asked = asking(started, job, made, inner)
             try:
                 value = await self._aexecute(
-                    run, asked.call, asked.body, False, PLAIN, (), inner, asked.lacking, job.ends_ns
+                    run, asked.call, asked.body, False, PLAIN, (), inner, asked.lacking, job
                 )
             except Exception as error:  # told in the constant texts, or the job ends
                 return refusal(run, job, made, error)

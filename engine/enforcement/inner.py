@@ -10,7 +10,7 @@ from ringfence.engine.enforcement import replies
 from ringfence.engine.enforcement.dispatch import Started
 from ringfence.engine.enforcement.drive import arrival
 from ringfence.engine.enforcement.filled import filled
-from ringfence.engine.enforcement.isolates import Job, inside_job
+from ringfence.engine.enforcement.isolates import Asked, Job, inside_job
 from ringfence.engine.enforcement.requests import keeps_digests_only
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.journal.isolated import called, fulfilled, handed, rejected
@@ -39,7 +39,8 @@ def asking(started: Started, job: Job, made: InnerCall, inner: Inner) -> Asking:
     plan = started.run.plan
     name = called(plan, job.plan, made.tool)
     body = inner.get(name)
-    tool = plan.tools.get(made.tool) if made.tool in job.plan.may_call else None
+    found = plan.by_bound_name.get(name)  # as it is decided: the framework's name is the tool's name, too
+    tool = found if found is not None and found.name in job.plan.may_call else None
     lacking = NO_BODY if tool is not None and body is None and tool.isolated is None else None
     # SECURITY: the arguments are a text that the code wrote; it is read as strictly as a model's own.
     arguments, job.filled[made.id] = filled(None if tool is None else body, made.arguments)
@@ -86,8 +87,8 @@ def converse(job: Job, one: Callable[[InnerCall], InnerAnswer]) -> IsolateOutcom
                 return message
             job.batches.append(tuple(made.id for made in message.calls))
             with inside_job(message):
-                answers = [one(made) for made in message.calls]
-            _reply(message.answered, answers)
+                answers = [one(made) for made in message.calls if not job.is_over]
+            _reply(message, answers)
     finally:
         job.stop()
 
@@ -102,12 +103,14 @@ async def aconverse(job: Job, one: Callable[[InnerCall], Awaitable[InnerAnswer]]
                 return message
             job.batches.append(tuple(made.id for made in message.calls))
             with inside_job(message):
-                answers = [await one(made) for made in message.calls]
-            _reply(message.answered, answers)
+                answers = [await one(made) for made in message.calls if not job.is_over]
+            _reply(message, answers)
     finally:
         job.stop()
 
 
-def _reply(answered: Any, answers: Sequence[InnerAnswer]) -> None:
-    if answered.set_running_or_notify_cancel():  # else the job was stopped, and nobody listens
-        answered.set_result(answers)
+def _reply(asked: Asked, answers: Sequence[InnerAnswer]) -> None:
+    if len(answers) < len(asked.calls):
+        return  # the job is over: whoever runs it says so, and hears nothing more
+    if asked.answered.set_running_or_notify_cancel():  # else the job was stopped, and nobody listens
+        asked.answered.set_result(answers)

@@ -201,6 +201,12 @@ class Job:
                 self._waiting = arrival
         return arrival
 
+    @property
+    def is_over(self) -> bool:
+        """True once nothing may begin for its code any more: it has ended, was stopped, or is out of time."""
+        late = self.ends_ns is not None and self._clock.monotonic_ns() >= self.ends_ns
+        return late or self._stopped or self.over.done()
+
     def stop(self) -> None:
         """Have the executor kill the worker; from any thread, more than once, and after the end too."""
         with self._lock:
