@@ -16,12 +16,17 @@ def isolate_of(plan: Plan, state: State, known: KnownCall) -> IsolatePlan | None
 
 def isolate_around(plan: Plan, state: State, known: KnownCall) -> IsolatePlan | None:
     """Return the isolate whose code waits for the call, however far around it; None: none does."""
+    return None if known.parent is None else isolate_at(plan, state, known.parent)
+
+
+def isolate_at(plan: Plan, state: State, key: str) -> IsolatePlan | None:
+    """Return the isolate that a call runs in, or whose code waits for it, however far around it."""
     seen: set[str] = set()
-    at: KnownCall | None = known
-    while at is not None and at.parent is not None and at.key not in seen:
-        found = isolate_of(plan, state, at)
-        if found is not None:
-            return found
+    at = state.calls.get(key)
+    while at is not None and at.key not in seen:
+        tool = plan.by_bound_name.get(at.tool)
+        if tool is not None and tool.isolated is not None and tool.isolated.isolate in plan.isolates:
+            return plan.isolates[tool.isolated.isolate]
         seen.add(at.key)
-        at = state.calls.get(at.parent)
+        at = state.calls.get(at.parent) if at.parent is not None else None
     return None

@@ -4,11 +4,13 @@ from collections.abc import Callable
 
 from ringfence.dsl.plan import Verdict
 from ringfence.engine.decision.calls import Decision, ToolCall
+from ringfence.engine.decision.inside import isolate_around, isolate_at
 from ringfence.engine.enforcement import adoption, dispatch, replies
 from ringfence.engine.enforcement.bodies import Flight, SyncFlight
-from ringfence.engine.enforcement.current import refuse_plugins
+from ringfence.engine.enforcement.current import current_call, refuse_plugins
 from ringfence.engine.enforcement.deciding import Ended, judge_again, release, request
 from ringfence.engine.enforcement.drive import Steps
+from ringfence.engine.enforcement.isolates import Job
 from ringfence.engine.enforcement.opening import Opening
 from ringfence.engine.enforcement.requests import given
 from ringfence.engine.enforcement.runs import Held, Run
@@ -75,7 +77,7 @@ class Admission:
         if held.decision.verdict < Verdict.ASK:
             raise replies.refusal(run, held)
         if held.decision.verdict is Verdict.ASK:
-            yield from _fit_to_ask(run, held)
+            yield from _refuse_unfit(run, held)
         try:
             if held.decision.verdict is Verdict.ASK:
                 held = yield from self._asking.approval(run, held, wait=False, ahead=True)
@@ -93,7 +95,7 @@ class Admission:
         wait: bool,
         flight: Callable[[], Flight],
         lacking: str | None = None,
-        until_ns: int | None = None,
+        around: Job | None = None,
     ) -> Steps[dispatch.Started | Ended]:
         """Decide a call that is made, have people asked, and consume the allow; or say that it has ended.
 
@@ -101,12 +103,16 @@ class Admission:
             wait: Wait here for people; False: raise PendingError instead.
             flight: Makes what the body flies in.
             lacking: Why it is denied whatever the policy says, if so.
-            until_ns: When the body must be done, beside its own bounds: the monotonic clock.
+            around: The isolate whose code makes the call.
         """
         self.own(run)
         found = given(run, call)
         found.lacking = lacking
-        held = run.take(found.slot)
+        # SECURITY: nothing was decided of a call of code in an isolate before the code makes it.
+        held = None if around is not None else run.take(found.slot)
+        if held is not None and _is_for_others(run, held):
+            run.keep(found.slot, held)
+            held = None
         if held is None:
             _refuse_ended(run)
             yield from run.turnstile.turn()
@@ -122,12 +128,12 @@ class Admission:
         if held.decision.verdict < Verdict.ASK:
             raise replies.refusal(run, held)
         if held.decision.verdict is Verdict.ASK:
-            yield from _fit_to_ask(run, held)
+            yield from _refuse_unfit(run, held)
         try:
             if held.decision.verdict is Verdict.ASK:
                 held = yield from self._asking.approval(run, held, wait=wait)
-            flown = _flight(run, held, flight, bounded=until_ns is not None)
-            return (yield from dispatch.dispatch(run, held, flown, until_ns=until_ns))
+            flown = _flight(run, held, flight, bounded=around is not None)
+            return (yield from dispatch.dispatch(run, held, flown, around=around))
         except PendingError:
             run.keep(found.slot, held)
             raise
@@ -138,7 +144,18 @@ class Admission:
             raise
 
 
-def _fit_to_ask(run: Run, held: Held) -> Steps[None]:
+def _is_for_others(run: Run, held: Held) -> bool:
+    """Say whether a call that was decided before is another one than that which is made now.
+
+    SECURITY: what was decided outside of an isolate is no call of what the code in it calls.
+    """
+    caller = current_call()
+    if caller is None or caller[0] is not run or isolate_at(run.plan, run.state, caller[1]) is None:
+        return False
+    return isolate_around(run.plan, run.state, run.state.calls[held.key]) is None
+
+
+def _refuse_unfit(run: Run, held: Held) -> Steps[None]:
     """Raise EngineError if this machine would not run a call that nobody has been asked about yet."""
     isolated = run.plan.by_bound_name[held.call.tool].isolated
     if isolated is None or run.state.calls[held.key].tickets:

@@ -17,6 +17,7 @@ from ringfence.engine.decision.calls import (
 )
 from ringfence.engine.decision.decide import assess, conclude
 from ringfence.engine.decision.events import BudgetRefunded
+from ringfence.engine.decision.inside import isolate_at
 from ringfence.engine.decision.known import KnownCall
 from ringfence.engine.decision.outages import LEDGER_AWAY, LOG_AWAY, PRESENCE
 from ringfence.engine.decision.records import decided
@@ -59,11 +60,15 @@ def request(run: Run, given: Given, *, ahead: bool = False) -> Steps[Held | Ende
     with run.lock:
         state = run.state
         made = f"{given.base}.{state.next_ordinal(given.base, call.attempt)}"
+        around = current_call()
+        parent = around[1] if around and around[0] is run else None
         asked_ahead = not ahead and (state.ahead or state.adopted)
+        # SECURITY: what was asked about ahead is no call of code, which may make fewer and asks nobody.
+        if asked_ahead and parent is not None and isolate_at(run.plan, state, parent) is not None:
+            asked_ahead = False
         key = key_of(run, given, made, shown) if asked_ahead else made
         known = state.calls.get(key)
-        around = current_call()
-        event = given.event(key, around[1] if around and around[0] is run else None, ahead=ahead)
+        event = given.event(key, parent, ahead=ahead)
         run.append(event, body=None if given.said is None else requested_body(event, given.said))
         kept = run.take_those(lambda one: one.key == key) if key != made else ()
         refused = refused_before(run, key, call) if ahead else None

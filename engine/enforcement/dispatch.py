@@ -12,7 +12,7 @@ from ringfence.engine.enforcement import ledger, replies
 from ringfence.engine.enforcement.bodies import Flight, Landed
 from ringfence.engine.enforcement.deciding import Ended
 from ringfence.engine.enforcement.drive import Steps
-from ringfence.engine.enforcement.isolates import Job, begin, executor_of
+from ringfence.engine.enforcement.isolates import Job, begin, proved_executor
 from ringfence.engine.enforcement.opening import store_error
 from ringfence.engine.enforcement.requests import keeps_digests_only, keyed, own
 from ringfence.engine.enforcement.runs import Held, Run
@@ -49,6 +49,8 @@ class Started:
     mono_ns: int
     job: Job | None = None
     """What runs in an isolate in the body's place; None: the tool's body is the host's."""
+    around: Job | None = None
+    """The isolate whose code made the call."""
 
     def arguments(self) -> Mapping[str, Json]:
         """Return the canonical arguments to the body, which starts with them: exactly these were decided.
@@ -63,6 +65,8 @@ class Started:
             self.run.check_start()
         except RingfenceError as error:
             raise TooLateError from error
+        if self.around is not None and self.around.is_over:
+            raise TooLateError
         return own(self.held.decision.arguments)
 
 
@@ -76,7 +80,7 @@ def fit_executor(run: Run, held: Held, isolated: Isolated) -> Steps[IsolateExecu
     opening = run.opening
     try:
         # SECURITY: what the policy puts into an isolate never runs as the host's own function.
-        return (yield from executor_of(opening, run.plan.isolates[isolated.isolate].lockdown))
+        return (yield from proved_executor(opening, run.plan.isolates[isolated.isolate].lockdown))
     except EngineError as error:
         why = str(error)[:_TEXT_AT_MOST]
         fail(run, held, None, "refused", why, opening.clock.monotonic_ns())
@@ -85,15 +89,16 @@ def fit_executor(run: Run, held: Held, isolated: Isolated) -> Steps[IsolateExecu
         ) from error
 
 
-def dispatch(run: Run, held: Held, flight: Flight | None, *, until_ns: int | None = None) -> Steps[Started]:
+def dispatch(run: Run, held: Held, flight: Flight | None, *, around: Job | None = None) -> Steps[Started]:
     """Consume the allow; after this the body runs, or its end is recorded.
 
     Args:
-        until_ns: When the body must be done, beside its own bounds: the monotonic clock.
+        around: The isolate whose code makes the call: nothing begins for it once that is over.
 
     Raises:
         RunHaltedError: The run ended meanwhile.
         DeniedError: The approval was used already, or what the call had reserved counts no more.
+        ToolFailedError: The isolate around it is over.
         EngineError: The decision or the dispatch could not be made durable.
     """
     opening = run.opening
@@ -115,6 +120,8 @@ def dispatch(run: Run, held: Held, flight: Flight | None, *, until_ns: int | Non
             raise replies.rejected(run, held, "the approval was used before, or taken back")
     with run.lock:
         run.check_live()
+        if around is not None and around.is_over:
+            raise replies.failed(run, held, "the isolate is over that it was called from")
         now_ns = run.now_ns()
         left_ns = run.remaining_ns(now_ns)
         run.append(CallStarted(held.key), at_ns=now_ns)
@@ -145,9 +152,10 @@ def dispatch(run: Run, held: Held, flight: Flight | None, *, until_ns: int | Non
     stop_ns = obligations.stop_ns
     by_run = left_ns is not None and (stop_ns is None or left_ns <= stop_ns)
     bound_ns = left_ns if by_run else stop_ns
+    until_ns = None if around is None else around.ends_ns
     if until_ns is not None and (bound_ns is None or until_ns - opening.clock.monotonic_ns() < bound_ns):
         by_run, bound_ns = False, until_ns - opening.clock.monotonic_ns()
-    started = Started(run, held, flight, None, by_run, mono_ns)
+    started = Started(run, held, flight, None, by_run, mono_ns, around=around)
     if isolated is not None and executor is not None:
         try:
             started.job = begin(run, held, isolated, executor, bound_ns)

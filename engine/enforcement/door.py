@@ -15,7 +15,7 @@ from ringfence.engine.enforcement.bodies import AsyncFlight, SyncFlight, run_inl
 from ringfence.engine.enforcement.current import inside_call, set_current
 from ringfence.engine.enforcement.deciding import Ended
 from ringfence.engine.enforcement.drive import run_async, run_sync
-from ringfence.engine.enforcement.inner import Inner, aconverse, answer, asking, converse, refusal
+from ringfence.engine.enforcement.inner import Inner, aconverse, answer, converse, inner_request, refusal
 from ringfence.engine.enforcement.isolates import Job
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.enforcement.tool_results import PLAIN, ResultLens
@@ -131,12 +131,12 @@ class Door:
         passthrough: tuple[type[BaseException], ...],
         inner: Inner,
         lacking: str | None = None,
-        until_ns: int | None = None,
+        around: Job | None = None,
     ) -> Any:
         reached_ns = pacing.reached(run)
         try:
             admitting = self._admission.admit(
-                run, call, wait=wait, flight=SyncFlight, lacking=lacking, until_ns=until_ns
+                run, call, wait=wait, flight=SyncFlight, lacking=lacking, around=around
             )
             started = run_sync(admitting, self._loop)
             if isinstance(started, Ended):
@@ -184,12 +184,12 @@ class Door:
         passthrough: tuple[type[BaseException], ...],
         inner: Inner,
         lacking: str | None = None,
-        until_ns: int | None = None,
+        around: Job | None = None,
     ) -> Any:
         reached_ns = pacing.reached(run)
         try:
             admitting = self._admission.admit(
-                run, call, wait=wait, flight=AsyncFlight, lacking=lacking, until_ns=until_ns
+                run, call, wait=wait, flight=AsyncFlight, lacking=lacking, around=around
             )
             started = await run_async(admitting)
             if isinstance(started, Ended):
@@ -215,10 +215,10 @@ class Door:
         run = started.run
 
         def one(made: InnerCall) -> InnerAnswer:
-            asked = asking(started, job, made, inner)
+            asked = inner_request(started, job, made, inner)
             try:
                 value = self._execute(
-                    run, asked.call, asked.body, False, PLAIN, (), inner, asked.lacking, job.ends_ns
+                    run, asked.call, asked.body, False, PLAIN, (), inner, asked.lacking, job
                 )
             except Exception as error:  # told in the constant texts, or the job ends
                 return refusal(run, job, made, error)
@@ -238,10 +238,10 @@ class Door:
         run = started.run
 
         async def one(made: InnerCall) -> InnerAnswer:
-            asked = asking(started, job, made, inner)
+            asked = inner_request(started, job, made, inner)
             try:
                 value = await self._aexecute(
-                    run, asked.call, asked.body, False, PLAIN, (), inner, asked.lacking, job.ends_ns
+                    run, asked.call, asked.body, False, PLAIN, (), inner, asked.lacking, job
                 )
             except Exception as error:  # told in the constant texts, or the job ends
                 return refusal(run, job, made, error)

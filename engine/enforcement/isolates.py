@@ -46,7 +46,7 @@ FIT_WITHIN_S: Final = 30.0
 """How long an executor has to say what it can enforce: it may have to start a worker for that."""
 
 
-def executor_of(opening: Opening, lockdown: Lockdown) -> Steps[IsolateExecutor]:
+def proved_executor(opening: Opening, lockdown: Lockdown) -> Steps[IsolateExecutor]:
     """Return what runs isolates, once it is known that it can enforce this lock-down here.
 
     Raises:
@@ -200,6 +200,12 @@ class Job:
             else:
                 self._waiting = arrival
         return arrival
+
+    @property
+    def is_over(self) -> bool:
+        """True once nothing may begin for its code any more: it has ended, was stopped, or is out of time."""
+        late = self.ends_ns is not None and self._clock.monotonic_ns() >= self.ends_ns
+        return late or self._stopped or self.over.done()
 
     def stop(self) -> None:
         """Have the executor kill the worker; from any thread, more than once, and after the end too."""

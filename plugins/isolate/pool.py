@@ -1,9 +1,9 @@
 """Workers kept ready, and who gets the next one.
 
 Who has fewest workers is served first, then all in turn, then who came first, whatever kind is wanted: an
-owner who asks for much at once keeps no other waiting.  A worker is its first job's owner's for good; one that
-has nothing to do makes way where others need the room, the longest unused first.  Beside those that are
-somebody's, spares are kept that are nobody's yet.
+owner who asks for much at once keeps no other waiting.  A worker is its first job's owner's for good; one
+that has nothing to do makes way where others need the room, the longest unused first.  Beside those that
+are somebody's, spares are kept that are nobody's yet.
 A run inside a run must not wait for the one around it, so each step inwards has room of its own.
 """
 

@@ -17,6 +17,7 @@ from ringfence.plugins.isolate import executor as executors
 from ringfence.plugins.isolate.installed import Installed
 from ringfence.plugins.isolate.program import LAYERS
 from tests.isolates import FakeExecutor
+from tests.walls import needed
 
 POLICY = """language 1
 policy desk
@@ -104,7 +105,7 @@ def doctor(capsys: pytest.CaptureFixture[str], *, code: int = 0) -> tuple[dict[s
 def test_doctor_lists_v8_and_every_wall_of_a_real_worker_with_its_evidence(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("py_mini_racer")
+    needed()
     policy(folder)
     findings, record = doctor(capsys)
     assert record["v8"].split(".")[0].isdecimal() and record["problem"] is None
@@ -310,20 +311,6 @@ def test_an_executor_that_never_answers_does_not_hold_the_doctor_up(
     runs_by(monkeypatch, Wedged())
     findings, _ = doctor(capsys)
     assert "what runs isolates has not proved its walls within 0.1 s" in findings
-
-
-@pytest.mark.parametrize("with_policy", [False, True])
-def test_wrong_settings_of_isolates_are_a_finding(
-    folder: Path, capsys: pytest.CaptureFixture[str], with_policy: bool
-) -> None:
-    pytest.importorskip("py_mini_racer")
-    policy(folder)
-    settings = (folder / "ringfence.toml").read_text("utf-8") if with_policy else 'store = "memory:"\n'
-    (folder / "ringfence.toml").write_text(settings + "[isolates]\nbogus = 1\n", "utf-8")
-    findings, record = doctor(capsys, code=1)
-    (wrong,) = findings.values()
-    assert wrong["state"] == "broken" and "`isolates.bogus`: unknown key" in wrong["found"] and wrong["help"]
-    assert record["problem"] and record["v8"] is None
 
 
 def test_every_wall_that_a_worker_reports_has_words_on_how_to_get_it() -> None:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from ringfence.cli.desk import registry_of, running
 from ringfence.cli.findings import Finding, State
 from ringfence.dsl.plan import Plan
-from ringfence.engine.seams.errors import EngineError, SettingsError
+from ringfence.engine.seams.errors import EngineError
 from ringfence.engine.seams.executors import check_executor, executor_of
 from ringfence.engine.seams.isolates import Fitness, Layer, Lockdown
 from ringfence.engine.seams.registry import Registry
@@ -44,7 +44,7 @@ class Isolates:
 
     fitness: Fitness | None = None
     """None: nothing runs isolates here, or it could not be asked."""
-    error: EngineError | SettingsError | None = None
+    error: EngineError | None = None
     """Why not."""
     wanted: Mapping[Lockdown, tuple[str, ...]] = field(default_factory=dict)
     """Lock-down -> the isolates of the policy that demand it."""
@@ -83,7 +83,7 @@ def isolates_here(settings: Settings, plan: Plan | None) -> Isolates:
         with running() as loop:
             asked = asyncio.wait_for(_fitness(registry_of(settings), settings), WITHIN_S)
             return Isolates(loop.submit(asked).result(), wanted=wanted)
-    except (EngineError, SettingsError) as error:
+    except EngineError as error:
         return Isolates(error=error, wanted=wanted)
     except TimeoutError:
         problem = f"what runs isolates has not proved its walls within {WITHIN_S:g} s"
@@ -112,10 +112,7 @@ def findings(seen: Isolates, *, old: bool) -> Iterator[Finding]:
     fitness = seen.fitness
     if fitness is None:
         assert seen.error is not None
-        wrong = isinstance(seen.error, SettingsError)
-        found = "; ".join(line.strip() for line in str(seen.error).splitlines())
-        help = seen.error.help or ("mend ringfence.toml" if wrong else "")
-        yield Finding("isolates", "broken" if wrong else needed, found, help)
+        yield Finding("isolates", needed, str(seen.error), seen.error.help or "")
         return
     if fitness.problem is not None:
         yield Finding("isolates", needed, fitness.problem, "see docs/isolates.md")
