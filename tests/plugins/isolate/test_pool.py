@@ -456,6 +456,35 @@ def test_a_worker_in_an_endless_loop_ends_with_a_host_that_is_killed() -> None:
         asyncio.run(gone(worker))
 
 
+STILL_HOST = """
+import asyncio, sys
+sys.path[:0] = {path!r}
+from ringfence.plugins.isolate.executor import IsolatePool
+from tests.plugins.isolate.scripts import body
+from tests.plugins.isolate.test_idle_workers import stands_still
+from tests.plugins.isolate.workers import children, none
+async def use():
+    executor = IsolatePool()
+    await executor.run(body("a => 1"), none)
+    worker = executor._pool._idle[0].child.pid
+    await stands_still(worker)
+    print(worker, flush=True)
+    await asyncio.sleep(600)
+asyncio.run(use())
+"""
+
+
+def test_a_worker_that_stands_still_ends_with_a_host_that_is_killed() -> None:
+    """It cannot see that its socket was closed: the system must end it."""
+    pytest.importorskip("py_mini_racer", reason="the extra `isolate` is not installed")
+    with running(STILL_HOST.format(path=PATH)) as host:
+        assert host.stdout is not None
+        worker = int(host.stdout.readline())
+        host.kill()
+        assert host.wait(60) == -signal.SIGKILL
+    asyncio.run(gone(worker))
+
+
 PATH = [str(Path.cwd()), str(Path.cwd() / "src")]
 
 
