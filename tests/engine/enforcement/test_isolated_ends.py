@@ -87,7 +87,9 @@ def test_no_further_call_of_a_batch_begins_when_the_caller_has_gone() -> None:
 
     guard = guard_of(FakeExecutor({"waits": waits}))
     run = guard.begin_run(principal=ALICE)
-    began, go_on, flights = [], threading.Event(), []
+    flights: list[Any] = []
+    began: list[int] = []
+    go_on = threading.Event()
 
     def slow(_: Any) -> Any:
         began.append(1)
