@@ -541,8 +541,20 @@ async def test_a_worker_that_its_owner_no_longer_uses_is_ended() -> None:
         assert (await executor.run(job("echo"), none)).failure is None
 
 
-async def test_one_owner_at_a_time_has_all_the_room_and_no_other_is_left_out() -> None:
-    async with closing(pool(workers=1, wait_s=20)) as executor:
+@pytest.mark.parametrize(
+    ("workers", "asked", "served"),
+    [
+        (1, "aaaa", "aaaa"),
+        (1, "abcd", "abcd"),
+        (1, "aaaaaaab", "abaaaaaa"),
+        (1, "aaaabbcb", "abcababa"),
+    ],
+)
+async def test_an_owner_who_asks_for_much_at_once_keeps_no_other_waiting(
+    workers: int, asked: str, served: str
+) -> None:
+    """Who has fewer workers comes first, then who came first."""
+    async with closing(pool(workers=workers, wait_s=20)) as executor:
         order: list[str] = []
 
         async def one(owner: str) -> None:
@@ -550,9 +562,30 @@ async def test_one_owner_at_a_time_has_all_the_room_and_no_other_is_left_out() -
             order.append(owner)
 
         async with asyncio.TaskGroup() as group:
-            for owner in "aaabaaaa":
+            for owner in asked:
                 group.create_task(one(owner))
-        assert "".join(order) == "aaabaaaa"
+        assert "".join(order) == served
+
+
+async def test_another_owner_is_next_while_one_has_all_the_workers() -> None:
+    async with closing(pool(workers=2, wait_s=20)) as executor:
+        held, free, served = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+        async def holding(calls: Sequence[InnerCall]) -> Sequence[InnerAnswer]:
+            if len(executor.at_work) == 2:
+                held.set()
+            await (served if free.is_set() else free).wait()
+            return await echoes(calls)
+
+        async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+            for _ in range(8):
+                group.create_task(executor.run(job("batch", 1, owner="a"), holding))
+            await held.wait()
+            other = group.create_task(owned_pid(executor, "b"))
+            await asyncio.sleep(0)  # it waits behind six others
+            free.set()
+            await other
+            served.set()
 
 
 async def test_the_owner_is_never_told_to_the_worker() -> None:
