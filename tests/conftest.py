@@ -1,12 +1,15 @@
-"""Servers that tests share: one of each kind for every process that runs tests."""
+"""Servers that tests share, one of each kind for every process that runs tests; and which skips fail."""
 
+import os
 from collections.abc import Iterator, Sequence
 
 import pytest
+from pluggy import Result
 
 from tests.services import Postgres, Redis, needed, server
 
 _SERVERS = {"redis_server", "postgres_server"}
+_NONE_SKIPPED = os.environ.get("TEST_ISOLATES") == "required"
 
 
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
@@ -16,6 +19,28 @@ def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
         starts_its_own = has.get("server") is server or has.get("needed") is needed
         if starts_its_own or not _SERVERS.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker("services")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Fail what is skipped for want of V8, of a wall or of an account, wherever the test stands."""
+    made: Result[pytest.TestReport] = yield  # type: ignore[assignment]  # pluggy sends it in
+    if item.get_closest_marker("services") is None:  # `TEST_SERVICES=required` is for those
+        _fail_if_skipped(made.get_result())
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_make_collect_report() -> Iterator[None]:
+    """The same for a whole file."""
+    made: Result[pytest.CollectReport] = yield  # type: ignore[assignment]
+    _fail_if_skipped(made.get_result())
+
+
+def _fail_if_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if _NONE_SKIPPED and report.outcome == "skipped":
+        why = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"TEST_ISOLATES=required, and this machine cannot show it: {why}"
 
 
 @pytest.fixture(scope="session")

@@ -2,13 +2,13 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from ringfence.plugin import (
     Fitness,
-    InnerAnswer,
+    InnerAnswering,
     InnerCall,
     IsolateExecutor,
     IsolateJob,
@@ -21,13 +21,11 @@ from ringfence.plugin import (
 V8 = "14.4.258.23"
 LAYERS = ("process", "limits", "seccomp")
 
-Asking = Callable[[Sequence[InnerCall]], Awaitable[Sequence[InnerAnswer]]]
-
 
 class Tools:
     """What the code of a job may use: `await tools("query", table="a")`, or several at once."""
 
-    def __init__(self, answer: Asking) -> None:
+    def __init__(self, answer: InnerAnswering) -> None:
         self._answer = answer
         self._made = 0
 
@@ -76,7 +74,7 @@ class FakeExecutor:
     prewarmed: list[tuple[Lockdown, int]] = field(default_factory=list)
     closed: int = 0
 
-    async def run(self, job: IsolateJob, answer: Asking) -> IsolateOutcome:
+    async def run(self, job: IsolateJob, answer: InnerAnswering) -> IsolateOutcome:
         """See `IsolateExecutor`."""
         self.jobs.append(job)
         code = self.code.get(job.source)

@@ -10,7 +10,7 @@ from pydantic.errors import PydanticUserError
 
 from ringfence.adapters.langchain.inner import InnerTool, bodies_of, inner_tool
 from ringfence.adapters.langchain.parameters import Parameters
-from ringfence.adapters.langchain.tools import fit_to_guard, gate_of, guarded, parameters_of
+from ringfence.adapters.langchain.tools import gate_of, guarded, parameters_of, refuse_own_doors
 from ringfence.dsl.plan import Json, ToolPlan
 from ringfence.dsl.signatures import Hosted, bodies_for, description_of, isolated_tool, json_schema
 from ringfence.engine.enforcement.guard import Guard
@@ -71,7 +71,7 @@ def _original(
         if gate.guard is not guard:
             raise ValueError(f"`{tool.name}` is guarded by another guard")
         tool = gate.tool
-    fit_to_guard(tool)
+    refuse_own_doors(tool)
     parameters = parameters_of(tool)
     if injected := sorted(parameters.injected):
         raise TypeError(

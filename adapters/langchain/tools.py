@@ -95,7 +95,7 @@ def guarded(guard: Guard, tool: BaseTool | Callable[..., Any]) -> BaseTool:
         if known.guard is guard:
             return bound
         raise ValueError(f"`{bound.name}` is guarded by another guard")
-    fit_to_guard(bound)
+    refuse_own_doors(bound)
     gate = Gate(
         guard,
         bound.name,
@@ -127,7 +127,7 @@ def gate_of(tool: object) -> Gate | None:
     return gate if isinstance(gate, Gate) else None
 
 
-def fit_to_guard(tool: BaseTool) -> None:
+def refuse_own_doors(tool: BaseTool) -> None:
     """Raise TypeError for a tool that could run a body before the guard is met.
 
     SECURITY: whether an `invoke` of its own ever comes to `_run` cannot be known beforehand.

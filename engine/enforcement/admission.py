@@ -77,7 +77,7 @@ class Admission:
         if held.decision.verdict < Verdict.ASK:
             raise replies.refusal(run, held)
         if held.decision.verdict is Verdict.ASK:
-            yield from _fit_to_ask(run, held)
+            yield from _refuse_unfit(run, held)
         try:
             if held.decision.verdict is Verdict.ASK:
                 held = yield from self._asking.approval(run, held, wait=False, ahead=True)
@@ -128,7 +128,7 @@ class Admission:
         if held.decision.verdict < Verdict.ASK:
             raise replies.refusal(run, held)
         if held.decision.verdict is Verdict.ASK:
-            yield from _fit_to_ask(run, held)
+            yield from _refuse_unfit(run, held)
         try:
             if held.decision.verdict is Verdict.ASK:
                 held = yield from self._asking.approval(run, held, wait=wait)
@@ -155,7 +155,7 @@ def _is_for_others(run: Run, held: Held) -> bool:
     return isolate_around(run.plan, run.state, run.state.calls[held.key]) is None
 
 
-def _fit_to_ask(run: Run, held: Held) -> Steps[None]:
+def _refuse_unfit(run: Run, held: Held) -> Steps[None]:
     """Raise EngineError if this machine would not run a call that nobody has been asked about yet."""
     isolated = run.plan.by_bound_name[held.call.tool].isolated
     if isolated is None or run.state.calls[held.key].tickets:

@@ -12,7 +12,7 @@ from ringfence.engine.enforcement import ledger, replies
 from ringfence.engine.enforcement.bodies import Flight, Landed
 from ringfence.engine.enforcement.deciding import Ended
 from ringfence.engine.enforcement.drive import Steps
-from ringfence.engine.enforcement.isolates import Job, begin, executor_of
+from ringfence.engine.enforcement.isolates import Job, begin, proved_executor
 from ringfence.engine.enforcement.opening import store_error
 from ringfence.engine.enforcement.requests import keeps_digests_only, keyed, own
 from ringfence.engine.enforcement.runs import Held, Run
@@ -80,7 +80,7 @@ def fit_executor(run: Run, held: Held, isolated: Isolated) -> Steps[IsolateExecu
     opening = run.opening
     try:
         # SECURITY: what the policy puts into an isolate never runs as the host's own function.
-        return (yield from executor_of(opening, run.plan.isolates[isolated.isolate].lockdown))
+        return (yield from proved_executor(opening, run.plan.isolates[isolated.isolate].lockdown))
     except EngineError as error:
         why = str(error)[:_TEXT_AT_MOST]
         fail(run, held, None, "refused", why, opening.clock.monotonic_ns())

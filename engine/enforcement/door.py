@@ -15,7 +15,7 @@ from ringfence.engine.enforcement.bodies import AsyncFlight, SyncFlight, run_inl
 from ringfence.engine.enforcement.current import inside_call, set_current
 from ringfence.engine.enforcement.deciding import Ended
 from ringfence.engine.enforcement.drive import run_async, run_sync
-from ringfence.engine.enforcement.inner import Inner, aconverse, answer, asking, converse, refusal
+from ringfence.engine.enforcement.inner import Inner, aconverse, answer, converse, inner_request, refusal
 from ringfence.engine.enforcement.isolates import Job
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.enforcement.tool_results import PLAIN, ResultLens
@@ -215,7 +215,7 @@ class Door:
         run = started.run
 
         def one(made: InnerCall) -> InnerAnswer:
-            asked = asking(started, job, made, inner)
+            asked = inner_request(started, job, made, inner)
             try:
                 value = self._execute(
                     run, asked.call, asked.body, False, PLAIN, (), inner, asked.lacking, job
@@ -238,7 +238,7 @@ class Door:
         run = started.run
 
         async def one(made: InnerCall) -> InnerAnswer:
-            asked = asking(started, job, made, inner)
+            asked = inner_request(started, job, made, inner)
             try:
                 value = await self._aexecute(
                     run, asked.call, asked.body, False, PLAIN, (), inner, asked.lacking, job

@@ -14,7 +14,7 @@ from ringfence.engine.enforcement.isolates import Asked, Job, inside_job
 from ringfence.engine.enforcement.requests import keeps_digests_only
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.journal.isolated import called, fulfilled, handed, rejected
-from ringfence.engine.seams.errors import DeniedError, EngineError, RingfenceError, RunHaltedError
+from ringfence.engine.seams.errors import EngineError, RingfenceError, RunHaltedError
 from ringfence.engine.seams.isolates import InnerAnswer, InnerCall, IsolateOutcome
 
 NO_BODY: Final = "the host gave no body for it"
@@ -25,7 +25,7 @@ Inner = Mapping[str, Callable[[Mapping[str, Json]], Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
+class InnerRequest:
     """One inner call, ready for the guard's door."""
 
     call: ToolCall
@@ -34,7 +34,7 @@ class Asking:
     """Why it is denied whatever the policy says; None: it has a body."""
 
 
-def asking(started: Started, job: Job, made: InnerCall, inner: Inner) -> Asking:
+def inner_request(started: Started, job: Job, made: InnerCall, inner: Inner) -> InnerRequest:
     """Return what a call that the code made is for the guard; a name that it may not call stays as it is."""
     plan = started.run.plan
     name = called(plan, job.plan, made.tool)
@@ -45,14 +45,14 @@ def asking(started: Started, job: Job, made: InnerCall, inner: Inner) -> Asking:
     # SECURITY: the arguments are a text that the code wrote; it is read as strictly as a model's own.
     arguments, job.filled[made.id] = filled(None if tool is None else body, made.arguments)
     call = ToolCall(name, arguments, task=f"{started.held.key}#{made.id}")
-    return Asking(call, _none if body is None else body, lacking)
+    return InnerRequest(call, _none if body is None else body, lacking)
 
 
 def _none(_: Mapping[str, Json]) -> Any:
     raise EngineError("a call without a body was not denied")
 
 
-def answer(run: Run, job: Job, made: InnerCall, asked: Asking, value: Any) -> InnerAnswer:
+def answer(run: Run, job: Job, made: InnerCall, asked: InnerRequest, value: Any) -> InnerAnswer:
     """Return what the code is given for a call that succeeded, noted down for the record."""
     text = handed(value)
     job.told[made.id] = fulfilled(text, value, keyed=keeps_digests_only(run, asked.call.tool))
@@ -69,10 +69,8 @@ def refusal(run: Run, job: Job, made: InnerCall, error: Exception) -> InnerAnswe
     """
     if isinstance(error, RunHaltedError | EngineError):
         raise error
-    text = error.model_text if isinstance(error, DeniedError) else None
-    if isinstance(error, RingfenceError) and text is None:
-        text = error.model_text
-    said = text if text is not None else replies.failure_text(run.plan)
+    told = error.model_text if isinstance(error, RingfenceError) else None
+    said = replies.failure_text(run.plan) if told is None else told
     job.told[made.id] = rejected(said)
     return InnerAnswer(made.id, None, said)
 

@@ -46,7 +46,7 @@ FIT_WITHIN_S: Final = 30.0
 """How long an executor has to say what it can enforce: it may have to start a worker for that."""
 
 
-def executor_of(opening: Opening, lockdown: Lockdown) -> Steps[IsolateExecutor]:
+def proved_executor(opening: Opening, lockdown: Lockdown) -> Steps[IsolateExecutor]:
     """Return what runs isolates, once it is known that it can enforce this lock-down here.
 
     Raises:

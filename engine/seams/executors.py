@@ -10,9 +10,9 @@ from ringfence.engine.seams.bounded import said
 from ringfence.engine.seams.errors import EngineError
 from ringfence.engine.seams.hookspecs import NoSettings
 from ringfence.engine.seams.isolates import (
-    Answer,
     CheckedExecutor,
     Fitness,
+    InnerAnswering,
     IsolateExecutor,
     IsolateJob,
     IsolateOutcome,
@@ -149,7 +149,7 @@ class KnownExecutor:
             asking.add_done_callback(_heard)
         return await asyncio.shield(asking)
 
-    async def run(self, job: IsolateJob, answer: Answer) -> IsolateOutcome:
+    async def run(self, job: IsolateJob, answer: InnerAnswering) -> IsolateOutcome:
         """Run one job; after trouble the executor is asked anew what it can enforce."""
         try:
             outcome = await self.executor.run(job, answer)

@@ -74,10 +74,10 @@ class InnerAnswer:
     error: str | None = None
 
 
-Answer = Callable[[Sequence[InnerCall]], Awaitable[Sequence[InnerAnswer]]]
+InnerAnswering = Callable[[Sequence[InnerCall]], Awaitable[Sequence[InnerAnswer]]]
 """Asked with the calls that the code has made since the last time, in their order; answers all of them."""
 
-Failure = Literal[
+IsolateFailure = Literal[
     "syntax",
     "no function",
     "exception",
@@ -102,7 +102,7 @@ class IsolateOutcome:
 
     result: str | None
     """JSON as text; None: it failed."""
-    failure: Failure | None = None
+    failure: IsolateFailure | None = None
     message: str | None = None
     """For a person: what, where, which limit.  Nothing of the host in it."""
     line: int | None = None
@@ -146,7 +146,7 @@ class Fitness:
 class IsolateExecutor(Protocol):
     """Runs code in isolates; on the engine's loop.  Total: whatever happens is an outcome."""
 
-    async def run(self, job: IsolateJob, answer: Answer) -> IsolateOutcome:
+    async def run(self, job: IsolateJob, answer: InnerAnswering) -> IsolateOutcome:
         """Run one job in a fresh isolate; cancelled, its worker is killed."""
         ...
 

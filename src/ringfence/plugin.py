@@ -34,20 +34,20 @@ from ringfence.engine.seams.hookspecs import (
     SettingsPath,
     hookimpl,
 )
-from ringfence.engine.seams.isolates import Answer as InnerAnswering
 from ringfence.engine.seams.isolates import (
     CheckedExecutor,
     Fitness,
     InnerAnswer,
+    InnerAnswering,
     InnerCall,
     IsolateExecutor,
+    IsolateFailure,
     IsolateJob,
     IsolateLimits,
     IsolateOutcome,
     Layer,
     Lockdown,
 )
-from ringfence.engine.seams.isolates import Failure as IsolateFailure
 from ringfence.engine.seams.ports import (
     Attendant,
     Clock,

@@ -17,6 +17,7 @@ from ringfence.plugins.isolate import executor as executors
 from ringfence.plugins.isolate.installed import Installed
 from ringfence.plugins.isolate.program import LAYERS
 from tests.isolates import FakeExecutor
+from tests.walls import needed
 
 POLICY = """language 1
 policy desk
@@ -104,7 +105,7 @@ def doctor(capsys: pytest.CaptureFixture[str], *, code: int = 0) -> tuple[dict[s
 def test_doctor_lists_v8_and_every_wall_of_a_real_worker_with_its_evidence(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("py_mini_racer")
+    needed()
     policy(folder)
     findings, record = doctor(capsys)
     assert record["v8"].split(".")[0].isdecimal() and record["problem"] is None

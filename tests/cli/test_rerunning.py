@@ -1,11 +1,8 @@
 """`replay --isolates`: what another process ran in isolates runs again from the log, through the command."""
 
 import json
-import os
 import re
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -18,24 +15,14 @@ pytest.importorskip("py_mini_racer")
 from ringfence.__main__ import main
 from ringfence.engine.retrospect.record import RunRecord
 from ringfence.engine.retrospect.rerun import Rerun
-
-ROOT = Path(__file__).parents[2]
+from tests.engine.retrospect.isolates_log import written
 
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
     """A log, and the ids of its runs by what they are."""
     file = tmp_path_factory.mktemp("rerunning") / "log.db"
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.engine.retrospect.isolates_process", f"sqlite:///{file}"],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    return file, {name: run for name, (run, _) in json.loads(done.stdout).items()}
+    return file, {name: run for name, (run, _) in written(file).items()}
 
 
 @pytest.fixture

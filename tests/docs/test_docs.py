@@ -12,6 +12,7 @@ import pytest
 
 from ringfence.dsl.diagnostic import draw
 from ringfence.engine.seams.settings import Settings
+from tests import walls
 from tests.docs.pages import KNOWN, ROOT, Block, blocks, lasting, load_block, pages, printed, program
 
 ALL = [block for page in pages() for block in blocks(page)]
@@ -55,6 +56,8 @@ RUNNING_PAGES = sorted({block.page for block in ALL if block.runs})
 
 @pytest.mark.parametrize("page", RUNNING_PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_a_page_runs_from_top_to_bottom_and_prints_what_it_shows(page: Path, tmp_path: Path) -> None:
+    if any("isolate" in block.code for block in blocks(page) if block.kind == "python"):
+        walls.needed()
     for block in blocks(page):
         if "title" in block.info:
             (tmp_path / block.info["title"]).write_text(block.code, encoding="utf-8")

@@ -1,6 +1,5 @@
 """The demo's JavaScript: in node it does harm, and in an isolate the wall that is named stops it."""
 
-import asyncio
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ from rich.console import Console
 from ringfence import Guard
 from ringfence.engine.decision.events import IsolateEnded
 from ringfence.plugin import IsolateJob, IsolateOutcome
-from ringfence.plugins.isolate.executor import IsolatePool
+from tests import walls
 from tests.isolates import LAYERS, V8, Code, Executors, FakeExecutor, Tools
 
 
@@ -37,15 +36,6 @@ def playing(folder: Path, *plugins: object) -> Iterator[Play]:
             yield Play(there, tools_of(there), quiet(), guard, store)
         finally:
             guard.close()
-
-
-async def lacking() -> tuple[str, ...]:
-    pool = IsolatePool()
-    try:
-        found = await pool.fitness()
-        return found.lacks("full") if found.problem is None else (found.problem,)
-    finally:
-        await pool.close()
 
 
 # ---- without a guard -----------------------------------------------------------------------------
@@ -81,8 +71,7 @@ def test_without_node_the_demo_says_so_loudly_and_goes_on(
 
 
 def test_each_wall_stops_what_it_is_said_to_stop(tmp_path: Path) -> None:
-    if missing := asyncio.run(lacking()):
-        pytest.skip(f"this machine lacks {', '.join(missing)}")
+    walls.needed()
     with playing(tmp_path) as play:
         run = code_held.play(play)
         assert play.stage.broken == [] and run is not None

@@ -248,8 +248,9 @@
     for (let i = 0; i < sites.length; i++) {
       const site = sites[i];
       if (site.getScriptNameOrSourceURL() === 'ringfence:prelude') continue;
-      const line = site.getLineNumber() - 1, column = site.getColumnNumber();
-      if (!(line >= 1)) continue;
+      // Code may call this with sites of its own: a place is two numbers, whatever they say.
+      const line = (site.getLineNumber() | 0) - 1, column = site.getColumnNumber() | 0;
+      if (line < 1 || column < 1) continue;
       place ??= freeze({ __proto__: null, line, column });
       text += '\n    at ' + (site.getFunctionName() ?? '<anonymous>') + ' (source:' + line + ':' + column + ')';
     }

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,6 +17,7 @@ from ringfence.engine.seams.settings import Settings
 from ringfence.plugins.isolate.executor import IsolatePool
 from ringfence.plugins.isolate.program import LAYERS
 from ringfence.plugins.isolate.settings import IsolateSettings
+from tests import walls
 from tests.guards import ALICE, call, events_of
 from tests.isolates import Executors
 from tests.plugins.isolate.workers import children, pool
@@ -83,27 +84,14 @@ def test_whoever_has_taken_a_worker_over_sees_nothing_of_other_sessions(workers:
 # ---- with V8, and every wall ---------------------------------------------------------------------
 
 
-@pytest.fixture
-def machine() -> Iterator[None]:
-    pytest.importorskip("py_mini_racer", reason="the extra `isolate` is not installed")
-    guard = guard_of(SCRIPTS, POLICY.replace("isolate box {", "isolate box { lockdown process"))
-    try:
-        asked = guard.opening.loop.submit(guard.opening.extensions.isolates().fitness())
-        lacking = asked.result().lacks("full")
-    finally:
-        guard.opening.loop.submit(guard.opening.extensions.close()).result()
-    if lacking:
-        pytest.skip(f"this machine lacks {', '.join(lacking)}")
-    yield
-
-
 SCRIPTS = {
     "spy.js": "async a => { await tools.look({ n: a.n }); return [typeof left, globalThis.left = 1] }",
     "work.js": "async a => { await tools.look({ n: 1 }); globalThis.left = 1; return a.secret.length }",
 }
 
 
-def test_under_full_lock_down_each_session_has_workers_of_its_own(machine: None) -> None:
+def test_under_full_lock_down_each_session_has_workers_of_its_own() -> None:
+    walls.needed()
     guard = guard_of(SCRIPTS, isolates={"workers": 2, "spare": 1})
     executor = guard.opening.extensions
     seen: dict[str, set[int]] = {}
@@ -137,7 +125,8 @@ def test_under_full_lock_down_each_session_has_workers_of_its_own(machine: None)
     assert children() == []
 
 
-def test_a_real_worker_that_lacks_a_wall_is_refused_before_the_call_starts(machine: None) -> None:
+def test_a_real_worker_that_lacks_a_wall_is_refused_before_the_call_starts() -> None:
+    walls.needed()
     executor = IsolatePool(IsolateSettings(workers=1), wanted=LAYERS | {"moat"})
     guard = guard_of(SCRIPTS, plugins=[Executors(executor)])
     run = guard.begin_run(principal=ALICE)
@@ -167,7 +156,8 @@ def until(condition: Callable[[], bool]) -> None:
     asyncio.run(met())
 
 
-def test_a_guard_that_opens_starts_what_the_settings_keep_ready(machine: None) -> None:
+def test_a_guard_that_opens_starts_what_the_settings_keep_ready() -> None:
+    walls.needed()
     guard = guard_of(SCRIPTS, isolates={"workers": 1, "spare": 2})
     guard.open()
     until(lambda: len(children()) == 2)

@@ -1,5 +1,9 @@
 """What another process recorded of isolates, to be looked at, changed and run again."""
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
@@ -11,6 +15,22 @@ from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.retrospect.record import RunRecord
 from ringfence.engine.seams.isolates import IsolateExecutor
 from ringfence.engine.seams.loop import EngineLoop
+
+ROOT = Path(__file__).parents[3]
+
+
+def written(file: Path) -> dict[str, tuple[str, Any]]:
+    """Have another process write the log; return the id and the result of each run, by what it is."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.engine.retrospect.isolates_process", f"sqlite:///{file}"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return {name: (run, gave) for name, (run, gave) in json.loads(done.stdout).items()}
 
 
 @dataclass

@@ -18,8 +18,8 @@ from ringfence.engine.journal.isolated import digest_of_text
 from ringfence.engine.retrospect.record import RunRecord
 from ringfence.engine.seams.errors import PendingError, RunHaltedError
 from ringfence.engine.seams.isolates import (
-    Answer,
     Fitness,
+    InnerAnswering,
     IsolateExecutor,
     IsolateJob,
     IsolateOutcome,
@@ -40,7 +40,7 @@ class Watched:
     executor: IsolateExecutor
     outcomes: list[IsolateOutcome] = field(default_factory=list)
 
-    async def run(self, job: IsolateJob, answer: Answer) -> IsolateOutcome:
+    async def run(self, job: IsolateJob, answer: InnerAnswering) -> IsolateOutcome:
         """See `IsolateExecutor`."""
         self.outcomes.append(await self.executor.run(job, answer))
         return self.outcomes[-1]

@@ -4,11 +4,10 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-import pytest
-
 from ringfence.plugins.isolate.executor import IsolatePool
 from ringfence.plugins.isolate.settings import IsolateSettings
 from ringfence.plugins.isolate.starting import Kind, Program
+from tests import walls
 from tests.plugins.isolate.accounts import SITE, Account
 from tests.plugins.isolate.scripts import body
 from tests.plugins.isolate.worker_harness import FOLDER
@@ -20,11 +19,8 @@ SETTINGS = IsolateSettings(workers=2, spare=0)
 @asynccontextmanager
 async def full_pool() -> AsyncIterator[IsolatePool]:
     """Make a pool whose workers have every wall; skip the test where the machine lacks one."""
+    walls.needed()
     async with closing(IsolatePool(SETTINGS)) as made:
-        fitness = await made.fitness()
-        assert fitness.problem is None, fitness
-        if lacking := fitness.lacks("full"):
-            pytest.skip(f"this machine lacks {', '.join(lacking)}")
         yield made
 
 

@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 
-from ringfence.engine.seams.isolates import Failure
+from ringfence.engine.seams.isolates import IsolateFailure
 from ringfence.plugins.isolate import gauges
 from ringfence.plugins.isolate.executor import IsolatePool
 from ringfence.plugins.isolate.settings import IsolateSettings
@@ -72,7 +72,7 @@ class Report:
     """After the first hundred calls, with the pool at rest."""
     after: Footprint
     closed: Footprint
-    ends: Counter[Failure | None]
+    ends: Counter[IsolateFailure | None]
     wrong: tuple[str, ...]
     """Calls that ended as they must not."""
 
@@ -93,7 +93,7 @@ class Report:
 
 async def soak(calls: int) -> Report:
     """Make so many calls, a few at once; every second one is hostile."""
-    ends: Counter[Failure | None] = Counter()
+    ends: Counter[IsolateFailure | None] = Counter()
     wrong: list[str] = []
     executor = IsolatePool(IsolateSettings(workers=AT_ONCE, spare=0))
     numbers = iter(range(100))
@@ -116,7 +116,7 @@ async def soak(calls: int) -> Report:
     return Report(before, after, Footprint.now(), ends, tuple(wrong))
 
 
-async def _call(executor: IsolatePool, nth: int) -> tuple[Failure | None, str | None]:
+async def _call(executor: IsolatePool, nth: int) -> tuple[IsolateFailure | None, str | None]:
     if nth % 2 == 0:
         outcome = await executor.run(body("async a => a.n + await tools.add({ x: 1 })", {"n": nth}), echoes)
         right = outcome.result is not None and json.loads(outcome.result) == nth + 1

@@ -1,7 +1,6 @@
 """Hostile JavaScript through real workers: each ends as it must, the host goes on, the next call works."""
 
 import asyncio
-import json
 import os
 import signal
 from collections.abc import AsyncIterator, Sequence
@@ -10,9 +9,9 @@ import pytest
 
 from ringfence.engine.seams.isolates import InnerAnswer, InnerCall
 from ringfence.plugins.isolate.executor import IsolatePool
-from ringfence.plugins.isolate.settings import IsolateSettings
+from tests.plugins.isolate.real import full_pool, works
 from tests.plugins.isolate.scripts import LIVENESS, MEMORY, QUICK, body
-from tests.plugins.isolate.workers import MB, SECOND, children, closing, echoes, gone, none
+from tests.plugins.isolate.workers import MB, SECOND, children, echoes, gone, none
 
 pytest.importorskip("py_mini_racer", reason="the extra `isolate` is not installed")
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="workers are processes of POSIX systems")
@@ -20,19 +19,8 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="workers are processe
 
 @pytest.fixture
 async def executor() -> AsyncIterator[IsolatePool]:
-    async with closing(IsolatePool(IsolateSettings(workers=2, spare=0))) as made:
-        fitness = await made.fitness()
-        lacking = fitness.lacks("full")
-        if lacking:
-            pytest.skip(f"this machine lacks {', '.join(lacking)}")
+    async with full_pool() as made:
         yield made
-
-
-async def works(executor: IsolatePool) -> None:
-    """The next call works, and nothing of the one before is there."""
-    source = "async a => [a.q, await tools.add({ x: 2 }), {}.polluted ?? null, typeof left]"
-    outcome = await executor.run(body(source, {"q": 1}), echoes)
-    assert json.loads(outcome.result or "null") == [1, 2, None, "undefined"], outcome
 
 
 @pytest.mark.parametrize("attack", LIVENESS)

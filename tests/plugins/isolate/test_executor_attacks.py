@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from ringfence.engine.seams.isolates import Failure, InnerAnswer, InnerCall
+from ringfence.engine.seams.isolates import InnerAnswer, InnerCall, IsolateFailure
 from tests.plugins.isolate.workers import (
     MB,
     SECOND,
@@ -76,7 +76,7 @@ async def test_a_worker_that_lies_is_killed_and_the_next_run_works(lie: str) -> 
         assert after.result == '{"still": "here"}'
 
 
-DEATHS: dict[signal.Signals, tuple[Failure, str]] = {
+DEATHS: dict[signal.Signals, tuple[IsolateFailure, str]] = {
     signal.SIGKILL: ("killed", "from outside"),
     signal.SIGTRAP: ("memory", "memory 64 MB"),
     signal.SIGABRT: ("memory", "memory 64 MB"),

@@ -6,6 +6,7 @@ import os
 import pytest
 
 from ringfence.plugins.isolate.program import LAYERS
+from tests import walls
 from tests.plugins.isolate.accounts import Account, account, everybody
 from tests.plugins.isolate.scripts import MEMORY, QUICK
 
@@ -99,6 +100,7 @@ print(json.dumps(said))
 
 @pytest.fixture(scope="module", params=everybody()[1:] or everybody())
 def user(request: pytest.FixtureRequest) -> Account:
+    walls.needed()
     return account(request.param)
 
 

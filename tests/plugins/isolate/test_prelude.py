@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -251,6 +252,62 @@ def test_a_stack_names_places_of_the_source_and_no_others(worker: Worker) -> Non
 
 def refused(call: dict[str, Any]) -> dict[str, Any]:
     return {"id": call["id"], "result": None, "error": "no"}
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "o.x = function () { throw new Error() }",
+        "o.x = () => { throw new Error() }",
+        "o['x'] = async () => { throw new Error() }",
+        "o.x = async function* () { throw new Error() }",
+        "(o.x = { y: [() => { throw new Error() }] }, o.x = o.x.y[0])",
+        "o.x = class { constructor() { throw new Error() } }",
+    ],
+)
+@pytest.mark.parametrize("kind", ["code", "body"])
+def test_a_stack_does_not_tell_the_name_that_nobody_may_learn(worker: Worker, made: str, kind: str) -> None:
+    """It would be another one each time, too."""
+    source = f"""
+      const o = {{}};
+      {made};
+      try {{ const made = o.x.prototype?.constructor === o.x ? new o.x() : o.x();
+            await (made?.next?.() ?? made) }} catch (e) {{ return e.stack }}
+    """
+    text = source if kind == "code" else f"async () => {{ {source} }}"
+    seen = worker.result(text, kind=kind)
+    assert seen.startswith("Error\n    at "), seen
+    assert "take" not in seen and not re.search("[0-9a-f]{32}", seen), seen
+    with Worker() as another:
+        assert another.result(text, kind=kind) == seen
+
+
+@pytest.mark.parametrize(
+    "site",
+    [
+        "getColumnNumber: () => 'x'",
+        "getColumnNumber: () => 1.5",
+        "getColumnNumber: () => 0",
+        "getColumnNumber: () => -1",
+        "getColumnNumber: () => ({ toJSON() { throw 1 } })",
+        "getColumnNumber: () => [[[]]]",
+        "getLineNumber: () => 2.5",
+        "getLineNumber: () => Infinity",
+        "getLineNumber: () => ({ valueOf: () => 1e300 })",
+    ],
+)
+def test_a_place_is_two_numbers_whatever_code_says(worker: Worker, site: str) -> None:
+    source = f"""
+      const site = {{ getScriptNameOrSourceURL: () => '', getLineNumber: () => 5, getColumnNumber: () => 7,
+        getFunctionName: () => 'f', {site} }};
+      const error = {{ message: 'own' }};
+      Error.prepareStackTrace(error, [site]);
+      throw error;
+    """
+    failure, message, line, column = worker.failure(source, kind="code")
+    assert (failure, message) == ("exception", "own")
+    for number in (line, column):
+        assert number is None or (type(number) is int and number > 0)
 
 
 def test_a_stack_gives_no_function_of_ours(worker: Worker) -> None:

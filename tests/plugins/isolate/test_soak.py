@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from ringfence.plugins.isolate.executor import IsolatePool
+from tests import walls
 from tests.plugins.isolate.soak import soak
 
 pytest.importorskip("py_mini_racer", reason="the extra `isolate` is not installed")
@@ -12,11 +12,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="workers are processe
 
 
 async def test_nothing_is_left_in_the_host_after_500_calls() -> None:
-    executor = IsolatePool()
-    lacking = (await executor.fitness()).lacks("full")
-    await executor.close()
-    if lacking:
-        pytest.skip(f"this machine lacks {', '.join(lacking)}")
+    walls.needed()
     report = await soak(500)
     assert report.wrong == ()
     assert report.leaks() == []

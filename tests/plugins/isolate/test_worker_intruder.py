@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import walls
 from tests.plugins.isolate.accounts import Account, account, everybody
 from tests.plugins.isolate.worker_harness import KERNEL_WALLS, EndedError, Worker, intruded
 
@@ -60,6 +61,7 @@ MOUNT_TOOLS = "seen = kernel.refusal('unshare', 0) == 0"
 
 @pytest.fixture(scope="module", params=everybody())
 def user(request: pytest.FixtureRequest) -> Account:
+    walls.needed()
     return account(request.param)
 
 
