@@ -261,6 +261,21 @@ def test_a_tool_that_wants_what_only_a_graph_has_is_refused(
         isolate_tool(guard, "run_js", inner=[injects])
 
 
+def test_a_tool_that_looks_at_its_arguments_before_its_body_is_refused(guard: Guard) -> None:
+    class Own(BaseTool):
+        name: str = "db/query"
+        description: str = "Read."
+
+        def _parse_input(self, *_: Any) -> Any:
+            raise ToolException("not these")
+
+        def _run(self, table: str) -> Any:
+            return ROWS
+
+    with pytest.raises(TypeError, match="it has a `_parse_input` of its own"):
+        isolate_tool(guard, "run_js", inner=[Own()])
+
+
 def test_a_tool_with_an_invoke_of_its_own_is_refused(guard: Guard) -> None:
     class Own(BaseTool):
         name: str = "db/query"
