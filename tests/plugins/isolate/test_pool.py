@@ -268,7 +268,7 @@ async def test_a_machine_that_cannot_start_processes_says_so_at_once_and_goes_on
                 await asyncio.sleep(0.05)
 
 
-async def test_full_lockdown_is_refused_without_every_layer() -> None:
+async def test_full_lockdown_is_refused_without_every_wall() -> None:
     for manners, words in [("no seccomp", "seccomp (seen or not)"), ("silent on walls", "seccomp")]:
         async with closing(pool(manners)) as executor:
             outcome = await executor.run(job("echo", lockdown="full"), none)
