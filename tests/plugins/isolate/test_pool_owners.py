@@ -78,20 +78,6 @@ async def test_a_worker_that_its_owner_no_longer_uses_is_ended() -> None:
         assert (await executor.run(job("echo"), none)).failure is None
 
 
-async def test_one_owner_at_a_time_has_all_the_room_and_no_other_is_left_out() -> None:
-    async with closing(pool(workers=1, wait_s=20)) as executor:
-        order: list[str] = []
-
-        async def one(owner: str) -> None:
-            await pid_of(executor, owner=owner)
-            order.append(owner)
-
-        async with asyncio.TaskGroup() as group:
-            for owner in "aaabaaaa":
-                group.create_task(one(owner))
-        assert "".join(order) == "aaabaaaa"
-
-
 async def test_the_owner_is_never_told_to_the_worker() -> None:
     async with closing(pool()) as executor:
         outcome = await executor.run(job("job", owner="whose-it-is"), none)
