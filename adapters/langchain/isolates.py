@@ -10,11 +10,14 @@ from pydantic.errors import PydanticUserError
 
 from ringfence.adapters.langchain.inner import InnerTool, bodies_of, inner_tool
 from ringfence.adapters.langchain.parameters import Parameters
-from ringfence.adapters.langchain.tools import gate_of, guarded, parameters_of, refuse_own_doors
+from ringfence.adapters.langchain.tools import gate_of, guarded, own_method, parameters_of, refuse_own_doors
 from ringfence.dsl.plan import Json, ToolPlan
 from ringfence.dsl.signatures import Hosted, bodies_for, description_of, isolated_tool, json_schema
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.seams.errors import EngineError
+
+_BEFORE_RUN = ("_parse_input", "_to_args_and_kwargs")
+"""In these LangChain looks at what a model wrote, before it calls `_run`."""
 
 
 def isolate_tool(
@@ -72,6 +75,12 @@ def _original(
             raise ValueError(f"`{tool.name}` is guarded by another guard")
         tool = gate.tool
     refuse_own_doors(tool)
+    if (name := own_method(tool, _BEFORE_RUN)) is not None:
+        # SECURITY: what it refuses or changes there would be passed by: a call from code begins with `_run`.
+        raise TypeError(
+            f"`{tool.name}` cannot be called from `{plan.bound}`: it has a `{name}` of its own;"
+            " do its work in `_run`"
+        )
     parameters = parameters_of(tool)
     if injected := sorted(parameters.injected):
         raise TypeError(

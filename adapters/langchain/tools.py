@@ -6,7 +6,7 @@ outside knows (the call's id, the raw arguments) and turn refusals into LangChai
 """
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from inspect import signature
@@ -132,15 +132,22 @@ def refuse_own_doors(tool: BaseTool) -> None:
 
     SECURITY: whether an `invoke` of its own ever comes to `_run` cannot be known beforehand.
     """
-    for name in _DOORS:
-        home = next((kind for kind in type(tool).__mro__ if name in kind.__dict__), BaseTool)
-        if name in tool.__dict__ or home.__module__.partition(".")[0] != "langchain_core":
-            raise TypeError(
-                f"`{tool.name}` cannot be guarded: it has a `{name}` of its own; do its work in `_run`"
-            )
+    if (name := own_method(tool, _DOORS)) is not None:
+        raise TypeError(
+            f"`{tool.name}` cannot be guarded: it has a `{name}` of its own; do its work in `_run`"
+        )
     for name in ("_run", "_arun"):
         if name in tool.__dict__:
             raise TypeError(f"`{tool.name}` cannot be guarded: its `{name}` was exchanged on the object")
+
+
+def own_method(tool: BaseTool, names: Iterable[str]) -> str | None:
+    """Return the first of these methods that is not LangChain's own; None: all of them are."""
+    for name in names:
+        home = next((kind for kind in type(tool).__mro__ if name in kind.__dict__), BaseTool)
+        if name in tool.__dict__ or home.__module__.partition(".")[0] != "langchain_core":
+            return name
+    return None
 
 
 # ---- the function ----------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from concurrent.futures import wait
+from dataclasses import replace
 from typing import Any
 
 from ringfence.engine.enforcement import dispatch, replies
@@ -61,7 +62,9 @@ def land(started: Started, job: Job, landed: Landed, lens: ResultLens) -> Any:
     if outcome.failure is not None:
         said = _said(outcome, job.job.name)
         how = "timeout" if outcome.failure in ("time", "cpu") else "raised"
-        dispatch.fail(run, held, started.flight, how, said, started.mono_ns)
+        # SECURITY: what code throws is made of its values, which `audit minimal` keeps out of the record.
+        recorded = _said(replace(outcome, message=None), job.job.name) if keyed else said
+        dispatch.fail(run, held, started.flight, how, recorded, started.mono_ns)
         run.check_live()  # its time may have been the run's
         raise replies.failed(run, held, said)
     result = dispatch.land(started, Landed("returned", value), PLAIN, ())

@@ -146,7 +146,7 @@ def ended(
         v8=outcome.v8,
         layers=tuple(outcome.layers),
         failure="stopped" if stopped else outcome.failure,
-        message=None if outcome.message is None else message_text(outcome.message),
+        message=None if keyed or outcome.message is None else message_text(outcome.message),
         line=outcome.line,
         column=outcome.column,
         output=None if result is None else digest_of_text(result),

@@ -10,7 +10,7 @@ from ringfence.dsl.plan import Plan
 from ringfence.engine.decision.events import KINDS, SCHEMA, RunStarted, Stamped, event_of
 from ringfence.engine.decision.lineage import Family, Tale
 from ringfence.engine.journal.tales import FORGOTTEN, decode
-from ringfence.engine.seams.isolates import IsolateExecutor
+from ringfence.engine.seams.isolates import IsolateExecutor, Lockdown
 from ringfence.engine.seams.ports import Entry
 
 if TYPE_CHECKING:
@@ -105,25 +105,26 @@ class RunRecord:
 
         return replay(self, plan)
 
-    def rerun(self, *, each: "Each | None" = None) -> "Rerun":
+    def rerun(self, *, each: "Each | None" = None, lockdown: Lockdown = "process") -> "Rerun":
         """Run the JavaScript of the run again, each call answered from the record; nothing else is executed.
 
         Args:
             each: Called whenever one more run in an isolate is done; in another thread.
+            lockdown: What must hold here at least, whatever the recorded policy is content with.
 
         Raises:
             RecordError: What was run cannot be read from the record.
             EngineError: Nothing here runs isolates.
         """
-        started = self._rerun(each)
+        started = self._rerun(each, lockdown)
         return started.result() if isinstance(started, Future) else started
 
-    async def arerun(self, *, each: "Each | None" = None) -> "Rerun":
+    async def arerun(self, *, each: "Each | None" = None, lockdown: Lockdown = "process") -> "Rerun":
         """Like `rerun`."""
-        started = self._rerun(each)
+        started = self._rerun(each, lockdown)
         return await asyncio.wrap_future(started) if isinstance(started, Future) else started
 
-    def _rerun(self, each: "Each | None") -> "Future[Rerun] | Rerun":
+    def _rerun(self, each: "Each | None", lockdown: Lockdown) -> "Future[Rerun] | Rerun":
         from ringfence.engine.retrospect.rerun import Rerun, prepared, rerun
 
         ready = prepared(self)
@@ -131,7 +132,7 @@ class RunRecord:
             return ready
         if self.isolates is None:
             raise RecordError(f"the isolates of run `{self.run}` cannot be run again: none are at hand here")
-        return self.isolates(lambda executor: rerun(ready, executor, each=each))
+        return self.isolates(lambda executor: rerun(ready, executor, each=each, lockdown=lockdown))
 
     @property
     def tale(self) -> Tale:

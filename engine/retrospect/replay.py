@@ -23,6 +23,9 @@ _UNDECIDING = frozenset({"SubrunStarted", "IsolateStarted", "IsolateEnded"})
 _REMEMBERED = frozenset({"PromptGiven", "SubrunJoined"})
 """The same, where the policy asks nothing of history, labels or provenance."""
 
+_SHOWN_AT_MOST = 2000
+"""Characters of one value in the text of a divergence; its fields hold all of it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Divergence:
@@ -158,9 +161,11 @@ def _goes_on(state: State, known: KnownCall) -> bool:
 
 def _shown(value: Json) -> str:
     try:
-        return canonical(value).decode("utf-8")
+        text = canonical(value).decode("utf-8")
     except ValueError:
-        return repr(value)
+        text = repr(value)
+    left = len(text) - _SHOWN_AT_MOST
+    return text if left <= 0 else f"{text[:_SHOWN_AT_MOST]} [cut: {left} characters are not shown]"
 
 
 class Fold:

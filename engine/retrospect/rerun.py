@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from ringfence.dsl.canonical import loads_strict, same
 from ringfence.dsl.plan import Json, Plan
+from ringfence.dsl.types import size_text
 from ringfence.engine.decision.events import body_of
 from ringfence.engine.decision.results import RefusedResultError, bound_result
 from ringfence.engine.journal.isolated import as_given, called, ended, judged
@@ -20,12 +21,22 @@ from ringfence.engine.retrospect.isolates import Inner, Recorded, recorded
 from ringfence.engine.retrospect.record import RunRecord
 from ringfence.engine.retrospect.replay import Divergence, Unreplayable, compiled, policy_changed
 from ringfence.engine.seams.errors import EngineError
-from ringfence.engine.seams.isolates import InnerAnswer, InnerCall, IsolateExecutor, IsolateOutcome
+from ringfence.engine.seams.isolates import (
+    InnerAnswer,
+    InnerCall,
+    IsolateExecutor,
+    IsolateJob,
+    IsolateOutcome,
+    Lockdown,
+)
 
 _BY_CHANCE: Final = frozenset({"memory", "cpu", "time", "killed", "stopped"})
 """Ends that the inputs do not determine: how fast the machine was, what else it held, who intervened."""
 
 _NOT_RUN: Final = frozenset({"lockdown", "executor"})
+
+MOST_MEMORY_BYTES: Final = 4 * 2**30
+"""What is run again takes no more of this machine, whatever the recorded policy allows it."""
 
 _PATIENCE_S: Final = 120.0
 """What an executor may need beyond the time of the code itself: to start a worker, and to wait for one."""
@@ -95,11 +106,14 @@ def prepared(record: RunRecord) -> Prepared | Rerun:
     return Rerun(record.run, divergence=divergence, not_rerun=lost)
 
 
-async def rerun(ready: Prepared, executor: IsolateExecutor, *, each: Each | None = None) -> Rerun:
+async def rerun(
+    ready: Prepared, executor: IsolateExecutor, *, each: Each | None = None, lockdown: Lockdown = "process"
+) -> Rerun:
     """Run all of it again, one after another, up to the first that diverges.
 
     Args:
         executor: What runs isolates; on the loop on which this is awaited.
+        lockdown: What must hold at least, whatever the recorded policy is content with.
 
     Raises:
         EngineError: There is no V8 here, or not one that can be used.
@@ -114,14 +128,15 @@ async def rerun(ready: Prepared, executor: IsolateExecutor, *, each: Each | None
         elif isinstance(one, Divergence):
             return replace(came, divergence=one)
         else:
-            # SECURITY: what may be hostile does not run behind less than its policy demands, to look back.
-            lacking = fitness.lacks(one.job.lockdown)
-            if lacking:
-                why = f"this machine lacks what `lockdown {one.job.lockdown}` needs: {', '.join(lacking)}"
+            # SECURITY: the policy came with the record, which may be hostile: what it is content with is not
+            # enough here, and what it demands is not less.
+            wanted: Lockdown = "full" if lockdown == "full" else one.job.lockdown
+            why = _cannot(one.job, wanted, fitness.lacks(wanted))
+            if why is not None:
                 lost = Unreplayable(one.seq, one.call, why)
                 came = replace(came, not_rerun=(*came.not_rerun, lost))
                 continue
-            again = _Again(one, ready.plan, fitness.v8)
+            again = _Again(replace(one, job=replace(one.job, lockdown=wanted)), ready.plan, fitness.v8)
             found = await again.run(executor)
             if each is not None:
                 each()
@@ -133,6 +148,14 @@ async def rerun(ready: Prepared, executor: IsolateExecutor, *, each: Each | None
             elif found is not None:
                 came = replace(came, only_calls=(*came.only_calls, found))
     return came
+
+
+def _cannot(job: IsolateJob, wanted: Lockdown, lacking: Sequence[str]) -> str | None:
+    if lacking:
+        return f"this machine lacks what `lockdown {wanted}` needs: {', '.join(lacking)}"
+    if job.limits.memory_bytes > MOST_MEMORY_BYTES:
+        return f"its isolate may take more than {size_text(MOST_MEMORY_BYTES)} of memory"
+    return None
 
 
 class _Again:

@@ -13,6 +13,8 @@ import pytest
 pytest.importorskip("py_mini_racer")
 
 from ringfence.__main__ import main
+from ringfence.engine.retrospect.record import RunRecord
+from ringfence.engine.retrospect.rerun import Rerun
 from tests.engine.retrospect.isolates_log import written
 
 
@@ -38,7 +40,7 @@ def runs(recorded: tuple[Path, dict[str, str]]) -> dict[str, str]:
 
 
 def told(capsys: pytest.CaptureFixture[str], run: str, *words: str, code: int = 0) -> tuple[str, str]:
-    assert main(["replay", run, "--isolates", *words]) == code
+    assert main(["replay", run, "--isolates", "--lockdown", "process", *words]) == code
     said = capsys.readouterr()
     return said.out, said.err
 
@@ -117,6 +119,34 @@ def test_an_end_by_chance_is_said(
     assert (
         "it ended by `time`, which the record does not determine: only its inner calls were compared" in err
     )
+
+
+def test_the_walls_that_must_stand_here_are_said_by_the_command_and_not_by_the_log(
+    log: Path,
+    runs: dict[str, str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[object] = []
+
+    def rerun(record: RunRecord, *, each: object, lockdown: object) -> Rerun:
+        asked.append(lockdown)
+        return Rerun(record.run)
+
+    monkeypatch.setattr(RunRecord, "rerun", rerun)
+    assert main(["replay", runs["body"], "--isolates"]) == 0
+    told(capsys, runs["body"])
+    assert asked == ["full", "process"]
+
+
+def test_what_a_log_holds_does_not_fill_the_terminal_or_move_its_cursor(
+    log: Path, runs: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    edited(log, runs["body"], 6, lambda said: said.update(output="\x1b[2J\x9b\u202e" * 100_000))
+    out, _ = told(capsys, runs["body"], code=2)
+    assert "output differ" in out
+    assert len(out) < 20_000 and "characters are not shown]" in out
+    assert not {"\x1b", "\x9b", "\u202e"} & set(out)
 
 
 def test_a_run_without_isolates_says_that_nothing_ran(

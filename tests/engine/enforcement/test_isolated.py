@@ -561,6 +561,27 @@ def test_a_failure_is_recorded_with_its_kind_and_place_and_told_to_a_person(
     assert failed.outcome == "raised"
 
 
+def test_what_code_of_a_private_tool_throws_is_not_in_the_record(fake: FakeExecutor) -> None:
+    async def throws(_: IsolateJob, tools: Tools) -> Any:
+        rows = await tools("query", table="payments")
+        return IsolateOutcome(None, "exception", f"Error: {rows}", 3, 7, V8, LAYERS)
+
+    fake.code["throws"] = throws
+    policy = POLICY.replace("runs code in box", "runs code in box  audit minimal").replace(
+        "rate 6 per run", "rate 6 per run  audit minimal"
+    )
+    guard = guard_of(fake, policy)
+    run = guard.begin_run(principal=ALICE)
+    with pytest.raises(ToolFailedError, match="GB33"):  # the host's own code is told
+        js(guard, run, "throws")
+    events = events_of(guard, run)
+    assert not [event for event in events if "GB33" in repr(event)]
+    (ended,) = of(guard, run, IsolateEnded)
+    assert (ended.failure, ended.message, ended.line) == ("exception", None, 3)
+    assert of(guard, run, CallFailed)[0].error == "exception (line 3, column 7 of `code`)"
+    guard.close()
+
+
 @pytest.mark.parametrize(
     ("result", "failure"),
     [(b"{", "not JSON"), (b"NaN", "not JSON"), (b'"' + b"x" * 1024 + b'"', "output")],

@@ -16,6 +16,7 @@ from ringfence.engine.decision.events import (
     IsolateEnded,
     PromptGiven,
 )
+from ringfence.engine.enforcement.bodies import Flight
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.seams.errors import DeniedError, PendingError, ToolFailedError
@@ -62,7 +63,8 @@ def test_no_further_call_of_a_batch_begins_when_the_isolates_time_is_over() -> N
 
     guard = guard_of(FakeExecutor({"late": late}), POLICY.replace("time 2 seconds", "time 50 ms"))
     run = guard.begin_run(principal=ALICE)
-    began, go_on = [], threading.Event()
+    began: list[int] = []
+    go_on = threading.Event()
 
     def slow(_: Any) -> Any:
         began.append(1)
@@ -87,7 +89,9 @@ def test_no_further_call_of_a_batch_begins_when_the_caller_has_gone() -> None:
 
     guard = guard_of(FakeExecutor({"waits": waits}))
     run = guard.begin_run(principal=ALICE)
-    began, go_on, flights = [], threading.Event(), []
+    began: list[int] = []
+    flights: list[Flight] = []
+    go_on = threading.Event()
 
     def slow(_: Any) -> Any:
         began.append(1)

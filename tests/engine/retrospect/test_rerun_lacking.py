@@ -14,6 +14,7 @@ import pytest
 pytest.importorskip("py_mini_racer")
 
 from ringfence.engine.decision import events as e
+from ringfence.engine.retrospect import rerun
 from ringfence.engine.retrospect.record import RecordError, RunRecord
 from ringfence.engine.seams.errors import EngineError
 from ringfence.engine.seams.isolates import (
@@ -187,6 +188,41 @@ def test_recorded_code_does_not_run_behind_less_than_its_policy_demands(log: Log
     assert [why.because for why in again.not_rerun] == [
         "this machine lacks what `lockdown process` needs: process"
     ]
+
+
+class Partly(FakeExecutor):
+    """A machine that has a process, and a wall too few."""
+
+    async def fitness(self) -> Fitness:
+        """See `IsolateExecutor`."""
+        return Fitness(V8, (Layer("process", True, "its own"), Layer("seccomp", False, "not here")))
+
+
+def test_a_record_whose_policy_is_content_with_less_does_not_say_what_is_enough_here(
+    log: Log, loop: EngineLoop
+) -> None:
+    fake = Partly()
+    record = within(log.records["body"], fake, loop)
+    again = record.rerun(lockdown="full")
+    assert not again.identical and again.isolates == 0 and fake.jobs == []
+    assert [why.because for why in again.not_rerun] == [
+        "this machine lacks what `lockdown full` needs: seccomp"
+    ]
+    record.rerun()
+    assert [job.lockdown for job in fake.jobs] == ["process"]
+    whole = FakeExecutor()
+    within(log.records["body"], whole, loop).rerun(lockdown="full")
+    assert [job.lockdown for job in whole.jobs] == ["full"], "the worker has to prove it"
+
+
+def test_a_record_does_not_say_how_much_memory_is_taken_here(
+    log: Log, loop: EngineLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = FakeExecutor()
+    monkeypatch.setattr(rerun, "MOST_MEMORY_BYTES", 2**20)
+    again = within(log.records["body"], fake, loop).rerun()
+    assert not again.identical and fake.jobs == []
+    assert [why.because for why in again.not_rerun] == ["its isolate may take more than 1 MB of memory"]
 
 
 async def raises(_: IsolateJob, __: Tools) -> Any:

@@ -189,11 +189,17 @@ async def zeros(calls: Sequence[InnerCall]) -> Sequence[InnerAnswer]:
 
 
 async def test_a_worker_that_does_not_wait_for_its_answers_is_killed() -> None:
+    executor = pool()
+
     async def late(calls: Sequence[InnerCall]) -> Sequence[InnerAnswer]:
-        await asyncio.sleep(0.1)
+        assert executor._pool is not None
+        (worker,) = executor._pool._busy
+        async with asyncio.timeout(20):
+            while worker.child.silent():
+                await asyncio.sleep(0.005)
         return await echoes(calls)
 
-    async with closing(pool()) as executor:
+    async with closing(executor):
         outcome = await executor.run(job("too soon"), late)
         assert (outcome.failure, outcome.result) == ("killed", None)
         assert "out of turn" in (outcome.message or "")

@@ -13,6 +13,7 @@ from ringfence.cli.say import Say
 if TYPE_CHECKING:
     from ringfence.engine.retrospect.record import RunRecord
     from ringfence.engine.retrospect.rerun import Rerun
+    from ringfence.engine.seams.isolates import Lockdown
 
 
 def words(command: ArgumentParser) -> None:
@@ -21,6 +22,12 @@ def words(command: ArgumentParser) -> None:
     other = command.add_mutually_exclusive_group()
     other.add_argument("--policy", metavar="FILE", help="decide by this policy instead")
     other.add_argument("--isolates", action="store_true", help="run what ran in isolates again, too")
+    command.add_argument(
+        "--lockdown",
+        choices=("full", "process"),
+        default="full",
+        help="with --isolates: the walls that must stand here, if the recorded policy is content with less",
+    )
 
 
 def run(asked: Namespace, say: Say) -> int:
@@ -41,7 +48,7 @@ def run(asked: Namespace, say: Say) -> int:
         try:
             with say.progress("replay", len(record.events), counted=False):
                 replay = record.replay()
-            rerun = _rerun(record, say) if asked.isolates else None
+            rerun = _rerun(record, say, asked.lockdown) if asked.isolates else None
         except RecordError as error:
             raise unreadable(row.run, error) from error
     if say.json:
@@ -65,7 +72,7 @@ def run(asked: Namespace, say: Say) -> int:
     return FINE if rerun is None or rerun.identical else CANNOT_RUN
 
 
-def _rerun(record: "RunRecord", say: Say) -> "Rerun":
+def _rerun(record: "RunRecord", say: Say, lockdown: "Lockdown") -> "Rerun":
     """Run what ran in isolates again; a bar shows how far it is."""
     from ringfence.engine.decision.events import IsolateStarted
     from ringfence.engine.seams.errors import EngineError
@@ -73,7 +80,7 @@ def _rerun(record: "RunRecord", say: Say) -> "Rerun":
     isolates = sum(isinstance(stamped.event, IsolateStarted) for stamped in record.events)
     try:
         with say.progress("isolates", isolates, worth=5) as advance:
-            return record.rerun(each=advance)
+            return record.rerun(each=advance, lockdown=lockdown)
     except EngineError as error:
         raise CommandError(str(error), help=error.help or "") from error
 
