@@ -10,6 +10,7 @@ from typing import Any
 
 from ringfence.dsl.canonical import loads_strict
 from ringfence.dsl.plan import Json
+from ringfence.engine.decision.arguments import MOST_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +28,10 @@ class FillingBody:
 def filled(body: Callable[..., Any] | None, text: str) -> tuple[Any, tuple[str, ...]]:
     """Return the arguments that are decided, and the names of those that the code did not give.
 
-    Without defaults it is the text as the code wrote it; so is what no tool takes, and it is refused.
+    Without defaults it is the text as the code wrote it; so is what no tool takes, or what is too
+    large for any, and it is refused.
     """
-    if not isinstance(body, FillingBody) or not body.defaults:
+    if not isinstance(body, FillingBody) or not body.defaults or len(text) > MOST_BYTES:
         return text, ()
     try:
         given = loads_strict(text)

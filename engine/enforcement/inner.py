@@ -20,6 +20,10 @@ from ringfence.engine.seams.isolates import InnerAnswer, InnerCall, IsolateOutco
 NO_BODY: Final = "the host gave no body for it"
 """Why a call that an isolate may make is denied: `inner` does not have it."""
 
+_MOST_ANSWERED: Final = 1 << 26
+"""Characters of what the calls of one batch gave: all of it is held until the last one is answered."""
+_TOO_MUCH: Final = IsolateOutcome(None, "calls", "the answers to the calls are too large together")
+
 Inner = Mapping[str, Callable[[Mapping[str, Json]], Any]]
 """The framework's name of a tool -> the body that runs if an isolate calls it."""
 
@@ -75,6 +79,23 @@ def refusal(run: Run, job: Job, made: InnerCall, error: Exception) -> InnerAnswe
     return InnerAnswer(made.id, None, said)
 
 
+class _Batch:
+    """Answers to calls that were made at once, as far as the host can hold them."""
+
+    def __init__(self) -> None:
+        self.answers: list[InnerAnswer] = []
+        self._left = _MOST_ANSWERED
+
+    def holds(self, answer: InnerAnswer) -> bool:
+        """Take one in; False: it is one too many.
+
+        SECURITY: code could ask a thousand times at once for the largest thing there is.
+        """
+        self.answers.append(answer)
+        self._left -= len(answer.result or "")
+        return self._left >= 0
+
+
 def converse(job: Job, one: Callable[[InnerCall], InnerAnswer]) -> IsolateOutcome:
     """Start the job and answer its calls, one after another, until it has an outcome."""
     job.start()
@@ -84,9 +105,12 @@ def converse(job: Job, one: Callable[[InnerCall], InnerAnswer]) -> IsolateOutcom
             if isinstance(message, IsolateOutcome):
                 return message
             job.batches.append(tuple(made.id for made in message.calls))
+            batch = _Batch()
             with inside_job(message):
-                answers = [one(made) for made in message.calls if not job.is_over]
-            _reply(message, answers)
+                for made in message.calls:
+                    if not job.is_over and not batch.holds(one(made)):
+                        return _TOO_MUCH
+            _reply(message, batch.answers)
     finally:
         job.stop()
 
@@ -100,9 +124,12 @@ async def aconverse(job: Job, one: Callable[[InnerCall], Awaitable[InnerAnswer]]
             if isinstance(message, IsolateOutcome):
                 return message
             job.batches.append(tuple(made.id for made in message.calls))
+            batch = _Batch()
             with inside_job(message):
-                answers = [await one(made) for made in message.calls if not job.is_over]
-            _reply(message, answers)
+                for made in message.calls:
+                    if not job.is_over and not batch.holds(await one(made)):
+                        return _TOO_MUCH
+            _reply(message, batch.answers)
     finally:
         job.stop()
 

@@ -60,14 +60,17 @@ def given(run: Run, call: ToolCall) -> Given:
     Arguments may be a JSON text, as a model writes them: a duplicate name or a NaN in it is refused.
     """
     arguments: Any = call.arguments
-    if isinstance(arguments, str):
+    most_bytes = run.opening.settings.limits.arguments_bytes
+    # SECURITY: a text that is too long is not read: its values could take a hundred times its size, and
+    # nothing else runs in this process while they are made.
+    if isinstance(arguments, str) and len(arguments) <= most_bytes:
         try:
             arguments = loads_strict(arguments)
         except (ValueError, RecursionError):  # stays a text: no tool takes that
             pass
         else:
             call = replace(call, arguments=arguments)
-    if too_large(arguments, run.opening.settings.limits.arguments_bytes):
+    if too_large(arguments, most_bytes):
         shown = sizes(arguments)
         # SECURITY: a stand-in is decided, not the megabytes; a lone text fits no tool at all.
         call = replace(call, arguments="too large")  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
 Lockdown = Literal["full", "process"]
-"""What the worker must have: every layer, or at least a process of its own with its limits."""
+"""What the worker must have: every wall, or at least a process of its own with its limits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +92,8 @@ IsolateFailure = Literal[
     "lockdown",
     "executor",
 ]
-"""Why there is no result: `stalled`, a promise that never settles; `calls`, too many or too large at once;
-`killed`, the worker died or hit a wall; `lockdown`, the machine lacks a layer; `executor`, our own fault."""
+"""Why there is no result: `stalled`, a promise that never settles; `calls`, too many, or too large together;
+`killed`, the worker died or hit a wall; `lockdown`, the machine lacks a wall; `executor`, our own fault."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,7 @@ class Fitness:
     """Why nothing can run at all, and how to mend it."""
 
     def lacks(self, lockdown: Lockdown) -> tuple[str, ...]:
-        """Return the layers that this lock-down wants and the machine lacks."""
+        """Return the walls that this lock-down wants and the machine lacks."""
         # SECURITY: a report that does not name the process of its own promises nothing.
         unnamed = () if "process" in {layer.name for layer in self.layers} else ("process",)
         missing = {layer.name: None for layer in self.layers if not layer.holds}

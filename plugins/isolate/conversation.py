@@ -108,7 +108,7 @@ async def _conversed(worker: Worker, job: IsolateJob, frame: bytes, answer: Inne
     while True:
         match await child.receive():
             case {"calls": list(said), **others} if not others:
-                calls = _calls(said, after=asked)
+                calls = await _calls(said, after=asked)
                 asked += len(calls)
                 answers = await answer(calls)
                 if not child.silent():
@@ -127,11 +127,22 @@ async def _conversed(worker: Worker, job: IsolateJob, frame: bytes, answer: Inne
                 raise FrameError("it said what is no answer")
 
 
-def _calls(said: Sequence[object], *, after: int) -> list[InnerCall]:
+async def _calls(said: Sequence[object], *, after: int) -> list[InnerCall]:
     if not said:
         raise FrameError("no calls")
     if after + len(said) > MAX_CALLS:
         raise _BrokenError("calls", f"more than {MAX_CALLS} calls")
+    if sum(map(_size_said, said)) <= _LARGE:
+        return _read(said, after)
+    return await asyncio.to_thread(_read, said, after)
+
+
+def _size_said(call: object) -> int:
+    arguments = call.get("arguments") if type(call) is dict else None
+    return len(arguments) if type(arguments) is str else 0
+
+
+def _read(said: Sequence[object], after: int) -> list[InnerCall]:
     return [_call(call, id=after + nth) for nth, call in enumerate(said, 1)]
 
 

@@ -1,8 +1,9 @@
 """Workers kept ready, and who gets the next one.
 
-First come, first served, whatever kind is wanted.  A worker is its first job's owner's for good; one that
-has nothing to do makes way where others need the room, the longest unused first.  Beside those that are
-somebody's, spares are kept that are nobody's yet.
+Who has fewest workers is served first, then all in turn, then who came first, whatever kind is wanted: an
+owner who asks for much at once keeps no other waiting.  A worker is its first job's owner's for good; one
+that has nothing to do makes way where others need the room, the longest unused first.  Beside those that
+are somebody's, spares are kept that are nobody's yet.
 A run inside a run must not wait for the one around it, so each step inwards has room of its own.
 """
 
@@ -10,6 +11,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from operator import itemgetter
 
 from ringfence.plugins.isolate.settings import IsolateSettings
 from ringfence.plugins.isolate.starting import Kind, Ready, UnavailableError, Worker
@@ -29,6 +31,8 @@ class _Wait:
     kind: Kind
     owner: str
     depth: int
+    turn: int
+    """Each of an owner's has a later one; a newcomer's is that of whoever was served last."""
     worker: "asyncio.Future[Worker]"
 
 
@@ -54,6 +58,9 @@ class Pool:
         self._trouble: dict[Kind, _Trouble] = {}
         self._again: dict[Kind, asyncio.TimerHandle] = {}
         self._waiting: list[_Wait] = []
+        self._turn = 0
+        self._turns: dict[str, int] = {}
+        """The last turn that was given to an owner, while anybody waits."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._starts: set[asyncio.Task[None]] = set()
         self._tidying: asyncio.TimerHandle | None = None
@@ -75,7 +82,7 @@ class Pool:
         trouble = self._in_trouble(kind)
         if trouble is not None and not self._has(kind, owner):
             raise trouble
-        wait = _Wait(kind, owner, depth, self._loop.create_future())
+        wait = _Wait(kind, owner, depth, self._next_turn(owner), self._loop.create_future())
         self._waiting.append(wait)
         try:
             self._serve()
@@ -179,7 +186,7 @@ class Pool:
             self._waiting.clear()
             return
         promised: Counter[Kind] = Counter()
-        for wait in list(self._waiting):
+        for wait in self._in_turn():
             if wait.worker.done():
                 self._waiting.remove(wait)
                 continue
@@ -190,6 +197,7 @@ class Pool:
             worker = self._ready(wait.kind, wait.owner)
             if worker is not None:
                 self._waiting.remove(wait)
+                self._turn = max(self._turn, wait.turn)
                 self._busy.add(worker)
                 worker.bind(wait.owner)
                 worker.jobs += 1
@@ -202,6 +210,21 @@ class Pool:
             if self._starting[wait.kind] < promised[wait.kind]:
                 self._thin_out(wait.kind)
                 self._launch(wait.kind)
+
+    def _next_turn(self, owner: str) -> int:
+        if not self._waiting:
+            self._turns.clear()
+        turn = self._turns[owner] = max(self._turn, self._turns.get(owner, -1) + 1)
+        return turn
+
+    def _in_turn(self) -> list[_Wait]:
+        """Return who waits, in the order in which they are served."""
+        ahead = Counter(worker.owner for worker in self._busy)
+        order: list[tuple[int, int, _Wait]] = []
+        for wait in self._waiting:
+            order.append((ahead[wait.owner], wait.turn, wait))
+            ahead[wait.owner] += 1
+        return [wait for _, _, wait in sorted(order, key=itemgetter(0, 1))]
 
     def _ready(self, kind: Kind, owner: str) -> Worker | None:
         """Return an idle worker of this kind that still lives: this owner's latest used, or nobody's."""

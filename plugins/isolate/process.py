@@ -38,6 +38,7 @@ class Child:
         self._memory = gauges.Memory(process.pid)
         self._unread = bytearray()
         """What came with the frames that were read, and belongs to the next one."""
+        self._killed = False
         # INVARIANT: runs when this is dropped and at exit, whichever comes first; once.
         self._end = weakref.finalize(self, _end, process, ours, self._memory, os.getpid())
         _CHILDREN.add(self)
@@ -62,7 +63,8 @@ class Child:
 
     def silent(self) -> bool:
         """Say whether it lives and has said nothing that was not read."""
-        if self._unread or self._process.poll() is not None:
+        # one that was killed may take a while: its threads end one after another
+        if self._killed or self._unread or self._process.poll() is not None:
             return False
         try:
             self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
@@ -125,6 +127,7 @@ class Child:
 
     def kill(self) -> None:
         """End the process at once, and whatever it may have started; safe to repeat."""
+        self._killed = True
         _signal(self._process, signal.SIGKILL)
 
     async def ended(self, *, within_s: float) -> int | None:

@@ -16,6 +16,10 @@ _MAX_LAYERS = 64
 _MORTAL = "dies with parent"
 _QUIET_WITHIN_S = 0.25
 """What a worker has to make its next isolate in, once it has done a job."""
+_LOOK_S = 0.02
+_MOST_THREADS = 16
+"""Of a worker: its own, one of its isolate, and some that are about to end.  No limit of the system holds
+for root."""
 _MAX_TEXT = 2000
 
 
@@ -97,7 +101,11 @@ class Worker:
         """
         # One that the system would not end with us must be able to see that we are gone.
         if self.owner is not None and _MORTAL in self.ready.standing():
-            self._rests = loop.call_later(_QUIET_WITHIN_S, self._stand_still)
+            self._rests = loop.call_later(_LOOK_S, self._quieten, loop, loop.time() + _QUIET_WITHIN_S)
+
+    def crowded(self) -> bool:
+        """Say whether it has more threads than an isolate makes: they are the machine's, limits or not."""
+        return (self.child.threads() or 0) > _MOST_THREADS
 
     def rouse(self) -> None:
         """Have it go on."""
@@ -107,9 +115,14 @@ class Worker:
             self._stands_still = False
             self.child.resume()
 
-    def _stand_still(self) -> None:
-        self._stands_still = True
-        self.child.pause()
+    def _quieten(self, loop: asyncio.AbstractEventLoop, until_s: float) -> None:
+        if self.crowded():
+            self.child.kill()
+        elif loop.time() < until_s:
+            self._rests = loop.call_later(_LOOK_S, self._quieten, loop, until_s)
+        else:
+            self._stands_still = True
+            self.child.pause()
 
 
 Program = Callable[[Kind, int], Sequence[str]]

@@ -17,9 +17,6 @@ from ringfence.plugins.isolate.conversation import (
 from ringfence.plugins.isolate.starting import Worker
 
 _LOOK_S = 0.01
-MOST_THREADS = 16
-"""Of a worker: its own, one of its isolate, and some that are about to end.  No limit of the system holds
-for root."""
 _GRACE_S = 1.0
 """How long a dead worker's last words, and inner calls that were cancelled, are waited for."""
 _SLACK_BYTES = 16 << 20
@@ -87,7 +84,7 @@ class Watch:
     """What a job may use, counted from now."""
 
     def __init__(self, worker: Worker, limits: IsolateLimits) -> None:
-        self._child = worker.child
+        self._worker, self._child = worker, worker.child
         self._limits = limits
         self._started_ns = time.monotonic_ns()
         self._cpu_ns = worker.child.cpu_ns()
@@ -121,7 +118,7 @@ class Watch:
         return None
 
     def _crowd(self) -> Breach | None:
-        if (self._child.threads() or 0) <= MOST_THREADS:
+        if not self._worker.crowded():
             return None
         return Breach("killed", "the worker made more threads than an isolate has")
 

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import ringfence.plugins.redis.kill_switch as redis_switch
-from ringfence.engine.enforcement import dispatch
-from ringfence.engine.enforcement import guard as enforcement
+from ringfence.engine.enforcement import admission, dispatch
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.seams.errors import RingfenceError
 from ringfence.plugins.postgres.store import PostgresStore
@@ -71,7 +70,7 @@ def main(folder: str, settings: str, where: str) -> None:
         first = stops_inside
     else:
         name = "dispatch" if where == "before the body" else "request"
-        there = dispatch if name == "dispatch" else enforcement
+        there = dispatch if name == "dispatch" else admission
         works = getattr(there, name)
 
         def then_stands_still(*args: Any, **more: Any) -> Any:

@@ -6,6 +6,7 @@ A worker is started for it and proves its walls, as for a call.  Total, like all
 import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from typing import get_args
 
 from ringfence.cli.desk import registry_of, running
 from ringfence.cli.findings import Finding, State
@@ -18,6 +19,8 @@ from ringfence.engine.seams.settings import Settings
 
 WITHIN_S = 60.0
 """How long what runs isolates may take to prove its walls."""
+
+LOCKDOWNS: tuple[Lockdown, ...] = get_args(Lockdown)
 
 _LINUX = "run the host on Linux"
 _MENDS = {
@@ -68,17 +71,9 @@ class Isolates:
         }
 
 
-LOCKDOWNS: tuple[Lockdown, ...] = ("full", "process")
-
-
 def isolates_here(settings: Settings, plan: Plan | None) -> Isolates:
     """Have a worker prove its walls."""
-    names = {
-        lockdown: tuple(one.name for one in plan.isolates.values() if one.lockdown == lockdown)
-        for lockdown in (LOCKDOWNS if plan is not None else ())
-        if plan is not None
-    }
-    wanted = {lockdown: found for lockdown, found in names.items() if found}
+    wanted = {} if plan is None else _wanted(plan)
     try:
         with running() as loop:
             asked = asyncio.wait_for(_fitness(registry_of(settings), settings), WITHIN_S)
@@ -87,10 +82,17 @@ def isolates_here(settings: Settings, plan: Plan | None) -> Isolates:
         return Isolates(error=error, wanted=wanted)
     except TimeoutError:
         problem = f"what runs isolates has not proved its walls within {WITHIN_S:g} s"
-        return Isolates(error=EngineError(problem, help="see the documentation of its plugin"), wanted=wanted)
     except Exception as error:  # it is a plugin: whatever it raises is what the doctor has found
-        problem = f"what runs isolates failed: {error or type(error).__name__}"
-        return Isolates(error=EngineError(problem, help="see the documentation of its plugin"), wanted=wanted)
+        problem = f"what runs isolates failed: {str(error) or type(error).__name__}"
+    return Isolates(error=EngineError(problem, help="see the documentation of its plugin"), wanted=wanted)
+
+
+def _wanted(plan: Plan) -> dict[Lockdown, tuple[str, ...]]:
+    isolates = plan.isolates.values()
+    found = {
+        lockdown: tuple(one.name for one in isolates if one.lockdown == lockdown) for lockdown in LOCKDOWNS
+    }
+    return {lockdown: names for lockdown, names in found.items() if names}
 
 
 async def _fitness(registry: Registry, settings: Settings) -> Fitness:

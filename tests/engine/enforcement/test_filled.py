@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ringfence.dsl.canonical import canonical
+from ringfence.engine.decision.arguments import MOST_BYTES
 from ringfence.engine.decision.events import CallRequested, IsolateEnded
 from ringfence.engine.enforcement.filled import FillingBody, filled
 from ringfence.engine.enforcement.guard import Guard
@@ -36,6 +37,11 @@ def test_what_is_missing_or_null_is_filled_in_and_nothing_else(given_: dict[str,
 
 @pytest.mark.parametrize("text", ["", "[]", '"a"', '{"a":1,"a":2}', '{"a":NaN}', "[" * 100_000])
 def test_what_no_tool_takes_stays_as_the_code_wrote_it(text: str) -> None:
+    assert filled(FILLING, text) == (text, ())
+
+
+def test_what_is_too_large_for_any_tool_is_not_read() -> None:
+    text = canonical({"table": "x" * MOST_BYTES}).decode()
     assert filled(FILLING, text) == (text, ())
 
 

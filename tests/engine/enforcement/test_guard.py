@@ -10,6 +10,7 @@ import pytest
 
 from ringfence.engine.decision.calls import Principal, ToolCall
 from ringfence.engine.decision.events import CallDecided, CallFailed, CallFinished, CallRequested, PromptGiven
+from ringfence.engine.enforcement import requests
 from ringfence.engine.enforcement.current import current_run
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
@@ -413,6 +414,20 @@ def test_a_ten_megabyte_argument_is_denied_and_recorded_by_its_size(guard: Guard
     with pytest.raises(DeniedError) as caught:
         guard.execute(run, call("look", what="x" * 10_000_000), never)
     assert caught.value.rule == "look.arguments"
+    requested = events_of(guard, run)[1]
+    assert isinstance(requested, CallRequested)
+    assert requested.withheld == "too large" and len(repr(requested)) < 1000
+
+
+def test_a_text_of_ten_megabytes_is_denied_before_it_is_read(
+    guard: Guard, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its values could take a hundred times its size."""
+    read: list[str] = []
+    monkeypatch.setattr(requests, "loads_strict", read.append)
+    with pytest.raises(DeniedError) as caught:
+        guard.execute(run, ToolCall("look", '{"what":[' + "[]," * 3_000_000 + "1]}"), never)  # type: ignore[arg-type]
+    assert (caught.value.rule, read) == ("look.arguments", [])
     requested = events_of(guard, run)[1]
     assert isinstance(requested, CallRequested)
     assert requested.withheld == "too large" and len(repr(requested)) < 1000

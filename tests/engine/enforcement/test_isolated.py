@@ -22,6 +22,7 @@ from ringfence.engine.decision.events import (
     IsolateStarted,
     PromptGiven,
 )
+from ringfence.engine.enforcement import inner as inner_calls
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.seams.errors import DeniedError, EngineError, RunHaltedError, ToolFailedError
@@ -294,6 +295,49 @@ def test_inner_calls_are_charged_and_a_budget_that_is_used_up_denies_them(
     assert [str(one) for one in told if isinstance(one, ToolError)] == ["not authorized"] * 2
     last = of(guard, run, CallDecided)[-1]
     assert (last.verdict, last.reasons[-1]["name"]) == ("deny", "query.rate")
+
+
+async def hoards(_: IsolateJob, tools: Tools) -> int:
+    return len(await tools.all(*[("query", {"table": "orders"})] * 6))
+
+
+def test_what_calls_made_at_once_give_is_not_hoarded_without_end(
+    fake: FakeExecutor, guard: Guard, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Code could ask a thousand times at once for the largest thing there is."""
+    monkeypatch.setattr(inner_calls, "_MOST_ANSWERED", 2500)
+    fake.code["hoards"] = hoards
+    given: list[int] = []
+
+    def large(_: Any) -> str:
+        given.append(1)
+        return "x" * 1000
+
+    with pytest.raises(ToolFailedError, match="too large together"):
+        js(guard, run, "hoards", {"db/query": large})
+    assert len(given) == 3
+    [end] = of(guard, run, IsolateEnded)
+    assert (end.failure, end.calls) == ("calls", 6)
+    assert identical(guard, run)
+    monkeypatch.setattr(inner_calls, "_MOST_ANSWERED", 1 << 20)
+    assert js(guard, run, "hoards", {"db/query": large}) == 6
+    assert sorted(fake.killed) == ["hoards"]
+
+
+async def test_nor_where_the_caller_awaits_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inner_calls, "_MOST_ANSWERED", 2500)
+    guard = guard_of(FakeExecutor({"hoards": hoards}))
+    run = await guard.abegin_run(principal=ALICE)
+    given: list[int] = []
+
+    async def large(_: Any) -> str:
+        given.append(1)
+        return "x" * 1000
+
+    with pytest.raises(ToolFailedError, match="too large together"):
+        await guard.aexecute(run, call("run_js", code="hoards"), never, inner={"db/query": large})
+    assert len(given) == 3
+    await guard.aclose()
 
 
 def test_calls_inside_count_against_the_calls_of_the_run(fake: FakeExecutor) -> None:

@@ -83,6 +83,11 @@ def eat(job):
         time.sleep(0.001)
 
 
+def large_batch(job):
+    calls(1, 4, arguments=f"[{'[],' * int(job['arguments'])}1]")
+    done(len(receive()["answers"]))
+
+
 def too_soon(job):
     calls(1)
     done("I did not wait")
@@ -141,6 +146,7 @@ JOBS = {
     ),
     "sum": sum_of_answers,
     "batch": batch,
+    "large batch": large_batch,
     "hang": lambda job: time.sleep(300),
     "listen": lambda job: receive(),
     "spin": lambda job: spin(300),

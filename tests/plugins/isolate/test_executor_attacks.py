@@ -4,11 +4,13 @@ import asyncio
 import json
 import os
 import signal
+import threading
 from collections.abc import Sequence
 
 import pytest
 
 from ringfence.engine.seams.isolates import InnerAnswer, InnerCall, IsolateFailure
+from ringfence.plugins.isolate import frames
 from tests.plugins.isolate.workers import (
     MB,
     SECOND,
@@ -163,12 +165,41 @@ async def test_more_than_a_thousand_calls_are_too_many(source: str) -> None:
         assert asked == (0 if source == "too many" else 1000)
 
 
+@pytest.mark.parametrize("brackets", [10, 200_000])
+async def test_what_is_large_is_not_looked_through_on_the_engines_loop(
+    brackets: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that has been taken over could hold up all runs of the host with sixteen megabytes a frame."""
+    here, seen = threading.get_ident(), []
+    real = frames.bounded
+
+    def bounded(body: bytes, *, depth: int, tokens: int) -> None:
+        seen.append((len(body), threading.get_ident() == here))
+        real(body, depth=depth, tokens=tokens)
+
+    monkeypatch.setattr(frames, "bounded", bounded)
+    async with closing(pool()) as executor:
+        assert (await executor.run(job("large batch", brackets), zeros)).result == "4"
+    assert any(size > brackets for size, _ in seen)
+    assert not [size for size, on_the_loop in seen if on_the_loop and size > 1 << 18]
+
+
+async def zeros(calls: Sequence[InnerCall]) -> Sequence[InnerAnswer]:
+    return [InnerAnswer(call.id, "0") for call in calls]
+
+
 async def test_a_worker_that_does_not_wait_for_its_answers_is_killed() -> None:
+    executor = pool()
+
     async def late(calls: Sequence[InnerCall]) -> Sequence[InnerAnswer]:
-        await asyncio.sleep(0.1)
+        assert executor._pool is not None
+        (worker,) = executor._pool._busy
+        async with asyncio.timeout(20):
+            while worker.child.silent():
+                await asyncio.sleep(0.005)
         return await echoes(calls)
 
-    async with closing(pool()) as executor:
+    async with closing(executor):
         outcome = await executor.run(job("too soon"), late)
         assert (outcome.failure, outcome.result) == ("killed", None)
         assert "out of turn" in (outcome.message or "")

@@ -13,7 +13,7 @@ from ringfence.plugins.isolate.executor import IsolatePool
 from tests.plugins.isolate.real import works
 from tests.plugins.isolate.scripts import body
 from tests.plugins.isolate.test_taken_over import framed, pool, taken_over
-from tests.plugins.isolate.workers import SECOND, alive, children, closing, echoes
+from tests.plugins.isolate.workers import SECOND, alive, children, closing, echoes, gone
 
 pytest.importorskip("py_mini_racer", reason="the extra `isolate` is not installed")
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="workers are processes of POSIX systems")
@@ -25,6 +25,13 @@ SPINS = "import _thread; _thread.start_new_thread(lambda: all(one == 0 for one i
 CROWDS = """import _thread
     lock = _thread.allocate_lock(); lock.acquire(); _thread.stack_size(32768)
     while True: _thread.start_new_thread(lock.acquire, ())"""
+
+LATER = """import _thread, time
+    lock = _thread.allocate_lock(); lock.acquire(); _thread.stack_size(32768)
+    def crowd():
+        time.sleep(0.1)
+        while True: _thread.start_new_thread(lock.acquire, ())
+    _thread.start_new_thread(crowd, ()); """
 
 
 @pytest.fixture
@@ -101,4 +108,15 @@ async def test_a_crowd_of_threads_ends_the_worker(
     outcome = await executor.run(body("a => 1"), echoes)
     assert outcome.failure == "killed"
     assert outcome.message == "the worker made more threads than an isolate has"
+    await works(executor)
+
+
+async def test_a_crowd_of_threads_ends_the_worker_after_its_job_too(
+    executor: IsolatePool, taken_over: Callable[[str], None]
+) -> None:
+    """Stopped, they would still be there, and a machine has only so many."""
+    taken_over(LATER + framed({"done": {"result": "1"}}))
+    assert (await executor.run(body("a => 1"), echoes)).result == "1"
+    (worker,) = children()
+    await gone(worker)
     await works(executor)

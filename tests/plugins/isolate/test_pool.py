@@ -1,15 +1,12 @@
-"""Who gets a worker, how many there are, and what becomes of them, whatever the host does."""
+"""Who gets a worker, how many there are, and which are never used."""
 
 import asyncio
-import gc
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
 
@@ -21,7 +18,6 @@ from ringfence.plugins.isolate.settings import IsolateSettings
 from tests.plugins.isolate.workers import (
     MB,
     SECOND,
-    alive,
     children,
     closing,
     echoes,
@@ -30,23 +26,12 @@ from tests.plugins.isolate.workers import (
     job,
     never,
     none,
+    pid_of,
     pool,
+    until_there_are,
 )
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="workers are processes of POSIX systems")
-
-
-async def pid_of(executor: IsolatePool, memory_bytes: int = 64 * MB) -> int:
-    outcome = await executor.run(job("pid", memory_bytes=memory_bytes), none)
-    assert outcome.result is not None, outcome
-    return int(outcome.result)
-
-
-async def until_there_are(count: int) -> list[int]:
-    async with asyncio.timeout(20):
-        while len(found := [pid for pid in children() if alive(pid)]) != count:
-            await asyncio.sleep(0.005)
-    return found
 
 
 async def test_a_job_arrives_as_it_was_given() -> None:
@@ -283,7 +268,7 @@ async def test_a_machine_that_cannot_start_processes_says_so_at_once_and_goes_on
                 await asyncio.sleep(0.05)
 
 
-async def test_full_lockdown_is_refused_without_every_layer() -> None:
+async def test_full_lockdown_is_refused_without_every_wall() -> None:
     for manners, words in [("no seccomp", "seccomp (seen or not)"), ("silent on walls", "seccomp")]:
         async with closing(pool(manners)) as executor:
             outcome = await executor.run(job("echo", lockdown="full"), none)
@@ -323,146 +308,6 @@ async def test_a_problem_of_the_installation_is_told_before_anything_is_started(
         assert children() == []
 
 
-async def test_close_ends_runs_that_are_under_way_and_those_that_wait() -> None:
-    executor = pool(workers=1)
-    async with closing(executor):
-        called = asyncio.Event()
-
-        async def waiting(calls: Sequence[InnerCall]) -> Sequence[InnerAnswer]:
-            called.set()
-            return await never(calls)
-
-        first = asyncio.create_task(executor.run(job("batch", 1), waiting))
-        await called.wait()
-        second = asyncio.create_task(executor.run(job("echo"), none))
-        await asyncio.sleep(0)
-        await executor.close()
-        assert (await first).failure == "killed"
-        assert (await second).failure == "executor"
-        assert children() == []
-        assert (await executor.run(job("echo"), none)).message == "the isolates are closed"
-        await executor.close()
-
-
-async def test_close_does_not_wait_for_a_worker_that_never_gets_ready() -> None:
-    executor = pool("mute", start_s=300)
-    run = asyncio.create_task(executor.run(job("echo"), none))
-    await until_there_are(1)
-    await executor.close()
-    assert (await run).failure == "executor"
-    await until_there_are(0)
-
-
-def test_a_pool_that_is_dropped_leaves_nothing() -> None:
-    async def use() -> int:
-        return await pid_of(pool())
-
-    used = asyncio.run(use())
-    gc.collect()
-    assert used not in children()
-
-
-def test_the_same_pool_serves_another_loop() -> None:
-    executor = pool()
-    first = asyncio.run(pid_of(executor))
-    second = asyncio.run(pid_of(executor))
-    assert first != second
-    asyncio.run(executor.close())
-    assert children() == []
-
-
-def test_a_forked_child_has_workers_of_its_own_and_ends_none_of_its_parents() -> None:
-    executor = pool()
-
-    async def use() -> None:
-        worker = await pid_of(executor)
-        told, telling = os.pipe()
-        child = os.fork()
-        if child == 0:
-            status = 1
-            try:
-                asyncio._set_running_loop(None)
-                own = asyncio.run(pid_of(executor))
-                asyncio.run(executor.close())
-                os.write(telling, str(own).encode())
-                gc.collect()
-                status = 0
-            finally:
-                os._exit(status)
-        _, status = await asyncio.to_thread(os.waitpid, child, 0)
-        assert status == 0
-        assert int(os.read(told, 20)) != worker
-        os.close(told)
-        os.close(telling)
-        assert await pid_of(executor) == worker
-        await executor.close()
-
-    asyncio.run(use())
-    assert children() == []
-
-
-HOST = """
-import asyncio, os, sys
-sys.path[:0] = {path!r}
-from tests.plugins.isolate.workers import job, none, pool
-executor = pool()
-async def use():
-    print((await executor.run(job("pid"), none)).result, flush=True)
-{then}
-"""
-
-
-@pytest.mark.parametrize(
-    "then",
-    [
-        pytest.param("asyncio.run(use())", id="forgets"),
-        pytest.param(
-            "import threading; t = threading.Thread(target=asyncio.run, args=[use()]); t.start(); t.join()",
-            id="forgets in a thread",
-        ),
-    ],
-)
-def test_workers_end_with_a_host_that_forgets_to_close(then: str) -> None:
-    with running(HOST.format(path=PATH, then=then)) as host:
-        assert host.stdout is not None
-        worker = int(host.stdout.readline())
-        assert host.wait(60) == 0
-    assert not alive(worker)
-
-
-KILLED_HOST = """
-import asyncio, sys
-sys.path[:0] = {path!r}
-from ringfence.engine.seams.isolates import InnerAnswer
-from ringfence.plugins.isolate.executor import IsolatePool
-from tests.plugins.isolate.scripts import body
-from tests.plugins.isolate.workers import children
-async def says(calls):
-    print(*children(), flush=True)
-    return [InnerAnswer(call.id, "1") for call in calls]
-asyncio.run(IsolatePool().run(body("async a => {{ await tools.add({{}}); while (true); }}"), says))
-"""
-
-
-def test_a_worker_in_an_endless_loop_ends_with_a_host_that_is_killed() -> None:
-    pytest.importorskip("py_mini_racer", reason="the extra `isolate` is not installed")
-    with running(KILLED_HOST.format(path=PATH)) as host:
-        assert host.stdout is not None
-        workers = [int(pid) for pid in host.stdout.readline().split()]
-        host.kill()
-        assert host.wait(60) == -signal.SIGKILL
-    assert workers
-    for worker in workers:
-        asyncio.run(gone(worker))
-
-
-PATH = [str(Path.cwd()), str(Path.cwd() / "src")]
-
-
-def running(script: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-
-
 async def test_the_loop_goes_on_while_workers_start_and_large_frames_come() -> None:
     """The start is on a thread of its own; it is never the loop's."""
     seen: list[str] = []
@@ -480,87 +325,6 @@ async def test_the_loop_goes_on_while_workers_start_and_large_frames_come() -> N
     assert seen[0].startswith("ringfence-isolates")
 
 
-async def owned_pid(executor: IsolatePool, owner: str, memory_bytes: int = 64 * MB) -> int:
-    outcome = await executor.run(job("pid", owner=owner, memory_bytes=memory_bytes), none)
-    assert outcome.result is not None, outcome
-    return int(outcome.result)
-
-
-async def test_a_worker_that_has_run_a_job_of_one_owner_never_runs_one_of_another() -> None:
-    """Or an intruder in it would see that.  An empty owner is one, and a part of another's name is none."""
-    owners = ["a", "b", "", "a\0", "None", "ab", "A"]
-    async with closing(pool(workers=3, spare=1)) as executor:
-        seen: dict[int, set[str]] = {}
-        for nth in range(40):
-            owner = owners[nth * 5 % 7] if nth % 3 else "a"
-            seen.setdefault(await owned_pid(executor, owner), set()).add(owner)
-        at_once = [owners[nth % 7] for nth in range(40)]
-        for owner, pid in zip(
-            at_once, await asyncio.gather(*(owned_pid(executor, owner) for owner in at_once)), strict=True
-        ):
-            seen.setdefault(pid, set()).add(owner)
-        assert all(len(whose) == 1 for whose in seen.values()), seen
-        assert {owner for whose in seen.values() for owner in whose} == set(owners)
-
-
-async def test_an_owner_keeps_its_worker_while_others_have_room_beside_it() -> None:
-    async with closing(pool(workers=2)) as executor:
-        first, second = await owned_pid(executor, "a"), await owned_pid(executor, "b")
-        assert first != second
-        assert [await owned_pid(executor, owner) for owner in "abab"] == [first, second, first, second]
-
-
-async def test_the_worker_that_was_longest_unused_makes_way_for_another_owner() -> None:
-    async with closing(pool(workers=2)) as executor:
-        first, second = await owned_pid(executor, "a"), await owned_pid(executor, "b")
-        assert await owned_pid(executor, "a") == first
-        third = await owned_pid(executor, "c")
-        await gone(second)
-        assert alive(first)
-        assert await owned_pid(executor, "a") == first
-        assert await owned_pid(executor, "c") == third
-
-
-async def test_another_owner_is_given_the_spare_and_waits_for_no_start() -> None:
-    async with closing(pool(workers=1, spare=1)) as executor:
-        executor.prewarm("process", 64 * MB)
-        [spare] = await until_there_are(1)
-        assert await owned_pid(executor, "a") == spare
-        [other] = set(await until_there_are(2)) - {spare}
-        assert await owned_pid(executor, "b") == other
-        await gone(spare)  # one worker is somebody's at most, and one more is ready
-        assert other in await until_there_are(2)
-
-
-async def test_a_worker_that_its_owner_no_longer_uses_is_ended() -> None:
-    async with closing(pool(idle_s=0.05)) as executor:
-        await gone(await owned_pid(executor, "a"))
-        first, second = await owned_pid(executor, "a"), await owned_pid(executor, "b")
-        await gone(first)
-        await gone(second)
-        assert (await executor.run(job("echo"), none)).failure is None
-
-
-async def test_one_owner_at_a_time_has_all_the_room_and_no_other_is_left_out() -> None:
-    async with closing(pool(workers=1, wait_s=20)) as executor:
-        order: list[str] = []
-
-        async def one(owner: str) -> None:
-            await owned_pid(executor, owner)
-            order.append(owner)
-
-        async with asyncio.TaskGroup() as group:
-            for owner in "aaabaaaa":
-                group.create_task(one(owner))
-        assert "".join(order) == "aaabaaaa"
-
-
-async def test_the_owner_is_never_told_to_the_worker() -> None:
-    async with closing(pool()) as executor:
-        outcome = await executor.run(job("job", owner="whose-it-is"), none)
-        assert "whose-it-is" not in (outcome.result or "")
-
-
 async def test_a_machine_is_asked_for_its_walls_without_a_job_and_the_worker_stays_nobodys() -> None:
     async with closing(pool()) as executor:
         fitness = await asyncio.gather(executor.fitness(), executor.fitness())
@@ -568,7 +332,7 @@ async def test_a_machine_is_asked_for_its_walls_without_a_job_and_the_worker_sta
         [asked] = children()
         assert await executor.fitness() == fitness[0]
         assert children() == [asked]
-        assert await owned_pid(executor, "a", memory_bytes=MB) == asked
+        assert await pid_of(executor, owner="a", memory_bytes=MB) == asked
 
 
 async def test_the_workers_at_work_are_told() -> None:

@@ -132,3 +132,18 @@ async def gone(pid: int) -> None:
     async with asyncio.timeout(20):
         while alive(pid):
             await asyncio.sleep(0.005)
+
+
+async def pid_of(executor: IsolatePool, memory_bytes: int = 64 * MB, *, owner: str = "a session") -> int:
+    """The id of the worker that runs a job."""
+    outcome = await executor.run(job("pid", owner=owner, memory_bytes=memory_bytes), none)
+    assert outcome.result is not None, outcome
+    return int(outcome.result)
+
+
+async def until_there_are(count: int) -> list[int]:
+    """Wait until so many workers live; their ids."""
+    async with asyncio.timeout(20):
+        while len(found := [pid for pid in children() if alive(pid)]) != count:
+            await asyncio.sleep(0.005)
+    return found
