@@ -12,7 +12,7 @@ from ringfence.engine.enforcement.deciding import Ended, judge_again, release, r
 from ringfence.engine.enforcement.drive import Steps
 from ringfence.engine.enforcement.isolates import Job
 from ringfence.engine.enforcement.opening import Opening
-from ringfence.engine.enforcement.requests import given
+from ringfence.engine.enforcement.requests import given, given_inside
 from ringfence.engine.enforcement.runs import Held, Run
 from ringfence.engine.enforcement.tickets import Asking
 from ringfence.engine.seams.errors import EngineError, PendingError
@@ -106,7 +106,7 @@ class Admission:
             around: The isolate whose code makes the call.
         """
         self.own(run)
-        found = given(run, call)
+        found = given(run, call) if around is None else given_inside(run, call)
         found.lacking = lacking
         # SECURITY: nothing was decided of a call of code in an isolate before the code makes it.
         held = None if around is not None else run.take(found.slot)

@@ -43,6 +43,17 @@ class Given:
         )
 
 
+def given_inside(run: Run, call: ToolCall) -> Given:
+    """Read a call that code in an isolate makes.
+
+    SECURITY: its key is made otherwise than any id of a model makes one, or a model that foresees it would
+    have the code go on with a call that people approved for the model itself.
+    """
+    found = given(run, call)
+    found.base = sha256(f"inside an isolate|{found.base}".encode()).hexdigest()[: len(found.base)]
+    return found
+
+
 def given(run: Run, call: ToolCall) -> Given:
     """Read a call; total: what cannot be read is denied by its arguments, never raised.
 

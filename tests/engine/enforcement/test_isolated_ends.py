@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ringfence.engine.decision.calls import ToolCall
+from ringfence.engine.decision.calls import ToolCall, key_base
 from ringfence.engine.decision.events import (
     CallFailed,
     CallRequested,
@@ -239,5 +239,30 @@ def test_what_people_approved_outside_is_not_taken_up_by_a_body_that_code_called
 
     fake.code["deep"] = deep
     assert js(guard, run, "deep", {"db/query": query}) == 0
+    assert guard.execute(run, mail, lambda _: "sent") == "sent"
+    assert identical(guard, run)
+
+
+def test_a_foreseen_name_does_not_make_an_approved_call_one_of_the_code_after_a_resume(
+    fake: FakeExecutor, guard: Guard, run: Run
+) -> None:
+    guard.record(run, PromptGiven("user", "write to ann@x.example"))
+
+    async def asks(_: IsolateJob, tools: Tools) -> Any:
+        (found,) = await tools.all(("mail", {"to": "ann@x.example", "body": "ask"}))
+        return str(found)
+
+    fake.code["asks"] = asks
+    foreseen = key_base(call("run_js", code="asks")) + ".0#1"
+    mail = ToolCall("mail", {"to": "ann@x.example", "body": "ask"}, call_id=foreseen)
+    with pytest.raises(PendingError) as pending:
+        guard.execute(run, mail, never, wait=False)
+    guard.suspend(run)
+    (ticket,) = pending.value.tickets
+    guard.approve(ticket, by="dana")
+    run = guard.resume_run(run.id)
+    assert js(guard, run, "asks") == "not authorized"
+    outer = foreseen.partition("#")[0]
+    assert outer in [one.call for one in of(guard, run, CallRequested)], "it was foreseen"
     assert guard.execute(run, mail, lambda _: "sent") == "sent"
     assert identical(guard, run)

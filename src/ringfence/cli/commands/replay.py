@@ -24,6 +24,7 @@ def words(command: ArgumentParser) -> None:
     other.add_argument("--isolates", action="store_true", help="run what ran in isolates again, too")
     command.add_argument(
         "--lockdown",
+        metavar="LOCKDOWN",
         choices=("full", "process"),
         default="full",
         help="with --isolates: the walls that must stand here, if the recorded policy is content with less",
