@@ -367,10 +367,10 @@ KINDS: Mapping[str, type[RunEvent]] = {member.kind: member for member in RunEven
 _FIELDS = {kind: tuple(f.name for f in fields(member)) for kind, member in KINDS.items()}
 _GETTERS = {kind: attrgetter(*names) for kind, names in _FIELDS.items()}
 _TUPLES = frozenset({"capabilities", "asks", "continues", "files", "layers", "tickets", "schema_names"})
-_TIMES = frozenset({"expires_ns"})
+TIMES = frozenset({"expires_ns"})
 """Moments in nanoseconds are beyond 2^53-1, which JSON cannot say: a body holds them as decimal text."""
 
-_AS_THEY_ARE = frozenset(kind for kind, names in _FIELDS.items() if not (_TUPLES | _TIMES) & set(names))
+_AS_THEY_ARE = frozenset(kind for kind, names in _FIELDS.items() if not (_TUPLES | TIMES) & set(names))
 """Kinds whose events hold exactly what their bodies hold."""
 
 
@@ -399,7 +399,7 @@ def _value_of(name: str, value: Json) -> Json:
         return None
     if name in _TUPLES:
         return tuple(value)
-    return int(value) if name in _TIMES else value
+    return int(value) if name in TIMES else value
 
 
 @dataclass(frozen=True, slots=True)

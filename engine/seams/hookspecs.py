@@ -63,6 +63,13 @@ class Event:
     """
     hash: str
     """The event's link in the chain of its run: SHA-256, 64 hex digits, lower case."""
+    prev: str = ""
+    """The `hash` of the run's previous event; 64 zeros before the first."""
+    digest: str = ""
+    """SHA-256 of the salt and the RFC 8785 form of `body`: `hash` is taken of this, so it stays when the body
+    goes."""
+    salt: str = ""
+    """What was put before the body, in hex; empty once purged."""
 
     @classmethod
     def of(cls, entry: Entry) -> "Event":
@@ -78,6 +85,9 @@ class Event:
             mono_ns=entry.mono_ns,
             body=body,
             hash=entry.hash.hex(),
+            prev=entry.prev.hex(),
+            digest=entry.digest.hex(),
+            salt=entry.salt.hex(),
         )
 
     def record(self) -> dict[str, Json]:
@@ -92,7 +102,19 @@ class Event:
             "mono_ns": self.mono_ns,
             "body": None if self.body is None else dict(self.body),
             "hash": self.hash,
+            "prev": self.prev,
+            "digest": self.digest,
+            "salt": self.salt,
         }
+
+    def line(self) -> str:
+        """Return the record as one line of JSON Lines, without the end of the line.
+
+        ASCII only, nothing in it steers a terminal.  The same event gives the same line everywhere.  Raise
+        ValueError for what no journal has written: JSON has no NaN.
+        """
+        text = json.dumps(self.record(), separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+        return text.replace("\x7f", "\\u007f")
 
 
 # ---- what an approval backend is given -----------------------------------------------------------

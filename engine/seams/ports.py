@@ -115,8 +115,8 @@ class EventLog(Protocol):
         """
         ...
 
-    async def read(self, run: str, *, after_seq: int = 0) -> list[Entry]:
-        """Return the run's entries in order; empty for an unknown run."""
+    async def read(self, run: str, *, after_seq: int = 0, limit: int | None = None) -> list[Entry]:
+        """Return the run's entries in order, at most `limit` of them; empty for an unknown run."""
         ...
 
     async def runs(

@@ -34,11 +34,12 @@ class MemoryLog:
                 self._known[entry.id] = entry.hash
                 self._rows[entry.run] = row_after(self._rows.get(entry.run), entry)
 
-    async def read(self, run: str, *, after_seq: int = 0) -> list[Entry]:
+    async def read(self, run: str, *, after_seq: int = 0, limit: int | None = None) -> list[Entry]:
         """Return the run's entries in order."""
         with self._lock:
             found = [entry for entry in self._entries.get(run, ()) if entry.seq > after_seq]
-        return sorted(found, key=lambda entry: entry.seq)
+        found.sort(key=lambda entry: entry.seq)
+        return found if limit is None else found[: max(limit, 0)]
 
     async def runs(
         self, *, session: str | None = None, status: str | None = None, limit: int | None = None

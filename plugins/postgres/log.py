@@ -58,20 +58,22 @@ class PostgresLog:
                 help="ask again",
             )
 
-    async def read(self, run: str, *, after_seq: int = 0) -> list[Entry]:
+    async def read(self, run: str, *, after_seq: int = 0, limit: int | None = None) -> list[Entry]:
         """Return the run's entries in order."""
         found: list[Entry] = []
-        while True:
+        while limit is None or len(found) < limit:
+            page_size = _PAGE if limit is None else min(_PAGE, limit - len(found))
             page = await self._door.ask(
                 f"SELECT {_ENTRY} FROM {{s}}.event"
                 " WHERE run_id = (SELECT id FROM {s}.run WHERE run_key = $1)"
-                f" AND seq > $2 ORDER BY seq LIMIT {_PAGE}",
+                f" AND seq > $2 ORDER BY seq LIMIT {page_size}",
                 key(run),
                 found[-1].seq if found else after_seq,
             )
             found += [_entry(run, row) for row in page]
-            if len(page) < _PAGE:
-                return found
+            if len(page) < page_size:
+                break
+        return found
 
     async def runs(
         self, *, session: str | None = None, status: str | None = None, limit: int | None = None

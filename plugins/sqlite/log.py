@@ -36,15 +36,15 @@ class SqliteLog:
         if entries:
             await self._door.write(lambda db: _append(db, entries))
 
-    async def read(self, run: str, *, after_seq: int = 0) -> list[Entry]:
+    async def read(self, run: str, *, after_seq: int = 0, limit: int | None = None) -> list[Entry]:
         """Return the run's entries in order."""
         if not _is_name(run):
             return []
         found = await self._door.read(
             lambda db: db.execute(
                 f"SELECT {_ENTRY} FROM event WHERE run_id = (SELECT id FROM run WHERE run = ?) AND seq > ? "
-                "ORDER BY seq",
-                (run, after_seq),
+                "ORDER BY seq LIMIT ?",
+                (run, after_seq, -1 if limit is None else max(limit, 0)),
             ).fetchall()
         )
         return [Entry(run, *row) for row in found]

@@ -292,9 +292,9 @@ class Growing(MemoryLog):
         if self.coming:
             await super().append([self.coming.pop(0)])
 
-    async def read(self, run: str, *, after_seq: int = 0) -> list[Entry]:
+    async def read(self, run: str, *, after_seq: int = 0, limit: int | None = None) -> list[Entry]:
         await self.grow()
-        return await super().read(run, after_seq=after_seq)
+        return await super().read(run, after_seq=after_seq, limit=limit)
 
     async def runs(
         self, *, session: str | None = None, status: str | None = None, limit: int | None = None

@@ -51,6 +51,15 @@ class Say:
         text = text.replace("\x7f", "\\u007f")
         self._out.write(text + "\n")
 
+    @property
+    def to_terminal(self) -> bool:
+        """True if a person looks at the data itself."""
+        return self._out.isatty()
+
+    def record(self, line: str) -> None:
+        """Write one line of JSON Lines, which is ASCII and steers no terminal (`Event.line`)."""
+        self._out.write(line + "\n")
+
     def line(self, *pieces: Piece) -> None:
         """Write a line to stdout; what could steer a terminal is written out as escapes."""
         # SECURITY: the last gate to the terminal; whatever came out of a log passes here.

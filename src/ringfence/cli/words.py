@@ -10,7 +10,10 @@ from ringfence.cli.exits import CANNOT_RUN, CommandError
 GROUPS = {
     "write": ("check", "fmt", "test", "explain", "convert"),
     "analyse": ("blast",),
-    "operate": ("runs", "show", "why", "replay", "approvals", "approve", "deny", "kill", "verify"),
+    "operate": (
+        *("runs", "show", "why", "replay", "approvals", "approve", "deny", "kill"),
+        *("verify", "export", "schema"),
+    ),
     "serve": ("plugins", "doctor"),
 }
 """Every command, as `--help` lists them; each is a module of `ringfence.cli.commands`."""

@@ -22,6 +22,9 @@ def event(seq: int, *, run: str = "run-1", text: str = "hello") -> Event:
         mono_ns=seq,
         body={"source": "user", "text": text},
         hash=sha256(f"{run}:{seq}:{text}".encode()).hexdigest(),
+        prev=sha256(f"{run}:{seq - 1}".encode()).hexdigest(),
+        digest=sha256(text.encode()).hexdigest(),
+        salt="5a" * 16,
     )
 
 

@@ -136,6 +136,9 @@ class EventLogContract(StoreContract):
             await log.append(batch)
             assert await log.read("run-1") == batch
             assert await log.read("run-1", after_seq=1) == batch[1:]
+            assert await log.read("run-1", limit=1) == batch[:1]
+            assert await log.read("run-1", after_seq=1, limit=5) == batch[1:]
+            assert await log.read("run-1", limit=0) == []
             assert await log.read("unknown") == []
 
     async def test_a_purged_body_is_kept_as_purged(self, folder: Path) -> None:
