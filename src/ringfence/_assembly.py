@@ -108,15 +108,18 @@ def assemble(
 
 def builtins() -> dict[str, object]:
     """Return Ringfence's own plugins; they use the same door as everybody's."""
-    from ringfence.plugins import approvals_terminal, export_jsonl, memory, redact_pii, sqlite
+    from ringfence.plugins import approvals_terminal, memory, redact_pii, sqlite
 
     found: dict[str, object] = {
         "memory": memory,
         "sqlite": sqlite,
         "terminal": approvals_terminal,
-        "export_jsonl": export_jsonl,
         "redact_pii": redact_pii,
     }
+    if find_spec("fcntl") is not None:  # not on Windows, where no file can be locked so
+        from ringfence.plugins import export_jsonl
+
+        found["export_jsonl"] = export_jsonl
     if find_spec("sqlglot") is not None:  # the extra `sql`
         from ringfence.plugins import sql_functions
 

@@ -71,6 +71,7 @@ COMMANDS = [
     ["runs"], ["runs", "--session", EVIL], ["show", "last"], ["show", EVIL], ["why", "last", "1"],
     ["why", "last", EVIL], ["approvals"], ["approve", "T-1", "--by", EVIL], ["verify"], ["verify", "last"],
     ["verify", "--head", EVIL], ["replay", "last"], ["kill", "last"], ["kill", "--agent", EVIL], ["doctor"],
+    ["export"], ["export", "--run", "last"], ["export", "--agent", EVIL], ["export", "--since", EVIL],
 ]  # fmt: skip
 
 

@@ -1,16 +1,20 @@
 """Write what the front says now into its golden files, for review: `python -m tests.golden.rewrite`."""
 
+import json
 from pathlib import Path
 
 from ringfence.dsl.diagnostic import draw
 from ringfence.dsl.format import format_text
 from ringfence.dsl.parse import parse
 from ringfence.dsl.source import Source
+from ringfence.engine.decision.events import SCHEMA
+from ringfence.engine.journal.schema import schema
 from tests.golden.outline import outline
 from tests.golden.signatures import outline as signatures
 
 FRONT = Path(__file__).parent / "front"
 FORMAT = Path(__file__).parent / "format"
+EVENTS = Path(__file__).parent / "events"
 POLICIES = Path(__file__).parent.parent / "dsl" / "policies"
 
 
@@ -47,6 +51,16 @@ def signed() -> list[Path]:
     return sorted(signatures.HERE.glob("*.fence"))
 
 
+def event_schema() -> Path:
+    """Return where the schema of events of this version is kept; those of earlier versions stay beside it."""
+    return EVENTS / f"event_{SCHEMA}.json"
+
+
+def schema_text() -> str:
+    """Return the schema of events as `ringfence schema` prints it."""
+    return json.dumps(schema(), indent=2) + "\n"
+
+
 if __name__ == "__main__":
     for path in inputs():
         stored(path).write_text(golden(path), encoding="utf-8")
@@ -54,3 +68,4 @@ if __name__ == "__main__":
         (FORMAT / f"{path.stem}.golden").write_text(laid_out(path), encoding="utf-8")
     for path in signed():
         (signatures.HERE / f"{path.stem}.golden").write_text(signatures.told(path), encoding="utf-8")
+    event_schema().write_text(schema_text(), encoding="utf-8")
