@@ -171,7 +171,7 @@ def test_filters_leave_out_and_change_nothing_else(
     assert lines(capsys, "--agent", "helper", "--run", "R-GOING") == helper
     assert lines(capsys, "--agent", "nobody") == [] == lines(capsys, "--agent", "nobody", "--run", "R-GOING")
     moment = START_NS + 4_000_000
-    said = f"2026-11-18T10:26:40.{(moment % 10**9) // 1000:06d}Z"
+    said = f"2026-11-18T11:06:40.{(moment % 10**9) // 1000:06d}Z"
     assert since_ns(said, now_ns=0) == moment
     late = [line for line in everything if line["at_ns"] >= moment]
     assert 0 < len(late) < len(everything)
