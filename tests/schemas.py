@@ -1,4 +1,4 @@
-"""A small validator of JSON Schema, for what our own schemas use: another keyword is an error, never passed over."""
+"""A small validator for what our own JSON Schemas use: another keyword is an error, never passed over."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -41,7 +41,7 @@ def _faults(keyword: str, document: object, schema: Schema, root: Schema, at: st
             if of_text is not None and re.search(wanted, of_text) is None:
                 yield f"{at}: does not match {wanted}"
         case "minimum":
-            if _is(document, "number") and document < wanted:  # type: ignore[operator]
+            if _is(document, "number") and document < wanted:
                 yield f"{at}: below {wanted}"
         case "items":
             for number, part in enumerate(document if isinstance(document, list) else ()):
@@ -69,7 +69,9 @@ def _faults(keyword: str, document: object, schema: Schema, root: Schema, at: st
 def _is(document: object, kind: str) -> bool:
     if kind in ("integer", "number"):
         whole = isinstance(document, int) or (isinstance(document, float) and document.is_integer())
-        return not isinstance(document, bool) and (whole or (kind == "number" and isinstance(document, float)))
+        return not isinstance(document, bool) and (
+            whole or (kind == "number" and isinstance(document, float))
+        )
     return isinstance(document, _TYPES[kind])
 
 

@@ -2,8 +2,8 @@
 
 One exported line (`Event.line`) is one document: what every event has, and by its kind what the body holds.
 The words come from the classes' own docstrings.  A field with a default may be missing: it was added later,
-and a log from before it is as valid.  Any value may be *described* instead, as the journal does with what JSON
-cannot say or what is too large.
+and a log from before it is as valid.  Any value may be *described* instead, as the journal does with what
+JSON cannot say or what is too large.
 """
 
 import ast

@@ -31,7 +31,7 @@ class JsonlSink(AuditSink):
         self._lock = threading.Lock()
         self._file: LinesFile | None = None
         self._last: dict[str, int] = {}
-        """Run -> the highest `seq` that is in the file.  Those of a run rise: one that does not came before."""
+        """Run -> the highest `seq` in the file.  Those of a run rise: one that does not came before."""
 
     async def open(self) -> None:
         """Open the file, and learn from it and the one that was rotated away last what they hold."""

@@ -24,5 +24,6 @@ def since_ns(text: str, *, now_ns: int) -> int:
         return (moment - _EPOCH) // timedelta(microseconds=1) * 1_000
     except (ValueError, OverflowError) as error:  # refused: a filter that is not understood filters nothing
         raise CommandError(
-            f"`{escaped(text)}` is no time", help="say 12h or 7d, or a date like 2026-11-23 or 2026-11-23T04:00Z"
+            f"`{escaped(text)}` is no time",
+            help="say 12h or 7d, or a date like 2026-11-23 or 2026-11-23T04:00Z",
         ) from error

@@ -89,8 +89,8 @@ def test_a_purged_event_fits_it() -> None:
 @pytest.mark.parametrize(
     "changed",
     [
-        {"schema": e.SCHEMA + 1}, {"schema": True}, {"kind": "Unheard"}, {"seq": 0}, {"hash": "00"}, {"salt": "5"},
-        {"digest": None}, {"body": []}, {"at_ns": "1"}, {"more": 1}, {"id": "r1"},
+        {"schema": e.SCHEMA + 1}, {"schema": True}, {"kind": "Unheard"}, {"seq": 0}, {"hash": "00"},
+        {"salt": "5"}, {"digest": None}, {"body": []}, {"at_ns": "1"}, {"more": 1}, {"id": "r1"},
     ],
     ids=str,
 )  # fmt: skip

@@ -120,11 +120,13 @@ async def test_several_at_once_never_mix_their_lines(tmp_path: Path) -> None:
         assert [one.seq for one in found if one.run == f"run-{number}"] == list(range(1, 41))
 
 
-@pytest.mark.parametrize("text", ["no JSON\n", '{"id":7,"run":"r"}\n', '{"id":"r","run":"r"}\n', "\n", "[]\n"])
+@pytest.mark.parametrize(
+    "text", ["no JSON\n", '{"id":7,"run":"r"}\n', '{"id":"r","run":"r"}\n', "\n", "[]\n"]
+)
 async def test_a_file_that_is_something_elses_is_refused_and_left_as_it_is(tmp_path: Path, text: str) -> None:
     path = tmp_path / "audit.jsonl"
     path.write_text(event(1).line() + "\n" + text)
-    with pytest.raises(ValueError, match="line 2 of .* is no event: name a file of the sink's own"):
+    with pytest.raises(ValueError, match=r"line 2 of .* is no event: name a file of the sink's own"):
         await opened(path)
     assert path.read_text() == event(1).line() + "\n" + text
 
@@ -140,9 +142,13 @@ def test_its_file_is_what_export_writes(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     guard = make_guard(
-        store=f"sqlite:///{tmp_path}/ringfence.db", sinks={"export_jsonl": {"path": str(tmp_path / "audit.jsonl")}}
+        store=f"sqlite:///{tmp_path}/ringfence.db",
+        sinks={"export_jsonl": {"path": str(tmp_path / "audit.jsonl")}},
     )
-    with guard.run(principal=ALICE, prompt="Grüße \x7f \u202e") as first, guard.run(principal=ALICE) as second:
+    with (
+        guard.run(principal=ALICE, prompt="Grüße \x7f \u202e") as first,
+        guard.run(principal=ALICE) as second,
+    ):
         for run, what in ((first, "a"), (second, "b"), (first, "c")):
             assert guard.execute(run, call("look", what=what), lambda _: {"of": "it"}) == {"of": "it"}
     guard.close()
