@@ -44,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
     commands = words.add_subparsers(dest="command", metavar="COMMAND", parser_class=Words)
     for name in (name for names in GROUPS.values() for name in names):
         module = import_module(f"ringfence.cli.commands.{name}")
-        summary = (module.__doc__ or "").splitlines()[0]
+        summary = (module.__doc__ or "\n").splitlines()[0]  # `-OO` leaves none
         command = commands.add_parser(name, help=summary, description=module.__doc__, allow_abbrev=False)
         _everywhere(command, default=argparse.SUPPRESS)
         module.words(command)

@@ -1,6 +1,8 @@
 """The schema says what every event is, word for word as it was reviewed, and nothing that is none fits it."""
 
 import json
+import subprocess
+import sys
 from dataclasses import fields, replace
 from typing import Any
 
@@ -135,3 +137,14 @@ def test_what_json_cannot_say_and_what_is_too_large_is_described_and_fits(event:
 def test_every_kind_and_every_field_of_an_event_is_in_words() -> None:
     assert all("description" in form for form in SCHEMA["$defs"].values())
     assert all("description" in form for name, form in SCHEMA["properties"].items())
+
+
+def test_an_interpreter_without_docstrings_says_the_same() -> None:
+    done = subprocess.run(
+        [sys.executable, "-OO", "-m", "ringfence", "schema"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout == schema_text()
