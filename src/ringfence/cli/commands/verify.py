@@ -31,7 +31,7 @@ def run(asked: Namespace, say: Say) -> int:
 
     known_run = head_of_run(asked.head) if asked.run and asked.head else None
     known_log = head_of_log(asked.head) if not asked.run and asked.head else None
-    with desk(asked) as here:
+    with desk(asked, reads=True) as here:
         if asked.run:
             found = verify_one(here, find_run(here, asked.run).run, head=known_run)
         else:
