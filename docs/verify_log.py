@@ -9,7 +9,7 @@ from pathlib import Path
 
 ZERO = bytes(32)
 EVENTS = "SELECT run.id AS of, run.run, event.* FROM event LEFT JOIN run ON run.id = run_id ORDER BY position"
-STATUS = {"RunSuspended": "suspended", "RunStarted": "running", "RunResumed": "running", "RunHalted": "halted"}
+STATUS = dict(RunSuspended="suspended", RunStarted="running", RunResumed="running", RunHalted="halted")
 
 
 def verify(file, head=None):
@@ -25,12 +25,12 @@ def verify(file, head=None):
                 if f"{event['position']:d}" != f"{place}" or event["link"] != link or not sound(event, run):
                     return noted, wrong
                 runs[event["of"]] = after(run, event)
-            except (TypeError, ValueError):  # nobody's guard has written such a value
+            except (AttributeError, KeyError, TypeError, ValueError):  # no guard has written such a value
                 return noted, wrong
             noted = f"{place}:{link.hex()}"
             if head and head.startswith(f"{place}:") and head != noted:
                 return noted, f"{wrong}, is not the head that is known"
-        for row in db.execute("SELECT * FROM run"):  # it stands in no chain: each row must follow from its events
+        for row in db.execute("SELECT * FROM run"):  # in no chain: each row must follow from its events
             for name, value in runs.get(row["id"], {"run": ...}).items():
                 if (type(row[name]), row[name]) != (type(value), value):
                     return noted, f"the list of runs says another {name} of {row['run']} than its events"
@@ -40,14 +40,17 @@ def verify(file, head=None):
 
 def sound(event, run):
     """Say whether the event is the run's next, and what was recorded; a body may have been purged."""
-    salt, body, header = event["salt"], event["body"], {name: event[name] for name in ("kind", "run", "schema", "seq")}
-    header |= {"id": f"{event['run']}:{event['seq']:d}", **{ns: f"{event[ns]:d}" for ns in ("at_ns", "mono_ns")}}
+    salt, body, prev, digest = (event[name] for name in ("salt", "body", "prev", "digest"))
+    header = {name: event[name] for name in ("kind", "run", "schema", "seq")}
+    header |= {ns: f"{event[ns]:d}" for ns in ("at_ns", "mono_ns")}
+    header["id"] = f"{event['run']}:{event['seq']:d}"
     text = json.dumps(header, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-    digest = sha256(salt + (b"" if body is None else body)).digest()
+    own = sha256(salt + (b"" if body is None else body)).digest()
     return (
-        (event["seq"], event["prev"], event["kind"] == "RunStarted" or run["events"] > 0) == (run["events"] + 1, run["head"], True)
-        and (body is None or (len(salt) == 16 and digest == event["digest"]))
-        and event["hash"] == sha256(event["prev"] + text + event["digest"]).digest()
+        (event["seq"], prev) == (run["events"] + 1, run["head"])
+        and (event["kind"] == "RunStarted" or run["events"] > 0)
+        and (body is None or (len(salt) == 16 and own == digest))
+        and event["hash"] == sha256(prev + text + digest).digest()
     )
 
 

@@ -18,6 +18,7 @@ from ringfence.plugins.sqlite.faults import fault_of, read_only
 
 T = TypeVar("T")
 
+
 def identity(path: Path) -> tuple[int, int] | None:
     """Return what stays the same of a file as long as it is neither deleted nor replaced."""
     try:

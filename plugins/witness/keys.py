@@ -1,4 +1,4 @@
-"""Ed25519 keys (RFC 8032) from PEM files: the private one signs, the public one is all that a verifier needs."""
+"""Ed25519 keys (RFC 8032) from PEM files: the private one signs, and verifying needs the public one alone."""
 
 import os
 import stat

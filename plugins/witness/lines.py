@@ -1,20 +1,20 @@
-"""One line of a witness: the heads of runs at one moment, after which line, and the signature of both.
+"""One line of a witness: the heads of runs at one moment, the line before, and a signature.
 
     {"said": {"at_ns": "...", "heads": {RUN: [SEQ, HASH]}, "line": N, "prev": HASH}, "signature": HEX}
 
-What is signed is the RFC 8785 form of `said` after a word that no other signature of the key begins with.
-`prev` is the SHA-256 of the line before, so that no line can be left out; `HASH` is the event's, as in the log.
+What is signed is the RFC 8785 form of `said`, after words that no other signature of the key begins with.
+`prev` is the SHA-256 of the line before, so that none can be left out; `HASH` is the event's, as in the log.
 """
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import rfc8785
 
-from ringfence.plugin import loads_strict
+from ringfence.plugin import Json, loads_strict
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -45,10 +45,9 @@ class Line:
 
 def written(line: Line, key: "Ed25519PrivateKey") -> bytes:
     """Return the line as it stands in the file, its end included."""
-    heads = {run: list(head) for run, head in line.heads.items()}
-    said = {"at_ns": f"{line.at_ns:d}", "heads": heads, "line": line.line, "prev": line.prev}
-    signature = key.sign(_FOR + rfc8785.dumps(said)).hex()
-    return rfc8785.dumps({"said": said, "signature": signature}) + b"\n"
+    heads: dict[str, Json] = {run: list(head) for run, head in line.heads.items()}
+    said: dict[str, Json] = {"at_ns": f"{line.at_ns:d}", "heads": heads, "line": line.line, "prev": line.prev}
+    return _text(said, key.sign(_FOR + rfc8785.dumps(said)))
 
 
 def read(text: bytes, key: "Ed25519PublicKey") -> Line:
@@ -56,14 +55,22 @@ def read(text: bytes, key: "Ed25519PublicKey") -> Line:
     from cryptography.exceptions import InvalidSignature
 
     try:
-        whole = loads_strict(text.decode())
-        said, signature = whole["said"], bytes.fromhex(whole["signature"])  # type: ignore[call-overload, index]
+        whole: Any = loads_strict(text.decode())
+        said, signature = whole["said"], bytes.fromhex(whole["signature"])
         key.verify(signature, _FOR + rfc8785.dumps(said))
+        if _text(said, signature) != text:
+            raise LineError("is not in the form that it was written in")
     except InvalidSignature:
         raise LineError("was not signed with this key, or was changed") from None
+    except LineError:
+        raise
     except (ValueError, TypeError, KeyError, RecursionError):  # fails closed
         raise LineError("cannot be read") from None
     return _of(said)
+
+
+def _text(said: Any, signature: bytes) -> bytes:
+    return rfc8785.dumps({"said": said, "signature": signature.hex()}) + b"\n"
 
 
 def digest(text: bytes) -> str:

@@ -36,7 +36,7 @@ class Witness:
         return sum(entry.seq > last.get(entry.run, 0) for entry in entries)
 
     def fault(self, entries: Iterable[Entry]) -> tuple[str, str] | None:
-        """Return event and reason of the first witnessed event that the log does not hold; None: it holds all.
+        """Return event and reason of the first event that was witnessed and is not there; None: all are.
 
         The chain of its run, verified before, proves what came before each of them.
         """
@@ -78,6 +78,8 @@ def witness_of(file: Path, key: "Ed25519PublicKey") -> Witness:
             for run, (seq, hash) in line.heads.items():
                 first, _ = found.heads.setdefault(run, {}).setdefault(seq, (hash, number))
                 if first != hash:
-                    raise WitnessError(f"line {number} of the witness contradicts an earlier one about {run}:{seq}")
+                    raise WitnessError(
+                        f"line {number} of the witness contradicts an earlier one about {run}:{seq}"
+                    )
             prev, found.lines, found.at_ns = digest(text), number, line.at_ns
     return found

@@ -1,6 +1,6 @@
 """The sink `witness`: after each commit of the log, one signed line with the heads of the runs in it.
 
-The file stands where who may write the log may not change it: another volume, another host's, an append-only one.
+The file stands where who may write the log may not change it: on another host, or append-only.
 Several guards may share it; a lock of the kernel keeps their lines apart.
 """
 
@@ -41,7 +41,7 @@ class WitnessSettings(BaseModel):
 
 
 class WitnessSink(AuditSink):
-    """Appends signed heads to a file; an event that comes again is witnessed again, and to the same effect."""
+    """Appends signed heads to a file; an event that comes again is witnessed again: that changes nothing."""
 
     name = "witness"
     Settings: ClassVar[type[BaseModel]] = WitnessSettings
@@ -118,7 +118,8 @@ class WitnessSink(AuditSink):
         found = self._last(file)
         if found[1] < self._end[1]:  # fails closed: somebody took back what was witnessed
             raise RuntimeError(
-                f"the witness `{self.settings.file}` was cut off: it had {self._end[1]} lines, and has {found[1]}"
+                f"the witness `{self.settings.file}` was cut off: "
+                f"it had {self._end[1]} lines, and has {found[1]}"
             )
         return found
 

@@ -226,7 +226,8 @@ def test_an_index_that_may_not_be_read_is_named(
 
 @contextmanager
 def acting_without_rights_on(folder: Path, name: str) -> Iterator[None]:
-    (folder / name).chmod(0)
+    for file in folder.iterdir():
+        file.chmod(0 if file.name == name else 0o644)
     with acting_without_rights(folder):
         yield
 

@@ -74,7 +74,9 @@ def _alone() -> Callable[..., tuple[str, str | None]]:
         name.split(".")[0]
         for node in ast.walk(ast.parse(code))
         if isinstance(node, ast.Import | ast.ImportFrom)
-        for name in ([node.module or "."] if isinstance(node, ast.ImportFrom) else [one.name for one in node.names])
+        for name in (
+            [node.module or "."] if isinstance(node, ast.ImportFrom) else [one.name for one in node.names]
+        )
     }
     assert imported <= sys.stdlib_module_names, "it must prove the log without anything of ours"
     names: dict[str, Any] = {"__name__": "verify_log"}

@@ -1,4 +1,4 @@
-"""Heads that were signed elsewhere: a log that was cut off or rewritten whole is found by them, and not else."""
+"""Heads that were signed elsewhere: by them alone a log that was cut off or rewritten whole is found."""
 
 import asyncio
 import json
@@ -22,7 +22,8 @@ from ringfence.plugins.witness.sink import WitnessSettings, WitnessSink
 from ringfence.testing.sinks import event
 from tests.guards import call, make_guard
 
-FULL = "language 1  policy p  agent main { stop after 5 minutes }  tool t { allow always rate 9 per run audit full }"
+FULL = """language 1  policy p  agent main { stop after 5 minutes }
+tool t { allow always rate 9 per run audit full }"""
 
 
 @pytest.fixture
@@ -55,7 +56,9 @@ def runs_in(folder: Path, count: int) -> None:
     guard.close()
 
 
-def verify(folder: Path, capsys: pytest.CaptureFixture[str], *words: str, key: str = "log") -> tuple[int, str]:
+def verify(
+    folder: Path, capsys: pytest.CaptureFixture[str], *words: str, key: str = "log"
+) -> tuple[int, str]:
     witness = ["--witness", str(folder / "heads.jsonl"), "--key", str(folder / f"{key}.pub")]
     code = main(["verify", *words, *witness, "--store", f"sqlite:///{folder / 'ringfence.db'}"])
     shown = capsys.readouterr()
@@ -117,7 +120,9 @@ async def test_one_event_that_differs_is_named(folder: Path) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
-def test_no_byte_of_a_witness_changes_unseen(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_no_byte_of_a_witness_changes_unseen(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     folder = tmp_path_factory.mktemp("witness")
     key_pair(folder, "log")
     asyncio.run(three_lines(folder))
@@ -128,6 +133,17 @@ def test_no_byte_of_a_witness_changes_unseen(data: st.DataObject, tmp_path_facto
     file.write_bytes(whole[:at] + bytes([byte]) + whole[at + 1 :])
     with pytest.raises(WitnessError):
         witness_of(file, key)
+
+
+def test_another_way_to_write_the_same_line_is_none(folder: Path) -> None:
+    asyncio.run(three_lines(folder))
+    file, key = folder / "heads.jsonl", public_key(folder / "log.pub")
+    said, last = file.read_bytes().rsplit(b'"signature":', 1)
+    for changed in (last.upper(), last.replace(b'"', b'" ', 1), last[:-1] + b" \n"):
+        assert changed != last
+        file.write_bytes(said + b'"signature":' + changed)
+        with pytest.raises(WitnessError, match="line 3"):
+            witness_of(file, key)
 
 
 async def three_lines(folder: Path) -> None:
@@ -184,7 +200,10 @@ async def test_two_guards_share_a_file(folder: Path) -> None:
     await first.close()
     await second.close()
     seen = witness_of(folder / "heads.jsonl", public_key(folder / "log.pub"))
-    assert seen.lines == 40 and {run: len(seqs) for run, seqs in seen.heads.items()} == {"run-1": 20, "run-2": 20}
+    assert seen.lines == 40 and {run: len(seqs) for run, seqs in seen.heads.items()} == {
+        "run-1": 20,
+        "run-2": 20,
+    }
 
 
 async def test_a_witness_that_was_cut_off_or_replaced_takes_nothing_more(folder: Path) -> None:
@@ -229,7 +248,12 @@ def test_a_file_that_holds_no_key_to_sign_with_is_named(name: str, folder: Path)
     (folder / "log.pub").chmod(0o600)
     with pytest.raises(KeyFileError) as caught:
         private_key(folder / name)
-    words = {"absent.key": "cannot be read", "log.pub": "holds no private key", "ec.key": "not of the kind", "open.key": "others may read"}
+    words = {
+        "absent.key": "cannot be read",
+        "log.pub": "holds no private key",
+        "ec.key": "not of the kind",
+        "open.key": "others may read",
+    }
     assert words[name] in str(caught.value)
 
 

@@ -35,7 +35,7 @@ class Checked:
     witnessed: int | None = None
     """Lines of the witness that was compared; None: none was."""
     unwitnessed: int | None = None
-    """Events after the last one of their run that it names: without a later head nobody can vouch for them."""
+    """Events after the last one of their run that it names: nobody has vouched for them yet."""
 
 
 def head_of_log(text: str) -> Link:
@@ -66,18 +66,24 @@ def witness_of(file: str | None, key: str | None) -> "Witness | None":
     if file is None and key is None:
         return None
     if file is None or key is None:
-        raise CommandError("--witness and --key belong together", help="give both: --witness FILE --key PUBLIC")
+        raise CommandError(
+            "--witness and --key belong together", help="give both: --witness FILE --key PUBLIC"
+        )
     try:
         from ringfence.plugins.witness.keys import KeyFileError, public_key
         from ringfence.plugins.witness.reading import WitnessError, witness_of
 
         return witness_of(Path(file), public_key(Path(key)))
     except ImportError as error:
-        raise CommandError("signatures need the package `cryptography`", help="pip install 'ringfence[sign]'") from error
+        raise CommandError(
+            "signatures need the package `cryptography`", help="pip install 'ringfence[sign]'"
+        ) from error
     except KeyFileError as error:
         raise CommandError(error.message, help=error.help) from error
     except WitnessError as error:
-        raise CommandError(f"{error}", help="it proves nothing: look for a copy, and for the key", code=REFUSED) from error
+        raise CommandError(
+            f"{error}", help="it proves nothing: look for a copy, and for the key", code=REFUSED
+        ) from error
     except OSError as error:
         raise CommandError(f"the witness {file} cannot be read: {error.strerror}") from error
 
@@ -97,9 +103,7 @@ def verify_one(desk: Desk, run: str, *, head: bytes | None, witness: "Witness | 
     return Checked(fault or seen.fault, len(entries), 1, run, noted, _purged(entries), seen.lines, seen.later)
 
 
-def verify_whole(
-    desk: Desk, say: Say, *, head: Link | None, witness: "Witness | None" = None
-) -> Checked:
+def verify_whole(desk: Desk, say: Say, *, head: Link | None, witness: "Witness | None" = None) -> Checked:
     """Verify every run's chain, the chain over all of them, the list of runs, and what was witnessed.
 
     Agents may write meanwhile, so links and rows are read before the events and again after them: each
@@ -123,12 +127,12 @@ def verify_whole(
         events[run] = [*events.get(run, ()), *grown]
     entries = [entry for run in events.values() for entry in run]
     verified = verify_log([*links, *later], entries, head=head)
-    seen = _seen(witness, entries)
-    fault = verified.fault or _listed_wrongly(rows, events, before) or seen.fault
+    told = _seen(witness, entries)
+    fault = verified.fault or _listed_wrongly(rows, events, before) or told.fault
     last = verified.head
     noted = f"{last.position}:{last.hash.hex()}" if last else None
     return Checked(
-        fault, verified.events, verified.runs, None, noted, _purged(entries), seen.lines, seen.later
+        fault, verified.events, verified.runs, None, noted, _purged(entries), told.lines, told.later
     )
 
 

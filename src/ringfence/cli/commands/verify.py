@@ -19,9 +19,13 @@ def words(command: ArgumentParser) -> None:
         "--head", metavar="H", help="a head printed earlier: POSITION:HASH of the log, or the HASH of a run"
     )
     command.add_argument(
-        "--witness", metavar="FILE", help="the file of the sink `witness`: the log must hold all that it names"
+        "--witness",
+        metavar="FILE",
+        help="the file of the sink `witness`: the log must hold all that it names",
     )
-    command.add_argument("--key", metavar="PUBLIC", help="with --witness: the public key (PEM) of who signed it")
+    command.add_argument(
+        "--key", metavar="PUBLIC", help="with --witness: the public key (PEM) of who signed it"
+    )
 
 
 def run(asked: Namespace, say: Say) -> int:
@@ -53,6 +57,9 @@ def run(asked: Namespace, say: Say) -> int:
                 f"of {found.purged} events the body was purged: that they were written, not what they said"
             )
         if witness is not None:
-            say.line(f"all that {found.witnessed} lines of the witness name is there; {found.unwitnessed} events came later")
+            say.line(
+                f"all that {found.witnessed} lines of the witness name is there; "
+                f"{found.unwitnessed} events came later"
+            )
         say.line(f"head {found.head or '(the log is empty)'}")
     return FINE if found.fault is None else REFUSED
