@@ -82,4 +82,6 @@ def witness_of(file: Path, key: "Ed25519PublicKey") -> Witness:
                         f"line {number} of the witness contradicts an earlier one about {run}:{seq}"
                     )
             prev, found.lines, found.at_ns = digest(text), number, line.at_ns
+    if found.lines == 0:  # fails closed: an emptied file would vouch for every log
+        raise WitnessError("the witness holds no line")
     return found

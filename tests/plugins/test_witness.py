@@ -166,6 +166,14 @@ async def test_lines_that_were_removed_or_moved_are_found(folder: Path) -> None:
     assert witness_of(file, key).lines == 2, "its writer was stopped, and has answered for nothing of it"
 
 
+def test_an_empty_witness_vouches_for_nothing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs_in(folder, 1)
+    for content in (b"", b'{"said":'):
+        (folder / "heads.jsonl").write_bytes(content)
+        code, told = verify(folder, capsys)
+        assert code == 2 and "holds no line" in told
+
+
 async def test_another_key_neither_verifies_nor_goes_on(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
