@@ -3,7 +3,15 @@
 import asyncio
 
 from ringfence.engine.seams.errors import EngineError, StoreAwayError
-from ringfence.engine.seams.ports import EventLog, KillSwitch, Leases, Ledger, Store, TicketStore
+from ringfence.engine.seams.ports import (
+    EventLog,
+    KillSwitch,
+    Leases,
+    Ledger,
+    ReadableStore,
+    Store,
+    TicketStore,
+)
 from ringfence.engine.seams.store_urls import hide_passwords, without_password
 
 
@@ -133,10 +141,17 @@ async def _opened(store: Store, key: str) -> None:
         ) from error
 
 
-async def open_one(store: Store) -> None:
-    """Open a store that one URL names; no error of its plugin says the password in that URL."""
+async def open_one(store: Store, *, reads: bool = False) -> None:
+    """Open a store that one URL names; no error of its plugin says the password in that URL.
+
+    Args:
+        reads: Nothing will be written, so a store that may only be read will do.
+    """
     try:
-        await store.open()
+        if reads and isinstance(store, ReadableStore):
+            await store.open_to_read()
+        else:
+            await store.open()
     except Exception as error:  # raised again, without the password
         told = hide_passwords(str(error), store.url)
         if told == str(error):

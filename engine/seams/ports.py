@@ -449,6 +449,18 @@ class Store(Protocol):
         ...
 
 
+@runtime_checkable
+class ReadableStore(Protocol):
+    """A store that can be opened where nothing of it may be written: commands that only read use it so."""
+
+    async def open_to_read(self) -> None:
+        """Open as `open` where it may be written; else make and change nothing, and offer what can be read.
+
+        Raise as `open`.  Whatever would write raises an EngineError then.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class StoreNote:
     """One thing that a store says of itself to `ringfence doctor`."""

@@ -14,9 +14,19 @@ from typing import Any, Final, TypeVar
 import aiosqlite
 
 from ringfence.plugin import EngineError
-from ringfence.plugins.sqlite.faults import fault_of
+from ringfence.plugins.sqlite.faults import fault_of, read_only
 
 T = TypeVar("T")
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """Return what stays the same of a file as long as it is neither deleted nor replaced."""
+    try:
+        found = os.stat(path)
+    except OSError:  # fails closed: what cannot be looked at is not the file that was opened
+        return None
+    return found.st_dev, found.st_ino
+
 
 Work = Callable[[sqlite3.Connection], T]
 """Runs on the connection's thread, inside a transaction that it neither begins nor ends."""
@@ -73,14 +83,31 @@ class _Job:
 
 
 class Door:
-    """The way to one file: a writer with group commit, and a reader that never waits for it."""
+    """The way to one file: a writer with group commit, and a reader that never waits for it.
 
-    def __init__(self, path: Path, writer: Connection, reader: Connection, *, busy_s: float) -> None:
+    Args:
+        writer: None: the file may only be read.
+        seen: What must stay as it is while the door is open.
+        after: True: it is looked at after each reading too, since no lock keeps others from writing.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        writer: Connection | None,
+        reader: Connection,
+        *,
+        busy_s: float,
+        seen: Callable[[Path], object] = identity,
+        after: bool = False,
+    ) -> None:
         self._path = path
         self._writer = writer
         self._reader = reader
         self._busy_s = busy_s
-        self._file = _identity(path)
+        self._seen = seen
+        self._after = after
+        self._file = seen(path)
         self._pid = os.getpid()
         self._jobs: list[_Job] = []
         self._task: asyncio.Task[None] | None = None
@@ -91,6 +118,8 @@ class Door:
         An error of `work` undoes it alone; if the commit fails, all that shared it fail.
         """
         self._same_process()
+        if self._writer is None:
+            raise read_only(self._path).as_engine_error(PermissionError())
         job = _Job(work, asyncio.get_running_loop().create_future())
         self._jobs.append(job)
         if self._task is None:
@@ -112,9 +141,11 @@ class Door:
         if self._task is not None:
             await asyncio.wait([self._task])
         await self._reader.close()
-        await self._writer.close()
+        if self._writer is not None:
+            await self._writer.close()
 
     async def _drain(self) -> None:
+        assert self._writer is not None
         while self._jobs:
             group, self._jobs = self._jobs[:GROUP], self._jobs[GROUP:]
             group = [job for job in group if not job.answer.cancelled()]
@@ -147,12 +178,18 @@ class Door:
         """
 
         def check_first(db: sqlite3.Connection) -> T:
-            if _identity(self._path) != self._file:
+            if self._seen(self._path) != self._file:
                 raise EngineError(
                     f"the store `{self._path}` was deleted or replaced while it was in use",
                     help="bring the file back if you can, then start the process again",
                 )
-            return work(db)
+            found = work(db)
+            if self._after and self._seen(self._path) != self._file:
+                raise EngineError(
+                    f"the store `{self._path}` was written while it was read without a lock",
+                    help="run the command again",
+                )
+            return found
 
         return check_first
 
@@ -162,14 +199,6 @@ class Door:
                 f"the store `{self._path}` was opened before the process forked",
                 help="load a guard of its own in the child process",
             )
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        found = os.stat(path)
-    except OSError:  # fails closed: what cannot be looked at is not the file that was opened
-        return None
-    return found.st_dev, found.st_ino
 
 
 def _commit(db: sqlite3.Connection, group: list[_Job]) -> list[Any]:

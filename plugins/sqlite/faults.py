@@ -17,6 +17,10 @@ class ForeignFileError(Exception):
     """The file is a database of another program."""
 
 
+class EmptyFileError(Exception):
+    """The file holds no table yet, and may not be written."""
+
+
 class ChangedSchemaError(Exception):
     """Somebody added, changed or removed a trigger or a view of the file."""
 
@@ -46,6 +50,25 @@ def missing(path: Path) -> Fault:
     )
 
 
+def read_only(path: Path) -> Fault:
+    """Return the fault of a file that would have to be written, and may only be read."""
+    return Fault(f"the store `{path}` is read-only", "give this user the right to write it")
+
+
+def reading_fault(path: Path) -> Fault | None:
+    """Return what keeps a file that is there from being read, as far as paths tell."""
+    # What was committed last may stand in the write-ahead log alone, and a writer's locks in the index.
+    for part in (path, *beside(path)):
+        if part.exists() and not _may(part, os.R_OK):
+            return Fault(f"`{part}` may not be read", "give this user the right to read it")
+    return None
+
+
+def beside(path: Path) -> tuple[Path, Path]:
+    """Return the write-ahead log of a file, and the index of that."""
+    return path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")
+
+
 def path_fault(path: Path) -> Fault | None:
     """Return what keeps the file from being opened or made, as far as its path tells."""
     folder = path.parent
@@ -61,7 +84,7 @@ def path_fault(path: Path) -> Fault | None:
                 f"the store `{path}` may not be read", "give this user the right to read and write it"
             )
         if not _may(path, os.W_OK):
-            return Fault(f"the store `{path}` is read-only", "give this user the right to write it")
+            return read_only(path)
     if not _may(folder, os.W_OK | os.X_OK):
         return Fault(
             f"the folder `{folder}` of the store may not be written",
@@ -81,6 +104,8 @@ def fault_of(error: BaseException, path: Path, *, busy_s: float) -> Fault:
         )
     if isinstance(error, ForeignFileError):
         return Fault(f"`{path}` is the database of another program", "name a file of its own for Ringfence")
+    if isinstance(error, EmptyFileError):
+        return Fault(f"the store `{path}` is empty", "name the file that the agent has written")
     if isinstance(error, ChangedSchemaError):
         return Fault(
             f"the store `{path}` has other triggers or views than Ringfence made",

@@ -8,7 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from ringfence.plugins.sqlite.faults import ChangedSchemaError, ForeignFileError, NewerSchemaError
+from ringfence.plugins.sqlite.faults import (
+    ChangedSchemaError,
+    EmptyFileError,
+    ForeignFileError,
+    NewerSchemaError,
+)
 from ringfence.plugins.sqlite.schema import STEPS, VERSION
 
 _RETRY_S: Final = 0.01
@@ -58,7 +63,11 @@ def connect_writer(path: Path, *, busy_s: float) -> sqlite3.Connection:
 
 def connect_reader(path: Path, *, busy_s: float) -> sqlite3.Connection:
     """Open the file for reading alone; it never waits for the writer."""
-    db = connect(path, busy_s=busy_s)
+    return reading(connect(path, busy_s=busy_s))
+
+
+def reading(db: sqlite3.Connection) -> sqlite3.Connection:
+    """Set a new connection up for reading; closed if that fails."""
     # A text that is no UTF-8 is somebody's edit: it is read as it stands, so that verifying can name it.
     db.text_factory = partial(str, encoding="utf-8", errors="surrogateescape")
     try:
@@ -68,6 +77,12 @@ def connect_reader(path: Path, *, busy_s: float) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+def check_version(db: sqlite3.Connection) -> None:
+    """Raise if the file is empty, another program's, or a newer version's; an older one can be read."""
+    if _version_now(db) == 0:
+        raise EmptyFileError
 
 
 def _version_now(db: sqlite3.Connection) -> int:

@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Final
 
 from ringfence.plugins.sqlite.clock import latest_ns
-from ringfence.plugins.sqlite.connection import Connection, Door
-from ringfence.plugins.sqlite.faults import fault_of, missing, path_fault
+from ringfence.plugins.sqlite.connection import Connection, Door, identity
+from ringfence.plugins.sqlite.faults import fault_of, missing, path_fault, reading_fault
 from ringfence.plugins.sqlite.holders import Holders
 from ringfence.plugins.sqlite.kill_switch import SqliteKillSwitch
 from ringfence.plugins.sqlite.leases import SqliteLeases
 from ringfence.plugins.sqlite.ledger import SqliteLedger
 from ringfence.plugins.sqlite.log import SqliteLog
 from ringfence.plugins.sqlite.opening import connect_reader, connect_writer, make_file
+from ringfence.plugins.sqlite.still import connect_still, stand, way_to
 from ringfence.plugins.sqlite.tickets import SqliteTickets
 
 PREFIX: Final = "sqlite:///"
@@ -70,14 +71,48 @@ class SqliteStore:
             door = await self._connect()
         except Exception as error:  # fails closed: no store, no guard
             raise RuntimeError(str(fault_of(error, self.path, busy_s=self._busy_s))) from error
-        self._door = door
         self._holders = Holders(self.path)
         self._holders.sweep()
-        self.events = SqliteLog(door)
+        self._offer_log(door)
         self.ledger = SqliteLedger(door)
-        self.tickets = SqliteTickets(door)
         self.leases = SqliteLeases(door, self._holders)
         self.kill_switch = SqliteKillSwitch(door, self._holders)
+
+    async def open_to_read(self) -> None:
+        """Open as `open` where the file may be written; else only log and tickets, and leave no trace.
+
+        Raises:
+            FileNotFoundError: It is missing.
+            RuntimeError: It cannot be read; the message says why and how to mend it.
+        """
+        if self._door is not None:
+            return
+        if not self.path.exists():
+            raise FileNotFoundError(str(missing(self.path)))
+        if path_fault(self.path) is None:
+            await self.open()
+            return
+        fault = reading_fault(self.path)
+        if fault is not None or not self.path.is_file():
+            raise RuntimeError(str(fault or path_fault(self.path)))
+        path, busy_s = self.path, self._busy_s
+        try:
+            way = way_to(path)
+            seen = identity if way.locks else stand
+            before = seen(path)
+            reader = await Connection.opened(lambda: connect_still(path, way, busy_s=busy_s))
+        except Exception as error:  # fails closed: nothing is read
+            raise RuntimeError(str(fault_of(error, path, busy_s=busy_s))) from error
+        door = Door(path, None, reader, busy_s=busy_s, seen=seen, after=not way.locks)
+        if seen(path) != before:
+            await door.close()
+            raise RuntimeError(f"the store `{path}` was written while it was opened; run the command again")
+        self._offer_log(door)
+
+    def _offer_log(self, door: Door) -> None:
+        self._door = door
+        self.events = SqliteLog(door)
+        self.tickets = SqliteTickets(door)
 
     async def now_ns(self) -> int | None:
         """Return the largest time that its processes have brought; None: there is none yet.

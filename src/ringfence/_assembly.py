@@ -136,6 +136,10 @@ def builtins() -> dict[str, object]:
         from ringfence.plugins import approvals_webhook
 
         found["webhook"] = approvals_webhook
+    if find_spec("cryptography") is not None:  # the extra `sign`
+        from ringfence.plugins import witness
+
+        found["witness"] = witness
     if find_spec("py_mini_racer") is not None:  # the extra `isolate`, or the old package, which it refuses
         from ringfence.plugins import isolate
 

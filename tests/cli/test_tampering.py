@@ -1,9 +1,12 @@
 """Somebody has the file open in SQLite: `verify` names what they change, and never raises or says intact."""
 
+import ast
 import io
 import json
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -24,6 +27,7 @@ from ringfence.plugins.memory import MemoryStore
 from ringfence.plugins.memory.log import MemoryLog
 from ringfence.plugins.sqlite import SqliteStore
 from tests.cli.conftest import decided, entries, reason, requested, started
+from tests.docs.pages import ROOT
 
 EVENT = (
     *("position", "run_id", "seq", "kind", "schema", "at_ns", "mono_ns"),
@@ -64,6 +68,26 @@ KINDS: list[e.RunEvent] = [
 """One event of every kind, in an order that nobody decided."""
 
 
+def _alone() -> Callable[..., tuple[str, str | None]]:
+    code = (ROOT / "docs" / "verify_log.py").read_text(encoding="utf-8")
+    imported = {
+        name.split(".")[0]
+        for node in ast.walk(ast.parse(code))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in (
+            [node.module or "."] if isinstance(node, ast.ImportFrom) else [one.name for one in node.names]
+        )
+    }
+    assert imported <= sys.stdlib_module_names, "it must prove the log without anything of ours"
+    names: dict[str, Any] = {"__name__": "verify_log"}
+    exec(compile(code, "docs/verify_log.py", "exec"), names)
+    return names["verify"]  # type: ignore[no-any-return]
+
+
+alone = _alone()
+"""`docs/verify_log.py`: a file and a head in, the head and what is wrong out."""
+
+
 def desk_of(store: Store, loop: EngineLoop) -> Desk:
     return Desk(Settings(), store, loop, lambda: store)
 
@@ -93,6 +117,15 @@ class Log:
             self.loop.submit(store.close()).result()
 
     def whole(self, head: str | None = None) -> Checked:
+        """Verify the log; the verifier that imports nothing of ours must come to the same."""
+        found = self.verified(head)
+        told, wrong = alone(self.path, head)
+        assert (wrong is None) == (found.fault is None), f"{wrong} is not {found.fault}"
+        if wrong is None:
+            assert told == (found.head or "0:")
+        return found
+
+    def verified(self, head: str | None) -> Checked:
         say = Say(json=True, out=io.StringIO(), err=io.StringIO())
         known = head_of_log(head) if head else None
         return self.of_store(self.path, lambda desk: verify_whole(desk, say, head=known))  # type: ignore[no-any-return]
@@ -279,6 +312,18 @@ def test_one_run_is_compared_with_the_list_of_runs_as_well(log: Log) -> None:
     assert "r3:2" in refused(log.one("r3"))
     log.tampered("DELETE FROM event WHERE run_id = 3")
     assert "r3:1" in refused(log.one("r3"))
+
+
+def test_the_verifier_of_the_documentation_runs_by_itself(log: Log) -> None:
+    def ran(*words: str) -> tuple[int, str]:
+        script = [sys.executable, "-I", str(ROOT / "docs" / "verify_log.py"), str(log.path), *words]
+        done = subprocess.run(script, capture_output=True, text=True, timeout=60)
+        return done.returncode, done.stdout + done.stderr
+
+    log.tampered()
+    assert ran() == ran(log.head) == (0, f"intact, head {log.head}\n")
+    log.tampered("UPDATE event SET kind = 'CallStarted' WHERE position = 9")
+    assert ran() == (2, "changed: link 9 of the log, event r3:3\n")
 
 
 class Growing(MemoryLog):

@@ -109,12 +109,16 @@ def settings_of(asked: Namespace) -> Settings:
 
 
 @contextmanager
-def desk(asked: Namespace) -> Iterator[Desk]:
-    """Open the store of the command line for one command, and close it after."""
+def desk(asked: Namespace, *, reads: bool = False) -> Iterator[Desk]:
+    """Open the store of the command line for one command, and close it after.
+
+    Args:
+        reads: The command writes nothing, so a log that may only be read will do.
+    """
     settings = settings_of(asked)
     _refuse_what_is_not_there(settings.store)
     with running() as loop, ExitStack() as open_now:
-        store = open_now.enter_context(opened(store_of(settings, "store", settings.store), loop))
+        store = open_now.enter_context(opened(store_of(settings, "store", settings.store), loop, reads=reads))
 
         def orders() -> Store:
             if settings.ledger is None or settings.ledger == settings.store:
@@ -136,11 +140,11 @@ def running() -> Iterator[EngineLoop]:
 
 
 @contextmanager
-def opened(store: Store, loop: EngineLoop) -> Iterator[Store]:
+def opened(store: Store, loop: EngineLoop, *, reads: bool = False) -> Iterator[Store]:
     """Open a store, and close it after."""
     try:
         try:
-            loop.submit(open_one(store)).result()
+            loop.submit(open_one(store, reads=reads)).result()
         except (OSError, RuntimeError, EngineError) as error:
             raise CommandError(
                 f"the store cannot be opened: {error}", help=getattr(error, "help", None) or _OTHER

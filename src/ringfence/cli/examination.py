@@ -33,6 +33,7 @@ EXTRAS = {
     "redis": ("redis",),
     "postgres": ("asyncpg",),
     "webhook": ("aiohttp",),
+    "sign": ("cryptography",),
 }
 """Extra -> the distributions that it brings."""
 

@@ -3,13 +3,18 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ringfence.cli.desk import Desk
-from ringfence.cli.exits import CommandError
+from ringfence.cli.exits import REFUSED, CommandError
 from ringfence.cli.say import Say
 from ringfence.engine.retrospect.verify import Fault, row_fault, verify_log, verify_run
 from ringfence.engine.seams.escape import escaped
 from ringfence.engine.seams.ports import Entry, Link, RunRow
+
+if TYPE_CHECKING:
+    from ringfence.plugins.witness.reading import Witness
 
 _PAGE = 10_000
 _FIRST = -(2**63)
@@ -27,6 +32,10 @@ class Checked:
     head: str | None
     purged: int
     """Of the events, those whose bodies are gone: they verify, but what they said cannot be read."""
+    witnessed: int | None = None
+    """Lines of the witness that was compared; None: none was."""
+    unwitnessed: int | None = None
+    """Events after the last one of their run that it names: nobody has vouched for them yet."""
 
 
 def head_of_log(text: str) -> Link:
@@ -52,8 +61,35 @@ def _is_hash(text: str) -> bool:
     return re.fullmatch(r"[0-9a-f]{64}", text) is not None
 
 
-def verify_one(desk: Desk, run: str, *, head: bytes | None) -> Checked:
-    """Verify one run's own chain, and what the list of runs says of it."""
+def witness_of(file: str | None, key: str | None) -> "Witness | None":
+    """Read the witness that the command line names, before the log: the log holds all that it names."""
+    if file is None and key is None:
+        return None
+    if file is None or key is None:
+        raise CommandError(
+            "--witness and --key belong together", help="give both: --witness FILE --key PUBLIC"
+        )
+    try:
+        from ringfence.plugins.witness.keys import KeyFileError, public_key
+        from ringfence.plugins.witness.reading import WitnessError, witness_of
+
+        return witness_of(Path(file), public_key(Path(key)))
+    except ImportError as error:
+        raise CommandError(
+            "signatures need the package `cryptography`", help="pip install 'ringfence[sign]'"
+        ) from error
+    except KeyFileError as error:
+        raise CommandError(error.message, help=error.help) from error
+    except WitnessError as error:
+        raise CommandError(
+            f"{error}", help="it proves nothing: look for a copy, and for the key", code=REFUSED
+        ) from error
+    except OSError as error:
+        raise CommandError(f"the witness {file} cannot be read: {error.strerror}") from error
+
+
+def verify_one(desk: Desk, run: str, *, head: bytes | None, witness: "Witness | None" = None) -> Checked:
+    """Verify one run's own chain, what the list of runs says of it, and what was witnessed of it."""
     entries = _read(desk, run)
     row = desk.ask(desk.events.run(run))  # read later: it tells of these events, or of more
     if row is not None and _counted(row) > len(entries):
@@ -61,13 +97,14 @@ def verify_one(desk: Desk, run: str, *, head: bytes | None) -> Checked:
     fault = verify_run(entries, head=head)
     if fault is None and row is not None:
         fault = row_fault(row, entries)
+    seen = _seen(witness.only(run) if witness else None, entries)
     last = entries[-1].hash if entries else None
     noted = last.hex() if isinstance(last, bytes) else None
-    return Checked(fault, len(entries), 1, run, noted, _purged(entries))
+    return Checked(fault or seen.fault, len(entries), 1, run, noted, _purged(entries), seen.lines, seen.later)
 
 
-def verify_whole(desk: Desk, say: Say, *, head: Link | None) -> Checked:
-    """Verify every run's chain, the chain over all of them, and the list of runs.
+def verify_whole(desk: Desk, say: Say, *, head: Link | None, witness: "Witness | None" = None) -> Checked:
+    """Verify every run's chain, the chain over all of them, the list of runs, and what was witnessed.
 
     Agents may write meanwhile, so links and rows are read before the events and again after them: each
     event read first must be named by then, and what came later is read up to there.
@@ -90,10 +127,30 @@ def verify_whole(desk: Desk, say: Say, *, head: Link | None) -> Checked:
         events[run] = [*events.get(run, ()), *grown]
     entries = [entry for run in events.values() for entry in run]
     verified = verify_log([*links, *later], entries, head=head)
-    fault = verified.fault or _listed_wrongly(rows, events, before)
+    told = _seen(witness, entries)
+    fault = verified.fault or _listed_wrongly(rows, events, before) or told.fault
     last = verified.head
     noted = f"{last.position}:{last.hash.hex()}" if last else None
-    return Checked(fault, verified.events, verified.runs, None, noted, _purged(entries))
+    return Checked(
+        fault, verified.events, verified.runs, None, noted, _purged(entries), told.lines, told.later
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What a witness says of a log."""
+
+    fault: Fault | None = None
+    lines: int | None = None
+    later: int | None = None
+
+
+def _seen(witness: "Witness | None", entries: list[Entry]) -> _Seen:
+    if witness is None:
+        return _Seen()
+    named = witness.fault(entries)
+    fault = None if named is None else Fault(*named)
+    return _Seen(fault, witness.lines, witness.unwitnessed(entries))
 
 
 def _listed_wrongly(

@@ -20,7 +20,7 @@ from ringfence.engine.seams.ports import Reservation
 from ringfence.plugins import memory, sqlite
 from ringfence.plugins.memory import MemoryStore
 from ringfence.plugins.sqlite import SqliteStore
-from ringfence.plugins.sqlite.connection import Door
+from ringfence.plugins.sqlite.connection import Connection, Door
 from ringfence.testing.stores import entries, ticket
 
 NOW = 1_795_000_000_000_000_000
@@ -47,6 +47,12 @@ async def store(path: Path) -> AsyncIterator[SqliteStore]:
 def door_of(store: SqliteStore) -> Door:
     assert store._door is not None
     return store._door
+
+
+def writer_of(store: SqliteStore) -> Connection:
+    writer = door_of(store)._writer
+    assert writer is not None
+    return writer
 
 
 async def append(store: SqliteStore, run: str, count: int = 1) -> None:
@@ -240,7 +246,7 @@ async def test_a_lock_that_stays_is_an_error_at_opening_and_at_use(path: Path, s
 
 
 async def test_a_full_disk_is_an_error_that_leaves_nothing_behind(store: SqliteStore) -> None:
-    writer = door_of(store)._writer
+    writer = writer_of(store)
     await append(store, "before")
     await writer.call(lambda db: db.execute("PRAGMA max_page_count = 30").close())
     with pytest.raises(EngineError, match="no room left") as caught:
@@ -385,13 +391,13 @@ async def test_what_is_queued_together_is_committed_together(store: SqliteStore)
     statements: list[str] = []
     assert store.ledger is not None
     assert store.tickets is not None
-    await door_of(store)._writer.call(lambda db: db.set_trace_callback(statements.append))
+    await writer_of(store).call(lambda db: db.set_trace_callback(statements.append))
     await asyncio.gather(
         *(append(store, f"r{number}") for number in range(100)),
         *(store.ledger.reserve(Reservation(f"r/{n}", (CHARGE,)), now_ns=NOW + n) for n in range(100)),
         *(store.tickets.open(ticket(f"T-{number}")) for number in range(50)),
     )
-    await door_of(store)._writer.call(lambda db: db.set_trace_callback(None))
+    await writer_of(store).call(lambda db: db.set_trace_callback(None))
     assert statements.count("COMMIT") == 1
 
 

@@ -43,7 +43,7 @@ def run(asked: Namespace, say: Say) -> int:
     from ringfence.engine.retrospect.record import RecordError
     from ringfence.engine.seams.escape import escaped
 
-    with desk(asked) as here:
+    with desk(asked, reads=True) as here:
         row = find_run(here, asked.run)
         record = history(here, row.run)
         try:
@@ -122,7 +122,7 @@ def _what_if(asked: Namespace, say: Say) -> int:
     from ringfence.engine.retrospect.whatif import what_if
     from ringfence.engine.seams.escape import escaped
 
-    with desk(asked) as here:
+    with desk(asked, reads=True) as here:
         row = find_run(here, asked.run)
         loaded = read_policy(asked.policy, here.settings)
         if loaded.plan is None:

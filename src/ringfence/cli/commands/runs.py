@@ -22,7 +22,7 @@ def run(asked: Namespace, say: Say) -> int:
 
     if asked.limit < 0:
         raise CommandError("--limit must not be negative", help="say 0 for all runs")
-    with desk(asked) as here:
+    with desk(asked, reads=True) as here:
         few = None if asked.agent else asked.limit or None
         rows = here.ask(here.events.runs(session=asked.session, limit=few))
     rows = [row for row in rows if asked.agent in (None, row.agent)][: asked.limit or None]

@@ -24,7 +24,7 @@ def run(asked: Namespace, say: Say) -> int:
     from ringfence.engine.retrospect.timeline import timeline
     from ringfence.engine.seams.escape import escaped
 
-    with desk(asked) as here:
+    with desk(asked, reads=True) as here:
         row = find_run(here, asked.run)
         record = history(here, row.run)
     with readable(row.run):

@@ -34,7 +34,7 @@ def run(asked: Namespace, say: Say) -> int:
 
     known: list[Grounds] = []
     missing = ""
-    with desk(asked) as here:
+    with desk(asked, reads=True) as here:
         row = find_run(here, asked.run)
         record = history(here, row.run)
         with readable(row.run):
