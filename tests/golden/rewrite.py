@@ -6,6 +6,7 @@ from ringfence.dsl.diagnostic import draw
 from ringfence.dsl.format import format_text
 from ringfence.dsl.parse import parse
 from ringfence.dsl.source import Source
+from tests.golden.backtest import outline as backtests
 from tests.golden.outline import outline
 from tests.golden.signatures import outline as signatures
 
@@ -54,3 +55,5 @@ if __name__ == "__main__":
         (FORMAT / f"{path.stem}.golden").write_text(laid_out(path), encoding="utf-8")
     for path in signed():
         (signatures.HERE / f"{path.stem}.golden").write_text(signatures.told(path), encoding="utf-8")
+    for case in backtests.CASES:
+        (backtests.HERE / f"{case}.golden").write_text(backtests.told(case), encoding="utf-8")
