@@ -5,7 +5,7 @@ likes: what comes out is put together in the order of the runs and is the same. 
 its first changed decision is counted apart: the session would have gone another way from there.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ringfence.dsl.plan import Plan
@@ -13,7 +13,7 @@ from ringfence.engine.retrospect.coverage import Coverage, Reachable
 from ringfence.engine.retrospect.record import Others
 from ringfence.engine.retrospect.replay import Unreplayable
 from ringfence.engine.retrospect.shares import Tried, shares_of, tried
-from ringfence.engine.retrospect.whatif import Change, Rule
+from ringfence.engine.retrospect.whatif import Again, Change, Rule
 from ringfence.engine.seams.ports import RunRow
 
 Done = Callable[[int], None]
@@ -120,30 +120,27 @@ def backtest(
     shares = shares_of([row.run for row in found], [row.session for row in found], read, plan)
     every: dict[str, Tried] = {}
     reached: set[Reachable] = set()
-    for one in tried(shares, plan, processes=processes):
-        every |= {run.run: run for run in one.runs}
-        reached |= one.reached
+    for done in tried(shares, plan, processes=processes):
+        every |= {run.run: run for run in done.runs}
+        reached |= done.reached
         if each is not None:
-            each(len(one.runs))
+            each(len(done.runs))
     runs = [(row.session, every[row.run]) for row in found]
     turned = _turned(runs)
-    changes = tuple(
-        Changed(run.run, one.change, not _after(turned.get(session), run.run, one.at_ns, one.seq))
-        for session, run in runs
-        for one in run.decided
-        if one.change is not None
-    )
+    comparable = 0
+    changes: list[Changed] = []
+    for session, run, one, moment in _moments(runs):
+        before = moment <= turned.get(session, moment)
+        comparable += before
+        if one.change is not None:
+            changes.append(Changed(run.run, one.change, before))
     return Backtest(
         plan.policy,
         plan.digest,
         len(runs),
         sum(len(run.decided) for _, run in runs),
-        sum(
-            not _after(turned.get(session), run.run, one.at_ns, one.seq)
-            for session, run in runs
-            for one in run.decided
-        ),
-        changes,
+        comparable,
+        tuple(changes),
         len(coverage.all),
         tuple(sorted(coverage.all - reached)),
         tuple(NotDecided(run.run, run.problem) for _, run in runs if run.problem is not None),
@@ -152,25 +149,24 @@ def backtest(
     )
 
 
-_Turn = tuple[int, str, int]
-"""When a session's first change was decided, in which run, and by which event."""
+_Moment = tuple[int, int, int]
+"""When a decision was made, the place of its run in the order in which they began, and its event."""
 
 
-def _turned(runs: Sequence[tuple[str, Tried]]) -> dict[str, _Turn]:
+def _moments(runs: Sequence[tuple[str, Tried]]) -> Iterator[tuple[str, Tried, Again, _Moment]]:
+    """Yield every decision with its session and its run."""
+    for number, (session, run) in enumerate(runs):
+        for one in run.decided:
+            yield session, run, one, (one.at_ns, number, one.seq)
+
+
+def _turned(runs: Sequence[tuple[str, Tried]]) -> dict[str, _Moment]:
     """Return the first change of each session that has one."""
-    turned: dict[str, _Turn] = {}
-    for session, run in runs:
-        first = next(((one.at_ns, run.run, one.seq) for one in run.decided if one.change is not None), None)
-        if first is not None:
-            turned[session] = min(first, turned.get(session, first))
+    turned: dict[str, _Moment] = {}
+    for session, _, one, moment in _moments(runs):
+        if one.change is not None:
+            turned[session] = min(moment, turned.get(session, moment))
     return turned
-
-
-def _after(turn: _Turn | None, run: str, at_ns: int, seq: int) -> bool:
-    """Say whether a decision came after its session had turned; of one moment, only in the same run."""
-    if turn is None:
-        return False
-    return at_ns > turn[0] or (run == turn[1] and seq > turn[2])
 
 
 def _by_rule(changes: Sequence[Changed], plan: Plan) -> tuple[RuleChanges, ...]:

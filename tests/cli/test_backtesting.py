@@ -108,7 +108,7 @@ def test_runs_are_taken_by_time_and_agent(
         ([], "--policy"),
         (["--policy", "none.fence"], "none.fence cannot be read"),
         (["--policy", "same.fence", "--since", "soon"], "`soon` is no time: write 7d"),
-        (["--policy", "same.fence", "--since", "-1d"], "no time"),
+        (["--policy", "same.fence", "--since=-1d"], "no time"),
         (["--policy", "same.fence", "--since", ""], "no time"),
         (["--policy", "same.fence", "--processes", "0"], "at least 1"),
     ],
@@ -132,7 +132,9 @@ def test_a_run_that_cannot_be_decided_again_is_named_and_ends_with_1_if_nothing_
     log: Path, capsys: pytest.CaptureFixture[str], policy: str
 ) -> None:
     with sqlite3.connect(log / "ringfence.db") as db:
-        db.execute("UPDATE event SET body = X'7B7D' WHERE run = 'run-old' AND seq = 3")
+        db.execute(
+            "UPDATE event SET body = X'7B7D' WHERE seq = 3 AND run_id = (SELECT min(run_id) FROM event)"
+        )
     db.close()
     code = 1 if policy == "same.fence" else 2
     assert main(["backtest", "--policy", policy]) == code

@@ -72,7 +72,8 @@ COMMANDS = [
     ["runs"], ["runs", "--session", EVIL], ["show", "last"], ["show", EVIL], ["why", "last", "1"],
     ["why", "last", EVIL], ["approvals"], ["approve", "T-1", "--by", EVIL], ["verify"], ["verify", "last"],
     ["verify", "--head", EVIL], ["replay", "last"], ["backtest", "--policy", str(BLOG)],
-    ["backtest", "--policy", str(BLOG), "--agent", EVIL], ["kill", "last"], ["kill", "--agent", EVIL], ["doctor"],
+    ["backtest", "--policy", str(BLOG), "--agent", EVIL], ["kill", "last"],
+    ["kill", "--agent", EVIL], ["doctor"],
 ]  # fmt: skip
 
 

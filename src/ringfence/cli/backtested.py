@@ -55,10 +55,10 @@ def _tell_rule(its: RuleChanges, say: Say) -> None:
         say.line("  ", (short(its.words), "dim"))
     for one in its.changed[:_SHOWN]:
         change = one.change
-        asks = f" asks {escaped(', '.join(change.asks))}" if change.asks else ""
+        verdict = f"asks {escaped(', '.join(change.asks))}" if change.asks else change.verdict
         say.line(
             f"  {escaped(one.run)} event {change.seq}, {short(change.tool)}: {short(change.recorded)} then, ",
-            (f"{change.verdict}{asks}", COLOURS.get(change.verdict, "")),
+            (verdict, COLOURS.get(change.verdict, "")),
             "" if one.comparable else "; after a change",
         )
     if len(its.changed) > _SHOWN:

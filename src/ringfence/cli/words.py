@@ -10,7 +10,18 @@ from ringfence.cli.exits import CANNOT_RUN, CommandError
 GROUPS = {
     "write": ("check", "fmt", "test", "explain", "convert"),
     "analyse": ("blast",),
-    "operate": ("runs", "show", "why", "replay", "backtest", "approvals", "approve", "deny", "kill", "verify"),
+    "operate": (
+        "runs",
+        "show",
+        "why",
+        "replay",
+        "backtest",
+        "approvals",
+        "approve",
+        "deny",
+        "kill",
+        "verify",
+    ),
     "serve": ("plugins", "doctor"),
 }
 """Every command, as `--help` lists them; each is a module of `ringfence.cli.commands`."""

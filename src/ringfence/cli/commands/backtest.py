@@ -21,7 +21,10 @@ def words(command: ArgumentParser) -> None:
     )
     command.add_argument("--agent", metavar="NAME", help="only runs of this agent")
     command.add_argument(
-        "--processes", metavar="N", type=int, help="in how many processes; one for each core if it is not said"
+        "--processes",
+        metavar="N",
+        type=int,
+        help="in how many processes; one for each core if it is not said",
     )
 
 
@@ -50,7 +53,9 @@ def run(asked: Namespace, say: Say) -> int:
         rows = chosen(here.ask(here.events.runs()), since_ns=since_ns, agent=asked.agent)
         if not rows:
             say.note("no runs")
-        processes = asked.processes or _processes(sum(row.events for row in rows if isinstance(row.events, int)))
+        processes = asked.processes or _processes(
+            sum(row.events for row in rows if isinstance(row.events, int))
+        )
         try:
             with say.progress("backtest", len(rows), worth=200) as advance:
                 found = backtest(
