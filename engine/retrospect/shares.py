@@ -69,15 +69,15 @@ def shares_of(runs: Sequence[str], sessions: Sequence[str], read: Others, plan: 
     together: dict[str, list[str]] = {}
     for run, session in zip(runs, sessions, strict=True):
         together.setdefault(session, []).append(run)
-    for some in together.values():
+    for of_session in together.values():
         entries: dict[str, Sequence[Entry]] = {}
-        wanted = list(some)
+        wanted = list(of_session)
         while wanted:
             run = wanted.pop()
             if run not in entries:
                 entries[run] = read(run)
                 wanted += _rests_on(entries[run])
-        yield Share(tuple(some), entries)
+        yield Share(tuple(of_session), entries)
 
 
 def _rests_on(entries: Sequence[Entry]) -> list[str]:

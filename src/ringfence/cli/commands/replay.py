@@ -148,7 +148,7 @@ def _what_if(asked: Namespace, say: Say) -> int:
     say.line(f"{len(found.changes)} of {found.decisions} decisions would have been different: {row.run}")
     if after := found.decisions - found.comparable:
         say.line(
-            f"no longer comparable: {after} decision{'' if after == 1 else 's'} after the first change, told as "
-            "things went then; with the other policy they might not have come at all"
+            f"no longer comparable: {after} decision{'' if after == 1 else 's'} after the first change, "
+            "told as things went then; with the other policy they might not have come at all"
         )
     return REFUSED if found.changes else FINE
