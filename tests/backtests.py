@@ -90,10 +90,12 @@ def row_of(run: str, events: Sequence[Stamped]) -> RunRow:
     )  # fmt: skip
 
 
-def naively(plan: Plan, run: str, events: Sequence[Stamped]) -> list[tuple[str, int, str, str, set[str]]]:
+def naively(
+    plan: Plan, run: str, events: Sequence[Stamped], *, earlier: Sequence[Stamped] = ()
+) -> list[tuple[str, int, str, str, set[str]]]:
     """Return run, event, both verdicts, and the rules that spoke, of every decision that comes out otherwise.
 
-    Each decision scans the events before it, from the first on.
+    Each decision scans the events before it, from the first on, and those of `earlier` runs of its session.
     """
     found: list[tuple[str, int, str, str, set[str]]] = []
     for count, stamped in enumerate(events):
@@ -106,6 +108,7 @@ def naively(plan: Plan, run: str, events: Sequence[Stamped]) -> list[tuple[str, 
         verdict, names, *_ = naive(
             plan, past, event.call, asked.tool, asked.arguments,
             approved=frozenset(event.facts["approved_by"]), full=frozenset(full), now_ns=stamped.at_ns,
+            session=[*earlier, *past],
         )  # fmt: skip
         if VERDICTS[verdict] != event.verdict:
             found.append((run, stamped.seq, event.verdict, VERDICTS[verdict], names))

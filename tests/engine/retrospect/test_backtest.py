@@ -1,5 +1,9 @@
 """Many runs decided again by another policy: the changes are those of a naive evaluator."""
 
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +16,7 @@ from hypothesis import strategies as st
 
 from ringfence.dsl.plan import Plan
 from ringfence.engine.decision.calls import ToolCall
-from ringfence.engine.decision.events import CallDecided
+from ringfence.engine.decision.events import CallDecided, Stamped
 from ringfence.engine.decision.records import requested
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.retrospect import shares
@@ -191,8 +195,6 @@ def test_a_process_that_dies_is_an_error_and_no_result(monkeypatch: pytest.Monke
 
 
 def _die(share: object) -> None:
-    import os
-
     os._exit(1)
 
 
@@ -200,6 +202,53 @@ def test_a_policy_that_does_not_come_out_the_same_in_another_process_decides_not
     other = Limits(denies=40).plan
     with pytest.raises(EngineError):
         tried(many(4), replace(other, digest="sha256:" + "0" * 64), processes=2)
+
+
+WAITING = """
+import multiprocessing, sys, time
+from tests.backtests import Limits, log_of, recorded
+from ringfence.engine.retrospect.backtest import backtest
+
+def read(run):
+    if run == "r100":
+        print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+        sys.stdin.read()
+    return log.read(run)
+
+if __name__ == "__main__":
+    plan = Limits().plan
+    log = log_of({f"r{n:03}": recorded(plan, f"r{n:03}", []) for n in range(200)})
+    backtest(log.rows, read, plan, processes=2)
+"""
+
+
+def test_processes_end_with_the_one_that_was_killed(tmp_path: Path) -> None:
+    (tmp_path / "waiting.py").write_text(WAITING)
+    path = os.pathsep.join([str(Path(__file__).parents[3]), *filter(None, sys.path)])
+    command = [sys.executable, str(tmp_path / "waiting.py")]
+    with subprocess.Popen(
+        command,
+        env={**os.environ, "PYTHONPATH": path},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as killed:
+        assert killed.stdout is not None
+        children = [int(pid) for pid in killed.stdout.readline().split()]
+        assert len(children) == 2 and all(map(lives, children))
+        killed.kill()
+    until = time.monotonic() + 60
+    while any(map(lives, children)) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not any(map(lives, children))
+
+
+def lives(pid: int) -> bool:
+    """Say whether a process runs; one that nobody has collected yet is over."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 @pytest.mark.parametrize(
@@ -279,6 +328,23 @@ def test_a_run_that_remembers_one_left_out_is_decided_with_it_all_the_same(
         planned(DESK + LEAVE, "desk.fence"), since_ns=began.at_ns, processes=processes
     )
     assert {one.run for one in found.changes} == {second}
+
+
+def test_a_naive_re_decision_of_whole_sessions_finds_the_same_changes(guard: Guard) -> None:
+    random = Random(3)
+    for session in ("a", "b", "c", "d"):
+        turns(guard, session, *(random.choice(["query", "mail", "mail"]) for _ in range(5)))
+    plan = planned(DESK + LEAVE, "desk.fence")
+    wanted: list[tuple[str, int, str, str]] = []
+    told: dict[str, list[Stamped]] = {}
+    for row in reversed(guard.runs.list()):
+        events = guard.runs.get(row.run).events
+        earlier = told.setdefault(row.session, [])
+        wanted += [one[:4] for one in naively(plan, row.run, events, earlier=earlier)]
+        earlier += events
+    assert len(wanted) > 3
+    for processes in (1, 2):
+        assert found_of(guard.runs.backtest(plan, processes=processes)) == wanted
 
 
 def test_every_run_comes_out_as_by_itself(guard: Guard) -> None:
