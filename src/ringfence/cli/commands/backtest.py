@@ -9,7 +9,7 @@ from ringfence.cli.exits import CANNOT_RUN, FINE, POLICY_INVALID, REFUSED, Comma
 from ringfence.cli.say import Say
 
 _UNITS_NS = {"s": 10**9, "m": 60 * 10**9, "h": 3_600 * 10**9, "d": 86_400 * 10**9, "w": 604_800 * 10**9}
-_FEW_EVENTS = 20_000
+_FEW_EVENTS = 50_000
 """So many events are decided again sooner than another process has started."""
 
 
