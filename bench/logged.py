@@ -1,6 +1,7 @@
-"""The log in SQLite: what it costs to wait for it, what one event costs its caller, and to replay a run."""
+"""The log in SQLite: what it costs to wait for it, what one event costs its caller, and to replay runs."""
 
 import asyncio
+import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -25,6 +26,7 @@ agent main { holds work  stop after 10 hours }
 tool look_up { needs work  takes table: text  allow when table in ["users", "orders"]  audit full }
 """
 _OTHER_EVENTS = 20_000
+_CORES = os.cpu_count() or 1
 
 
 async def body(arguments: Mapping[str, Json]) -> Json:
@@ -109,10 +111,23 @@ async def _replayed() -> list[Row]:
             if replay(record, guard.plan).divergence is not None:
                 raise RuntimeError("the run does not replay")
             again.append(time.perf_counter_ns() - start)
+        alone = await _backtested(guard, processes=1)
+        spread_out = await _backtested(guard, processes=_CORES)
         await guard.aclose()
     among = f"among {_OTHER_EVENTS:,}"
     return [
         Row(f"a run of {len(record.events)} events {among}: read from SQLite", median(read) / 1e6, "ms"),
         Row(f"a run of {len(record.events)} events: decided again", median(again) / 1e6, "ms"),
         Row("both: read and replayed", (median(read) + median(again)) / 1e6, "ms", 2.0),
+        Row(f"backtest of {_OTHER_EVENTS:,} events, one process (wall)", alone, "s"),
+        Row(f"the same in {_CORES} processes, their start included (wall)", spread_out, "s"),
     ]
+
+
+async def _backtested(guard: Guard, *, processes: int) -> float:
+    """Decide every run again, once; return the seconds that it took."""
+    start = time.perf_counter()
+    found = await guard.runs.abacktest(guard.plan, processes=processes)
+    if found.changes or found.not_decided:
+        raise RuntimeError("the recorded policy decides otherwise")
+    return time.perf_counter() - start

@@ -1,4 +1,4 @@
-"""Which clauses of a policy its tests have reached.
+"""Which clauses of a policy its tests, or recorded runs, have reached.
 
 A clause is reached when its condition came out other than false in a decision; one without a condition,
 when the call came so far that it was asked; a budget or a limit, when it spoke.  Clauses of ceilings are
@@ -40,7 +40,7 @@ class Reachable:
 
 
 class Coverage:
-    """What the tests of one policy have reached; `plan` is that policy, and tells what is asked of it."""
+    """What decisions under one policy have reached; `plan` is that policy, and tells what is asked of it."""
 
     def __init__(self, plan: Plan) -> None:
         self.all: set[Reachable] = set()
@@ -62,7 +62,7 @@ class Coverage:
 
     @property
     def unreached(self) -> list[Reachable]:
-        """The clauses that no test has reached, by place."""
+        """The clauses that were not reached, by place."""
         return sorted(self.all - self.reached)
 
     def begin(self) -> None:

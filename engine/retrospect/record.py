@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ringfence.engine.retrospect.replay import Replay
     from ringfence.engine.retrospect.rerun import Each, Rerun
     from ringfence.engine.retrospect.timeline import CallStep, Step
+    from ringfence.engine.retrospect.whatif import WhatIf
 
 Others = Callable[[str], Sequence[Entry]]
 
@@ -104,6 +105,16 @@ class RunRecord:
         from ringfence.engine.retrospect.replay import replay
 
         return replay(self, plan)
+
+    def what_if(self, plan: Plan) -> "WhatIf":
+        """Decide every call by another policy; see `ringfence.engine.retrospect.whatif`.
+
+        Raises:
+            RecordError: The run, or one that it goes on from, is not whole.
+        """
+        from ringfence.engine.retrospect.whatif import what_if
+
+        return what_if(self, plan)
 
     def rerun(self, *, each: "Each | None" = None, lockdown: Lockdown = "process") -> "Rerun":
         """Run the JavaScript of the run again, each call answered from the record; nothing else is executed.

@@ -1,9 +1,11 @@
 """The runs in a guard's log, as records that can be shown and replayed."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from ringfence.dsl.plan import Plan
 from ringfence.engine.enforcement.drive import Steps, run_async, run_sync
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.opening import Opened, store_error
@@ -11,6 +13,9 @@ from ringfence.engine.retrospect.record import RunRecord
 from ringfence.engine.seams.errors import EngineError, RingfenceError
 from ringfence.engine.seams.isolates import IsolateExecutor
 from ringfence.engine.seams.ports import Entry, RunRow, newest
+
+if TYPE_CHECKING:
+    from ringfence.engine.retrospect.backtest import Backtest
 
 T = TypeVar("T")
 Rows = list[RunRow]
@@ -50,6 +55,33 @@ class Records:
     async def alist(self, *, session: str | None = None, limit: int | None = None) -> Rows:
         """Like `list`."""
         return await run_async(self._rows(session, limit))
+
+    def backtest(
+        self, plan: Plan, *, since_ns: int | None = None, agent: str | None = None, processes: int = 1
+    ) -> "Backtest":
+        """Decide the recorded runs by another policy; see `ringfence.engine.retrospect.backtest`.
+
+        Args:
+            since_ns: Only runs that began then or later, nanoseconds since the Unix epoch.
+            agent: Only runs of this agent.
+            processes: In how many processes; the result is the same.  With more than one, a script must keep
+                what it does under `if __name__ == "__main__"`, since each process imports it.
+
+        Raises:
+            EngineError: The log cannot be read, or a process died.
+        """
+        from ringfence.engine.retrospect.backtest import backtest, chosen
+
+        rows = chosen(self.list(), since_ns=since_ns, agent=agent)
+        return backtest(rows, self._entries, plan, processes=processes)
+
+    async def abacktest(
+        self, plan: Plan, *, since_ns: int | None = None, agent: str | None = None, processes: int = 1
+    ) -> "Backtest":
+        """Like `backtest`, in a thread of its own."""
+        return await asyncio.to_thread(
+            self.backtest, plan, since_ns=since_ns, agent=agent, processes=processes
+        )
 
     def _latest(self, session: str | None) -> Steps[RunRecord]:
         rows = yield from self._rows(session, _FEW)

@@ -16,6 +16,7 @@ from ringfence.engine.decision import events as e
 from ringfence.plugins.sqlite import SqliteStore
 from ringfence.testing.stores import ticket
 from tests.cli.conftest import decided, entries, reason, requested, started
+from tests.guards import BLOG
 
 EVIL = "\x1b[2J\x1b]0;mine\x07[red]x[/red]\u202eabc\nforged line\r\x08\x9b31m\u2028z"
 CALL = "aa.0" + EVIL
@@ -70,8 +71,10 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
 COMMANDS = [
     ["runs"], ["runs", "--session", EVIL], ["show", "last"], ["show", EVIL], ["why", "last", "1"],
     ["why", "last", EVIL], ["approvals"], ["approve", "T-1", "--by", EVIL], ["verify"], ["verify", "last"],
-    ["verify", "--head", EVIL], ["replay", "last"], ["kill", "last"], ["kill", "--agent", EVIL], ["doctor"],
     ["export"], ["export", "--run", "last"], ["export", "--agent", EVIL], ["export", "--since", EVIL],
+    ["verify", "--head", EVIL], ["replay", "last"], ["backtest", "--policy", str(BLOG)],
+    ["backtest", "--policy", str(BLOG), "--agent", EVIL], ["kill", "last"],
+    ["kill", "--agent", EVIL], ["doctor"],
 ]  # fmt: skip
 
 

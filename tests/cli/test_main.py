@@ -17,7 +17,7 @@ COMMANDS = [name for names in GROUPS.values() for name in names]
 
 READERS = [
     ["runs"], ["show", "last"], ["why", "last", "1"], ["replay", "last"], ["approvals"],
-    ["kill", "--all"], ["verify"],
+    ["kill", "--all"], ["verify"], ["backtest", "--policy", "next.fence"],
 ]  # fmt: skip
 
 

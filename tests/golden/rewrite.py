@@ -9,6 +9,7 @@ from ringfence.dsl.parse import parse
 from ringfence.dsl.source import Source
 from ringfence.engine.decision.events import SCHEMA
 from ringfence.engine.journal.schema import schema
+from tests.golden.backtest import outline as backtests
 from tests.golden.outline import outline
 from tests.golden.signatures import outline as signatures
 
@@ -69,3 +70,5 @@ if __name__ == "__main__":
     for path in signed():
         (signatures.HERE / f"{path.stem}.golden").write_text(signatures.told(path), encoding="utf-8")
     event_schema().write_text(schema_text(), encoding="utf-8")
+    for case in backtests.CASES:
+        (backtests.HERE / f"{case}.golden").write_text(backtests.told(case), encoding="utf-8")

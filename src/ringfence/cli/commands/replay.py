@@ -139,10 +139,16 @@ def _what_if(asked: Namespace, say: Say) -> int:
         say.note(f"call {escaped(skipped.call)}: not replayable, its arguments are {skipped.because}")
     for change in found.changes:
         asks = f" asks {', '.join(change.asks)}" if change.asks else ""
-        rules = f" by {escaped(', '.join(change.rules))}" if change.rules else ""
+        worded = [f"{rule}, because {rule.because}" if rule.because else str(rule) for rule in change.rules]
+        rules = f" by {escaped('; '.join(worded))}" if worded else ""
         say.line(
             f"event {change.seq}, {escaped(change.tool)}: {escaped(change.recorded)} then, ",
             (f"{change.verdict}{asks}", "bold"), rules,
         )  # fmt: skip
     say.line(f"{len(found.changes)} of {found.decisions} decisions would have been different: {row.run}")
+    if after := found.decisions - found.comparable:
+        say.line(
+            f"no longer comparable: {after} decision{'' if after == 1 else 's'} after the first change, "
+            "told as things went then; with the other policy they might not have come at all"
+        )
     return REFUSED if found.changes else FINE

@@ -1,0 +1,185 @@
+"""The work of a backtest, cut into shares that any process can do.
+
+A share holds runs with all that is needed to decide them: their entries, and those of the runs that they go
+on from.  It says nothing of the process that does it, so that the number of processes changes nothing.
+"""
+
+import os
+import signal
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from itertools import islice
+from multiprocessing import get_context, parent_process
+from threading import Thread
+
+from ringfence.dsl.plan import Plan, TextFile
+from ringfence.engine.decision.events import event_of
+from ringfence.engine.decision.lineage import points_of, remembers
+from ringfence.engine.journal.tales import decode
+from ringfence.engine.retrospect.coverage import Coverage, Reachable
+from ringfence.engine.retrospect.record import Others, RecordError, RunRecord
+from ringfence.engine.retrospect.replay import Unreplayable
+from ringfence.engine.retrospect.whatif import Again, decided_again
+from ringfence.engine.seams.errors import EngineError
+from ringfence.engine.seams.ports import Entry
+
+_RUNS = 32
+"""In one share, where runs need nothing of each other."""
+
+_RESTING = frozenset({"RunStarted", "SubrunJoined"})
+"""Kinds of events that name other runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Some runs, and the entries of these and of all that they remember."""
+
+    runs: tuple[str, ...]
+    entries: dict[str, Sequence[Entry]]
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """One run, decided again."""
+
+    run: str
+    decided: tuple[Again, ...] = ()
+    not_replayable: tuple[Unreplayable, ...] = ()
+    problem: str | None = None
+    """Why it cannot be decided again; then nothing of it counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class DoneShare:
+    """What came of one share."""
+
+    runs: tuple[Tried, ...]
+    reached: frozenset[Reachable]
+
+
+def shares_of(runs: Sequence[str], sessions: Sequence[str], read: Others, plan: Plan) -> Iterator[Share]:
+    """Cut the runs into shares, one after another; those of one session together if the plan remembers."""
+    if not remembers(plan):
+        ahead = iter(runs)
+        while some := tuple(islice(ahead, _RUNS)):
+            yield Share(some, {run: read(run) for run in some})
+        return
+    together: dict[str, list[str]] = {}
+    for run, session in zip(runs, sessions, strict=True):
+        together.setdefault(session, []).append(run)
+    for of_session in together.values():
+        entries: dict[str, Sequence[Entry]] = {}
+        wanted = list(of_session)
+        while wanted:
+            run = wanted.pop()
+            if run not in entries:
+                entries[run] = read(run)
+                wanted += _rests_on(entries[run])
+        yield Share(tuple(of_session), entries)
+
+
+def _rests_on(entries: Sequence[Entry]) -> list[str]:
+    """Return the runs that a run goes on from, or has joined."""
+    found: list[str] = []
+    for entry in entries:
+        if entry.kind not in _RESTING or entry.body is None:
+            continue
+        try:
+            event = event_of(entry.kind, decode(entry.body.decode("utf-8")))
+            found += [run for run, _ in points_of(event) if isinstance(run, str)]
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            continue  # no guard writes such a thing: the run cannot be decided again, and is named for that
+    return found
+
+
+def tried(shares: Iterable[Share], plan: Plan, *, processes: int = 1) -> Iterator[DoneShare]:
+    """Do every share, here or in processes of their own; they come back in the order in which they went.
+
+    Raises:
+        EngineError: A process died.
+    """
+    if processes <= 1 or not plan.files:
+        coverage = Coverage(plan)
+        for share in shares:
+            yield _done(share, coverage)
+        return
+    # A process is started anew and never forked: this one has threads, and a fork would inherit their locks.
+    pool = ProcessPoolExecutor(
+        processes, mp_context=get_context("spawn"), initializer=_begin, initargs=(plan.files, plan.digest)
+    )
+    try:
+        yield from _spread(shares, pool, at_once=2 * processes)
+    except BrokenProcessPool as error:
+        raise EngineError(
+            "a process that decided runs again died",
+            help="was it killed for its memory? fewer processes need less",
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _spread(shares: Iterable[Share], pool: ProcessPoolExecutor, *, at_once: int) -> Iterator[DoneShare]:
+    """Have at most so many shares on the way: a log may be larger than the memory."""
+    ahead = iter(shares)
+    on_the_way: list[Future[DoneShare]] = [pool.submit(_do, share) for share in islice(ahead, at_once)]
+    while on_the_way:
+        done = on_the_way.pop(0).result()
+        on_the_way += [pool.submit(_do, share) for share in islice(ahead, 1)]
+        yield done
+
+
+_mine: list[Coverage] = []
+"""In a process of the pool: the policy that it decides by."""
+
+
+def _begin(files: tuple[TextFile, ...], digest: str) -> None:
+    """Make the plan again, in a process of the pool, which ends with the one that has started it."""
+    from ringfence.dsl.load import load_files
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the keyboard stops the command, and that stops this
+    Thread(target=_end_with_the_parent, daemon=True).start()
+    plan = load_files(files).plan
+    if plan is None or plan.digest != digest:
+        raise EngineError("the policy is another one when it is made again from its texts")
+    _mine.append(Coverage(plan))
+
+
+def _end_with_the_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _do(share: Share) -> DoneShare:
+    return _done(share, _mine[0])
+
+
+def _done(share: Share, coverage: Coverage) -> DoneShare:
+    reached: set[Reachable] = set()
+    runs = tuple(_tried(run, share.entries, coverage, reached) for run in share.runs)
+    return DoneShare(runs, frozenset(reached))
+
+
+def _tried(
+    run: str, entries: dict[str, Sequence[Entry]], coverage: Coverage, reached: set[Reachable]
+) -> Tried:
+    """Decide one run again; of one where that breaks off, nothing counts."""
+    coverage.reached = set()
+    decided: list[Again] = []
+    withheld: list[Unreplayable] = []
+    try:
+        record = RunRecord.read(entries[run], others=lambda other: entries.get(other, ()))
+        for one in decided_again(record, coverage.plan, coverage=coverage):
+            if isinstance(one, Again):
+                decided.append(one)
+            else:
+                withheld.append(one)
+    except RecordError as error:
+        return Tried(run, problem=str(error))
+    except Exception as error:  # an altered log: the run is named, counted, and never taken for unchanged
+        return Tried(run, problem=f"run `{run}` holds what no guard writes: {error or type(error).__name__}")
+    reached |= coverage.reached
+    return Tried(run, tuple(decided), tuple(withheld))
