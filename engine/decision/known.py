@@ -21,6 +21,8 @@ class Outcome:
     error: str | None
     epoch: int
     """The epoch in which it ended."""
+    withheld: bool = False
+    """True: `result` is not what the body gave, something in it was hidden."""
 
 
 @dataclass(slots=True)

@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import Any
+from typing import Any, Final
 
 from ringfence.dsl.canonical import canonical, loads_strict
 from ringfence.dsl.plan import Json
@@ -16,6 +16,10 @@ from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.journal.jsonable import jsonable
 
 
+UNSAID: Final = frozenset({"keyed", "secret"})
+"""Why arguments that are known here are not in the record: what stands there tells equal ones, in this run."""
+
+
 @dataclass(slots=True)
 class Given:
     """A call with the form in which it is recorded."""
@@ -24,6 +28,8 @@ class Given:
     base: str
     withheld: str | None
     shown: Json
+    named: ToolCall | None = None
+    """The call as the record names it; None: as it is."""
     said: bytes | None = None
     """The canonical form of the arguments; None if they have none, or are not those."""
     lacking: str | None = None
@@ -32,14 +38,19 @@ class Given:
     @property
     def slot(self) -> tuple[str, str | None]:
         """Return what the call is held under: base and attempt, and what the base leaves out."""
-        if self.withheld != "keyed" or self.said is None:
+        if self.withheld not in UNSAID or self.said is None:
             return self.base, self.call.attempt
         return f"{self.base}/{sha256(self.said).hexdigest()}", self.call.attempt
 
     def event(self, key: str, parent: str | None, *, ahead: bool = False) -> CallRequested:
         """Return the event that records it under `key`."""
         return requested(
-            key, self.call, parent=parent, withheld=self.withheld, arguments=self.shown, ahead=ahead
+            key,
+            self.call if self.named is None else self.named,
+            parent=parent,
+            withheld=self.withheld,
+            arguments=self.shown,
+            ahead=ahead,
         )
 
 
@@ -83,14 +94,20 @@ def given(run: Run, call: ToolCall) -> Given:
     except Exception:  # recorded by description, and denied
         kept = None
     if kept is None or not (type(arguments) is dict or isinstance(arguments, Mapping)):
-        shown = jsonable(arguments)
+        shown = jsonable(arguments, hide=run.hide)
         if isinstance(arguments, Mapping):
             call = replace(call, arguments=dict(arguments))
         return Given(call, key_base(replace(call, arguments={"given": shown})), "not JSON", shown)
     call = ToolCall(call.tool, kept, call.call_id, call.task, call.attempt, call.schema_names)
+    named, hidden = call, kept
+    if run.hiding is not None:
+        named, hidden = run.hiding.named(call), run.hiding.value(kept, tool=call.tool)
     if keeps_digests_only(run, call.tool):
-        return Given(call, key_base(replace(call, arguments={})), "keyed", keyed(run, kept), said)
-    return Given(call, key_base(call, said), None, None, said)
+        return Given(call, key_base(replace(named, arguments={})), "keyed", keyed(run, kept), named, said)
+    if named is not call or hidden is not kept:
+        shown = {**keyed(run, kept), "$redacted": hidden}
+        return Given(call, key_base(replace(named, arguments={})), "secret", shown, named, said)
+    return Given(call, key_base(call, said), None, None, None, said)
 
 
 _COMPOUND = frozenset({list, dict, tuple})
@@ -169,7 +186,9 @@ def keyed(run: Run, value: Json) -> Json:
 
 def decision_record(run: Run, call: ToolCall, event: CallDecided) -> CallDecided:
     """Return the event of a decision with the values kept out that the policy keeps out."""
-    if not keeps_digests_only(run, call.tool):
+    known = run.state.calls.get(event.call)
+    secret = known is not None and known.withheld == "secret"
+    if not secret and not keeps_digests_only(run, call.tool):
         return event
     kept = keyed(run, event.digest)
     facts = event.facts
@@ -179,4 +198,5 @@ def decision_record(run: Run, call: ToolCall, event: CallDecided) -> CallDecided
             for key, (how, what) in facts["answers"].items()
         }
         facts = {**facts, "answers": answers}
-    return replace(event, arguments=None, digest=kept["$keyed"], facts=facts)
+    arguments = event.arguments if secret and not keeps_digests_only(run, call.tool) else None
+    return replace(event, arguments=arguments, digest=kept["$keyed"], facts=facts)
