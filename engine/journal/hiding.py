@@ -108,11 +108,10 @@ class Hiding:
     def _field(self, event: RunEvent, name: str, value: Any, marks: list[str]) -> Any:
         if value is None or type(value) in (bool, int):
             return value
-        walk = _Walk(self, free=name in _FREE, shaped=name in _OWN)
-        if isinstance(event, RunStarted) and name == "principal":
-            walk.free = True
+        walk = _Walk(self, free=name in _FREE or name == "principal", shaped=name in _OWN)
+        if isinstance(event, RunStarted) and name == "principal" and isinstance(value, Mapping):
             shown: dict[str, Json] = {}
-            for key, part in dict(value).items():
+            for key, part in value.items():
                 said, before = walk.record({key: part}), len(shown)
                 shown.update(said)
                 if said != {key: part} or len(shown) == before:

@@ -61,13 +61,19 @@ def clean(data: bytes) -> bool:
     return not any(word.encode() in data or escaped(word).encode() in data for word in WORDS)
 
 
+def stands_in(value: Any) -> bool:
+    """Say whether a word can be read from the value, whoever undoes the escapes."""
+    said = str(value)
+    for _ in range(6):
+        if any(word in said for word in WORDS):
+            return True
+        said = said.encode("ascii", "ignore").decode("unicode_escape", "ignore")
+    return False
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_the_control_has_the_secret_in_it(form: str) -> None:
-    said = repr(FORMS[form]) if form not in ("bytes", "after a lone surrogate") else str(FORMS[form])
-    assert any(
-        word in said or word in said.encode().decode("unicode_escape", "ignore") or "u0073" in said or "x73" in said
-        for word in WORDS
-    )
+    assert stands_in(FORMS[form])
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -93,25 +99,25 @@ def every_field() -> Iterator[tuple[type[RunEvent], str]]:
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in folder.iterdir()}
+    return {file.name: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
-async def test_no_byte_of_a_secret_in_any_field_of_any_event_is_in_the_file(tmp_path: Path) -> None:
+def test_no_byte_of_a_secret_in_any_field_of_any_event_is_in_the_file(tmp_path: Path) -> None:
     guard = make_guard(
         store=f"sqlite:///{tmp_path}/log.db",
         secrets={"patterns": [r"sk-live-[A-Za-z0-9]{16}"], "names": ["password"]},
     )
-    async with guard:
-        async with guard.arun(prompt="hello, control"):
-            journal = guard.opening.ready.journal
-            number = 0
-            for kind, field in every_field():
-                for value in (CANARY, f"so {CANARY}", [CANARY], {"a": {CANARY: [escaped(CANARY)]}}):
-                    number += 1
-                    journal.open_run(f"r{number}")
-                    journal.record(f"r{number}", of_kind(kind, field, value))
-            journal.flush().result(60)
-            before = files_of(tmp_path)
+    guard.begin_run(prompt="hello, control")
+    journal = guard.opening.ready.journal
+    number = 0
+    for kind, field in every_field():
+        for value in (CANARY, f"so {CANARY}", [CANARY], {"a": {CANARY: [escaped(CANARY)]}}):
+            number += 1
+            journal.open_run(f"r{number}")
+            journal.record(f"r{number}", of_kind(kind, field, value))
+    journal.flush().result(60)
+    before = files_of(tmp_path)
+    guard.close()
     after = files_of(tmp_path)
     assert any(name.endswith("-wal") for name in before)
     for files in (before, after):
