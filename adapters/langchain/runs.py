@@ -112,7 +112,9 @@ class Runs:
         else:
             for text in typed_texts(typed or "human", messages):
                 # A sub-agent's prompt was written by a model or by the host, never by the user.
-                self.guard.record(run, PromptGiven("host" if parent else "user", jsonable(text, hide=run.hide)))
+                self.guard.record(
+                    run, PromptGiven("host" if parent else "user", jsonable(text, hide=run.hide))
+                )
         self._bind(run, config)
         return run
 

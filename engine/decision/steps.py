@@ -269,9 +269,7 @@ def _finished(state: "State", event: CallFinished, _now_ns: int) -> None:
         around = state.calls.get(known.parent) if known.parent is not None else None
         tool = state.plan.by_bound_name.get(around.tool) if around is not None else None
         into = known.parent if tool is not None and tool.isolated is not None else None
-        state.recall.finished(
-            event.call, event.result, at_ns=state.latest_ns, into=into, withheld=withheld
-        )
+        state.recall.finished(event.call, event.result, at_ns=state.latest_ns, into=into, withheld=withheld)
 
 
 def _failed(state: "State", event: CallFailed, _now_ns: int) -> None:

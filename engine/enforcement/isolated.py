@@ -56,7 +56,11 @@ def land(started: Started, job: Job, landed: Landed, lens: ResultLens) -> Any:
             if not run.ended:
                 stopped = landed.how != "returned"
                 kept = keyed or _is_secret(run, value)
-                shown = outcome if outcome.message is None else replace(outcome, message=run.hide(outcome.message))
+                shown = (
+                    outcome
+                    if outcome.message is None
+                    else replace(outcome, message=run.hide(outcome.message))
+                )
                 run.append(ended(held.key, shown, job.answers(), stopped=stopped, keyed=kept))
     except BaseException as error:  # fails closed: what is not in the record is not handed on
         dispatch.fail(run, held, started.flight, "raised", type(error).__name__, started.mono_ns)

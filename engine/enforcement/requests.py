@@ -15,7 +15,6 @@ from ringfence.engine.decision.records import requested
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.journal.jsonable import jsonable
 
-
 UNSAID: Final = frozenset({"keyed", "secret"})
 """Why arguments that are known here are not in the record: what stands there tells equal ones, in this run."""
 

@@ -24,13 +24,42 @@ SHORTEST_VALUE: Final = 8
 """A shorter one is hidden where it stands, and not looked for elsewhere."""
 
 _FREE: Final = frozenset(
-    "text messages arguments result error edited because message detail answers parameters".split()
+    {
+        "text",
+        "messages",
+        "arguments",
+        "result",
+        "error",
+        "edited",
+        "because",
+        "message",
+        "detail",
+        "answers",
+        "parameters",
+    }
 )
 """Fields that hold what people, models and tools say; the others are Ringfence's own words, or a policy's."""
 
 _OWN: Final = frozenset(
-    "call parent run ticket tickets request digest policy_digest source session session_head continues seed "
-    "output resume_of answers facts".split()
+    {
+        "call",
+        "parent",
+        "run",
+        "ticket",
+        "tickets",
+        "request",
+        "digest",
+        "policy_digest",
+        "source",
+        "session",
+        "session_head",
+        "continues",
+        "seed",
+        "output",
+        "resume_of",
+        "answers",
+        "facts",
+    }
 )
 _SHAPE = re.compile(
     r"[0-9a-f]{16}\.\d+|run-[0-9a-f]{16}|T-[0-9A-Z]{8}|(?:hmac-)?sha256:[0-9a-f]{64}|[0-9a-f]{32}|[0-9a-f]{64}"
@@ -144,7 +173,9 @@ class Hiding:
         return text if _SHAPE.fullmatch(text) else self.secrets.text(text, free=False)
 
     def _remember(self, learned: list[str]) -> None:
-        new = [one for one in dict.fromkeys(learned) if len(one) >= SHORTEST_VALUE and one not in self._values]
+        new = [
+            one for one in dict.fromkeys(learned) if len(one) >= SHORTEST_VALUE and one not in self._values
+        ]
         if new:
             # The longest first, so that none is cut up by a shorter one.
             self._values = (*self._values, *new)[:MOST_VALUES]
@@ -210,9 +241,7 @@ class _Walk:
         for key, part in record.items():
             name = key if type(key) is str else None
             shown: Any = key if name is None else self._key(name, said)
-            if name is not None and self.free and self._secrets.is_name(name):
-                said[shown] = self._hide_whole(part)
-            elif name == "value" and self.free and label is not None and self._secrets.is_name(label):
+            if (name is not None and self.free and self._secrets.is_name(name)) or (name == "value" and self.free and label is not None and self._secrets.is_name(label)):
                 said[shown] = self._hide_whole(part)
             elif name in ("$keyed", "$digest") and isinstance(part, str) and _SHAPE.fullmatch(part):
                 said[shown] = part
@@ -246,7 +275,11 @@ class _Walk:
 
     def _params_of(self, record: Mapping[Any, Any]) -> frozenset[str]:
         tool = record.get("name")
-        return self._hiding._params.get(tool, frozenset()) if self.free and isinstance(tool, str) else frozenset()
+        return (
+            self._hiding._params.get(tool, frozenset())
+            if self.free and isinstance(tool, str)
+            else frozenset()
+        )
 
     def _pair(self, pair: Any) -> Json:
         if isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str):

@@ -108,9 +108,7 @@ class Journal:
 
     # ---- called from any thread --------------------------------------------------------------------
 
-    def open_run(
-        self, run: str, *, seq: int = 0, head: bytes = ZERO, hiding: Hiding | None = None
-    ) -> None:
+    def open_run(self, run: str, *, seq: int = 0, head: bytes = ZERO, hiding: Hiding | None = None) -> None:
         """Begin to record a run, or go on with one whose last event is number `seq` with the hash `head`."""
         with self._lock:
             if run in self._runs and not self._runs[run].taken_over:

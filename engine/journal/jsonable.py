@@ -120,7 +120,11 @@ class _Walk:
         encoded = hex(number).encode()
         self.bytes_seen += min(len(encoded), _REPR_CHARACTERS)
         short = number.bit_length() <= 1024  # longer ones are not turned to decimal: that is quadratic
-        return {"$type": "int", "$repr": str(number)} if short else self.bounded("int", encoded, encoded.decode())
+        return (
+            {"$type": "int", "$repr": str(number)}
+            if short
+            else self.bounded("int", encoded, encoded.decode())
+        )
 
     def _number(self, number: float) -> Json:
         return number if isfinite(number) else {"$type": "float", "$repr": repr(number)}
@@ -146,9 +150,7 @@ class _Walk:
         sized = len(text) > _REPR_CHARACTERS
         return self.bounded(name, text.encode(errors="surrogatepass"), text, sized=sized)
 
-    def bounded(
-        self, name: str, data: bytes, text: str, *, sized: bool = True, quoted: bool = False
-    ) -> Json:
+    def bounded(self, name: str, data: bytes, text: str, *, sized: bool = True, quoted: bool = False) -> Json:
         """Return what stands for a value: its type, the beginning of its text, its size and its digest.
 
         Args:

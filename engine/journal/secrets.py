@@ -1,8 +1,8 @@
 """What the settings call secret, found in texts: by RE2 patterns, and by the names of fields.
 
 Linear in the text: RE2 never backtracks, and a text with more than `MOST_FINDS` places is hidden as a whole.
-A text is looked at as it is and with its escapes undone (`\\u0073`, `\\x73`, `\\"`), a few times over, since a
-JSON text may stand inside another.  Other encodings, base64 among them, are not undone.
+A text is looked at as it is and with its escapes undone (`u0073` and `x73` after a backslash), again and again,
+since a JSON text may stand inside another.  Other encodings, base64 among them, are not undone.
 """
 
 import re
@@ -15,10 +15,12 @@ MARK: Final = "[redacted]"
 MOST_FINDS: Final = 256
 """Places of one pattern in one text; each may cost a look at the whole rest of it."""
 
-_LAYERS: Final = 4
-"""How often the escapes of a text are undone."""
+_LAYERS: Final = 24
+"""How often the escapes of a text are undone; each time at least halves the backslashes of an honest one."""
 
-_ESCAPE = re.compile(r"\\(?:u\{([0-9a-fA-F]{1,6})\}|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|x([0-9a-fA-F]{2})|(.))", re.S)
+_ESCAPE = re.compile(
+    r"\\(?:u\{([0-9a-fA-F]{1,6})\}|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|x([0-9a-fA-F]{2})|(.))", re.S
+)
 _PLAIN = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
 _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\sA-Za-z0-9_\-.]+")
 
@@ -63,6 +65,8 @@ class Secrets:
             if plain == data:
                 break
             data = plain
+        else:  # fails closed: what is behind that many escapes was put there to be hidden
+            return MARK
         return text if said is None else said.decode()
 
     def _spans(self, data: bytes, known: Sequence[bytes], free: bool) -> Iterator[tuple[int, int]]:

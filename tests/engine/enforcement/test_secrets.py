@@ -170,7 +170,9 @@ def test_an_attribute_of_the_principal_that_is_hidden_is_undecided_and_never_com
     assert control.execute(free, call("mine", what="x"), lambda _: 1) == 1
 
 
-def test_where_a_value_came_from_is_undecided_once_a_prompt_is_hidden_in_part(make: Callable[..., Guard]) -> None:
+def test_where_a_value_came_from_is_undecided_once_a_prompt_is_hidden_in_part(
+    make: Callable[..., Guard],
+) -> None:
     guard = make()
     run = guard.begin_run(prompt="the word is heliotrope")
     assert guard.execute(run, call("echo", what="heliotrope"), lambda _: 1) == 1
@@ -181,7 +183,9 @@ def test_where_a_value_came_from_is_undecided_once_a_prompt_is_hidden_in_part(ma
         assert guard.runs.get(one.id).replay().divergence is None
 
 
-def test_a_budget_that_would_be_counted_by_a_secret_denies(make: Callable[..., Guard], tmp_path: Path) -> None:
+def test_a_budget_that_would_be_counted_by_a_secret_denies(
+    make: Callable[..., Guard], tmp_path: Path
+) -> None:
     guard = make()
     run = guard.begin_run()
     assert guard.execute(run, call("count", what="plain"), lambda _: 1) == 1
@@ -200,7 +204,12 @@ def test_what_a_policy_redacts_reaches_the_disk_neither_in_calls_nor_in_models_w
     said = [{"tool_calls": [{"name": "note", "args": {"body": body}}], "content": ""}]
     guard.record(run, ModelAnswered("q1", said, None, 1, None))
     seen: list[Any] = []
-    guard.execute(run, call("note", body=body), lambda given: seen.append(given) or f"sent: {body}")
+
+    def send(given: Any) -> str:
+        seen.append(given)
+        return f"sent: {body}"
+
+    guard.execute(run, call("note", body=body), send)
     guard.record(run, ModelAsked("q2", "m", [*said, {"content": f"sent: {body}"}], [], {}, None))
     guard.execute(run, call("note", body="nothing in it"), lambda _: 1)
     guard.end_run(run)

@@ -1,7 +1,7 @@
 """What is secret never reaches the file, wherever it stands; what is not secret stays as it is."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -84,16 +84,26 @@ def test_a_secret_is_found_in_every_form(form: str) -> None:
 
 
 def of_kind(kind: type[RunEvent], field: str, value: Any) -> RunEvent:
-    made = {one.name: ("x" if one.name != field else value) for one in fields(kind)}  # type: ignore[arg-type]
-    for name in ("redacted", "capabilities", "asks", "continues", "files", "layers", "tickets", "schema_names"):
+    made: dict[str, Any] = {one.name: ("x" if one.name != field else value) for one in fields(kind)}  # type: ignore[arg-type]
+    for name in (
+        "redacted",
+        "capabilities",
+        "asks",
+        "continues",
+        "files",
+        "layers",
+        "tickets",
+        "schema_names",
+    ):
         if name in made and name != field:
             made[name] = ()
-    return kind(**made)
+    make: Callable[..., RunEvent] = kind
+    return make(**made)
 
 
 def every_field() -> Iterator[tuple[type[RunEvent], str]]:
     for kind in KINDS.values():
-        for one in fields(kind):  # type: ignore[arg-type]
+        for one in fields(kind):
             if one.name != "redacted":
                 yield kind, one.name
 
@@ -146,7 +156,11 @@ def test_a_hostile_value_has_no_secret_left_and_nothing_changes_twice(value: Any
     assert hiding.value(shown) is shown
 
 
-@given(st.recursive(st.text(alphabet="abc \\{}[]\":", max_size=20) | st.integers() | st.none(), lambda p: st.lists(p)))
+@given(
+    st.recursive(
+        st.text(alphabet='abc \\{}[]":', max_size=20) | st.integers() | st.none(), lambda p: st.lists(p)
+    )
+)
 @settings(deadline=None)
 def test_what_is_not_secret_stays_the_very_same_object(value: Any) -> None:
     assert Hiding(SECRETS).value(value) is value
@@ -156,7 +170,9 @@ def test_a_value_that_stood_under_a_name_is_hidden_in_later_texts_of_its_run() -
     hiding = Hiding(SECRETS)
     event = PromptGiven("user", {"password": NAMED})
     assert hiding.event(event) == PromptGiven("user", {"password": MARK}, ("text",))
-    assert hiding.event(PromptGiven("user", f"I said {NAMED}.")) == PromptGiven("user", f"I said {MARK}.", ("text",))
+    assert hiding.event(PromptGiven("user", f"I said {NAMED}.")) == PromptGiven(
+        "user", f"I said {MARK}.", ("text",)
+    )
 
 
 def test_a_value_that_stood_under_a_name_does_not_touch_what_the_engine_says() -> None:
@@ -186,9 +202,12 @@ def test_finds_that_overlap_leave_nothing_between_them() -> None:
 def test_the_arguments_of_a_call_that_a_policy_redacts_are_hidden_wherever_a_model_writes_them() -> None:
     hiding = Hiding(Secrets(), {"mail": frozenset({"body"})})
     for part in ("args", "input", "arguments"):
-        for given in ({"to": "a", "body": NAMED}, json.dumps({"to": "a", "body": NAMED})):
-            said = canonical(hiding.value({"name": "mail", part: given}))
+        for said_so in ({"to": "a", "body": NAMED}, json.dumps({"to": "a", "body": NAMED})):
+            said = canonical(hiding.value({"name": "mail", part: said_so}))
             assert clean(said) and b"to" in said
-    assert hiding.value({"name": "mail", "arguments": f'{{"body": "{NAMED}'}) == {"name": "mail", "arguments": MARK}
+    assert hiding.value({"name": "mail", "arguments": f'{{"body": "{NAMED}'}) == {
+        "name": "mail",
+        "arguments": MARK,
+    }
     other = {"name": "note", "args": {"body": "something else"}}
     assert hiding.value(other) is other
