@@ -46,8 +46,8 @@ class RunStarted:
     orders: int = 0
     """The last order to stop when it began: it obeys every later one that names it."""
     redacted: tuple[str, ...] = ()
-    """The fields of which something was hidden before they were recorded, and `principal.NAME` for each of its
-    values: such a value counts as not said.  Recorded only then."""
+    """The fields of which something was hidden before they were recorded, and `principal.NAME` for each of
+    its values: such a value counts as not said.  Recorded only then."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.journal.jsonable import jsonable
 
 UNSAID: Final = frozenset({"keyed", "secret"})
-"""Why arguments that are known here are not in the record: what stands there tells equal ones, in this run."""
+"""Why arguments that are known here are not in the record: what stands there tells equal ones."""
 
 
 @dataclass(slots=True)

@@ -427,7 +427,7 @@ def _place(standing: Standing, approver: str, ticket: Ticket, now_ns: int) -> bo
 def _shown(run: Run, held: Held) -> dict[str, Json]:
     """Return the arguments as people are shown them, and as the store keeps them: nothing secret in them."""
     arguments = dict(held.decision.arguments)
-    return arguments if run.hiding is None else run.hiding.value(arguments)  # type: ignore[no-any-return]
+    return arguments if run.hiding is None else run.hiding.value(arguments)
 
 
 def _because(run: Run, held: Held, approver: str) -> str | None:

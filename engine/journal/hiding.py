@@ -130,10 +130,6 @@ class Hiding:
             changed["withheld"] = "secret"
         return replace(event, **changed)
 
-    def forget(self, values: tuple[str, ...]) -> None:
-        """Hide these values no longer: the policy had nothing to redact in them."""
-        self._values = tuple(one for one in self._values if one not in values)
-
     def _field(self, event: RunEvent, name: str, value: Any, marks: list[str]) -> Any:
         if value is None or type(value) in (bool, int):
             return value
@@ -177,7 +173,6 @@ class Hiding:
             one for one in dict.fromkeys(learned) if len(one) >= SHORTEST_VALUE and one not in self._values
         ]
         if new:
-            # The longest first, so that none is cut up by a shorter one.
             self._values = (*self._values, *new)[:MOST_VALUES]
 
 
@@ -241,7 +236,8 @@ class _Walk:
         for key, part in record.items():
             name = key if type(key) is str else None
             shown: Any = key if name is None else self._key(name, said)
-            if (name is not None and self.free and self._secrets.is_name(name)) or (name == "value" and self.free and label is not None and self._secrets.is_name(label)):
+            under = label if name == "value" else name
+            if self.free and any(one is not None and self._secrets.is_name(one) for one in (name, under)):
                 said[shown] = self._hide_whole(part)
             elif name in ("$keyed", "$digest") and isinstance(part, str) and _SHAPE.fullmatch(part):
                 said[shown] = part
@@ -282,9 +278,9 @@ class _Walk:
         )
 
     def _pair(self, pair: Any) -> Json:
-        if isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str):
-            if self.free and self._secrets.is_name(pair[0]):
-                return [self._text(pair[0]), self._hide_whole(pair[1])]
+        named = isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str)
+        if named and self.free and self._secrets.is_name(pair[0]):
+            return [self._text(pair[0]), self._hide_whole(pair[1])]
         return self.value(pair)
 
     def _key(self, name: str, said: Mapping[Any, Json]) -> str:
@@ -325,7 +321,7 @@ class _Walk:
         values = self._hiding._values if self.free else ()
         if any(self._secrets.text(one, values=values, free=self.free) != one for one in said):
             return self._hidden()
-        return number  # type: ignore[no-any-return]
+        return number
 
     def _hide(self, text: str) -> str:
         said = self._hiding.text(text)

@@ -1,8 +1,8 @@
 """What the settings call secret, found in texts: by RE2 patterns, and by the names of fields.
 
 Linear in the text: RE2 never backtracks, and a text with more than `MOST_FINDS` places is hidden as a whole.
-A text is looked at as it is and with its escapes undone (`u0073` and `x73` after a backslash), again and again,
-since a JSON text may stand inside another.  Other encodings, base64 among them, are not undone.
+A text is looked at as it is and with its escapes undone (`u0073` and `x73` after a backslash), again and
+again, since a JSON text may stand inside another.  Other encodings, base64 among them, are not undone.
 """
 
 import re

@@ -84,7 +84,7 @@ def test_a_secret_is_found_in_every_form(form: str) -> None:
 
 
 def of_kind(kind: type[RunEvent], field: str, value: Any) -> RunEvent:
-    made: dict[str, Any] = {one.name: ("x" if one.name != field else value) for one in fields(kind)}  # type: ignore[arg-type]
+    made: dict[str, Any] = {one.name: ("x" if one.name != field else value) for one in fields(kind)}
     for name in (
         "redacted",
         "capabilities",
