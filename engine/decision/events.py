@@ -112,7 +112,8 @@ class CallRequested:
     """The parameter names in the bound tool's schema, sorted; None: not bound."""
     withheld: str | None = None
     """Why `arguments` are not the ones that were decided: `keyed` (audit minimal), `secret` (something in the
-    call is, by the settings or by a redaction of the policy), `too large`, `not JSON`.  Such a call is not
+    call is, by the settings), `redacted` (by the
+    policy: those decided stand in the decision), `too large`, `not JSON`.  Such a call is not
     replayable.  None: they are."""
     ahead: bool = False
     """True if it was asked about before the framework makes it; recorded only then."""
@@ -140,6 +141,8 @@ class CallDecided:
     these."""
     label: str | None = None
     """The level that the result will have; None: the tool says none."""
+    redacted: tuple[str, ...] = ()
+    """The fields of which something was hidden before they were recorded; recorded only then."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,6 +134,13 @@ class KnownCall:
         self.decided_arguments = None
 
     @property
+    def told(self) -> Mapping[str, Json] | None:
+        """The arguments as they were decided last; None: they are not in the record."""
+        if self.withheld is None:
+            return self.arguments
+        return self.decided_arguments if self.withheld == "redacted" else None
+
+    @property
     def arguments(self) -> Mapping[str, Json]:
         """The arguments as they were decided last."""
         decided = self.decided_arguments

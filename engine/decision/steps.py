@@ -44,9 +44,9 @@ _UNASKED = CallRequested("", "", {}, None, None, None)
 
 def _changed(known: KnownCall, new: Mapping[str, Json]) -> frozenset[str]:
     """Return the arguments whose values are others than were decided before; none if those were withheld."""
-    if known.withheld is not None:
+    old = known.told
+    if old is None:
         return frozenset()
-    old = known.arguments
     return frozenset(
         name for name, value in new.items() if name not in old or canonical(old[name]) != canonical(value)
     )
@@ -101,6 +101,8 @@ def _decided(state: "State", event: CallDecided, _now_ns: int) -> None:
     known.given_back = False
     known.decided_ns = state.latest_ns
     known.decided_arguments = event.arguments
+    if event.redacted and known.withheld is not None:  # fails closed: they are not those that were decided
+        known.withheld = "secret"
     known.digest = event.digest
     known.asks = tuple(event.asks)
     if verdict is Verdict.ALLOW:
@@ -140,7 +142,7 @@ def _remember(state: "State", known: KnownCall, event: CallDecided) -> None:
     if known.verdict is not Verdict.ALLOW or tool is None:
         state.recall.dropped(event.call)
         return
-    arguments = None if known.withheld is not None else known.arguments
+    arguments = known.told
     state.recall.allowed(event.call, tool, arguments, state.principal, label=event.label)
 
 

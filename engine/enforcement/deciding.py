@@ -311,7 +311,7 @@ def _conclude(
         facts, halts = with_above(run, key, assessed, facts, now_ns=now_ns)
         decision = conclude(assessed, facts)
         event = decided(key, call, decision, facts, levels=run.plan.levels, said=said)
-        shown = decision_record(run, call, event)
+        shown = decision_record(run, call, event, decision.arguments)
         body = decided_body(event, decision, facts) if shown is event else None
         run.append(shown, at_ns=now_ns, body=body)
         if held is None:

@@ -15,7 +15,7 @@ from ringfence.engine.decision.records import requested
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.journal.jsonable import jsonable
 
-UNSAID: Final = frozenset({"keyed", "secret"})
+UNSAID: Final = frozenset({"keyed", "secret", "redacted"})
 """Why arguments that are known here are not in the record: what stands there tells equal ones."""
 
 
@@ -105,7 +105,9 @@ def given(run: Run, call: ToolCall) -> Given:
         return Given(call, key_base(replace(named, arguments={})), "keyed", keyed(run, kept), named, said)
     if named is not call or hidden is not kept:
         shown = {**keyed(run, kept), "$redacted": hidden}
-        return Given(call, key_base(replace(named, arguments={})), "secret", shown, named, said)
+        secret = named is not call or run.hiding is None or run.hiding.finds_secret(kept)
+        why = "secret" if secret else "redacted"
+        return Given(call, key_base(replace(named, arguments={})), why, shown, named, said)
     return Given(call, key_base(call, said), None, None, None, said)
 
 
@@ -183,12 +185,17 @@ def keyed(run: Run, value: Json) -> Json:
     return {"$keyed": "hmac-sha256:" + hmac.new(run.secret, said, "sha256").hexdigest()}
 
 
-def decision_record(run: Run, call: ToolCall, event: CallDecided) -> CallDecided:
+def decision_record(
+    run: Run, call: ToolCall, event: CallDecided, decided_on: Mapping[str, Json]
+) -> CallDecided:
     """Return the event of a decision with the values kept out that the policy keeps out."""
     known = run.state.calls.get(event.call)
-    secret = known is not None and known.withheld == "secret"
-    if not secret and not keeps_digests_only(run, call.tool):
+    withheld = None if known is None or run.hiding is None else known.withheld
+    keyed_only = keeps_digests_only(run, call.tool)
+    if withheld not in ("secret", "redacted") and not keyed_only:
         return event
+    if withheld == "redacted" and run.hiding is not None:
+        event = run.hiding.settled(event, decided_on)
     kept = keyed(run, event.digest)
     facts = event.facts
     if facts.get("answers"):  # the questions hold values of the arguments
@@ -197,5 +204,5 @@ def decision_record(run: Run, call: ToolCall, event: CallDecided) -> CallDecided
             for key, (how, what) in facts["answers"].items()
         }
         facts = {**facts, "answers": answers}
-    arguments = event.arguments if secret and not keeps_digests_only(run, call.tool) else None
+    arguments = None if keyed_only else event.arguments
     return replace(event, arguments=arguments, digest=kept["$keyed"], facts=facts)

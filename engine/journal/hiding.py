@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from ringfence.dsl.plan import Json, Plan
 from ringfence.engine.decision.calls import ToolCall
-from ringfence.engine.decision.events import KINDS, RunEvent, RunStarted
+from ringfence.engine.decision.events import KINDS, CallDecided, RunEvent, RunStarted
 from ringfence.engine.journal.jsonable import jsonable
 from ringfence.engine.journal.secrets import MARK, Secrets
 
@@ -82,6 +82,9 @@ class Hiding:
         self.secrets = secrets
         self._params = params or {}
         self._values: tuple[str, ...] = ()
+        """All that is looked for in later texts."""
+        self._named: frozenset[str] = frozenset()
+        """Those of them that stood under a name of the settings."""
 
     def text(self, text: str) -> str:
         """Return the text with what is secret in it hidden."""
@@ -95,12 +98,18 @@ class Hiding:
         """
         walk = _Walk(self, free=True)
         found = walk.arguments(value, self._params.get(tool, frozenset())) if tool else walk.value(value)
-        self._remember(walk.learned)
+        self._remember(walk)
         return found if walk.found else value
 
     def finds(self, value: Any) -> bool:
         """Say whether something in the value is secret."""
         return self.value(value) is not value
+
+    def finds_secret(self, value: Any) -> bool:
+        """Say whether something in the value is secret by the settings, and not by the policy alone."""
+        own = Hiding(self.secrets)
+        own._values = tuple(one for one in self._values if one in self._named)
+        return bool(self.secrets) and own.finds(value)
 
     def named(self, call: ToolCall) -> ToolCall:
         """Return the call with what is secret hidden in all but its arguments; the same if nothing is."""
@@ -130,6 +139,18 @@ class Hiding:
             changed["withheld"] = "secret"
         return replace(event, **changed)
 
+    def settled(self, event: CallDecided, arguments: Mapping[str, Json]) -> CallDecided:
+        """Return the decision on a call that the policy redacts, with the arguments that it has from then on.
+
+        What the policy left as it was is no longer hidden.
+        """
+        if event.verdict not in ("allow", "ask"):  # a redactor may have failed, and nothing be hidden in them
+            return event
+        left: list[str] = []
+        _learn(dict(arguments), left)
+        self._values = tuple(one for one in self._values if one not in left or one in self._named)
+        return replace(event, arguments=dict(arguments))
+
     def _field(self, event: RunEvent, name: str, value: Any, marks: list[str]) -> Any:
         if value is None or type(value) in (bool, int):
             return value
@@ -152,7 +173,7 @@ class Hiding:
             found = walk.arguments(value, self._params.get(tool, frozenset()))
         else:
             found = walk.value(value)
-        self._remember(walk.learned)
+        self._remember(walk)
         if not walk.found:
             return value
         return tuple(found) if type(value) is tuple else found
@@ -168,12 +189,12 @@ class Hiding:
     def _own(self, text: str) -> str:
         return text if _SHAPE.fullmatch(text) else self.secrets.text(text, free=False)
 
-    def _remember(self, learned: list[str]) -> None:
-        new = [
-            one for one in dict.fromkeys(learned) if len(one) >= SHORTEST_VALUE and one not in self._values
-        ]
-        if new:
+    def _remember(self, walk: "_Walk") -> None:
+        found = [one for one in (*walk.named, *walk.redacted) if len(one) >= SHORTEST_VALUE]
+        new = [one for one in dict.fromkeys(found) if one not in self._values]
+        if found:
             self._values = (*self._values, *new)[:MOST_VALUES]
+            self._named |= frozenset(walk.named) & frozenset(self._values)
 
 
 def hiding_of(secrets: Secrets, plan: Plan) -> Hiding | None:
@@ -204,7 +225,10 @@ class _Walk:
         self.free = free
         self._shaped = shaped
         self.found = False
-        self.learned: list[str] = []
+        self.named: list[str] = []
+        """What stood under a name of the settings."""
+        self.redacted: list[str] = []
+        """What the policy redacts."""
         self._depth = 0
 
     def value(self, value: Any) -> Json:
@@ -255,7 +279,7 @@ class _Walk:
             try:
                 read = json.loads(arguments)
             except (ValueError, RecursionError):  # fails closed: what cannot be read is hidden as a whole
-                return self._hide_whole(arguments) if redacted else self.value(arguments)
+                return self._hide_whole(arguments, by_policy=True) if redacted else self.value(arguments)
             if not isinstance(read, dict):
                 return self.value(arguments)
             before, self.found = self.found, False
@@ -264,7 +288,11 @@ class _Walk:
             return json.dumps(shown, ensure_ascii=False) if changed else arguments
         if not isinstance(arguments, Mapping) or not redacted:
             return self.value(arguments)
-        hidden = {name: self._hide_whole(part) for name, part in arguments.items() if name in redacted}
+        hidden = {
+            name: self._hide_whole(part, by_policy=True)
+            for name, part in arguments.items()
+            if name in redacted
+        }
         shown = self.value({name: part for name, part in arguments.items() if name not in hidden})
         assert isinstance(shown, dict)
         return {**shown, **hidden}
@@ -332,33 +360,27 @@ class _Walk:
         self.found = True
         return MARK
 
-    def _hide_whole(self, value: Any) -> Json:
+    def _hide_whole(self, value: Any, *, by_policy: bool = False) -> Json:
         """Hide a value, and remember what it was; an empty one hides nothing."""
         if value is None or type(value) is bool or value == MARK:
             return value
-        self._learn(value)
+        _learn(value, self.redacted if by_policy else self.named)
         return self._hidden()
 
-    def _learn(self, value: Any) -> None:
-        heap = [value]
-        while heap and len(self.learned) < MOST_VALUES:
-            part = heap.pop()
-            if isinstance(part, str):
-                self.learned.append(part)
-            elif isinstance(part, Mapping):
-                heap.extend(part.values())
-            elif isinstance(part, list | tuple):
-                heap.extend(part)
-            elif isinstance(part, int | float) and not isinstance(part, bool):
-                said = self._decimal(part)
-                if said is not None:
-                    self.learned.append(said)
 
-    @staticmethod
-    def _decimal(number: int | float) -> str | None:
-        if isinstance(number, float):
-            return repr(number)
-        return str(number) if number.bit_length() <= 1024 else None
+def _learn(value: Any, learned: list[str]) -> None:
+    """Add the texts and numbers in a value, as texts."""
+    heap = [value]
+    while heap and len(learned) < MOST_VALUES:
+        part = heap.pop()
+        if isinstance(part, str):
+            learned.append(part)
+        elif isinstance(part, Mapping):
+            heap.extend(part.values())
+        elif isinstance(part, list | tuple):
+            heap.extend(part)
+        elif isinstance(part, float) or (type(part) is int and part.bit_length() <= 1024):
+            learned.append(str(part))
 
 
 _ALL = {kind: tuple(field.name for field in fields(member)) for kind, member in KINDS.items()}

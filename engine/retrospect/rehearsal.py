@@ -7,7 +7,7 @@ otherwise.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ringfence.dsl import syntax
 from ringfence.dsl.checks.tests import plain
@@ -217,7 +217,10 @@ class _Rehearsal:
         made = ToolCall(tool.bound if tool else call.name.text, arguments)
         base = key_base(made)
         key = f"{base}.{self._begun().next_ordinal(base, None)}"
-        self._happen(requested(key, made))
+        event = requested(key, made)
+        if self._hiding is not None and self._hiding.event(event) is not event:
+            event = replace(self._hiding.event(event), withheld="redacted")
+        self._happen(event)
         self.calls += 1
         return key, made
 
@@ -247,7 +250,10 @@ class _Rehearsal:
         decision = conclude(assessment, facts)
         if self.coverage is not None:
             self.coverage.end(decision)
-        self._happen(decided(key, call, decision, facts, levels=plan.levels))
+        event = decided(key, call, decision, facts, levels=plan.levels)
+        if self._hiding is not None and state.calls[key].withheld == "redacted":
+            event = self._hiding.settled(event, decision.arguments)
+        self._happen(event)
         if decision.verdict <= Verdict.DENY:
             self._give_back(key, "denied")
         if decision.halt is not None and state.status == "running":
