@@ -7,6 +7,8 @@ its standard input does.
 import asyncio
 import contextlib
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -46,6 +48,11 @@ class Process:
         line = self.popen.stdout.readline()
         assert line.startswith(word), (line, self.popen.poll())
         return line.removeprefix(word).strip()
+
+    def stand_still(self) -> None:
+        """Stop it, and return once it stands; `SIGCONT` lets it go on."""
+        os.kill(self.popen.pid, signal.SIGSTOP)
+        os.waitpid(self.popen.pid, os.WUNTRACED)
 
     def end(self) -> None:
         """Let it end in order."""

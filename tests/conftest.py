@@ -1,14 +1,18 @@
-"""Servers that tests share, one of each kind for every process that runs tests; and which skips fail."""
+"""What all tests share: one server of each kind for every process that runs tests, and which skips fail."""
 
 import os
 from collections.abc import Iterator, Sequence
 
 import pytest
+from hypothesis import settings
 from pluggy import Result
 
 from tests.services import Postgres, Redis, needed, server
 
 _SERVERS = {"redis_server", "postgres_server"}
+settings.register_profile("untimed", deadline=None)  # a slow machine is no fault
+settings.load_profile("untimed")
+
 _NONE_SKIPPED = os.environ.get("TEST_ISOLATES") == "required"
 
 

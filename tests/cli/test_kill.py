@@ -52,7 +52,7 @@ def test_it_names_who_has_not_acknowledged(
     settings: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with attending(settings, "flying") as stopped, attending(settings, "idle") as other:
-        os.kill(stopped.popen.pid, signal.SIGSTOP)
+        stopped.stand_still()
         assert main(["kill", "--all", "--within", "300ms"]) == 1
         said = capsys.readouterr()
         assert f"not acknowledged  {stopped.holder}, silent for " in said.out

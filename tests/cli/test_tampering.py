@@ -156,7 +156,7 @@ values = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(position=st.integers(1, 29), column=st.sampled_from(EVENT), value=values, cast=st.booleans())
 def test_no_field_of_any_event_changes_unseen(
     log: Log, position: int, column: str, value: Any, cast: bool
@@ -182,7 +182,7 @@ def contents(path: Path, column: str) -> list[str]:
         return sorted(map(repr, db.execute(f"SELECT {told}, {kind} FROM event")))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(run=st.integers(1, 3), column=st.sampled_from(RUN), value=values, cast=st.booleans())
 def test_no_field_of_the_list_of_runs_changes_unseen(
     log: Log, run: int, column: str, value: Any, cast: bool

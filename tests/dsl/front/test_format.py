@@ -103,7 +103,7 @@ def test_a_layout_that_loses_a_word_is_never_given(monkeypatch: pytest.MonkeyPat
 
 
 @given(st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_comments_and_line_breaks_anywhere_between_words_are_kept(data: st.DataObject) -> None:
     text = data.draw(st.sampled_from(POLICIES))
     source = Source("x", text)
@@ -121,7 +121,7 @@ def test_comments_and_line_breaks_anywhere_between_words_are_kept(data: st.DataO
 
 
 @given(st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_the_layout_depends_on_words_and_comments_alone(data: st.DataObject) -> None:
     source = Source("x", data.draw(st.sampled_from(POLICIES)))
     words = [lexeme.text for lexeme in lexemes(source, source.first)]
@@ -133,7 +133,7 @@ def test_the_layout_depends_on_words_and_comments_alone(data: st.DataObject) -> 
 
 
 @given(sentences())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_every_sentence_of_the_grammar_is_read_and_its_layout_says_the_same(text: str) -> None:
     document, reports = parse(Source("x", text))
     assert {report.code for report in reports} <= {"E115", "E136"}  # `and` with `or`; an argument given twice
@@ -145,7 +145,7 @@ def test_every_sentence_of_the_grammar_is_read_and_its_layout_says_the_same(text
 
 
 @given(st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_no_mutation_of_a_policy_makes_the_formatter_raise(data: st.DataObject) -> None:
     text = data.draw(st.sampled_from(POLICIES))
     for _ in range(data.draw(st.integers(1, 3))):

@@ -159,7 +159,7 @@ tool t{} {{
 
 
 @given(st.lists(st.integers(-1, len(SEEDS) - 1), min_size=1, max_size=6))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_k_mistakes_in_k_statements_are_k_reports(seeds: list[int]) -> None:
     tools = [TOOL.format(number) for number in range(len(seeds))]
     text = "language 1\npolicy p\n" + "".join(
@@ -170,7 +170,7 @@ def test_k_mistakes_in_k_statements_are_k_reports(seeds: list[int]) -> None:
 
 
 @given(st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_no_mutation_of_a_policy_raises(data: st.DataObject) -> None:
     text = data.draw(st.sampled_from(POLICIES))
     for _ in range(data.draw(st.integers(1, 5))):
@@ -187,7 +187,7 @@ def test_no_mutation_of_a_policy_raises(data: st.DataObject) -> None:
 
 
 @given(st.text(max_size=200))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_no_text_raises(text: str) -> None:
     draw(reports_of(text))
 
@@ -196,7 +196,7 @@ REFERENCE = Lark(grammar.text(), parser="lalr", start="policy_file")
 
 
 @given(st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_nothing_is_blanked_in_silence(data: st.DataObject) -> None:
     """What gets no report here is what the plain parser accepts, whole."""
     words = data.draw(st.sampled_from(POLICIES)).split(" ")

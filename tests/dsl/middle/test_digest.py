@@ -88,7 +88,7 @@ def check(text: str) -> bool:
 
 
 @given(mutations)
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 def test_the_digest_changes_exactly_with_the_meaning(steps: list[tuple[int, str, str, int]]) -> None:
     check(mutated(steps))
 

@@ -35,7 +35,7 @@ def mutated(draw: st.DrawFn) -> str:
     return " ".join(words)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(text=mutated())
 def test_a_mutated_policy_is_reported_or_loads(text: str) -> None:
     loaded = load_text(text)

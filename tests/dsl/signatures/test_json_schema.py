@@ -52,7 +52,7 @@ def fits(schema: dict[str, Any], value: Json) -> bool:
     return not strange and given and all(fits(known[name], one) for name, one in value.items())
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(written() | SMALL, values)
 def test_what_the_policy_takes_fits_the_schema(type_: str, value: Json) -> None:
     one = parameter("a", type_, False)

@@ -95,14 +95,14 @@ def members(tree: Tree[Any]) -> list[tuple[str, bool]]:
     return found
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.lists(tools, max_size=4), hosted)
 def test_a_declaration_is_typescript(some: list[ToolPlan], known: Hosted) -> None:
     tree = GRAMMAR.parse(declaration(some, {one.name: known for one in some}))
     assert [str(one.children[1]) for one in tree.find_data("tool")] == [one.name for one in some]
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(parameters, st.frozensets(names, max_size=3))
 def test_every_parameter_is_a_member(some: dict[str, Parameter], must: frozenset[str]) -> None:
     tree = GRAMMAR.parse(

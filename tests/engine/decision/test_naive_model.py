@@ -202,7 +202,7 @@ class Run:
             self.record(ApprovalAnswered(key, ticket.id, verdicts[number % 3], "bob", None, None))
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(plans, st.lists(steps, min_size=3, max_size=24), st.sampled_from([{}, {"user": "alice"}]))
 def test_decide_says_what_the_naive_model_says(
     of: Plan, taken: list[tuple[str, int, int]], principal: dict[str, str]
@@ -229,7 +229,7 @@ OPEN = plan(
 )
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(st.lists(steps, min_size=6, max_size=24))
 def test_pauses_and_windows_are_those_of_the_naive_model(taken: list[tuple[str, int, int]]) -> None:
     began = run_started(OPEN)

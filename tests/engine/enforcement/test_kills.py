@@ -113,7 +113,7 @@ def test_a_process_that_is_stopped_is_named_as_missing_and_obeys_when_it_goes_on
 ) -> None:
     guard = made()
     with attending(settings, "flying") as other:  # one that writes could be stopped with the lock of a file
-        os.kill(other.popen.pid, signal.SIGSTOP)
+        other.stand_still()
         killed = guard.kill(agent="main", within_s=0.3)
         assert [one.holder for one in killed.missing] == [other.holder]
         assert killed.missing[0].silent_s > 0 and killed.missing[0].obeyed < killed.id

@@ -94,7 +94,7 @@ class Greedy:
         return call
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 2**32))
 def test_no_run_has_more_calls_than_blast_says(seed: int) -> None:
     random, clock = Random(seed), FakeClock()

@@ -174,7 +174,7 @@ def test_a_clock_that_fails_tears_no_sequence(desk: Desk, monkeypatch: pytest.Mo
     assert [entry.seq for entry in desk.entries()] == [1, 2]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.lists(st.lists(st.sampled_from(["r0", "r1", "r2"]), max_size=40), min_size=2, max_size=6),
     st.integers(3, 50),

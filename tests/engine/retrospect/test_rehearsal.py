@@ -473,7 +473,7 @@ STEPS = st.lists(
 VERDICTS = ["is allowed", "is denied", "is not found", "asks lead", "asks boss"]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(STEPS)
 def test_every_test_ends_alike_each_time_and_passes_once_it_says_what_happened(steps: list[str]) -> None:
     steps = list(steps)

@@ -359,7 +359,7 @@ def both_ways(seed: int) -> None:
         assert here == there, (here, there, text, host.lines)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given_seed(st.integers(0, 2**32))
 def test_a_test_decides_as_the_guard_did(seed: int) -> None:
     both_ways(seed)

@@ -144,7 +144,7 @@ class Interleaving(RuleBasedStateMachine):
 
 
 TestInMemory = Interleaving.TestCase
-TestInMemory.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
+TestInMemory.settings = settings(max_examples=200, stateful_step_count=50)
 
 
 @cache
@@ -158,9 +158,7 @@ def sequences() -> list[list[Step]]:
 
     run_state_machine_as_test(
         Recording,
-        settings=settings(
-            max_examples=80, stateful_step_count=50, deadline=None, derandomize=True, database=None
-        ),
+        settings=settings(max_examples=80, stateful_step_count=50, derandomize=True, database=None),
     )
     return found
 
