@@ -219,7 +219,7 @@ class _Rehearsal:
         key = f"{base}.{self._begun().next_ordinal(base, None)}"
         event = requested(key, made)
         if self._hiding is not None and self._hiding.event(event) is not event:
-            event = replace(self._hiding.event(event), withheld="redacted")
+            event = replace(event, withheld="redacted")
         self._happen(event)
         self.calls += 1
         return key, made
