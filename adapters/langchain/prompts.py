@@ -69,14 +69,14 @@ class Origins:
         for text in typed:
             # SECURITY: a sub-agent's prompt was written by a model or by the host, never by the user.
             source = "user" if run.parent is None else "model" if text in written else "host"
-            self._guard.record(run, PromptGiven(source, jsonable(text)))
+            self._guard.record(run, PromptGiven(source, jsonable(text, hide=run.hide)))
         known = self._said_in(run)
         for message in messages:
             for part in _parts(message):
                 if part in typed or _key(part) in known:
                     continue
                 source = "model" if isinstance(part, str) and part in written else "host"
-                self._guard.record(run, PromptGiven(source, jsonable(part)))
+                self._guard.record(run, PromptGiven(source, jsonable(part, hide=run.hide)))
 
     def _said_in(self, run: Run) -> set[bytes]:
         """Return everything that the session's runs have recorded, read once each."""

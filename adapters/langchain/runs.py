@@ -112,7 +112,9 @@ class Runs:
         else:
             for text in typed_texts(typed or "human", messages):
                 # A sub-agent's prompt was written by a model or by the host, never by the user.
-                self.guard.record(run, PromptGiven("host" if parent else "user", jsonable(text)))
+                self.guard.record(
+                    run, PromptGiven("host" if parent else "user", jsonable(text, hide=run.hide))
+                )
         self._bind(run, config)
         return run
 
@@ -127,7 +129,7 @@ class Runs:
                 except (DeniedError, RunHaltedError):
                     return  # it has ended, or ended uncleanly and is now recorded as halted
             if run.state.open_tickets and not strict(self.guard.plan):  # else it stands in the next run
-                self.guard.record(run, PromptGiven("user", jsonable("\n".join(said))))
+                self.guard.record(run, PromptGiven("user", jsonable("\n".join(said), hide=run.hide)))
             if not run.ended:
                 self.guard.end_run(run)
 
@@ -212,7 +214,7 @@ class Runs:
             if live is None or text in live.instructed:
                 return
             live.instructed.add(text)
-        self.guard.record(run, PromptGiven("system", jsonable(text)))
+        self.guard.record(run, PromptGiven("system", jsonable(text, hide=run.hide)))
 
     def asked(self, run: Run) -> None:
         """Note that a call of `run` waits for people: when its graph stops, the run is put away."""

@@ -213,7 +213,7 @@ class Turns:
         withdrawn(self._guard, run, one, f"{IN_PLACE}{text}")
         # SECURITY: only the run's own user, verified, speaks as the user; anybody else came along.
         source = "user" if by is not None and by == run.principal.user else "host"
-        self._guard.record(run, PromptGiven(source, jsonable(text)), keeps_open=True)
+        self._guard.record(run, PromptGiven(source, jsonable(text, hide=run.hide)), keeps_open=True)
         return ToolMessage(content=text, name=one.tool, tool_call_id=str(one.call_id))
 
     def _in_place(self, run: Run, error: DeniedError, one: Foreseen) -> ToolMessage:

@@ -45,6 +45,9 @@ class RunStarted:
     `unknown`, says that it could not be read then: everything is undecided."""
     orders: int = 0
     """The last order to stop when it began: it obeys every later one that names it."""
+    redacted: tuple[str, ...] = ()
+    """The fields of which something was hidden before they were recorded, and `principal.NAME` for each of
+    its values: such a value counts as not said.  Recorded only then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,8 @@ class PromptGiven:
     kind: ClassVar[str] = "PromptGiven"
     source: str
     text: Json
+    redacted: tuple[str, ...] = ()
+    """The fields of which something was hidden before they were recorded; recorded only then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,8 @@ class ModelAsked:
     tools: Json
     parameters: Json
     parent: str | None
+    redacted: tuple[str, ...] = ()
+    """The fields of which something was hidden before they were recorded; recorded only then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +90,8 @@ class ModelAnswered:
     usage: Json
     duration_ns: int
     error: str | None
+    redacted: tuple[str, ...] = ()
+    """The fields of which something was hidden before they were recorded; recorded only then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +111,10 @@ class CallRequested:
     schema_names: tuple[str, ...] | None = None
     """The parameter names in the bound tool's schema, sorted; None: not bound."""
     withheld: str | None = None
-    """Why `arguments` are not the ones that were decided: `keyed` (audit minimal), `too large`,
-    `not JSON`.  Such a call is not replayable.  None: they are."""
+    """Why `arguments` are not the ones that were decided: `keyed` (audit minimal), `secret` (something in the
+    call is, by the settings), `redacted` (by the
+    policy: those decided stand in the decision), `too large`, `not JSON`.  Such a call is not
+    replayable.  None: they are."""
     ahead: bool = False
     """True if it was asked about before the framework makes it; recorded only then."""
 
@@ -130,6 +141,8 @@ class CallDecided:
     these."""
     label: str | None = None
     """The level that the result will have; None: the tool says none."""
+    redacted: tuple[str, ...] = ()
+    """The fields of which something was hidden before they were recorded; recorded only then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +178,8 @@ class ApprovalAnswered:
     by: str | None
     edited: Json
     because: str | None
+    redacted: tuple[str, ...] = ()
+    """The fields of which something was hidden before they were recorded; recorded only then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +255,8 @@ class CallFinished:
     truncated: Json
     """None, or a record: rows or bytes before and after."""
     duration_ns: int
+    redacted: tuple[str, ...] = ()
+    """The fields of which something was hidden before they were recorded; recorded only then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +270,8 @@ class CallFailed:
     start, by a store that failed), `refused result`, or `refused` (before its body could start)."""
     error: str
     duration_ns: int
+    redacted: tuple[str, ...] = ()
+    """The fields of which something was hidden before they were recorded; recorded only then."""
 
     @property
     def has_not_succeeded(self) -> bool:
@@ -383,13 +402,15 @@ def body_of(event: RunEvent) -> dict[str, Json]:
         body["expires_ns"] = str(body["expires_ns"])
     elif event.kind == "CallRequested" and not body["ahead"]:
         del body["ahead"]
+    if not body.get("redacted", True):
+        del body["redacted"]
     return body
 
 
 def event_of(kind: str, body: Mapping[str, Json]) -> RunEvent:
     """Rebuild an event from its body; raise KeyError for an unknown kind, TypeError for other fields."""
     make: Callable[..., RunEvent] = KINDS[kind]
-    if kind in _AS_THEY_ARE:
+    if kind in _AS_THEY_ARE and "redacted" not in body:
         return make(**body)
     return make(**{name: _value_of(name, value) for name, value in body.items()})
 
@@ -397,7 +418,7 @@ def event_of(kind: str, body: Mapping[str, Json]) -> RunEvent:
 def _value_of(name: str, value: Json) -> Json:
     if value is None:
         return None
-    if name in _TUPLES:
+    if name in _TUPLES or name == "redacted":
         return tuple(value)
     return int(value) if name in TIMES else value
 

@@ -21,6 +21,8 @@ class Outcome:
     error: str | None
     epoch: int
     """The epoch in which it ended."""
+    withheld: bool = False
+    """True: `result` is not what the body gave, something in it was hidden."""
 
 
 @dataclass(slots=True)
@@ -130,6 +132,13 @@ class KnownCall:
     def request(self, edited: ToolCall) -> None:
         self._request = edited
         self.decided_arguments = None
+
+    @property
+    def told(self) -> Mapping[str, Json] | None:
+        """The arguments as they were decided last; None: they are not in the record."""
+        if self.withheld is None:
+            return self.arguments
+        return self.decided_arguments if self.withheld == "redacted" else None
 
     @property
     def arguments(self) -> Mapping[str, Json]:

@@ -184,7 +184,12 @@ def _said(plan: Plan, event: RunStarted, unfit: dict[str, str]) -> dict[str, Jso
     """Return the principal's values; one that is undeclared or does not fit its type was not said."""
     values: dict[str, Json] = {"agent": event.agent}
     for name, value in event.principal.items():
-        if name in ("user", "workspace"):
+        if f"principal.{name}" in event.redacted or (
+            "principal" in event.redacted and name not in plan.principal
+        ):
+            # SECURITY: the record has a stand-in, which must not be compared with anything.
+            unfit[name] = "it is secret, so it is not in the record"
+        elif name in ("user", "workspace"):
             if isinstance(value, str):
                 values[name] = value
         elif (parameter := plan.principal.get(name)) is not None:

@@ -44,9 +44,9 @@ _UNASKED = CallRequested("", "", {}, None, None, None)
 
 def _changed(known: KnownCall, new: Mapping[str, Json]) -> frozenset[str]:
     """Return the arguments whose values are others than were decided before; none if those were withheld."""
-    if known.withheld is not None:
+    old = known.told
+    if old is None:
         return frozenset()
-    old = known.arguments
     return frozenset(
         name for name, value in new.items() if name not in old or canonical(old[name]) != canonical(value)
     )
@@ -101,6 +101,8 @@ def _decided(state: "State", event: CallDecided, _now_ns: int) -> None:
     known.given_back = False
     known.decided_ns = state.latest_ns
     known.decided_arguments = event.arguments
+    if event.redacted and known.withheld is not None:  # fails closed: they are not those that were decided
+        known.withheld = "secret"
     known.digest = event.digest
     known.asks = tuple(event.asks)
     if verdict is Verdict.ALLOW:
@@ -140,7 +142,7 @@ def _remember(state: "State", known: KnownCall, event: CallDecided) -> None:
     if known.verdict is not Verdict.ALLOW or tool is None:
         state.recall.dropped(event.call)
         return
-    arguments = None if known.withheld is not None else known.arguments
+    arguments = known.told
     state.recall.allowed(event.call, tool, arguments, state.principal, label=event.label)
 
 
@@ -220,6 +222,8 @@ def _answered(state: "State", event: ApprovalAnswered, _now_ns: int) -> None:
     if event.verdict == "approve":
         if event.by is not None and event.by not in ticket.approved_by:
             ticket.approved_by += (event.by,)
+        if event.redacted:  # fails closed: what was approved is not in the record
+            known.withheld = "secret"
         if isinstance(event.edited, Mapping):
             old = known.request
             known.edited |= _changed(known, event.edited)
@@ -259,14 +263,15 @@ def _dispatch(state: "State", known: KnownCall, now_ns: int) -> None:
 
 def _finished(state: "State", event: CallFinished, _now_ns: int) -> None:
     known = _known(state, event.call)
-    known.outcome = Outcome(True, event.result, None, None, state.epoch)
+    withheld = bool(event.redacted)
+    known.outcome = Outcome(True, event.result, None, None, state.epoch, withheld)
     state.in_flight.discard(event.call)
     known.successes = ()
     if state.recall.active:
         around = state.calls.get(known.parent) if known.parent is not None else None
         tool = state.plan.by_bound_name.get(around.tool) if around is not None else None
         into = known.parent if tool is not None and tool.isolated is not None else None
-        state.recall.finished(event.call, event.result, at_ns=state.latest_ns, into=into)
+        state.recall.finished(event.call, event.result, at_ns=state.latest_ns, into=into, withheld=withheld)
 
 
 def _failed(state: "State", event: CallFailed, _now_ns: int) -> None:
@@ -319,7 +324,9 @@ def _halted(state: "State", event: RunHalted, _now_ns: int) -> None:
 
 def _prompted(state: "State", event: PromptGiven, _now_ns: int) -> None:
     if state.recall.active:
-        state.recall.prompt(event.source, event.text, at_ns=state.latest_ns)
+        # SECURITY: a text of which something is hidden matches less than the model was shown.
+        text = None if event.redacted else event.text
+        state.recall.prompt(event.source, text, at_ns=state.latest_ns)
 
 
 def _joined(state: "State", event: SubrunJoined, _now_ns: int) -> None:

@@ -74,7 +74,12 @@ def started_body(event: CallStarted) -> bytes | None:
 def finished_body(event: CallFinished) -> bytes | None:
     """Return the body of a result."""
     duration_ns = event.duration_ns
-    if event.truncated is not None or type(duration_ns) is not int or not 0 <= duration_ns <= LARGEST_INTEGER:
+    if (
+        event.truncated is not None
+        or event.redacted
+        or type(duration_ns) is not int
+        or not 0 <= duration_ns <= LARGEST_INTEGER
+    ):
         return None
     try:
         return (

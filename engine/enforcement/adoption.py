@@ -13,7 +13,7 @@ from ringfence.engine.decision.known import KnownCall
 from ringfence.engine.enforcement.drive import Steps
 from ringfence.engine.enforcement.informing import assessed_now, informed
 from ringfence.engine.enforcement.opening import store_error
-from ringfence.engine.enforcement.requests import Given
+from ringfence.engine.enforcement.requests import UNSAID, Given
 from ringfence.engine.enforcement.runs import Held, Run
 
 
@@ -54,7 +54,7 @@ def _is(known: KnownCall, given: Given) -> bool:
     if asked.schema_names != names:
         return False
     if given.withheld is not None:  # of `audit minimal`, while one process has the run: else see `shown_as`
-        return given.withheld == "keyed" and asked.arguments == given.shown
+        return given.withheld in UNSAID and asked.arguments == given.shown
     return given.said is not None and canonical(asked.arguments) == given.said
 
 
@@ -70,7 +70,7 @@ def shown_as(run: Run, given: Given) -> Steps[str | None]:
     digest = call_digest(call.tool, call.arguments)
     for known in tuple(state.ahead.values()):
         asked = known.asked_as
-        if asked is None or not _is_open(known) or known.epoch == state.epoch or asked.withheld != "keyed":
+        if asked is None or not _is_open(known) or known.epoch == state.epoch or asked.withheld not in UNSAID:
             continue
         if (asked.tool, asked.call_id) != (call.tool, call.call_id):
             continue

@@ -10,6 +10,8 @@ from ringfence.engine.enforcement.drive import Steps, run_async
 from ringfence.engine.enforcement.opening import Opening, store_error
 from ringfence.engine.enforcement.people import NAME_AT_MOST, face, same
 from ringfence.engine.enforcement.waits import Waits
+from ringfence.engine.journal.hiding import Hiding
+from ringfence.engine.journal.secrets import MARK
 from ringfence.engine.seams.errors import DeniedError, EngineError, NoTicketError
 from ringfence.engine.seams.hookspecs import Answer
 from ringfence.engine.seams.ports import RunRow, Ticket
@@ -27,6 +29,7 @@ class Answering:
         self._opening = opening
         self._waits = waits
         self._settings = settings
+        self._hiding = Hiding(opening.secrets)
 
     def answer(
         self,
@@ -54,6 +57,14 @@ class Answering:
             raise DeniedError("a name and a reason are text", help="half a character stands in no record")
         if edited is not None:
             edited = _edited(edited, self._settings.limits.arguments_bytes)
+            if self._hiding.finds(edited) or MARK in canonical(edited).decode():
+                # SECURITY: they would be kept for the process that makes the call; and who edits what is
+                # hidden would send the mark in its place.
+                raise DeniedError(
+                    "arguments that hold something secret, or hidden, cannot be edited",
+                    help="approve the call or reject it",
+                )
+        by, because = self._hiding.text(by), None if because is None else self._hiding.text(because)
         yield from self._opening.opened()
         while True:
             ticket: Ticket | None = yield from self._get(ticket_id)

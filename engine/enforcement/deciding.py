@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ringfence.dsl.plan import Verdict
+from ringfence.dsl.plan import Json, Verdict
 from ringfence.engine.decision.assessment import Assessment
 from ringfence.engine.decision.calls import (
     NO_FACTS,
@@ -31,7 +31,7 @@ from ringfence.engine.enforcement.current import current_call
 from ringfence.engine.enforcement.drive import Steps
 from ringfence.engine.enforcement.informing import assessed_now, informed
 from ringfence.engine.enforcement.opening import store_error
-from ringfence.engine.enforcement.requests import Given, decision_record
+from ringfence.engine.enforcement.requests import UNSAID, Given, decision_record
 from ringfence.engine.enforcement.runs import Held, Run
 from ringfence.engine.enforcement.subruns import halt_above, with_above
 from ringfence.engine.seams.errors import EngineError, StoreAwayError
@@ -55,7 +55,7 @@ def request(run: Run, given: Given, *, ahead: bool = False) -> Steps[Held | Ende
         ahead: The framework has not made the call yet.
     """
     call = given.call
-    keyed_only = given.withheld == "keyed" and not ahead
+    keyed_only = given.withheld in UNSAID and not ahead
     shown = (yield from shown_as(run, given)) if keyed_only else None
     with run.lock:
         state = run.state
@@ -173,6 +173,10 @@ def judge(
         facts = replace(facts, failed="it is no longer the call that was approved")
     if lacking is not None:
         facts = replace(facts, failed=lacking)
+    if run.hiding is not None and run.hiding.finds(_counted(assessed)):
+        # SECURITY: windows and the ledger are kept by these keys, so they cannot be hidden there.
+        facts = replace(facts, failed="a budget would be counted by a value that is secret")
+        assessed.attempts = assessed.attempted = ()
     if trouble is not None:  # fails closed: decided with the failure as a fact, which denies
         facts = replace(facts, failed=f"{PRESENCE}{trouble}" if away is None else LOG_AWAY)
     if assessed.attempts and away is None:
@@ -194,6 +198,12 @@ def judge(
             "could not reserve the call's budgets", taken.failure, run=run.id
         ) from taken.failure
     return held
+
+
+def _counted(assessed: Assessment) -> list[Json]:
+    """Return by which values the call would be counted."""
+    charges = (*assessed.charges, *assessed.wider, *assessed.attempted, *assessed.attempts)
+    return [[charge.key, *charge.members] for charge in charges]
 
 
 def _lapse(run: Run, held: Held) -> None:
@@ -301,7 +311,7 @@ def _conclude(
         facts, halts = with_above(run, key, assessed, facts, now_ns=now_ns)
         decision = conclude(assessed, facts)
         event = decided(key, call, decision, facts, levels=run.plan.levels, said=said)
-        shown = decision_record(run, call, event)
+        shown = decision_record(run, call, event, decision.arguments)
         body = decided_body(event, decision, facts) if shown is event else None
         run.append(shown, at_ns=now_ns, body=body)
         if held is None:

@@ -1,7 +1,7 @@
 """From the allow to the recorded outcome: start a body, and say how it ended."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -82,7 +82,7 @@ def fit_executor(run: Run, held: Held, isolated: Isolated) -> Steps[IsolateExecu
         # SECURITY: what the policy puts into an isolate never runs as the host's own function.
         return (yield from proved_executor(opening, run.plan.isolates[isolated.isolate].lockdown))
     except EngineError as error:
-        why = str(error)[:_TEXT_AT_MOST]
+        why = run.hide(str(error))[:_TEXT_AT_MOST]
         fail(run, held, None, "refused", why, opening.clock.monotonic_ns())
         raise EngineError(
             f"`{held.call.tool}` runs in an isolate: {why}", run=run.id, call=held.key, help=error.help
@@ -189,7 +189,9 @@ def land(started: Started, landed: Landed, lens: ResultLens, passthrough: Passth
         outcome = "raised" if isinstance(error, Exception) else "cancelled"
         if isinstance(error, passthrough):
             outcome = "interrupted"
-        _fail(started, outcome, _said(error))
+        # SECURITY: what a body raises is made of its values, which `audit minimal` keeps out of the record.
+        keyed_only = keeps_digests_only(run, held.call.tool)
+        _fail(started, outcome, _kind(error) if keyed_only else _said(error, run.hide))
         raise error
     if landed.how == "timeout" and started.by_run:
         run.time_is_up()
@@ -211,7 +213,9 @@ def _finish(started: Started, result: Any, lens: ResultLens) -> Any:
         if bounded.truncated is not None:
             result = lens.set(result, bounded.value)
         keep = (
-            keyed(run, bounded.value) if keeps_digests_only(run, held.call.tool) else jsonable(bounded.value)
+            keyed(run, bounded.value)
+            if keeps_digests_only(run, held.call.tool)
+            else jsonable(bounded.value, hide=run.hide)
         )
     except BaseException as error:  # fails closed: a result that cannot be bounded is not handed over
         why = str(error) if isinstance(error, RefusedResultError) else f"unreadable ({type(error).__name__})"
@@ -254,7 +258,7 @@ def interrupt(run: Run, held: Held, error: EngineError) -> None:
         if known is None or refused or known.started_ns is not None or run.ended:
             return
         if known.outcome is None or known.outcome.epoch < run.state.epoch:
-            run.append(CallFailed(held.key, "interrupted", str(error)[:_TEXT_AT_MOST], 0))
+            run.append(CallFailed(held.key, "interrupted", run.hide(str(error))[:_TEXT_AT_MOST], 0))
 
 
 def again(ended: Ended, run: Run, lens: ResultLens) -> Any:
@@ -268,6 +272,8 @@ def again(ended: Ended, run: Run, lens: ResultLens) -> Any:
         raise replies.failed(run, ended.held, f"as before the run was resumed ({outcome.failure})")
     if keeps_digests_only(run, ended.held.call.tool):
         raise replies.failed(run, ended.held, "it ran before the run was resumed and its result was not kept")
+    if outcome.withheld:
+        raise replies.failed(run, ended.held, "it ran before the run was resumed and its result is secret")
     return outcome.result if lens.make is None else lens.make(outcome.result)
 
 
@@ -280,11 +286,16 @@ def _since(run: Run, mono_ns: int) -> int:
     return max(run.opening.clock.monotonic_ns() - mono_ns, 0)
 
 
-def _said(error: BaseException) -> str:
+def _kind(error: BaseException) -> str:
     name = str.__str__(type.__dict__["__name__"].__get__(type(error)))
+    return name[:_TEXT_AT_MOST].encode("utf-8", "backslashreplace").decode()
+
+
+def _said(error: BaseException, hide: Callable[[str], str]) -> str:
+    name = _kind(error)
     try:
         text = str.__str__(str(error))
     except BaseException:  # an exception that cannot even be shown: its type says enough
         text = "(cannot be shown)"
-    said = name if not text else f"{name}: {text[:_TEXT_AT_MOST]}"
+    said = name if not text else f"{name}: {hide(text)[:_TEXT_AT_MOST]}"
     return said[:_TEXT_AT_MOST].encode("utf-8", "backslashreplace").decode()

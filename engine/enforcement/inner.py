@@ -14,6 +14,7 @@ from ringfence.engine.enforcement.isolates import Asked, Job, inside_job
 from ringfence.engine.enforcement.requests import keeps_digests_only
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.journal.isolated import called, fulfilled, handed, rejected
+from ringfence.engine.journal.jsonable import jsonable
 from ringfence.engine.seams.errors import EngineError, RingfenceError, RunHaltedError
 from ringfence.engine.seams.isolates import InnerAnswer, InnerCall, IsolateOutcome
 
@@ -59,7 +60,10 @@ def _none(_: Mapping[str, Json]) -> Any:
 def answer(run: Run, job: Job, made: InnerCall, asked: InnerRequest, value: Any) -> InnerAnswer:
     """Return what the code is given for a call that succeeded, noted down for the record."""
     text = handed(value)
-    job.told[made.id] = fulfilled(text, value, keyed=keeps_digests_only(run, asked.call.tool))
+    # SECURITY: from the digest of a result a short secret could be guessed.
+    secret = run.hiding is not None and run.hiding.finds(jsonable(value, hide=run.hide))
+    keyed = keeps_digests_only(run, asked.call.tool)
+    job.told[made.id] = fulfilled(text, value, keyed=keyed, secret=secret)
     return InnerAnswer(made.id, text)
 
 

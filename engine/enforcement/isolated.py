@@ -6,11 +6,13 @@ from concurrent.futures import wait
 from dataclasses import replace
 from typing import Any
 
+from ringfence.dsl.plan import Json
 from ringfence.engine.enforcement import dispatch, replies
 from ringfence.engine.enforcement.bodies import GRACE_S, Landed, SyncFlight
 from ringfence.engine.enforcement.dispatch import Started
 from ringfence.engine.enforcement.isolates import KILLED_WITHIN_S, Job
 from ringfence.engine.enforcement.requests import keeps_digests_only
+from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.enforcement.tool_results import PLAIN, ResultLens
 from ringfence.engine.journal.isolated import ended, judged, message_text
 from ringfence.engine.seams.isolates import IsolateOutcome
@@ -53,7 +55,13 @@ def land(started: Started, job: Job, landed: Landed, lens: ResultLens) -> Any:
         with run.lock:
             if not run.ended:
                 stopped = landed.how != "returned"
-                run.append(ended(held.key, outcome, job.answers(), stopped=stopped, keyed=keyed))
+                kept = keyed or _is_secret(run, value)
+                shown = (
+                    outcome
+                    if outcome.message is None
+                    else replace(outcome, message=run.hide(outcome.message))
+                )
+                run.append(ended(held.key, shown, job.answers(), stopped=stopped, keyed=kept))
     except BaseException as error:  # fails closed: what is not in the record is not handed on
         dispatch.fail(run, held, started.flight, "raised", type(error).__name__, started.mono_ns)
         raise
@@ -63,12 +71,17 @@ def land(started: Started, job: Job, landed: Landed, lens: ResultLens) -> Any:
         said = _said(outcome, job.job.name)
         how = "timeout" if outcome.failure in ("time", "cpu") else "raised"
         # SECURITY: what code throws is made of its values, which `audit minimal` keeps out of the record.
-        recorded = _said(replace(outcome, message=None), job.job.name) if keyed else said
+        recorded = _said(replace(outcome, message=None), job.job.name) if keyed else run.hide(said)
         dispatch.fail(run, held, started.flight, how, recorded, started.mono_ns)
         run.check_live()  # its time may have been the run's
         raise replies.failed(run, held, said)
     result = dispatch.land(started, Landed("returned", value), PLAIN, ())
     return result if lens.make is None else lens.make(result)
+
+
+def _is_secret(run: Run, value: Json) -> bool:
+    """Say whether something in a result is secret: from its digest a short one could be guessed."""
+    return run.hiding is not None and run.hiding.finds(value)
 
 
 def _said(outcome: IsolateOutcome, name: str) -> str:

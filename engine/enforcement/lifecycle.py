@@ -146,6 +146,12 @@ class Lifecycle:
         if around is not None:
             run.lock = around.lock  # INVARIANT: what one of a tree records, all of it counts, at once
         session_id = session if session is not None else run.id
+        if session is not None and run.hide(session) != session:
+            # SECURITY: leases and the list of runs are kept by it, so it cannot be hidden.
+            raise EngineError(
+                "the name of the session holds what `[secrets]` calls secret",
+                help="name the session otherwise: a digest will do",
+            )
         yield from self.presence.attend()
         try:
             holding = yield from self._sessions.lease(session_id)
@@ -168,7 +174,7 @@ class Lifecycle:
                         newest = yield from self._newest(session)
                 beginning = yield from self._memories.beginning(session, around, newest)
                 run.seen = beginning.seen
-                opened.journal.open_run(run.id)
+                opened.journal.open_run(run.id, hiding=run.hiding)
                 run.begin(
                     RunStarted(
                         session=session_id,
@@ -199,9 +205,9 @@ class Lifecycle:
                 self._attach(run, around)
             self._memories.live(run, dict(beginning.seen))
             if prompt is not None:
-                run.append(PromptGiven("user", jsonable(prompt)))
+                run.append(PromptGiven("user", jsonable(prompt, hide=run.hide)))
             for text in attachments:
-                run.append(PromptGiven("attachment", jsonable(text)))
+                run.append(PromptGiven("attachment", jsonable(text, hide=run.hide)))
             # The host keeps the run's id, in a checkpoint perhaps: an id that is not in the log is none.
             yield from self._opening.durable(run=run.id)
             self._still(run)
@@ -377,7 +383,7 @@ class Lifecycle:
         with self._lock:
             live = self._live.get(run_id)
         if live is not None:
-            _same(live.principal, principal, run_id)
+            _same(live, live.principal, principal)
             return live
         yield from self._opening.durable(run=run_id)
         row: RunRow = yield from self._recorded.row(run_id)
@@ -392,14 +398,14 @@ class Lifecycle:
             row = yield from self._recorded.row(run_id)
             entries: list[Entry] = yield self._opening.submit(opened.log.read(run_id))
             run, leaf = yield from self._recorded.run(run_id, entries, around=self._around)
-            _same(run.principal, principal, run_id)
+            _same(run, run.principal, principal)
             if row.status != "suspended":
                 yield from self._bury(run)
                 raise run.over()
             run.holding = holding
             with self.kills.beginning():
                 orders = yield from self.kills.given(after=run.orders)
-                opened.journal.open_run(run_id, seq=row.events, head=row.head)
+                opened.journal.open_run(run_id, seq=row.events, head=row.head, hiding=run.hiding)
                 mine = True
                 with run.lock:  # an order that comes now halts it after it has gone on
                     with self._lock:
@@ -513,7 +519,9 @@ class Lifecycle:
                 run.append(CallFailed(key, "abandoned", "the run was ended", 0))
             halted = run.state.halted is not None
             said = (
-                None if error is None else error[:_TEXT_AT_MOST].encode("utf-8", "backslashreplace").decode()
+                None
+                if error is None
+                else run.hide(error)[:_TEXT_AT_MOST].encode("utf-8", "backslashreplace").decode()
             )
             run.append(RunEnded("halted" if halted else status, said))
         run.stop_flights()  # whoever began to wait meanwhile
@@ -613,11 +621,16 @@ def _principal(said: Principal | None) -> Principal:
     return Principal(**jsonable(dict(said.values)))
 
 
-def _same(began: Principal, goes_on: Principal | None, run_id: str) -> None:
-    if goes_on is not None and _principal(goes_on) != began:
+def _same(run: Run, began: Principal, goes_on: Principal | None) -> None:
+    if goes_on is not None and _shown(run, _principal(goes_on)) != _shown(run, began):
         raise DeniedError(
-            "another principal may not go on with this run", run=run_id, help="start a run of its own for it"
+            "another principal may not go on with this run", run=run.id, help="start a run of its own for it"
         )
+
+
+def _shown(run: Run, principal: Principal) -> Principal:
+    """Return the principal as the record has it; a value that is hidden decides nothing."""
+    return principal if run.hiding is None else Principal(**run.hiding.value(dict(principal.values)))
 
 
 def _detach(run: Run) -> None:

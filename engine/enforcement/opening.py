@@ -12,7 +12,9 @@ from typing import Any, Final, TypeVar
 from ringfence.engine.enforcement.drive import Steps
 from ringfence.engine.enforcement.questions import Questions
 from ringfence.engine.enforcement.refunds import Refunds
+from ringfence.engine.journal.hiding import Hiding
 from ringfence.engine.journal.journal import Journal
+from ringfence.engine.journal.secrets import Secrets
 from ringfence.engine.seams.composed import lacking, open_one
 from ringfence.engine.seams.dispatch import Extensions
 from ringfence.engine.seams.errors import EngineError, RingfenceError, StoreAwayError, TakenOverError
@@ -63,6 +65,7 @@ class Opening:
         self.questions = Questions(loop, extensions)
         self.refunds = Refunds(loop)
         self.patience_s = patience_s
+        self.secrets = Secrets(settings.secrets.patterns, settings.secrets.names)
         self.owners_key = secrets.token_bytes(32)
         """Makes the owners of jobs in isolates this guard's own, and nobody's to choose."""
         self._make_store = store
@@ -164,6 +167,7 @@ class Opening:
             feed=feed,
             limit=self.settings.limits.queue_events,
             patience_s=self.patience_s,
+            hiding=Hiding(self.secrets) if self.secrets else None,
         )
         self._store = store
         return Opened(journal, events, ledger, tickets, leases, kill_switch, store.durable)

@@ -104,7 +104,7 @@ class PutAway:
                 return False
             entries: list[Entry] = yield self._opening.submit(self._opening.ready.log.read(row.run))
             run, _ = yield from self._recorded.run(row.run, entries, around=lambda _: around, alone=alone)
-            journal.open_run(row.run, seq=row.events, head=row.head)
+            journal.open_run(row.run, seq=row.events, head=row.head, hiding=run.hiding)
             recorded = True
             run.holding = holding
             for order in (yield from self._kills.given(after=run.orders)):

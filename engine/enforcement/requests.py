@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import Any
+from typing import Any, Final
 
 from ringfence.dsl.canonical import canonical, loads_strict
 from ringfence.dsl.plan import Json
@@ -14,6 +14,9 @@ from ringfence.engine.decision.events import CallDecided, CallRequested
 from ringfence.engine.decision.records import requested
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.journal.jsonable import jsonable
+
+UNSAID: Final = frozenset({"keyed", "secret", "redacted"})
+"""Why arguments that are known here are not in the record: what stands there tells equal ones."""
 
 
 @dataclass(slots=True)
@@ -24,6 +27,8 @@ class Given:
     base: str
     withheld: str | None
     shown: Json
+    named: ToolCall | None = None
+    """The call as the record names it; None: as it is."""
     said: bytes | None = None
     """The canonical form of the arguments; None if they have none, or are not those."""
     lacking: str | None = None
@@ -32,14 +37,19 @@ class Given:
     @property
     def slot(self) -> tuple[str, str | None]:
         """Return what the call is held under: base and attempt, and what the base leaves out."""
-        if self.withheld != "keyed" or self.said is None:
+        if self.withheld not in UNSAID or self.said is None:
             return self.base, self.call.attempt
         return f"{self.base}/{sha256(self.said).hexdigest()}", self.call.attempt
 
     def event(self, key: str, parent: str | None, *, ahead: bool = False) -> CallRequested:
         """Return the event that records it under `key`."""
         return requested(
-            key, self.call, parent=parent, withheld=self.withheld, arguments=self.shown, ahead=ahead
+            key,
+            self.call if self.named is None else self.named,
+            parent=parent,
+            withheld=self.withheld,
+            arguments=self.shown,
+            ahead=ahead,
         )
 
 
@@ -83,14 +93,22 @@ def given(run: Run, call: ToolCall) -> Given:
     except Exception:  # recorded by description, and denied
         kept = None
     if kept is None or not (type(arguments) is dict or isinstance(arguments, Mapping)):
-        shown = jsonable(arguments)
+        shown = jsonable(arguments, hide=run.hide)
         if isinstance(arguments, Mapping):
             call = replace(call, arguments=dict(arguments))
         return Given(call, key_base(replace(call, arguments={"given": shown})), "not JSON", shown)
     call = ToolCall(call.tool, kept, call.call_id, call.task, call.attempt, call.schema_names)
+    named, hidden = call, kept
+    if run.hiding is not None:
+        named, hidden = run.hiding.named(call), run.hiding.value(kept, tool=call.tool)
     if keeps_digests_only(run, call.tool):
-        return Given(call, key_base(replace(call, arguments={})), "keyed", keyed(run, kept), said)
-    return Given(call, key_base(call, said), None, None, said)
+        return Given(call, key_base(replace(named, arguments={})), "keyed", keyed(run, kept), named, said)
+    if named is not call or hidden is not kept:
+        shown = {**keyed(run, kept), "$redacted": hidden}
+        secret = named is not call or run.hiding is None or run.hiding.finds_secret(kept)
+        why = "secret" if secret else "redacted"
+        return Given(call, key_base(replace(named, arguments={})), why, shown, named, said)
+    return Given(call, key_base(call, said), None, None, None, said)
 
 
 _COMPOUND = frozenset({list, dict, tuple})
@@ -167,10 +185,17 @@ def keyed(run: Run, value: Json) -> Json:
     return {"$keyed": "hmac-sha256:" + hmac.new(run.secret, said, "sha256").hexdigest()}
 
 
-def decision_record(run: Run, call: ToolCall, event: CallDecided) -> CallDecided:
+def decision_record(
+    run: Run, call: ToolCall, event: CallDecided, decided_on: Mapping[str, Json]
+) -> CallDecided:
     """Return the event of a decision with the values kept out that the policy keeps out."""
-    if not keeps_digests_only(run, call.tool):
+    known = run.state.calls.get(event.call)
+    withheld = None if known is None or run.hiding is None else known.withheld
+    keyed_only = keeps_digests_only(run, call.tool)
+    if withheld not in ("secret", "redacted") and not keyed_only:
         return event
+    if withheld == "redacted" and run.hiding is not None:
+        event = run.hiding.settled(event, decided_on)
     kept = keyed(run, event.digest)
     facts = event.facts
     if facts.get("answers"):  # the questions hold values of the arguments
@@ -179,4 +204,5 @@ def decision_record(run: Run, call: ToolCall, event: CallDecided) -> CallDecided
             for key, (how, what) in facts["answers"].items()
         }
         facts = {**facts, "answers": answers}
-    return replace(event, arguments=None, digest=kept["$keyed"], facts=facts)
+    arguments = None if keyed_only else event.arguments
+    return replace(event, arguments=arguments, digest=kept["$keyed"], facts=facts)

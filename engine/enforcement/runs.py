@@ -29,6 +29,7 @@ from ringfence.engine.enforcement.opening import Opening
 from ringfence.engine.enforcement.presence import Presence
 from ringfence.engine.enforcement.sessions import Holding
 from ringfence.engine.enforcement.turnstile import Turnstile
+from ringfence.engine.journal.hiding import Hiding, hiding_of
 from ringfence.engine.journal.journal import Journal
 from ringfence.engine.seams.errors import EngineError, RingfenceError, RunHaltedError, TakenOverError
 from ringfence.engine.seams.ports import Ticket
@@ -94,6 +95,8 @@ class Run:
     """Ticket -> how many of its answers are in the record."""
     secret: bytes = field(default=b"", repr=False)
     """Keys the digests that stand for values under `audit minimal`."""
+    hiding: Hiding | None = field(init=False, default=None, repr=False)
+    """What of it never reaches the disk; None: nothing is secret."""
     holding: Holding | None = field(default=None, repr=False)
     """How its session is held here."""
     orders: int = 0
@@ -107,6 +110,13 @@ class Run:
     """True if the ledger was asked for something: what it still holds is settled when the run ends."""
     session: str = ""
     agent: str = ""
+
+    def __post_init__(self) -> None:
+        self.hiding = hiding_of(self.opening.secrets, self.plan)
+
+    def hide(self, text: str) -> str:
+        """Return a text as it may be kept."""
+        return text if self.hiding is None else self.hiding.text(text)
 
     # ---- decided and not dispatched ----------------------------------------------------------------
 

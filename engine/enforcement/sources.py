@@ -22,7 +22,7 @@ def sources_of(run: Run, held: Held) -> Mapping[str, tuple[str, ...]]:
         names = ["approver"] if name in edited else [_said(one) for one in recall.sources_of(value)]
         # Fields are named by whoever wrote the result: short, and not without end.
         more = ["…"] if len(names) > _SHOWN_AT_MOST else []
-        found[name] = (*names[:_SHOWN_AT_MOST], *more)
+        found[run.hide(name)] = (*map(run.hide, names[:_SHOWN_AT_MOST]), *more)
     return found
 
 

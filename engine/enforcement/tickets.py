@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from ringfence.dsl.plan import Plan, Verdict
+from ringfence.dsl.plan import Json, Plan, Verdict
 from ringfence.engine.decision.calls import ToolCall, call_digest
 from ringfence.engine.decision.events import ApprovalAnswered, ApprovalAsked
 from ringfence.engine.enforcement import ledger, replies
@@ -140,6 +140,7 @@ class Asking:
 
     def _open(self, run: Run, held: Held, approver: str) -> Steps[None]:
         plan, decision = run.plan, held.decision
+        because = _because(run, held, approver)
         nobody = yield from self.put(
             run,
             approver,
@@ -148,14 +149,14 @@ class Asking:
                 run=run.id,
                 call=held.key,
                 tool=plan.by_bound_name[held.call.tool].name,
-                arguments=dict(decision.arguments),
+                arguments=_shown(run, held),
                 digest=call_digest(held.call.tool, decision.arguments),
                 policy_digest=plan.digest,
                 approver=approver,
                 group=None,
                 quorum=1,
                 never=None,
-                because=_because(run, held, approver),
+                because=None if because is None else run.hide(because),
                 asked_ns=0,
                 expires_ns=None,
                 sources=sources_of(run, held),
@@ -421,6 +422,12 @@ def _place(standing: Standing, approver: str, ticket: Ticket, now_ns: int) -> bo
         case _:
             standing.refused = "the approval was used before"
     return True
+
+
+def _shown(run: Run, held: Held) -> dict[str, Json]:
+    """Return the arguments as people are shown them, and as the store keeps them: nothing secret in them."""
+    arguments = dict(held.decision.arguments)
+    return arguments if run.hiding is None else run.hiding.value(arguments)
 
 
 def _because(run: Run, held: Held, approver: str) -> str | None:

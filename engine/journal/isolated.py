@@ -61,14 +61,17 @@ def handed(value: Json) -> str:
     return said.decode()
 
 
-def fulfilled(text: str, value: Json, *, keyed: bool) -> dict[str, Json]:
+def fulfilled(text: str, value: Json, *, keyed: bool, secret: bool = False) -> dict[str, Json]:
     """Return the record of a call that the code was given a result for.
 
     Args:
         text: What it was given.
         value: What the call returned, of which the record holds what can be said.
         keyed: The policy keeps the values of the call's tool out of the log.
+        secret: Something in the value is secret.
     """
+    if secret and not keyed:
+        return {"result": None, "withheld": "secret"}
     if keyed:
         return {"result": None, "withheld": "keyed"}
     if _is_whole(text, value):

@@ -21,6 +21,7 @@ from typing import Final
 from ringfence.engine.decision.events import RunEvent, Stamped
 from ringfence.engine.journal.chain import ZERO
 from ringfence.engine.journal.failures import Away, away_error, log_error, lost_error, sink_error
+from ringfence.engine.journal.hiding import Hiding
 from ringfence.engine.journal.queued import LARGEST_BODY, Flush, Place, Queued, answer, encoded, linked
 from ringfence.engine.seams.errors import EngineError, StoreAwayError, TakenOverError
 from ringfence.engine.seams.loop import EngineLoop
@@ -54,6 +55,7 @@ class Journal:
         limit: Events queued or being written; a caller that finds no room waits `patience_s` for it.
         limit_bytes: The same for the bytes of their bodies.
         patience_s: An append that takes longer, or a store that is away for longer, fails whoever waits.
+        hiding: What is hidden of runs that are opened without a say of their own; None: nothing.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Journal:
         limit: int = 10_000,
         limit_bytes: int = 256 * 1024 * 1024,
         patience_s: float = 10.0,
+        hiding: Hiding | None = None,
     ) -> None:
         self._log = log
         self._loop = loop
@@ -74,6 +77,7 @@ class Journal:
         self._limit = limit
         self._limit_bytes = limit_bytes
         self._patience_s = patience_s
+        self._hiding = hiding
         self._pid = 0
         """Of the process that uses it; 0 before its first use, so a guard may be loaded before a fork."""
         self._lock = threading.Lock()
@@ -104,12 +108,12 @@ class Journal:
 
     # ---- called from any thread --------------------------------------------------------------------
 
-    def open_run(self, run: str, *, seq: int = 0, head: bytes = ZERO) -> None:
+    def open_run(self, run: str, *, seq: int = 0, head: bytes = ZERO, hiding: Hiding | None = None) -> None:
         """Begin to record a run, or go on with one whose last event is number `seq` with the hash `head`."""
         with self._lock:
             if run in self._runs and not self._runs[run].taken_over:
                 raise EngineError(f"the run `{run}` is being recorded already", run=run)
-            self._runs[run] = Place(seq, head)
+            self._runs[run] = Place(seq, head, hiding=hiding or self._hiding)
 
     def close_run(self, run: str) -> None:
         """Forget a run; what is queued of it is still written."""
@@ -135,13 +139,22 @@ class Journal:
             at_ns: The moment to stamp; None: now, and never before the run's previous event.
             body: The event's canonical body, where the caller has it already.
 
+        Returns:
+            The event as the log has it: without what is hidden of its run.
+
         Raises:
             StoreAwayError: The log's store is away, and the event would start something.
             TakenOverError: Another process has the run.
             EngineError: Broken, closed, the run is not open, a required sink fails, or no room in time.
         """
+        # SECURITY: nothing reaches the queue, the store or a sink before what is secret in it is hidden.
+        place = self._runs.get(run)
+        if place is not None and place.hiding is not None:
+            shown = place.hiding.event(event)
+            if shown is not event:
+                event, body = shown, None
         if body is None or len(body) > LARGEST_BODY:
-            body = encoded(event)
+            body = encoded(event, place.hiding if place is not None else None)
         size = len(body)
         if self._pid != os.getpid():  # before the lock, which a thread of the parent may have had
             self._same_process()

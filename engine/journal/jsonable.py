@@ -24,17 +24,23 @@ _MOST_PARTS: Final = 10_000
 """A foreign object that says it has more parts than this is not asked to describe itself."""
 
 
-def jsonable(value: object, *, limit_bytes: int = LIMIT_BYTES) -> Json:
-    """Return `value` as JSON, at most about `limit_bytes` long; never raises."""
+def jsonable(
+    value: object, *, limit_bytes: int = LIMIT_BYTES, hide: Callable[[str], str] | None = None
+) -> Json:
+    """Return `value` as JSON, at most about `limit_bytes` long; never raises.
+
+    Args:
+        hide: Hides what is secret in a text before it is cut; one that holds any has no digest.
+    """
     if value is None or (type(value) is str and value.isascii() and len(value) <= limit_bytes // 2):
         return value
     try:
-        walk = _Walk(limit_bytes)
+        walk = _Walk(limit_bytes, hide)
         said = walk.value(value, ())
         if walk.bytes_seen > limit_bytes:
             text = canonical(said)
             if len(text) > limit_bytes:
-                return _bounded(_type_name(value), text, text[: 4 * _REPR_CHARACTERS].decode(errors="ignore"))
+                return walk.bounded(_type_name(value), text, text.decode())
         return said
     except Exception:  # fails safe: the event is still recorded, with the type alone
         return {"$type": _type_name(value), "$repr": "(cannot be described)"}
@@ -43,8 +49,9 @@ def jsonable(value: object, *, limit_bytes: int = LIMIT_BYTES) -> Json:
 class _Walk:
     """One walk over one value, counting roughly what it will take."""
 
-    def __init__(self, limit_bytes: int) -> None:
+    def __init__(self, limit_bytes: int, hide: Callable[[str], str] | None) -> None:
         self.limit_bytes = limit_bytes
+        self._hide = hide
         self.bytes_seen = 0
 
     def value(self, value: object, path: tuple[int, ...]) -> Json:
@@ -100,11 +107,11 @@ class _Walk:
     def _text(self, text: str) -> Json:
         self.bytes_seen += len(text)
         if not _sayable(text):
-            return _bounded("str", text.encode(errors="surrogatepass"), text)
+            return self.bounded("str", text.encode(errors="surrogatepass"), text)
         if len(text) > self.limit_bytes // 2:
             encoded = text.encode()
             if len(encoded) > self.limit_bytes:
-                return _bounded("str", encoded, text)
+                return self.bounded("str", encoded, text)
         return text
 
     def _integer(self, number: int) -> Json:
@@ -113,14 +120,21 @@ class _Walk:
         encoded = hex(number).encode()
         self.bytes_seen += min(len(encoded), _REPR_CHARACTERS)
         short = number.bit_length() <= 1024  # longer ones are not turned to decimal: that is quadratic
-        return {"$type": "int", "$repr": str(number)} if short else _bounded("int", encoded, encoded.decode())
+        return (
+            {"$type": "int", "$repr": str(number)}
+            if short
+            else self.bounded("int", encoded, encoded.decode())
+        )
 
     def _number(self, number: float) -> Json:
         return number if isfinite(number) else {"$type": "float", "$repr": repr(number)}
 
     def _bytes(self, name: str, data: bytes) -> Json:
         self.bytes_seen += min(len(data), _REPR_CHARACTERS)
-        return _bounded(name, data, repr(data[: _REPR_CHARACTERS // 4]))
+        if self._hide is not None:
+            # SECURITY: what is secret may stand anywhere in them, and the cut may go through it.
+            return self.bounded(name, data, data.decode("utf-8", "backslashreplace"), quoted=True)
+        return self.bounded(name, data, repr(data[: _REPR_CHARACTERS // 4]))
 
     def _described(self, value: object) -> Json:
         name = _type_name(value)
@@ -133,15 +147,25 @@ class _Walk:
         if not isinstance(text, str):
             return {"$type": name, "$repr": "(cannot be described)"}
         self.bytes_seen += min(len(text), _REPR_CHARACTERS)
-        return _bounded(name, text.encode(errors="surrogatepass"), text, sized=len(text) > _REPR_CHARACTERS)
+        sized = len(text) > _REPR_CHARACTERS
+        return self.bounded(name, text.encode(errors="surrogatepass"), text, sized=sized)
 
+    def bounded(self, name: str, data: bytes, text: str, *, sized: bool = True, quoted: bool = False) -> Json:
+        """Return what stands for a value: its type, the beginning of its text, its size and its digest.
 
-def _bounded(name: str, data: bytes, text: str, *, sized: bool = True) -> Json:
-    said: dict[str, Json] = {"$type": name, "$repr": _escaped(text[:_REPR_CHARACTERS])}
-    if sized:
-        said["$size"] = len(data)
-    said["$digest"] = "sha256:" + sha256(data).hexdigest()
-    return said
+        Args:
+            quoted: The text is that of bytes, of which the `repr` is shown.
+        """
+        shown = text
+        if self._hide is not None and (shown := self._hide(text)) != text:
+            # SECURITY: from the digest a short secret could be guessed.
+            return {"$type": name, "$repr": _escaped(shown[:_REPR_CHARACTERS]), "$size": len(data)}
+        begun = repr(data[: _REPR_CHARACTERS // 4]) if quoted else shown[:_REPR_CHARACTERS]
+        said: dict[str, Json] = {"$type": name, "$repr": _escaped(begun)}
+        if sized:
+            said["$size"] = len(data)
+        said["$digest"] = "sha256:" + sha256(data).hexdigest()
+        return said
 
 
 def _sayable(text: str) -> bool:

@@ -11,6 +11,7 @@ from ringfence.engine.decision.events import SCHEMA, RunEvent, Stamped, body_of
 from ringfence.engine.decision.written import WRITERS
 from ringfence.engine.journal.chain import SALT_BYTES, chained
 from ringfence.engine.journal.failures import lost_error
+from ringfence.engine.journal.hiding import Hiding
 from ringfence.engine.journal.jsonable import jsonable
 from ringfence.engine.seams.errors import EngineError
 from ringfence.engine.seams.ports import Entry
@@ -30,6 +31,8 @@ class Place:
     latest_ns: int = 0
     taken_over: bool = False
     """Another process has the run: nothing more of it is written here."""
+    hiding: Hiding | None = None
+    """What of its events never reaches the log; None: nothing is secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ def answer(waiters: Iterable[Flush], failure: Callable[[], EngineError] | None =
             waiter.done.set_result(None)
 
 
-def encoded(event: RunEvent) -> bytes:
+def encoded(event: RunEvent, hiding: Hiding | None = None) -> bytes:
     """Return the canonical body of an event; what JSON cannot say, or what is too large, is described."""
     write = WRITERS.get(type(event))
     if write is not None:
@@ -80,7 +83,8 @@ def encoded(event: RunEvent) -> bytes:
             return encoded
     except Exception:  # fails safe: what JSON cannot say, or what changes meanwhile, is described instead
         pass
-    return canonical({name: jsonable(value) for name, value in body.items()})
+    hide = None if hiding is None else hiding.text
+    return canonical({name: jsonable(value, hide=hide) for name, value in body.items()})
 
 
 def linked(batch: Sequence[Queued]) -> list[Entry]:

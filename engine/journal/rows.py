@@ -53,7 +53,7 @@ def _status(status: str, entry: Entry) -> str:
             return "halted"
         case "RunEnded":
             said = _body(entry).get("status")
-            return said if said in FINAL else "failed"
+            return said if isinstance(said, str) and said in FINAL else "failed"
         case _:
             return status
 

@@ -7,7 +7,7 @@ otherwise.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ringfence.dsl import syntax
 from ringfence.dsl.checks.tests import plain
@@ -33,6 +33,8 @@ from ringfence.engine.decision.events import (
 from ringfence.engine.decision.records import decided, requested
 from ringfence.engine.decision.results import RefusedResultError, bound_result
 from ringfence.engine.decision.state import State, apply, start
+from ringfence.engine.journal.hiding import Hiding, hiding_of
+from ringfence.engine.journal.secrets import Secrets
 from ringfence.engine.retrospect.coverage import Coverage
 from ringfence.engine.retrospect.windows import Windows
 
@@ -101,6 +103,8 @@ class _Rehearsal:
         self.principal: dict[str, Json] = {}
         self.runs = 0
         self.seq = 0
+        self._hiding: Hiding | None = None
+        """What of the run a guard's log would not have, since the policy redacts it."""
         self._state: State | None = None
         self._before: State | None = None
         """The run before, once it has ended."""
@@ -164,6 +168,7 @@ class _Rehearsal:
                 resume_of=None,
                 parent=None,
             )
+            self._hiding = hiding_of(Secrets(), self.plan)
             recall = None if self._before is None else self._before.recall
             self._state = start(self.plan, Stamped(1, self.now_ns, event), recall)
         return self._state
@@ -176,6 +181,8 @@ class _Rehearsal:
     def _happen(self, event: RunEvent) -> None:
         state = self._begun()
         self.seq += 1
+        if self._hiding is not None:  # a guard remembers what its log has, and no more
+            event = self._hiding.event(event)
         apply(state, Stamped(self.seq, self.now_ns, event))
 
     # ---- what plugins answer -------------------------------------------------------------------------
@@ -210,7 +217,10 @@ class _Rehearsal:
         made = ToolCall(tool.bound if tool else call.name.text, arguments)
         base = key_base(made)
         key = f"{base}.{self._begun().next_ordinal(base, None)}"
-        self._happen(requested(key, made))
+        event = requested(key, made)
+        if self._hiding is not None and self._hiding.event(event) is not event:
+            event = replace(event, withheld="redacted")
+        self._happen(event)
         self.calls += 1
         return key, made
 
@@ -240,7 +250,10 @@ class _Rehearsal:
         decision = conclude(assessment, facts)
         if self.coverage is not None:
             self.coverage.end(decision)
-        self._happen(decided(key, call, decision, facts, levels=plan.levels))
+        event = decided(key, call, decision, facts, levels=plan.levels)
+        if self._hiding is not None and state.calls[key].withheld == "redacted":
+            event = self._hiding.settled(event, decision.arguments)
+        self._happen(event)
         if decision.verdict <= Verdict.DENY:
             self._give_back(key, "denied")
         if decision.halt is not None and state.status == "running":

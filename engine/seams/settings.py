@@ -67,6 +67,39 @@ class Limits(BaseModel):
     """Seconds an approval backend has to deliver a question."""
 
 
+class SecretSettings(BaseModel):
+    """What never reaches the disk: the section `[secrets]`."""
+
+    model_config = _STRICT
+
+    patterns: Names = Field(default=(), repr=False)
+    """RE2 patterns; what they match anywhere in a text is hidden."""
+    names: Names = ()
+    """Names of arguments and fields; their values are hidden."""
+
+    @field_validator("patterns")
+    @classmethod
+    def _are_patterns(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if value:
+            from ringfence.dsl.checks.regex import full_match, pattern_mistake  # most settings name none
+
+            for number, pattern in enumerate(value, 1):
+                # SECURITY: which one, not what it says: it may be the secret itself.
+                if pattern_mistake(pattern) is not None:
+                    raise ValueError(f"pattern {number} is not of RE2's dialect")
+                if full_match(pattern)(""):
+                    raise ValueError(f"pattern {number} matches the empty text, which stands everywhere")
+        return value
+
+    @field_validator("names")
+    @classmethod
+    def _are_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if not any(sign.isalnum() for sign in name):
+                raise ValueError("a name has letters or digits")
+        return value
+
+
 class SinkSettings(BaseModel):
     """One `[sinks.NAME]` section."""
 
@@ -112,6 +145,7 @@ class Settings(BaseModel):
     """The settings of approval backends, unchecked: they may hold secrets and are never printed."""
     isolates: dict[str, Any] = Field(default_factory=dict, repr=False, exclude=True)
     """The settings of what runs isolates, unchecked: they may hold secrets and are never printed."""
+    secrets: SecretSettings = SecretSettings()
     limits: Limits = Limits()
 
     _file: Path | None = PrivateAttr(default=None)

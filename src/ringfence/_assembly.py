@@ -14,8 +14,9 @@ from ringfence.engine.decision.events import RunStarted
 from ringfence.engine.decision.records import texts_of
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.opening import Opening
+from ringfence.engine.journal.hiding import in_policy
 from ringfence.engine.seams.dispatch import Extensions
-from ringfence.engine.seams.errors import PolicyError
+from ringfence.engine.seams.errors import PolicyError, SettingsError
 from ringfence.engine.seams.loop import EngineLoop
 from ringfence.engine.seams.ports import Clock
 from ringfence.engine.seams.settings import Settings
@@ -101,6 +102,11 @@ def assemble(
         extensions=extensions,
         store=lambda: extensions.open_store(store),
     )
+    if (place := in_policy(opening.secrets, plan)) is not None:
+        raise SettingsError(
+            f"{place}: the policy holds what `[secrets]` calls secret, and the log keeps the policy",
+            help="take it out of the policy, or write a narrower pattern",
+        )
     opening.questions.bind(plan)
     extensions.prewarm(plan)
     return Guard(plan, settings, opening, replan=_replan, runs=Records)

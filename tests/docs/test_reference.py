@@ -9,7 +9,7 @@ import pytest
 from ringfence.cli.words import GROUPS, parser
 from ringfence.engine.decision.events import KINDS
 from ringfence.engine.seams.environment import VARIABLES
-from ringfence.engine.seams.settings import Limits, Settings, SinkSettings
+from ringfence.engine.seams.settings import Limits, SecretSettings, Settings, SinkSettings
 from ringfence.plugin import Event, Hooks
 from ringfence.plugins.isolate.settings import IsolateSettings
 from tests.docs.pages import ROOT, table
@@ -32,6 +32,8 @@ def keys() -> list[str]:
     for name in Settings.model_fields:
         if name == "limits":
             found += [f"limits.{key}" for key in Limits.model_fields]
+        elif name == "secrets":
+            found += [f"secrets.{key}" for key in SecretSettings.model_fields]
         elif name == "sinks":
             found += [f"sinks.NAME.{key}" for key in SinkSettings.model_fields if key != "values"]
             found.append("sinks.NAME.KEY")
@@ -47,6 +49,7 @@ def test_every_key_is_described_and_no_other() -> None:
 def test_the_defaults_on_the_page_are_those_of_the_model() -> None:
     said = {key: default for key, default, _ in table(SETTINGS, "Keys")}
     defaults = {**Settings.model_fields, **{f"limits.{key}": it for key, it in Limits.model_fields.items()}}
+    defaults |= {f"secrets.{key}": it for key, it in SecretSettings.model_fields.items()}
     defaults |= {f"sinks.NAME.{key}": it for key, it in SinkSettings.model_fields.items()}
     for key, shown in said.items():
         default = defaults[key].get_default() if key in defaults else None

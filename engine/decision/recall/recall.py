@@ -191,11 +191,14 @@ class Recall:
             flight.label = self.label
             self._may_show(flight, self.label)
 
-    def finished(self, key: str, result: Json, *, at_ns: int, into: str | None = None) -> None:
+    def finished(
+        self, key: str, result: Json, *, at_ns: int, into: str | None = None, withheld: bool = False
+    ) -> None:
         """Take a result that was shown to the model.
 
         Args:
             into: The call in whose isolate it arrived: what that gives is at this level, at least.
+            withheld: `result` is not all that was shown.
         """
         self.position += 1
         flight = self._flights.pop(key, None)
@@ -216,7 +219,7 @@ class Recall:
                 around.label = label
                 self._may_show(around, label)
         if self.traces is not None:
-            if flight.withheld:
+            if flight.withheld or withheld:
                 self.traces.withheld(flight.tool, position=self.position)
             else:
                 self.traces.result(self.position, flight.tool, result)
