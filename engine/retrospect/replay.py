@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from ringfence.dsl.canonical import canonical, same
 from ringfence.dsl.plan import Json, Plan, Verdict
+from ringfence.engine.decision.calls import Decision
 from ringfence.engine.decision.decide import decide
 from ringfence.engine.decision.events import CallDecided, CallStarted, RunStarted, Stamped, body_of
 from ringfence.engine.decision.lineage import Family, Lineage, LineageError, remembers
@@ -105,7 +106,11 @@ def replay(record: RunRecord, plan: Plan | None = None) -> Replay:
                 skipped.append(Unreplayable(stamped.seq, event.call, known.withheld))
             else:
                 decisions += 1
-                divergence = _decided_again(plan, state, stamped, event)
+                divergence = (
+                    decided_again(plan, state, stamped, event)[1]
+                    if known is not None
+                    else _never_requested(stamped, event)
+                )
         elif isinstance(event, CallStarted):
             divergence = _started_rightly(state, stamped, event)
         if divergence is not None:
@@ -120,10 +125,19 @@ def policy_changed(begun: RunStarted, plan: Plan) -> Divergence:
     return Divergence(1, None, (name,), {name: begun.policy_digest}, {name: plan.digest})
 
 
-def _decided_again(plan: Plan, state: State, stamped: Stamped, event: CallDecided) -> Divergence | None:
-    known = state.calls.get(event.call)
-    if known is None:
-        return Divergence(stamped.seq, event.call, ("requested",), {"requested": "no"}, {"requested": "yes"})
+def _never_requested(stamped: Stamped, event: CallDecided) -> Divergence:
+    return Divergence(stamped.seq, event.call, ("requested",), {"requested": "no"}, {"requested": "yes"})
+
+
+def decided_again(
+    plan: Plan, state: State, stamped: Stamped, event: CallDecided
+) -> tuple[Decision, Divergence | None]:
+    """Decide a recorded call again, in the state before it; return the decision, and how it differs.
+
+    Raises:
+        RecordError: Its facts are of another shape than a guard writes.
+    """
+    known = state.calls[event.call]
     try:
         facts = facts_of(event.facts)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -134,9 +148,9 @@ def _decided_again(plan: Plan, state: State, stamped: Stamped, event: CallDecide
     recorded = {**body_of(event), "facts": facts_record(facts)}
     recomputed = body_of(decided(event.call, known.request, decision, facts, levels=plan.levels))
     if same(recorded, recomputed):
-        return None
+        return decision, None
     differs = tuple(name for name in recorded if not same(recorded[name], recomputed[name]))
-    return Divergence(stamped.seq, event.call, differs, recorded, recomputed)
+    return decision, Divergence(stamped.seq, event.call, differs, recorded, recomputed)
 
 
 def _started_rightly(state: State, stamped: Stamped, event: CallStarted) -> Divergence | None:
