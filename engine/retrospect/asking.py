@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from ringfence.dsl.canonical import same
 from ringfence.dsl.plan import Json
+from ringfence.engine.retrospect.hidden import fits
 from ringfence.engine.seams.escape import escaped, escaped_json
 
 _WIDTH: Final = 160
@@ -37,9 +37,9 @@ class Asking:
 def differs(recorded: Asking, came: Asking) -> tuple[str, ...]:
     """Return what differs: `messages`, `tools`, `parameters`; parameters that did not come are the model's."""
     parts = []
-    if not same(list(recorded.messages), list(came.messages)):
+    if not fits(list(recorded.messages), list(came.messages)):
         parts.append("messages")
-    if recorded.tools is not None and not same(_by_name(recorded.tools), _by_name(came.tools or ())):
+    if recorded.tools is not None and not fits(_by_name(recorded.tools), _by_name(came.tools or ())):
         parts.append("tools")
     if any(True for _ in _parameters(recorded, came)):
         parts.append("parameters")
@@ -50,7 +50,7 @@ def in_common(recorded: Asking, came: Asking) -> int:
     """Return how many messages are the same, from the beginning."""
     count = 0
     for one, other in zip(recorded.messages, came.messages, strict=False):
-        if not same(one, other):
+        if not fits(one, other):
             break
         count += 1
     return count
@@ -61,15 +61,17 @@ def diff(recorded: Asking, came: Asking) -> str:
     lines: list[str] = []
     for part in differs(recorded, came):
         if part == "messages":
-            lines += _unified(part, _message_lines(recorded.messages), _message_lines(came.messages))
+            # What fits is shown as the record has it: what is hidden there is not shown from here.
+            count = in_common(recorded, came)
+            now = [*recorded.messages[:count], *came.messages[count:]]
+            lines += _unified(part, _message_lines(recorded.messages), _message_lines(now))
         elif part == "tools":
-            then, now = _tool_lines(recorded.tools or ()), _tool_lines(came.tools or ())
-            lines += _unified(part, then, now)
+            lines += _unified(part, _tool_lines(recorded.tools or ()), _tool_lines(came.tools or ()))
         else:
             said = sorted(_parameters(recorded, came))
-            then = [f"{name}: {one}" for name, one, _ in said if one is not None]
-            now = [f"{name}: {other}" for name, _, other in said if other is not None]
-            lines += _unified(part, then, now)
+            set_then = [f"{name}: {one}" for name, one, _ in said if one is not None]
+            set_now = [f"{name}: {other}" for name, _, other in said if other is not None]
+            lines += _unified(part, set_then, set_now)
     return bounded(lines)
 
 
@@ -98,7 +100,7 @@ def _by_name(tools: Sequence[Mapping[str, Json]]) -> list[Json]:
 def _parameters(recorded: Asking, came: Asking) -> Iterator[tuple[str, str | None, str | None]]:
     then, now = recorded.parameters, came.parameters
     for name in sorted(now.keys() | (then.keys() & recorded.must_come)):
-        if name not in then or name not in now or not same(then[name], now[name]):
+        if name not in then or name not in now or not fits(then[name], now[name]):
             yield (
                 escaped(name),
                 escaped_json(then[name], limit=_VALUE_SHOWN) if name in then else None,

@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
-from ringfence.dsl.canonical import same
 from ringfence.dsl.plan import Json
 from ringfence.engine.decision import events as e
 from ringfence.engine.retrospect.asking import Asking, bounded, diff, differs, in_common, value_diff
+from ringfence.engine.retrospect.hidden import fits
 from ringfence.engine.retrospect.tape import Call, Request, Tape, Track
 from ringfence.engine.seams.escape import escaped, escaped_json
 
@@ -127,13 +127,13 @@ class Playing:
                     for one in around.subruns
                     if one.call == call and one.run in self.tape.tracks
                 )
-                fits = [one for one in started if not one.begun]
-                named = [one for one in fits if agent in (None, one.started.agent)]
-                if not fits:
+                waiting = [one for one in started if not one.begun]
+                named = [one for one in waiting if agent in (None, one.started.agent)]
+                if not waiting:
                     self._diverge(
                         around, self._next(around), "a run begins inside of it that the record does not have"
                     )
-                track = (named or fits)[0]
+                track = (named or waiting)[0]
             track.begun = True
             return track
 
@@ -151,7 +151,7 @@ class Playing:
         """Have the agent leave the record unless two values are the same."""
         with self._lock:
             self.go_on()
-            if not same(recorded, came):
+            if not fits(recorded, came):
                 self._diverge(track, self._next(track), f"{what} is another", value_diff(recorded, came))
 
     # ---- models ------------------------------------------------------------------------------------
@@ -174,11 +174,11 @@ class Playing:
                     one.came = True
                     self._requests += 1
                     return one
-            fits = [one for one in open_ones if not self.tape.is_inside(track, one)]
-            if not fits:
+            expected = [one for one in open_ones if not self.tape.is_inside(track, one)]
+            if not expected:
                 text = bounded(diff(Asking((), None), Asking(came.messages, None)).splitlines())
                 self._diverge(track, self._next(track), "came: one more model request", text)
-            nearest = max(fits, key=lambda one: (in_common(self._asking(one), came), -one.seq))
+            nearest = max(expected, key=lambda one: (in_common(self._asking(one), came), -one.seq))
             recorded = self._asking(nearest)
             parts = " and ".join(differs(recorded, came))
             self._diverge(track, nearest, f"came: a model request with other {parts}", diff(recorded, came))
@@ -216,28 +216,19 @@ class Playing:
                 for one in track.calls.values()
                 if not one.came and one.requested.parent == parent and not self.tape.is_inside(track, one)
             ]
-            fits = [
-                one
-                for one in mine
-                if one.requested.tool == tool and same(one.requested.arguments, arguments)
-            ]
-            if not fits:
+            equal = [one for one in mine if one.requested.tool == tool and fits(one.arguments, arguments)]
+            if not equal:
                 named = [one for one in mine if one.requested.tool == tool]
                 if not named:
                     self._diverge(track, self._next(track), _made(tool, arguments))
-                shown = value_diff(named[0].requested.arguments, arguments)
+                shown = value_diff(named[0].arguments, arguments)
                 self._diverge(track, named[0], f"came: {escaped(tool)} with other arguments", shown)
             # Of equal ones the one whose id in the model's answer it has.
-            one = next((fit for fit in fits if fit.requested.call_id == call_id), fits[0])
-            names = one.requested.schema_names
-            if not same(
-                None if names is None else sorted(names),
-                None if schema_names is None else sorted(schema_names),
-            ):
-                shown = value_diff(
-                    None if names is None else sorted(names),
-                    None if schema_names is None else sorted(schema_names),
-                )
+            one = next((same for same in equal if same.requested.call_id == call_id), equal[0])
+            names, given = one.requested.schema_names, schema_names
+            then, now = (None if those is None else sorted(those) for those in (names, given))
+            if not fits(then, now):
+                shown = value_diff(then, now)
                 self._diverge(track, one, f"came: {escaped(tool)}, whose schema has other parameters", shown)
             self._check_decisions(track, one)
             one.came = True
@@ -266,7 +257,7 @@ class Playing:
             if not isinstance(outcome, e.CallFinished):
                 failed = outcome.error if isinstance(outcome, e.CallFailed) else "it did not end"
                 self._diverge(track, one, f"came: a result, where was recorded: {escaped(failed)}")
-            if not same(outcome.result, value):
+            if not fits(outcome.result, value):
                 self._diverge(track, one, "came: another result of it", value_diff(outcome.result, value))
 
     def raised(self, run: str, one: Call, error: BaseException) -> None:

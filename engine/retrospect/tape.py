@@ -34,11 +34,11 @@ _NEEDED: Final = frozenset(
 
 _WITHHELD: Final = {
     "keyed": "`audit minimal` keeps its arguments out of the record",
-    "secret": "its arguments held what the settings call secret",
-    "redacted": "its arguments held what the policy redacts",
     "too large": "its arguments were too large to be recorded",
     "not JSON": "its arguments were no JSON",
 }
+_HIDDEN: Final = frozenset({"secret", "redacted"})
+"""Why arguments are recorded with marks in the place of what was hidden."""
 _MISSING_SHOWN: Final = 5
 
 
@@ -82,6 +82,13 @@ class Call:
     def key(self) -> str:
         """The call's key in its run."""
         return self.requested.call
+
+    @property
+    def arguments(self) -> Json:
+        """As they were given; what was hidden of them is marked."""
+        said = self.requested.arguments
+        hidden = self.requested.withheld in _HIDDEN and isinstance(said, dict) and "$redacted" in said
+        return said["$redacted"] if hidden else said
 
     @property
     def ended_seq(self) -> int:
@@ -194,6 +201,7 @@ def wound(record: RunRecord, *, agents: Collection[str] = (), policy: Plan | Non
         raise RecordError(f"run `{record.run}` cannot be played back: {shown}{rest}")
     for track in tape.tracks.values():
         _decide(tape, track, policy)
+    _note_hidden(tape)
     _note_whole(tape)
     return tape
 
@@ -262,9 +270,7 @@ def _unplayable_request(one: Request) -> Iterator[str]:
     for what, event in (("the request", one.asked), ("the answer", one.answered)):
         if event is None:
             continue
-        if event.redacted:
-            yield f"{what} held something that was hidden before it was recorded"
-        elif not isinstance(event.messages, list) and (what == "the request" or event.messages is not None):
+        if not isinstance(event.messages, list) and (what == "the request" or event.messages is not None):
             yield f"{what} was too large to be recorded"
         elif any(is_described(message) for message in event.messages or ()):
             yield f"{what} was too large, or no JSON, and is only described in the record"
@@ -272,14 +278,10 @@ def _unplayable_request(one: Request) -> Iterator[str]:
 
 def _unplayable_call(one: Call) -> Iterator[str]:
     withheld = one.requested.withheld
-    if withheld is not None:
+    if withheld is not None and withheld not in _HIDDEN:
         yield _WITHHELD.get(withheld, f"its arguments are not in the record ({escaped(withheld)})")
     outcome = one.outcome
-    if outcome is None:
-        return
-    if outcome.redacted:
-        yield "its outcome held something that was hidden before it was recorded"
-    elif isinstance(outcome, e.CallFinished) and withheld is None and is_keyed(outcome.result):
+    if withheld is None and isinstance(outcome, e.CallFinished) and is_keyed(outcome.result):
         yield "`audit minimal` keeps its result out of the record"
 
 
@@ -307,6 +309,25 @@ def _decide(tape: Tape, track: Track, policy: Plan | None) -> None:
         tape.notes.append(f"its decisions are those of the record, not made anew: {escaped(str(error))}")
         return
     track.decisions = {one.seq: one for one in made}
+
+
+def _note_hidden(tape: Tape) -> None:
+    steps = calls = 0
+    for track in tape.tracks.values():
+        for one in track.steps:
+            if tape.is_inside(track, one):
+                continue
+            if isinstance(one, Request):
+                steps += bool(one.asked.redacted or (one.answered is not None and one.answered.redacted))
+            else:
+                hidden = one.requested.withheld is not None
+                steps += hidden or bool(getattr(one.outcome, "redacted", ()))
+                calls += hidden
+    if steps:
+        tape.notes.append(
+            f"in {steps} steps something was hidden before it was recorded: its mark was played, and anything was"
+            f" taken for what it stands for; the decisions of {calls} calls were not made anew"
+        )
 
 
 def _note_whole(tape: Tape) -> None:

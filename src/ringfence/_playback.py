@@ -2,13 +2,13 @@
 
 import builtins
 import time
-from collections.abc import Callable, Collection, Mapping
-from contextlib import contextmanager
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Unpack
 
 from ringfence._records import Records
+from ringfence.dsl.canonical import loads_strict
 from ringfence.dsl.plan import Json, Plan, Verdict
 from ringfence.engine.decision.calls import Decision, Principal, ToolCall
 from ringfence.engine.decision.events import (
@@ -30,7 +30,7 @@ from ringfence.engine.enforcement.drive import Steps
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.inner import Inner
 from ringfence.engine.enforcement.opening import Opening
-from ringfence.engine.enforcement.requests import given, own
+from ringfence.engine.enforcement.requests import own
 from ringfence.engine.enforcement.run_block import AboutRun
 from ringfence.engine.enforcement.runs import Held, Run
 from ringfence.engine.enforcement.tool_results import PLAIN, ResultLens
@@ -187,7 +187,7 @@ class PlayedGuard(Guard):
         if not self._runs(one):
             return self._answered(run, call, one, wait, lens)
         with self._inside(run, one, passthrough):
-            value = body(own(self._decision(run, one).arguments))
+            value = body(self._decided(run, one, call))
         return self._landed(run, one, value, lens)
 
     async def _aexecute(
@@ -205,17 +205,16 @@ class PlayedGuard(Guard):
         if not self._runs(one):
             return self._answered(run, call, one, wait, lens)
         with self._inside(run, one, passthrough):
-            value = await body(own(self._decision(run, one).arguments))
+            value = await body(self._decided(run, one, call))
         return self._landed(run, one, value, lens)
 
     def _matched(self, run: Run, call: ToolCall) -> Call:
         self._admission.own(run)
-        made = given(run, call)
         around = current_call()
         return self.playing.call(
             run.id,
-            made.call.tool,
-            made.shown if made.withheld is not None else dict(made.call.arguments),
+            call.tool,
+            _arguments(call),
             parent=around[1] if around and around[0] is run else None,
             call_id=call.call_id,
             schema_names=None if call.schema_names is None else sorted(call.schema_names),
@@ -231,6 +230,11 @@ class PlayedGuard(Guard):
         if track is None or not decided:
             self.playing.unanswerable(run.id, one, "the run ended before it was decided")
         return self.playing.tape.decision(track, decided[-1])
+
+    def _decided(self, run: Run, one: Call, call: ToolCall) -> Mapping[str, Json]:
+        """Return the arguments that were decided for a body that runs; those that came, where some were hidden."""
+        hidden = one.requested.withheld is not None
+        return own(call.arguments if hidden else self._decision(run, one).arguments)
 
     def _take_in(self, run: Run, events: Collection[Stamped]) -> None:
         """Have the run know what was recorded of a call."""
@@ -341,6 +345,15 @@ class PlayedGuard(Guard):
         if outcome.outcome == "refused":
             raise replies.lapsed(run, held)
         raise replies.failed(run, held, outcome.error)
+
+
+def _arguments(call: ToolCall) -> Json:
+    """Return arguments as they are recorded: a text is read, as a model writes it."""
+    said: Any = call.arguments
+    if isinstance(said, str):
+        with suppress(ValueError, RecursionError):  # no JSON: it stays a text
+            said = loads_strict(said)
+    return jsonable(said)
 
 
 def _parted(one: Call) -> tuple[list[Stamped], list[Stamped]]:

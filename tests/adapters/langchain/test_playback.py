@@ -36,7 +36,7 @@ def test_a_recorded_run_plays_back_without_a_tool_running(load: LoadGuard, invok
     played = playback(guard.runs.latest())
     again = invoke(played_agent(played, [never_runs()]), played.input)
     assert replies(again) == replies(first) == ["2", "3", "tool not found"]
-    assert done == [1, 2]
+    assert sorted(done) == [1, 2]
     played.check()
 
 
