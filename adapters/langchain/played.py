@@ -204,13 +204,13 @@ class _Seen:
     def _message(self, one: Call) -> Mapping[str, Json] | None:
         track, id = self.tracks.get(one.run), one.requested.call_id
         for request in track.requests if track is not None and id is not None else ():
-            if request.seq > one.ended_seq and (found := _answer_to(request.asked.messages, one)) is not None:
-                return found
+            if request.seq > one.ended_seq and (found := _answers_to(request.asked.messages, one)) is not None:
+                return found[0] if len(found) == 1 else None  # two calls had this id: which one, nobody can say
         return None
 
 
-def _answer_to(messages: Sequence[Json], one: Call) -> Mapping[str, Json] | None:
-    """Return the one tool message that answers the last call of this id and tool; None: there is no such one."""
+def _answers_to(messages: Sequence[Json], one: Call) -> list[Mapping[str, Json]] | None:
+    """Return the tool messages that answer the last call of this id and tool; None: there is no such call."""
     id, tool = one.requested.call_id, one.requested.tool
     found: list[Mapping[str, Json]] = []
     for message in reversed(messages):
@@ -220,7 +220,7 @@ def _answer_to(messages: Sequence[Json], one: Call) -> Mapping[str, Json] | None
         if message.get("type") == "tool" and data.get("tool_call_id") == id:
             found.append(data)
         elif any(call.get("id") == id and call.get("name") == tool for call in data.get("tool_calls") or ()):
-            return found[0] if len(found) == 1 else None
+            return found
     return None
 
 

@@ -200,11 +200,13 @@ class Playing:
         parent: str | None,
         call_id: str | None,
         schema_names: Sequence[str] | None,
+        is_looked_at: bool = False,
     ) -> Call:
         """Return the recorded call that a call is.
 
         Args:
             parent: The key of the call in whose body it is made.
+            is_looked_at: It is not made yet, and still has to come.
         """
         with self._lock:
             self.go_on()
@@ -214,7 +216,9 @@ class Playing:
             mine = [
                 one
                 for one in track.calls.values()
-                if not one.came and one.requested.parent == parent and not self.tape.is_inside(track, one)
+                if (one.may_come_again or not one.came)
+                and one.requested.parent == parent
+                and not self.tape.is_inside(track, one)
             ]
             equal = [one for one in mine if one.requested.tool == tool and fits(one.arguments, arguments)]
             if not equal:
@@ -231,16 +235,15 @@ class Playing:
                 shown = value_diff(then, now)
                 self._diverge(track, one, f"came: {escaped(tool)}, whose schema has other parameters", shown)
             self._check_decisions(track, one)
-            one.came = True
-            self._calls += 1
+            if not is_looked_at:
+                self._calls += not one.came
+                one.came, one.may_come_again = True, False
             return one
 
-    def put_back(self, one: Call) -> None:
+    def expect_again(self, one: Call) -> None:
         """Let a call come again: its framework will make it once more."""
         with self._lock:
-            if one.came:
-                one.came = False
-                self._calls -= 1
+            one.may_come_again = True
 
     def _check_decisions(self, track: Track, one: Call) -> None:
         for stamped in one.events:

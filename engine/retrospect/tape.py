@@ -77,6 +77,8 @@ class Call:
     events: list[e.Stamped] = field(default_factory=list)
     """All that was recorded of it, in order."""
     came: bool = False
+    may_come_again: bool = False
+    """True if its framework makes it once more: it waits for people, or its body paused the graph."""
 
     @property
     def key(self) -> str:

@@ -156,9 +156,7 @@ class PlayedGuard(Guard):
 
     def authorize(self, run: Run, call: ToolCall) -> Decision:
         """Return the decision of the call, made anew; it still has to come."""
-        one = self._matched(run, call)
-        self.playing.put_back(one)
-        return self._decision(run, one)
+        return self._decision(run, self._matched(run, call, is_looked_at=True))
 
     async def aauthorize(self, run: Run, call: ToolCall) -> Decision:
         """Like `authorize`."""
@@ -208,7 +206,7 @@ class PlayedGuard(Guard):
             value = await body(self._decided(run, one, call))
         return self._landed(run, one, value, lens)
 
-    def _matched(self, run: Run, call: ToolCall) -> Call:
+    def _matched(self, run: Run, call: ToolCall, *, is_looked_at: bool = False) -> Call:
         self._admission.own(run)
         around = current_call()
         return self.playing.call(
@@ -218,6 +216,7 @@ class PlayedGuard(Guard):
             parent=around[1] if around and around[0] is run else None,
             call_id=call.call_id,
             schema_names=None if call.schema_names is None else sorted(call.schema_names),
+            is_looked_at=is_looked_at,
         )
 
     def _runs(self, one: Call) -> bool:
@@ -254,7 +253,7 @@ class PlayedGuard(Guard):
             with inside_call(run, one.key):
                 yield
         except passthrough:
-            self.playing.put_back(one)
+            self.playing.expect_again(one)
             raise
         except Exception as error:
             self.playing.raised(run.id, one, error)
@@ -313,7 +312,7 @@ class PlayedGuard(Guard):
         if one.key not in run.state.calls:
             until = max(stamped.seq for stamped in one.events if isinstance(stamped.event, ApprovalAsked))
             self._take_in(run, [stamped for stamped in one.events if stamped.seq <= until])
-        self.playing.put_back(one)
+        self.playing.expect_again(one)
         tickets = [ticket.ticket for ticket in asked]
         raise PendingError(
             f"`{held.call.tool}` waits for people, as it does where the record ends",
