@@ -94,6 +94,8 @@ class PlayedGuard(Guard):
     Only those of the tools that are said to be agents run: what they ask is answered from the record again.
     """
 
+    plays_back = True
+
     def __init__(
         self, plan: Plan, settings: Settings, opening: Opening, playing: Playing, clock: RecordedClock, seen: Seen
     ) -> None:
