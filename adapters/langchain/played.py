@@ -1,7 +1,7 @@
 """`playback`: a recorded run through the agent's own code, with a model and tools that answer from the log.
 
-The agent's code runs as it is now; what it asks for is compared with the record.  No model is asked, and no tool
-runs: the first thing that the record does not have ends it.
+The agent's code runs as it is now; what it asks for is compared with the record.  No model is asked, and no
+tool runs: the first thing that the record does not have ends it.
 """
 
 import json
@@ -43,7 +43,9 @@ if TYPE_CHECKING:
 
 __all__ = ["DivergedError", "Divergence", "NotAsRecordedError", "Playback", "Report", "playback"]
 
-_NO_TOOLS_SAID: Final = "the record does not say which tools {} model requests were offered: these were not compared"
+_NO_TOOLS_SAID: Final = (
+    "the record does not say which tools {} model requests were offered: these were not compared"
+)
 
 
 def playback(
@@ -126,7 +128,7 @@ class Playback:
         return self._playing.report([_NO_TOOLS_SAID.format(silent)] if silent else [])
 
     def check(self) -> None:
-        """Raise NotAsRecordedError, an AssertionError, unless all went as recorded, to the end of the record."""
+        """Raise NotAsRecordedError, an AssertionError, unless all went as recorded, to its end."""
         report = self.report
         if not report.identical:
             raise NotAsRecordedError(str(report))
@@ -204,8 +206,13 @@ class _Seen:
     def _message(self, one: Call) -> Mapping[str, Json] | None:
         track, id = self.tracks.get(one.run), one.requested.call_id
         for request in track.requests if track is not None and id is not None else ():
-            if request.seq > one.ended_seq and (found := _answers_to(request.asked.messages, one)) is not None:
-                return found[0] if len(found) == 1 else None  # two calls had this id: which one, nobody can say
+            if (
+                request.seq > one.ended_seq
+                and (found := _answers_to(request.asked.messages, one)) is not None
+            ):
+                return (
+                    found[0] if len(found) == 1 else None
+                )  # two calls had this id: which one, nobody can say
         return None
 
 
@@ -227,5 +234,3 @@ def _answers_to(messages: Sequence[Json], one: Call) -> list[Mapping[str, Json]]
 def _is_shown_as(value: Json, content: Json) -> bool:
     """Say whether LangChain writes a value into a tool message so."""
     return value == content or content in (json.dumps(value, ensure_ascii=False), str(value))
-
-

@@ -73,7 +73,7 @@ class PlayedModel(BaseChatModel):
         return self._generate(messages, stop, run_manager, **settings)
 
     async def agenerate(self, *args: Any, **options: Any) -> LLMResult:
-        """See `BaseChatModel.agenerate`, which makes of a divergence, as it is no `Exception`, another error."""
+        """See `BaseChatModel.agenerate`, which makes another error of what is no `Exception`."""
         try:
             return await super().agenerate(*args, **options)
         except Exception:

@@ -1,7 +1,7 @@
 """What a model is asked, and was asked in the record, without what changes by chance from run to run.
 
-Ids of messages are left out; ids of calls are numbered in the order in which they appear.  Metadata of answers
-and artifacts are left out too: no model is sent these.
+Ids of messages are left out; ids of calls are numbered in the order in which they appear.  Metadata of
+answers and artifacts are left out too: no model is sent these.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,7 +35,10 @@ def recorded_asking(asked: ModelAsked) -> Asking:
 
 
 def asking(
-    messages: Sequence[BaseMessage], stop: Sequence[str] | None, settings: Mapping[str, Any], recorded_tools: bool
+    messages: Sequence[BaseMessage],
+    stop: Sequence[str] | None,
+    settings: Mapping[str, Any],
+    recorded_tools: bool,
 ) -> Asking:
     """Return a request that comes now as it is compared."""
     said = {"stop": None if stop is None else list(stop), **settings}
@@ -54,7 +57,9 @@ def offered(tool: Any) -> dict[str, Any]:
     """Return a tool as a model is offered it: its name, its description, its parameters."""
     if isinstance(tool, dict) and "function" not in tool and not {"name", "description"} <= tool.keys():
         return dict(tool)  # one that runs at the provider
-    return convert_to_openai_tool(tool) if isinstance(tool, BaseTool | dict | type) or callable(tool) else tool
+    return (
+        convert_to_openai_tool(tool) if isinstance(tool, BaseTool | dict | type) or callable(tool) else tool
+    )
 
 
 # ---- messages --------------------------------------------------------------------------------------
@@ -115,7 +120,8 @@ def _tool(said: Json) -> dict[str, Json]:
     """Return a tool whichever provider's form it is in; one of the provider's own as it is."""
     if not isinstance(said, Mapping):
         return {"name": str(said)}
-    inner = said.get("function") if isinstance(said.get("function"), Mapping) else said
+    function = said.get("function")
+    inner: Mapping[str, Json] = function if isinstance(function, Mapping) else said
     name = inner.get("name")
     parameters = next((inner[key] for key in ("parameters", "input_schema") if key in inner), None)
     if name is None or (parameters is None and "description" not in inner):

@@ -1,6 +1,7 @@
 """A request to a model in a form that can be compared: messages, tools, parameters, without ids of chance.
 
-Adapters translate what their framework asks, and what it had recorded, into it; here it is compared and shown.
+Adapters translate what their framework asks, and what it had recorded, into it; here it is compared and
+shown.
 """
 
 import difflib
@@ -35,7 +36,7 @@ class Asking:
 
 
 def differs(recorded: Asking, came: Asking) -> tuple[str, ...]:
-    """Return what differs: `messages`, `tools`, `parameters`; parameters that did not come are the model's."""
+    """Return what differs: `messages`, `tools`, `parameters`; of these, what did not come is the model's."""
     parts = []
     if not fits(list(recorded.messages), list(came.messages)):
         parts.append("messages")
@@ -113,7 +114,9 @@ def _message_lines(messages: Sequence[Mapping[str, Json]]) -> list[str]:
     for message in messages:
         who = escaped(str(message.get("from")))
         named = "".join(
-            f" {word} {escaped(str(message[word]))}" for word in ("name", "answers", "status") if word in message
+            f" {word} {escaped(str(message[word]))}"
+            for word in ("name", "answers", "status")
+            if word in message
         )
         lines.append(f"{who}{named}:")
         lines += [f"  {line}" for line in _value_lines(message.get("content"))]
@@ -124,7 +127,9 @@ def _message_lines(messages: Sequence[Mapping[str, Json]]) -> list[str]:
             for name, value in message.items()
             if name not in ("from", "name", "answers", "status", "content", "calls")
         }
-        lines += [f"  {escaped(name)}: {escaped_json(rest[name], limit=_VALUE_SHOWN)}" for name in sorted(rest)]
+        lines += [
+            f"  {escaped(name)}: {escaped_json(rest[name], limit=_VALUE_SHOWN)}" for name in sorted(rest)
+        ]
     return lines
 
 
@@ -136,7 +141,10 @@ def _tool_lines(tools: Sequence[Mapping[str, Json]]) -> list[str]:
         parameters = tool.get("parameters")
         shown = parameters.get("properties", parameters) if isinstance(parameters, dict) else parameters
         if isinstance(shown, dict):
-            lines += [f"  {escaped(name)}: {escaped_json(shown[name], limit=_VALUE_SHOWN)}" for name in sorted(shown)]
+            lines += [
+                f"  {escaped(name)}: {escaped_json(shown[name], limit=_VALUE_SHOWN)}"
+                for name in sorted(shown)
+            ]
             others = {name: value for name, value in parameters.items() if name != "properties"}
             if shown is not parameters and others:
                 lines.append(f"  {escaped_json(others, limit=_VALUE_SHOWN)}")
@@ -158,5 +166,7 @@ def _value_lines(value: Json) -> list[str]:
     if isinstance(value, list) and value:
         return [f"- {escaped_json(part, limit=_VALUE_SHOWN)}" for part in value]
     if isinstance(value, dict) and value:
-        return [f"{escaped(str(name))}: {escaped_json(value[name], limit=_VALUE_SHOWN)}" for name in sorted(value)]
+        return [
+            f"{escaped(str(name))}: {escaped_json(value[name], limit=_VALUE_SHOWN)}" for name in sorted(value)
+        ]
     return [escaped_json(value, limit=_VALUE_SHOWN)]

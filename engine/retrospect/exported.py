@@ -53,7 +53,8 @@ def _runs(file: Path, name: str) -> dict[str, list[Entry]]:
     number = 0
     try:
         with file.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
+            for line in lines:
+                number += 1
                 if line.strip():
                     entry = _entry(line)
                     runs.setdefault(entry.run, []).append(entry)

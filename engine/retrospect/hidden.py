@@ -1,4 +1,4 @@
-"""Values compared with a record in which something was hidden: the mark fits whatever may have stood there."""
+"""Values compared with a record in which something was hidden: its mark fits whatever stood there."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,7 +11,7 @@ def fits(recorded: Json, came: Json) -> bool:
     """Say whether a value is the recorded one, as far as the record says it."""
     if isinstance(recorded, str):
         if MARK not in recorded:
-            return recorded == came
+            return same(recorded, came)
         if recorded == MARK:
             return True
         return isinstance(came, str) and _around_marks(recorded, came)
@@ -32,7 +32,7 @@ def fits(recorded: Json, came: Json) -> bool:
 
 
 def _around_marks(recorded: str, came: str) -> bool:
-    """Say whether all that stands around the marks is there, in its order; no backtracking, so it takes no time."""
+    """Say whether all that stands around the marks is there, in its order; without backtracking."""
     first, *others = recorded.split(MARK)
     *between, last = others
     if not came.startswith(first):

@@ -1,7 +1,7 @@
 """A playback under way: what the agent asks for now, matched with what it asked for then.
 
-Requests and calls are matched by what they ask, in the order of the record where several are the same: parallel
-ones come in any order.  The first that the record does not have ends it: from then on nothing is answered.
+Requests and calls are matched by what they ask, in the order of the record where several are the same:
+parallel ones come in any order.  The first that the record does not have ends it: from then on nothing is answered.
 """
 
 import threading
@@ -178,7 +178,7 @@ class Playing:
             if not expected:
                 text = bounded(diff(Asking((), None), Asking(came.messages, None)).splitlines())
                 self._diverge(track, self._next(track), "came: one more model request", text)
-            nearest = max(expected, key=lambda one: (in_common(self._asking(one), came), -one.seq))
+            nearest = max(expected, key=lambda one: (_nearness(self._asking(one), came), -one.seq))
             recorded = self._asking(nearest)
             parts = " and ".join(differs(recorded, came))
             self._diverge(track, nearest, f"came: a model request with other {parts}", diff(recorded, came))
@@ -342,7 +342,10 @@ class Playing:
         raise DivergedError(self._divergence)
 
 
+def _nearness(recorded: Asking, came: Asking) -> int:
+    """Say how near a recorded request is: it begins alike, and is as long."""
+    return in_common(recorded, came) - abs(len(recorded.messages) - len(came.messages))
+
+
 def _made(tool: str, arguments: Json) -> str:
     return f"came: the call {escaped(tool)} {escaped_json(arguments, limit=_SHOWN)}"
-
-

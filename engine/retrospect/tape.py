@@ -240,9 +240,7 @@ def _track(record: RunRecord, within: str | None) -> Track:
         event = stamped.event
         if isinstance(event, e.ModelAsked):
             step += 1
-            one = Request(
-                record.run, stamped.seq, step, len(track.requests) + 1, event, frozenset(in_flight)
-            )
+            one = Request(record.run, stamped.seq, step, len(track.requests) + 1, event, frozenset(in_flight))
             requests[event.request] = one
             track.requests.append(one)
         elif isinstance(event, e.ModelAnswered):
@@ -298,7 +296,7 @@ def is_keyed(value: Json) -> bool:
 
 
 def _decide(tape: Tape, track: Track, policy: Plan | None) -> None:
-    """Make the decisions of a run anew, all at once: until the agent leaves the record, its past is the same."""
+    """Make the decisions of a run anew, at once: until the agent leaves the record, its past is the same."""
     try:
         if policy is None:
             plan = tape.plan if track is tape.top else compiled(track.started, track.record.run)
@@ -327,8 +325,8 @@ def _note_hidden(tape: Tape) -> None:
                 calls += hidden
     if steps:
         tape.notes.append(
-            f"in {steps} steps something was hidden before it was recorded: its mark was played, and anything was"
-            f" taken for what it stands for; the decisions of {calls} calls were not made anew"
+            f"in {steps} steps something was hidden before it was recorded: its mark was played, and anything"
+            f" was taken for what it stands for; the decisions of {calls} calls were not made anew"
         )
 
 

@@ -33,7 +33,7 @@ from ringfence.engine.enforcement.opening import Opening
 from ringfence.engine.enforcement.requests import own
 from ringfence.engine.enforcement.run_block import AboutRun
 from ringfence.engine.enforcement.runs import Held, Run
-from ringfence.engine.enforcement.tool_results import PLAIN, ResultLens
+from ringfence.engine.enforcement.tool_results import ResultLens
 from ringfence.engine.journal.jsonable import jsonable
 from ringfence.engine.retrospect.asking import Asking
 from ringfence.engine.retrospect.exported import read_exported
@@ -97,7 +97,13 @@ class PlayedGuard(Guard):
     plays_back = True
 
     def __init__(
-        self, plan: Plan, settings: Settings, opening: Opening, playing: Playing, clock: RecordedClock, seen: Seen
+        self,
+        plan: Plan,
+        settings: Settings,
+        opening: Opening,
+        playing: Playing,
+        clock: RecordedClock,
+        seen: Seen,
     ) -> None:
         super().__init__(plan, settings, opening, replan=lambda _: plan, runs=Records)
         self.playing = playing
@@ -141,7 +147,7 @@ class PlayedGuard(Guard):
             self._halt(run)
             run.check_live()  # it was in flight when the run was halted
         if request.answered is None:
-            self.playing.unanswerable(run and run.id, request, "its answer is not in the record")
+            self.playing.unanswerable(run.id if run else None, request, "its answer is not in the record")
         return request.answered
 
     def _halt(self, run: Run) -> None:
@@ -233,7 +239,7 @@ class PlayedGuard(Guard):
         return self.playing.tape.decision(track, decided[-1])
 
     def _decided(self, run: Run, one: Call, call: ToolCall) -> Mapping[str, Json]:
-        """Return the arguments that were decided for a body that runs; those that came, where some were hidden."""
+        """Return the arguments that were decided for a body that runs; those that came, where some are hidden."""
         hidden = one.requested.withheld is not None
         return own(call.arguments if hidden else self._decision(run, one).arguments)
 
