@@ -193,7 +193,7 @@ class _Seen:
         if isinstance(made, tuple):  # the tool gives (content, artifact), and nothing else is taken for it
             finished = isinstance(outcome, CallFinished)
             return (said.get("content"), said.get("artifact")) if finished else self._unseen
-        if isinstance(outcome, CallFinished) and _is_shown_as(outcome.result, said.get("content")):
+        if isinstance(outcome, CallFinished) and not _says_more(said, outcome.result):
             return self._unseen
         return ToolMessage(
             content=said.get("content") or "",
@@ -231,6 +231,12 @@ def _answers_to(messages: Sequence[Json], one: Call) -> list[Mapping[str, Json]]
     return None
 
 
-def _is_shown_as(value: Json, content: Json) -> bool:
-    """Say whether LangChain writes a value into a tool message so."""
-    return value == content or content in (json.dumps(value, ensure_ascii=False), str(value))
+def _says_more(said: Mapping[str, Json], value: Json) -> bool:
+    """Say whether a tool message says more than what the record has of the result: it was no plain JSON.
+
+    A text is always shown as it is.  If the message has another, somebody changed it on its way, and will again.
+    """
+    content = said.get("content")
+    if isinstance(value, str):
+        return content == value and said.get("status") == "error"
+    return content != value and content not in (json.dumps(value, ensure_ascii=False), str(value))
