@@ -234,7 +234,8 @@ def _answers_to(messages: Sequence[Json], one: Call) -> list[Mapping[str, Json]]
 def _says_more(said: Mapping[str, Json], value: Json) -> bool:
     """Say whether a tool message says more than what the record has of the result: it was no plain JSON.
 
-    A text is always shown as it is.  If the message has another, somebody changed it on its way, and will again.
+    A text is always shown as it is.  If the message has another, somebody changed it on its way, as they
+    will again.
     """
     content = said.get("content")
     if isinstance(value, str):

@@ -1,7 +1,8 @@
 """A playback under way: what the agent asks for now, matched with what it asked for then.
 
 Requests and calls are matched by what they ask, in the order of the record where several are the same:
-parallel ones come in any order.  The first that the record does not have ends it: from then on nothing is answered.
+parallel ones come in any order.  The first that the record does not have ends it: from then on nothing is
+answered.
 """
 
 import threading

@@ -21,7 +21,7 @@ from tests.examples.test_support_desk import no_key, quiet
 __all__ = ["no_key"]
 
 PLAYED = ("hallucination", "table", "attacker", "loop", "secret", "researcher", "time")
-"""Scenes of every kind that need no second process: refusals, a halt, hidden values, a sub-agent, a deadline."""
+"""Scenes that need no second process: refusals, a halt, hidden values, a sub-agent, a deadline."""
 
 
 def never(**_: Any) -> Any:
@@ -30,7 +30,7 @@ def never(**_: Any) -> Any:
 
 def dead(tools: list[BaseTool]) -> list[BaseTool]:
     """Return tools that look the same and must not run."""
-    made = []
+    made: list[BaseTool] = []
     for one in tools:
         assert isinstance(one, StructuredTool)
         made.append(one.model_copy(update={"func": never}))
@@ -67,9 +67,7 @@ def test_the_demos_runs_play_back_with_no_network_and_no_tool(
                 played.check()
                 assert played.report.calls >= len(run.calls), scene.name
                 changed = playback(run, agents=["researcher"] if scene.researcher else [])
-                agent = guarded(
-                    changed.model, used, changed.guard, scene.agent, system_prompt=CHANGED_PROMPT
-                )
+                agent = guarded(changed.model, used, changed.guard, scene.agent, system_prompt=CHANGED_PROMPT)
                 with pytest.raises(DivergedError) as left:
                     agent.invoke(changed.input)
                 assert left.value.divergence.step == 1

@@ -32,6 +32,7 @@ from tests.adapters.langchain.agents import (
     agent_of,
     both,
     replies,
+    run_async,
     run_sync,
     send_of,
 )
@@ -52,7 +53,7 @@ TWO_TURNS = (
 def recorded(guard: Guard, *script: Any, tools: Any = None, **more: Any) -> dict[str, Any]:
     """Record a run of an agent whose model says what it was offered."""
     used = [add_of([])] if tools is None else tools
-    agent = create_agent(offering(*script), used, middleware=[GuardMiddleware(guard)], **more)
+    agent: Any = create_agent(offering(*script), used, middleware=[GuardMiddleware(guard)], **more)
     result: dict[str, Any] = agent.invoke(HELLO, context=ALICE)
     return result
 
@@ -175,7 +176,7 @@ def test_one_request_too_many_is_a_divergence_behind_the_end(load: LoadGuard) ->
 def test_a_divergence_is_no_failure_that_another_model_or_a_retry_mends(load: LoadGuard) -> None:
     guard = load(ADD)
     recorded(guard, *TWO_TURNS)
-    for invoke_it in (lambda agent, given: agent.invoke(given), _ainvoke):
+    for invoke_it in (run_sync, run_async):
         played = playback(guard.runs.latest())
         other = model(says("from elsewhere"))
         more = [ModelFallbackMiddleware(other), ToolRetryMiddleware(max_retries=3)]
@@ -184,12 +185,6 @@ def test_a_divergence_is_no_failure_that_another_model_or_a_retry_mends(load: Lo
         assert other.asked == []
         with pytest.raises(DivergedError):  # and nothing goes on after it
             played.guard.begin_run(principal=ALICE)
-
-
-def _ainvoke(agent: Any, given: Any) -> Any:
-    import asyncio
-
-    return asyncio.run(agent.ainvoke(given))
 
 
 def test_another_principal_is_a_divergence_and_none_is_the_recorded_one(load: LoadGuard) -> None:
@@ -256,7 +251,7 @@ def helpers(
     """Return the tool `help`, whose body is a sub-agent: with a run of its own, or in the run around it."""
     tools = chosen if own_run else guard_tools(guard, chosen)
     middleware = [GuardMiddleware(guard)] if own_run else []
-    agent = create_agent(inner, tools, middleware=middleware, system_prompt=prompt)
+    agent: Any = create_agent(inner, tools, middleware=middleware, system_prompt=prompt)
 
     @tool("help")
     def delegate(task: str) -> str:
@@ -309,7 +304,7 @@ def by_task(messages: Any) -> AIMessage:
 def test_a_tool_that_is_not_guarded_does_not_run(load: LoadGuard) -> None:
     guard = load(HELP)
     inner = model(asks(call("add", "i1", a=1)), says("inner"))
-    unguarded = create_agent(inner, [add_of([])])
+    unguarded: Any = create_agent(inner, [add_of([])])
 
     @tool("help")
     def delegate(task: str) -> str:
@@ -318,7 +313,7 @@ def test_a_tool_that_is_not_guarded_does_not_run(load: LoadGuard) -> None:
 
     agent_of(guard, [delegate], asks(call("help", task="x")), says()).invoke(HELLO, context=ALICE)
     played = playback(guard.runs.latest(), agents=["help"])
-    inside = create_agent(played.model, [ADDS])
+    inside: Any = create_agent(played.model, [ADDS])
 
     @tool("help")
     def again(task: str) -> str:
@@ -334,7 +329,7 @@ def test_a_model_outside_of_any_run_answers_nothing(load: LoadGuard) -> None:
     recorded(guard, asks(call("add", a=1)), says())
     played = playback(guard.runs.latest())
     with pytest.raises(DivergedError, match="outside of any run"):
-        create_agent(played.model, [ADDS]).invoke(played.input)
+        run_sync(create_agent(played.model, [ADDS]), played.input)
 
 
 @both
@@ -366,9 +361,8 @@ def test_what_a_tool_raised_is_told_as_it_was(load: LoadGuard) -> None:
     again = agent_in(played, [never]).invoke(played.input)
     assert replies(again) == replies(first)
     played.check()
-    with guard.run(principal=ALICE):
-        with pytest.raises(LookupError):
-            guard_tools(guard, [breaks])[0].invoke({"a": 1})
+    with guard.run(principal=ALICE), pytest.raises(LookupError):
+        guard_tools(guard, [breaks])[0].invoke({"a": 1})
     bare = playback(guard.runs.latest())
     with bare.guard.run(), pytest.raises(LookupError, match="no such page"):
         bare.tools([never])[0].invoke({"a": 1})

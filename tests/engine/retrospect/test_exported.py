@@ -31,7 +31,7 @@ def test_what_was_exported_is_read_back(tmp_path: Path) -> None:
 
 def test_of_several_runs_one_is_named_and_the_others_are_at_hand(tmp_path: Path) -> None:
     file = written(tmp_path, *lines("r1"), *lines("r2"))
-    with pytest.raises(RecordError, match="say which run.*`r1`, `r2`"):
+    with pytest.raises(RecordError, match=r"say which run.*`r1`, `r2`"):
         read_exported(file)
     record = read_exported(file, "r2")
     assert record.run == "r2" and record.others is not None
