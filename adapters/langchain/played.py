@@ -6,6 +6,7 @@ tool runs: the first thing that the record does not have ends it.
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
@@ -105,7 +106,7 @@ class Playback:
         )
         self.input = {"messages": _input(top) or [HumanMessage(text) for text in self.prompts]}
         self._agent = top.started.agent
-        UNGUARDED[guard.opening] = self._refuse_unguarded
+        UNGUARDED[guard.opening] = partial(_refuse_unguarded, self._playing)
 
     def middleware(self, **options: Any) -> "GuardMiddleware":
         """Return `GuardMiddleware(played.guard, agent=…)` for the agent of the run; `options` are its own."""
@@ -161,12 +162,14 @@ class Playback:
             raise import_module("ringfence._playback").failure(answered.error)
         return list(answered.messages or ())
 
-    def _refuse_unguarded(self, tool: str) -> None:
-        if tool not in self._playing.tape.agents:
-            self._playing.stop(
-                f"came: the tool {escaped(tool)}, which is not guarded, so that it would have run;"
-                " guard it with the guard of the playback, or name it in `agents=` if its body is one"
-            )
+
+def _refuse_unguarded(playing: Playing, tool: str) -> None:
+    """End the playback before a tool runs that is not guarded."""
+    if tool not in playing.tape.agents:
+        playing.stop(
+            f"came: the tool {escaped(tool)}, which is not guarded, so that it would have run;"
+            " guard it with the guard of the playback, or name it in `agents=` if its body is one"
+        )
 
 
 def _input(track: Track) -> list[BaseMessage]:

@@ -239,7 +239,7 @@ class PlayedGuard(Guard):
         return self.playing.tape.decision(track, decided[-1])
 
     def _decided(self, run: Run, one: Call, call: ToolCall) -> Mapping[str, Json]:
-        """Return the arguments for a body that runs: those decided; those that came, where some are hidden."""
+        """Return the arguments for a body that runs: those decided; those that came, if some are hidden."""
         hidden = one.requested.withheld is not None
         return own(call.arguments if hidden else self._decision(run, one).arguments)
 
