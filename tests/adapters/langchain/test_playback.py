@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -195,8 +196,9 @@ def test_another_principal_is_a_divergence_and_none_is_the_recorded_one(load: Lo
         agent_in(played).invoke(played.input, context=Principal(user="eve"))
 
 
+@both
 def test_a_changed_policy_is_a_divergence_at_the_call_that_it_decides_otherwise(
-    load: LoadGuard, tmp_path: Any
+    load: LoadGuard, invoke: Invoke, tmp_path: Path
 ) -> None:
     guard = load(ADD)
     recorded(guard, asks(call("add", "c1", a=1)), asks(call("add", "c2", a=7)), says())
@@ -204,7 +206,7 @@ def test_a_changed_policy_is_a_divergence_at_the_call_that_it_decides_otherwise(
     (tmp_path / "strict.fence").write_text(text, encoding="utf-8")
     played = playback(guard.runs.latest(), policy=tmp_path / "strict.fence")
     with pytest.raises(DivergedError) as left:
-        agent_in(played).invoke(played.input)
+        invoke(agent_in(played), played.input)
     assert "call 2, add" in str(left.value) and "it is decided otherwise now" in str(left.value)
     assert "decided then: allow; by this policy: deny" in str(left.value)
     assert played.report.calls == 1

@@ -1,4 +1,4 @@
-"""Playback of runs of other kinds: of a file, a graph of one's own, isolates, later turns, other providers."""
+"""Playback of other runs: of a file, a graph of one's own, isolates, later turns, other providers."""
 
 import contextlib
 import io
@@ -125,12 +125,10 @@ def test_code_in_an_isolate_is_answered_with_its_call(isolates: Guard, invoke: I
     run = isolates.runs.latest()
     assert any(stamped.event.kind == "IsolateStarted" for stamped in run.events)
     read: list[str] = []
-    for tools in (
-        lambda guard: [made],
-        lambda guard: [isolate_tool(guard, "run_js", inner=[query_of(read)])],
-    ):
+    for anew in (False, True):
         played = playback(run)
-        assert replies(invoke(agent_in(played, tools(played.guard)), played.input)) == ["5"]
+        own = isolate_tool(played.guard, "run_js", inner=[query_of(read)]) if anew else made
+        assert replies(invoke(agent_in(played, [own]), played.input)) == ["5"]
         played.check()
         assert "inside of it the record has 0 model requests, 1 calls" in str(played.report)
     assert read == []
