@@ -6,12 +6,12 @@ from typing import Final, Literal
 
 from ringfence.dsl.canonical import canonical
 from ringfence.dsl.plan import Json
+from ringfence.engine.decision.events import MARK
 from ringfence.engine.enforcement.drive import Steps, run_async
 from ringfence.engine.enforcement.opening import Opening, store_error
 from ringfence.engine.enforcement.people import NAME_AT_MOST, face, same
 from ringfence.engine.enforcement.waits import Waits
 from ringfence.engine.journal.hiding import Hiding
-from ringfence.engine.journal.secrets import MARK
 from ringfence.engine.seams.errors import DeniedError, EngineError, NoTicketError
 from ringfence.engine.seams.hookspecs import Answer
 from ringfence.engine.seams.ports import RunRow, Ticket

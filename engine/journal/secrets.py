@@ -9,8 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
-MARK: Final = "[redacted]"
-"""What stands in the place of what is hidden."""
+from ringfence.engine.decision.events import MARK
 
 MOST_FINDS: Final = 256
 """Places of one pattern in one text; each may cost a look at the whole rest of it."""

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ringfence.dsl.canonical import canonical
-from ringfence.engine.decision.events import KINDS, PromptGiven, RunEvent
+from ringfence.engine.decision.events import KINDS, MARK, PromptGiven, RunEvent
 from ringfence.engine.journal.hiding import Hiding
 from ringfence.engine.journal.jsonable import jsonable
-from ringfence.engine.journal.secrets import MARK, MOST_FINDS, Secrets
+from ringfence.engine.journal.secrets import MOST_FINDS, Secrets
 from tests.guards import make_guard
 
 CANARY = "sk-live-Ab12Cd34Ef56Gh78"
