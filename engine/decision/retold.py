@@ -14,6 +14,9 @@ from ringfence.engine.decision.calls import ToolCall
 from ringfence.engine.decision.events import MARK, CallDecided
 from ringfence.engine.decision.known import KnownCall
 
+_ASKED = '["redact '
+"""How a question to a redactor begins."""
+
 SHOWN = "$redacted"
 """Under this name, a request has its arguments with a mark in the place of what is hidden."""
 
@@ -30,18 +33,15 @@ def retold(
     """
     if not _unconditional(tool):
         return None
-    told = dict(answers)
     gave: dict[str, Json] = {}
     for param, chain in _chains(tool, given).items():
         parameter = None if tool.parameters is None else tool.parameters.get(param)
         try:
             value = given[param] if parameter is None else parameter.canonical(given[param])
             for redactor in chain:
-                key = _question(redactor, value)
-                how, answer = answers[key]
+                how, answer = answers[_question(redactor, value)]
                 if how != "gave":
                     return None
-                told.pop(key, None)  # SECURITY: it holds the value as it was given
                 value = answer if parameter is None else parameter.canonical(answer)
             if param not in decided or _question("", value) != _question("", decided[param]):
                 return None
@@ -49,7 +49,8 @@ def retold(
                 gave[_question(redactor, value)] = ["gave", value]
         except Exception:  # fails closed: the values stay hidden, and nobody decides again
             return None
-    return told | gave
+    # SECURITY: what redactors were asked holds values as they were given, or halfway.
+    return {key: answer for key, answer in answers.items() if not key.startswith(_ASKED)} | gave
 
 
 def call_again(known: KnownCall, event: CallDecided, tool: ToolPlan | None) -> ToolCall | str:
@@ -100,11 +101,10 @@ def _redactors_of(value: Json, answers: Mapping[str, Json]) -> set[str]:
     """Return the redactors that were asked about a value."""
     found = set()
     for key in answers:
-        asked = loads_strict(key)
-        function = asked[0] if isinstance(asked, list) and len(asked) == 2 else None
-        is_about = isinstance(function, str) and canonical(asked[1]) == canonical(value)
-        if is_about and function.startswith("redact "):
-            found.add(function.removeprefix("redact "))
+        if key.startswith(_ASKED):
+            asked, about = loads_strict(key)
+            if canonical(about) == canonical(value):
+                found.add(asked.removeprefix("redact "))
     return found
 
 

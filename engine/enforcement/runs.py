@@ -129,7 +129,7 @@ class Run:
         return value if self.hiding is None else self.hiding.value(value, tool=tool)
 
     def take_note(self, values: Iterable[Json]) -> None:
-        """Take in what the model has been shown, perhaps elsewhere: what is hidden of it is so from now on."""
+        """Take in what the model has been shown, perhaps elsewhere: it is hidden from now on."""
         if self.hiding is not None:
             for value in values:
                 self.hiding.value(value)

@@ -1,4 +1,4 @@
-"""Words that Ringfence itself writes into events: a pattern that finds one would hide what decisions rest on."""
+"""Ringfence's own words in events: a pattern that finds one would hide what decisions rest on."""
 
 from ringfence.engine.decision.events import KINDS, MARK
 
