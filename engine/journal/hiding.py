@@ -12,7 +12,7 @@ from ringfence.engine.decision.calls import ToolCall
 from ringfence.engine.decision.events import KINDS, MARK, CallDecided, RunEvent
 from ringfence.engine.decision.retold import retold
 from ringfence.engine.journal.fields import Nature, nature_of
-from ringfence.engine.journal.remembered import Remembered, Why
+from ringfence.engine.journal.remembered import Remembered, Why, texts_of
 from ringfence.engine.journal.secrets import Secrets
 from ringfence.engine.journal.walk import Redactions, Walk, is_made
 
@@ -194,7 +194,7 @@ def _hidden_of(said: Json, shown: Json) -> set[str]:
 
 
 def _is_marked(shown: Json, said: Json) -> bool:
-    return shown != said or (isinstance(shown, str) and MARK in shown)
+    return shown != said or any(MARK in text for text in texts_of(shown))
 
 
 _LOOKS: Mapping[str, Callable[[Hiding, Walk, Any], Any]] = {

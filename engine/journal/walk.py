@@ -101,6 +101,8 @@ class Walk:
                 shown[own] = self._whole(part, self.named)
             elif name in ("$keyed", "$digest") and isinstance(part, str) and is_made(part):
                 shown[own] = part
+            elif name == "free_ns" and self._made and isinstance(part, str) and part.isdecimal():
+                shown[own] = part  # a moment: as many digits as a card has
             elif name == "$items" and isinstance(part, list):  # a record whose names are no texts
                 shown[own] = [self._pair(one) for one in part]
             elif redacted is not None and name in _CALL_PARTS:
@@ -172,12 +174,13 @@ class Walk:
         return own
 
     def _number(self, number: float) -> Json:
+        if not self._said:  # a limit, an amount or a place: Ringfence counts with it
+            return number
         if isinstance(number, float):
             written = [repr(number)] if not isfinite(number) else [repr(number), f"{number:.0f}"]
         else:
             written = [str(number) if number.bit_length() <= 1024 else hex(number)]
-        values = self._values if self._said else ()
-        if any(self._secrets.text(one, values=values, free=self._said) != one for one in written):
+        if any(self._secrets.text(one, values=self._values) != one for one in written):
             return self._hidden()
         return number
 
