@@ -118,7 +118,7 @@ class Run:
         """Have what was hidden in the run around it, or else in its session, hidden here, too."""
         if self.hiding is not None:
             found = None if around is None or around.hiding is None else around.hiding.remembered
-            self.hiding.remembered = self.opening.hidden.of(session) if found is None else found
+            self.hiding.remembered = self.opening.hidden.of(session, found)
 
     def shown(self, value: Json, *, tool: str | None = None) -> Json:
         """Return a value as it may be kept.

@@ -82,9 +82,15 @@ class Sessions:
         self._lock = threading.Lock()
         self._sessions: OrderedDict[str, Remembered] = OrderedDict()
 
-    def of(self, session: str) -> Remembered:
-        """Return what is remembered of a session."""
+    def of(self, session: str, around: Remembered | None = None) -> Remembered:
+        """Return what is remembered of a session.
+
+        Args:
+            around: What is remembered of the run around one that begins: it is the session's from now on.
+        """
         with self._lock:
+            if around is not None:
+                self._sessions[session] = around
             found = self._sessions.setdefault(session, Remembered())
             self._sessions.move_to_end(session)
             if len(self._sessions) > _MOST_SESSIONS:
