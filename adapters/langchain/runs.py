@@ -24,6 +24,7 @@ from ringfence.engine.decision.events import PromptGiven, RunStarted
 from ringfence.engine.enforcement.current import current_call, current_run
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
+from ringfence.engine.journal.hiding import Hiding
 from ringfence.engine.journal.jsonable import jsonable
 from ringfence.engine.seams.errors import DeniedError, RunHaltedError
 
@@ -238,12 +239,16 @@ class Runs:
     ) -> Run:
         began: RunStarted = self.guard.runs.get(run_id).started
         was = Principal(**began.principal)
-        if principal is not None and principal != was:
+        # The record has no more of it than may be written down.
+        shown = (
+            None if principal is None else Hiding(self.guard.opening.secrets).value(dict(principal.values))
+        )
+        if shown is not None and Principal(**shown) != was:
             raise DeniedError(
                 f"the run `{run_id}` was begun for another principal", run=run_id, help="begin a new run"
             )
         run = self.guard.begin_run(
-            principal=was,
+            principal=was if principal is None else principal,
             agent=agent or began.agent,
             session=began.session,
             framework=FRAMEWORK,

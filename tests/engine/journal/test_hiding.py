@@ -330,3 +330,14 @@ def test_a_broad_pattern_breaks_no_key_id_or_digest_and_no_decision(pattern: str
         assert guard.runs.get(run.id).events[-1].event == RunEnded("done", None)
     finally:
         guard.close()
+
+
+@given(st.text(alphabet="abxyAB01 .=\n", max_size=40))
+def test_patterns_asked_together_find_what_each_finds_alone(text: str) -> None:
+    patterns = ["(?i)ab", "x|yy", r"^0.*1$", r"(?P<a>b)\.", r"\bxx", "a(?-s:.)b"]
+    one_by_one = text
+    for pattern in patterns:
+        one_by_one = Secrets([pattern, "never there"]).text(one_by_one)
+    together = Secrets(patterns)
+    assert (together.text(text) == text) == all(Secrets([one]).text(text) == text for one in patterns)
+    assert (together.text(text) == text) == (one_by_one == text)
