@@ -91,7 +91,7 @@ def _callers_share() -> Row:
 
 
 def _hidden() -> Row:
-    """Time a guarded call, in CPU, under 20 patterns of `[secrets]` that find nothing, against one under none."""
+    """Time a guarded call, in CPU, under 20 patterns of `[secrets]` that find nothing, against none."""
     patterns = [rf"k{number}-live-[A-Za-z0-9]{{16,}}" for number in range(20)]
     taken: dict[bool, list[float]] = {False: [], True: []}
     with tempfile.TemporaryDirectory() as folder:

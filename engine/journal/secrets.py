@@ -38,7 +38,7 @@ class Secrets:
         self.names = frozenset(map(folded, named))
         self._written = tuple(_compiled(_written(name), captures=True) for name in named)
         self._any = {False: _union(patterns), True: _union([*patterns, *map(_written, named)])}
-        """One pattern for all, asked first: most texts hold nothing; None: there is none, or it is too large."""
+        """One pattern for all, asked first, since most texts hold nothing; None: it cannot be had."""
 
     def __bool__(self) -> bool:
         return bool(self._patterns or self.names)
