@@ -1,14 +1,16 @@
 """Find what was done to a log: edits, deletions, insertions, reordering; with a known head, truncation.
 
 Two chains are checked with the functions that wrote them: each run's own, and the log's over all runs.
-Purged bodies are no fault, since the chains go over digests.  The list of runs stands in no chain, so it is
-folded anew from the events and compared.
+The chains go over digests, so a body that is gone leaves them whole: it must be one that a `BodiesPurged` of
+its run names.  The list of runs stands in no chain, so it is folded anew from the events and compared.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Final
 
+from ringfence.engine.decision.events import BodiesPurged
 from ringfence.engine.journal.chain import ZERO, entry_fault, link_fault
 from ringfence.engine.journal.rows import row_after
 from ringfence.engine.seams.ports import Entry, Link, RunRow
@@ -62,6 +64,8 @@ def verify_run(entries: Iterable[Entry], *, head: bytes | None = None) -> Fault 
     run: str | None = None
     seen_head = head is None
     last = 0
+    entries = list(entries)
+    upto = purged_upto(entries)
     for number, entry in enumerate(entries, start=1):
         run = entry.run if run is None else run
         if entry.run != run:
@@ -69,6 +73,9 @@ def verify_run(entries: Iterable[Entry], *, head: bytes | None = None) -> Fault 
         because = entry_fault(entry, prev=prev, seq=number)
         if because is None and number == 1 and entry.kind != "RunStarted":
             because = "a run begins with RunStarted"
+        # SECURITY: else whoever can write the file could take out what was said, and nobody would see it.
+        if because is None and entry.body is None and (number > upto or entry.kind == BodiesPurged.kind):
+            because = "its body was removed, and no purge says so"
         if because is not None:
             return Fault(entry.id, because)
         prev = entry.hash
@@ -78,6 +85,20 @@ def verify_run(entries: Iterable[Entry], *, head: bytes | None = None) -> Fault 
         missing = f"{run}:{last + 1}" if run is not None else ""
         return Fault(missing, "the known head is not in the chain: the run was cut off or replaced")
     return None
+
+
+def purged_upto(entries: Iterable[Entry]) -> int:
+    """Return up to which event the purges of a run say that the bodies are gone; 0: there was none."""
+    return max((_said_upto(entry) for entry in entries if entry.kind == BodiesPurged.kind), default=0)
+
+
+def _said_upto(entry: Entry) -> int:
+    """Return the last event that a purge names; one that cannot be read names none."""
+    try:
+        upto = json.loads(entry.body)["upto"] if entry.body is not None else 0
+        return min(upto, entry.seq - 1) if type(upto) is int else 0
+    except (ValueError, TypeError, KeyError, RecursionError):  # fails closed: what it named counts as removed
+        return 0
 
 
 def row_fault(row: RunRow, entries: Sequence[Entry]) -> Fault | None:
