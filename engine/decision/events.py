@@ -369,6 +369,8 @@ class BodiesPurged:
     """What was older than this moment was to go."""
     by: str | None
     """Who asked for it; None: not known."""
+    listed: str
+    """Digest of what the list of runs says of the run: it followed from what is gone."""
 
 
 RunEvent = (

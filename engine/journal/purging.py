@@ -1,6 +1,7 @@
-"""The entry with which the bodies of a run go: made by whoever purges, checked by every store that keeps it."""
+"""The entry with which the bodies of a run go: made by whoever purges, checked by every store."""
 
 import os
+from hashlib import sha256
 from typing import Final
 
 from ringfence.dsl.canonical import canonical
@@ -13,9 +14,22 @@ PURGED: Final = BodiesPurged.kind
 """The kind of the entry; bodies of this kind stay."""
 
 
-def purge_after(last: Entry, *, before_ns: int, by: str | None, now_ns: int, mono_ns: int = 0) -> Entry:
+def listed(row: RunRow) -> str:
+    """Return the digest of what the list of runs has from a run's bodies: who, what, and how it ended.
+
+    Raise ValueError or TypeError for what no guard writes there.
+    """
+    said = [row.session, row.agent, row.user, row.workspace, row.policy, row.status, row.parent]
+    if not all(one is None or type(one) is str for one in said):
+        raise TypeError("the list of runs holds another type where text was recorded")
+    return f"sha256:{sha256(canonical(said)).hexdigest()}"
+
+
+def purge_after(
+    last: Entry, row: RunRow, *, before_ns: int, by: str | None, now_ns: int, mono_ns: int = 0
+) -> Entry:
     """Return the entry that follows the last one of a run, and says that all until then is gone."""
-    event = BodiesPurged(last.seq, before_ns, by)
+    event = BodiesPurged(last.seq, before_ns, by, listed(row))
     return chained(
         last.hash,
         run=last.run,

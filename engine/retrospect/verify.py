@@ -12,11 +12,12 @@ from typing import Final
 
 from ringfence.engine.decision.events import BodiesPurged
 from ringfence.engine.journal.chain import ZERO, entry_fault, link_fault
+from ringfence.engine.journal.purging import listed
 from ringfence.engine.journal.rows import row_after
 from ringfence.engine.seams.ports import Entry, Link, RunRow
 
 _NAMES: Final = ("session", "agent", "user", "workspace", "policy", "parent")
-"""What a run's row takes from its first event; with that body purged it cannot be compared."""
+"""What a run's row takes from its first event; with that body purged, the purge has their digest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,15 +115,25 @@ def row_fault(row: RunRow, entries: Sequence[Entry]) -> Fault | None:
     unknown = set(_NAMES) if entries[0].body is None else set()
     if any(entry.kind == "RunEnded" and entry.body is None for entry in entries):
         unknown.add("status")
+    purge = next((entry for entry in reversed(entries) if entry.kind == BodiesPurged.kind), None)
+    if unknown and purge is not None and not _listed_rightly(row, purge):
+        return Fault(purge.id, "the list of runs says of its run something else than when it was purged")
     for name in (field.name for field in fields(RunRow) if field.name not in unknown):
-        listed, folded = getattr(row, name), getattr(told, name)
-        if type(listed) is not type(folded) or listed != folded:
+        said, folded = getattr(row, name), getattr(told, name)
+        if type(said) is not type(folded) or said != folded:
             event = entries[0].id if name in _NAMES else entries[-1].id
-            shown = [value.hex() if isinstance(value, bytes) else value for value in (listed, folded)]
+            shown = [value.hex() if isinstance(value, bytes) else value for value in (said, folded)]
             return Fault(
                 event, f"the list of runs says another {name} than the events: {shown[0]}, not {shown[1]}"
             )
     return None
+
+
+def _listed_rightly(row: RunRow, purge: Entry) -> bool:
+    try:
+        return purge.body is not None and bool(json.loads(purge.body)["listed"] == listed(row))
+    except (ValueError, TypeError, KeyError, RecursionError):  # fails closed: no guard wrote it so
+        return False
 
 
 def verify_log(links: Iterable[Link], entries: Iterable[Entry], *, head: Link | None = None) -> Verified:

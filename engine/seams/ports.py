@@ -116,11 +116,11 @@ class EventLog(Protocol):
         ...
 
     async def purge(self, entry: Entry, *, upto: int) -> int:
-        """Append the entry that says so, and remove body and salt of the run's events 1 to `upto`: both or neither.
+        """Append the entry that says so, and remove body and salt of its run's events 1 to `upto`.
 
-        Bodies of the entry's own kind, `BodiesPurged`, stay.  Durable when it returns, with the number of
-        bodies that were removed; the same entry again changes nothing.  Raise TakenOverError, and change
-        nothing, if the entry is not the run's next.
+        Both or neither.  Bodies of the entry's own kind, `BodiesPurged`, stay.  Durable when it returns, with
+        the number of bodies that were removed; the same entry again changes nothing.  Raise TakenOverError,
+        and change nothing, if the entry is not the run's next.
         """
         ...
 
@@ -299,8 +299,8 @@ class TicketStore(Protocol):
         """Replace `old` by `new` (one id) if the store still holds exactly `old`; say whether it did."""
         ...
 
-    async def closed(self, runs: Collection[str]) -> list[str]:
-        """Return the ids of the tickets of these runs that are not open."""
+    async def closed(self, runs: Collection[str]) -> dict[str, list[str]]:
+        """Return the ids of the tickets that are not open, by run, of those of these runs that have any."""
         ...
 
     async def forget(self, tickets: Collection[str]) -> int:

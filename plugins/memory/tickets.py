@@ -53,9 +53,12 @@ class MemoryTickets:
         self._news.set()
         return True
 
-    async def closed(self, runs: Collection[str]) -> list[str]:
-        """Return the ids of the tickets of these runs that are not open."""
-        return [one.id for one in self._those(lambda one: one.run in runs and one.status != "open")]
+    async def closed(self, runs: Collection[str]) -> dict[str, list[str]]:
+        """Return the ids of the tickets of these runs that are not open, by run."""
+        found: dict[str, list[str]] = {}
+        for one in self._those(lambda one: one.run in runs and one.status != "open"):
+            found.setdefault(one.run, []).append(one.id)
+        return found
 
     async def forget(self, tickets: Collection[str]) -> int:
         """Remove these tickets, but for open ones."""

@@ -230,7 +230,7 @@ class PostgresLog:
 
 
 def _values(fresh: list[Entry], rows: list[RunRow], heads: list[bytes | None]) -> list[list[Any]]:
-    """Return what the function `append` takes: the rows as they will be, their heads until now, the events."""
+    """Return what the function `append` takes: rows as they will be, their heads until now, events."""
     number_of = {row.run: number for number, row in enumerate(rows, 1)}
     return [
         [key(row.run) for row in rows],

@@ -10,7 +10,6 @@ from ringfence.plugins.postgres.door import Door
 from ringfence.plugins.postgres.names import kept, key
 from ringfence.plugins.postgres.news import TICKETS, News
 
-
 _PAGE: Final = 1_000
 
 
@@ -80,12 +79,12 @@ class PostgresTickets:
         )
         return len(changed) == 1
 
-    async def closed(self, runs: Collection[str]) -> list[str]:
-        """Return the ids of the tickets of these runs that are not open.
+    async def closed(self, runs: Collection[str]) -> dict[str, list[str]]:
+        """Return the ids of the tickets of these runs that are not open, by run.
 
         A ticket is found by its call, not by its run: all that are closed are looked at, a page at a time.
         """
-        found: list[str] = []
+        found: dict[str, list[str]] = {}
         after = 0
         while runs:
             page = await self._door.ask(
@@ -93,8 +92,9 @@ class PostgresTickets:
                 f" ORDER BY position LIMIT {_PAGE}",
                 after,
             )
-            made = [_ticket(row[1]) for row in page]
-            found += [ticket.id for ticket in made if ticket.run in runs]
+            for ticket in (_ticket(row[1]) for row in page):
+                if ticket.run in runs:
+                    found.setdefault(ticket.run, []).append(ticket.id)
             if len(page) < _PAGE:
                 break
             after = page[-1][0]

@@ -278,7 +278,7 @@ def _emptied(db: sqlite3.Connection, busy_s: float) -> bool:
     """Empty the write-ahead log, or say that somebody reads from it."""
     db.execute(f"PRAGMA busy_timeout = {_PATIENCE_MS}")
     try:
-        busy, _in_log, _copied = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        busy: int = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
         return busy == 0
     finally:
         db.execute(f"PRAGMA busy_timeout = {int(busy_s * 1000)}")

@@ -67,12 +67,13 @@ class SqliteTickets:
             )
         )
 
-    async def closed(self, runs: Collection[str]) -> list[str]:
-        """Return the ids of the tickets of these runs that are not open."""
+    async def closed(self, runs: Collection[str]) -> dict[str, list[str]]:
+        """Return the ids of the tickets of these runs that are not open, by run."""
 
-        def look(db: sqlite3.Connection) -> list[str]:
+        def look(db: sqlite3.Connection) -> dict[str, list[str]]:
             asked = "SELECT id FROM ticket WHERE run = ? AND status <> 'open' ORDER BY position"
-            return [ticket for run in runs for (ticket,) in db.execute(asked, (run,))]
+            found = {run: [ticket for (ticket,) in db.execute(asked, (run,))] for run in runs}
+            return {run: its for run, its in found.items() if its}
 
         return await self._door.read(look)
 
