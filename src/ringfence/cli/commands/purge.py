@@ -88,8 +88,8 @@ def _tell(done: "Purged", wish: "Wish", say: Say) -> None:
         )
     elif remembered:
         say.note(
-            f"kept {_some(remembered, 'older run')}: runs that are newer, or not over, may remember them (their "
-            "session, a run around or inside of them) and would be denied whatever asks for that; "
+            f"kept {_some(remembered, 'older run')}: runs that are newer, or not over, may remember them (of "
+            "one session, or one inside of the other) and would be denied whatever asks for that; "
             "--remembered purges them too"
         )
     if unfinished:
