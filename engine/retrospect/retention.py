@@ -37,10 +37,11 @@ def due(rows: Iterable[RunRow], last_kind: LastKind, *, before_ns: int) -> Due:
     Args:
         rows: All runs of the log; the newest first.
     """
+    rows = list(rows)
     ripe: list[RunRow] = []
     unfinished: list[RunRow] = []
     young: list[RunRow] = []
-    for row in reversed(list(rows)):
+    for row in reversed(rows):
         # Fails closed: a time that is no number was not written by a guard, and counts as new.
         if type(row.last_ns) is not int or row.last_ns >= before_ns:
             young.append(row)
@@ -48,7 +49,7 @@ def due(rows: Iterable[RunRow], last_kind: LastKind, *, before_ns: int) -> Due:
             unfinished.append(row)
         elif kind != PURGED:
             ripe.append(row)
-    families = _Families([*ripe, *unfinished, *young])
+    families = _Families(rows)
     asked = {families.of(row) for row in ripe}
     needed = {families.of(row) for row in unfinished} & asked
     for row in young:

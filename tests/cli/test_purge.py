@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from ringfence.__main__ import main
-from ringfence.engine.decision.events import BodiesPurged, RunEnded
+from ringfence.engine.decision.events import BodiesPurged, RunEnded, RunEvent
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.retrospect.record import RecordError
@@ -282,12 +282,12 @@ def test_nothing_of_what_was_removed_is_left_in_the_file_or_its_write_ahead_log(
     store = Store(tmp_path / "ringfence.db")
     for number in range(40):
         long = NEEDLE * (1 + number**2)
-        events = [started(session=f"s{number}"), RunEnded("failed", long)]
+        events: list[RunEvent] = [started(session=f"s{number}"), RunEnded("failed", long)]
         store.loop.submit(store.events.append(handwritten(f"r{number}", events))).result()
         asked = ticket(f"T-{number}", run=f"r{number}", arguments={"x": long})
         store.loop.submit(store.tickets.open(asked)).result()
         for status in ("approved", "used"):
-            answered = replace(asked, status=status, answers=(("dana", "approve", NEEDLE * 20),))  # type: ignore[arg-type]
+            answered = replace(asked, status=status, answers=(("dana", "approve", NEEDLE * 20),))
             assert store.loop.submit(store.tickets.swap(asked, answered)).result()
             asked = answered
     files = [store.path, store.path.with_name("ringfence.db-wal")]
@@ -476,6 +476,7 @@ class Desk:
             self.guard.execute(run, call(tool, "c1", **arguments), lambda _: "done")
             said = "done"
         except DeniedError as denied:
+            assert denied.reason is not None
             said = f"denied by {denied.reason.name}"
         self.guard.end_run(run)
         self.clock.advance(days * 86_400)
