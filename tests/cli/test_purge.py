@@ -27,12 +27,14 @@ from ringfence.plugins.sqlite import SqliteStore
 from ringfence.plugins.sqlite.log import SqliteLog
 from ringfence.testing import FakeClock
 from ringfence.testing.stores import ticket
+from tests.attending import attending
 from tests.backtests import Limits, recorded
 from tests.cli.conftest import entries as handwritten
 from tests.cli.conftest import started
 from tests.cli.test_tampering import alone
 from tests.docs.pages import ROOT
 from tests.guards import ALICE, call, make_guard
+from tests.shared import SHARED, shared_settings
 
 DAY_NS = 86_400_000_000_000
 WITH_SOURCES = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
@@ -383,6 +385,7 @@ def test_a_purge_that_is_killed_leaves_each_run_whole_or_purged(
 WORKING = """
 import sys
 from tests.guards import ALICE, call, make_guard
+from tests.shared import SHARED, shared_settings
 guard = make_guard(store="sqlite:///" + sys.argv[1])
 print("ready", flush=True)
 done = 0
@@ -437,6 +440,44 @@ def test_a_guard_that_is_at_work_in_another_process_is_not_disturbed(
     assert said["purged"] > 100
     rows = store.loop.submit(store.events.runs()).result()
     assert {row.status for row in rows} == {"done"}
+
+
+@pytest.fixture(params=SHARED)
+def shared(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What the command and a process with a live run share."""
+    monkeypatch.chdir(tmp_path)
+    said = shared_settings(request, tmp_path)
+    (tmp_path / "ringfence.toml").write_text("".join(f"{name} = {value!r}\n" for name, value in said.items()))
+    return said
+
+
+def test_a_live_run_on_any_store_is_neither_purged_nor_disturbed(
+    shared: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    guard = make_guard(clock=FakeClock(), **shared)
+    over: list[str] = []
+    for session in ("s1", "s2"):
+        run = guard.begin_run(agent="main", principal=ALICE, session=session)
+        assert guard.execute(run, call("look", "c1", what="x"), lambda _: NEEDLE) == NEEDLE
+        guard.end_run(run)
+        over.append(run.id)
+    with attending(shared, "flying") as other:
+        said = data(capsys, "purge", "--before", "0s", "--remembered")
+        assert sorted(said["runs"]) == sorted(over) and said["scrubbed"] is True
+        assert [(one["run"], one["because"]) for one in said["kept"]] == [(other.run, "not over")]
+        assert data(capsys, "kill", other.run, "--within", "1m")["acknowledged"]
+        other.end()
+    run = guard.begin_run(agent="main", principal=ALICE, session="s1")
+    assert guard.execute(run, call("look", "c1", what="x"), lambda _: "again") == "again"
+    guard.end_run(run)
+    assert all(NEEDLE.encode() not in (entry.body or b"") for one in over for entry in _entries(guard, one))
+    guard.close()
+    found = data(capsys, "verify")
+    assert found["intact"] and found["purged"] == said["bodies"] > 0
+
+
+def _entries(guard: Guard, run: str) -> list[Entry]:
+    return guard.opening.loop.submit(guard.opening.ready.log.read(run)).result()
 
 
 # ---- sessions that remember ------------------------------------------------------------------------

@@ -428,3 +428,36 @@ def test_an_agent_that_writes_meanwhile_is_no_fault(log: Log) -> None:
         assert verify_whole(desk, say, head=None).fault is None
         assert verify_one(desk, "r0", head=None).fault is None
         assert verify_whole(desk, say, head=None).fault is None
+
+
+class Shrinking(Growing):
+    """A log of which one more run is purged each time somebody looks, after the first few looks."""
+
+    def __init__(self, looks: int) -> None:
+        super().__init__([])
+        self.looks = looks
+        self.whole: list[list[Entry]] = []
+
+    async def grow(self) -> None:
+        self.looks -= 1
+        if self.looks < 0 and self.whole:
+            run = self.whole.pop(0)
+            row = await MemoryLog.run(self, run[0].run)
+            assert row is not None
+            purge = purge_after(run[-1], row, before_ns=START_NS, by=None, now_ns=START_NS)
+            assert await self.purge(purge, upto=len(run)) == len(run)
+
+
+def test_a_purge_that_goes_on_meanwhile_is_no_fault(log: Log) -> None:
+    for looks in range(12):
+        shrinking = Shrinking(looks)
+        whole = [entries(f"r{number}", PURGED) for number in range(5)]
+        log.loop.submit(shrinking.append([entry for run in whole for entry in run])).result()
+        shrinking.whole = whole
+        store = MemoryStore()
+        store.events = shrinking
+        desk = desk_of(store, log.loop)
+        say = Say(json=True, out=io.StringIO(), err=io.StringIO())
+        assert verify_whole(desk, say, head=None).fault is None
+        for run in ("r0", "r4"):
+            assert verify_one(desk, run, head=None).fault is None
