@@ -20,6 +20,7 @@ from ringfence.engine.decision.events import BodiesPurged, RunEnded, RunEvent
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.retrospect.record import RecordError
+from ringfence.engine.retrospect.retention import Due, due
 from ringfence.engine.seams.errors import DeniedError, EngineError
 from ringfence.engine.seams.loop import EngineLoop
 from ringfence.engine.seams.ports import Entry
@@ -440,6 +441,21 @@ def test_a_guard_that_is_at_work_in_another_process_is_not_disturbed(
     assert said["purged"] > 100
     rows = store.loop.submit(store.events.runs()).result()
     assert {row.status for row in rows} == {"done"}
+
+
+def test_a_session_that_goes_on_while_it_is_purged_stays(
+    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def looked_at(*given: Any, **named: Any) -> Due:
+        found = due(*given, **named)
+        store.write("run-new", 0, over=False, session="run-a")
+        return found
+
+    monkeypatch.setattr("ringfence.cli.purging.due", looked_at)
+    said = data(capsys, "purge", "--before", "30d")
+    assert said["runs"] == ["run-b"] and said["tickets"] == 1
+    assert said["kept"] == [{"run": "run-a", "because": "written meanwhile"}]
+    assert store.purged() == {"run-b"}
 
 
 @pytest.fixture(params=SHARED)

@@ -43,7 +43,7 @@ class Purged:
     changed: list[tuple[str, Fault]] = field(default_factory=list)
     """Runs that do not verify: they stay, or nobody could see any more what was done to them."""
     busy: list[str] = field(default_factory=list)
-    """Runs in which somebody wrote meanwhile."""
+    """Runs in which, or in whose session, somebody wrote meanwhile."""
 
 
 def purge(desk: Desk, say: Say, wish: Wish) -> Purged:
@@ -52,19 +52,14 @@ def purge(desk: Desk, say: Say, wish: Wish) -> Purged:
     with say.progress("look", len(rows), counted=False):
         found = due(rows, lambda row: desk.ask(_last_kind(desk.events, row)), before_ns=wish.before_ns)
     wanted = [*found.free, *found.remembered] if wish.remembered else list(found.free)
-    tickets = _tickets(desk, wanted)
-    done = Purged(found)
+    named = {row.run for row in wanted}
+    tickets = {} if desk.store.tickets is None else desk.ask(desk.tickets.closed(named))
+    work = _Work(desk, wish, frozenset(row.run for row in rows), tickets, Purged(found))
     with say.progress("purge", len(wanted), worth=200) as advance:
-        for rows in _shares(wanted):
-            desk.ask(_purge(desk, rows, tickets, wish, done))
-            advance(len(rows))
-    return done
-
-
-def _tickets(desk: Desk, rows: Sequence[RunRow]) -> dict[str, list[str]]:
-    if desk.store.tickets is None:
-        return {}
-    return desk.ask(desk.tickets.closed({row.run for row in rows}))
+        for share in _shares(wanted):
+            desk.ask(work.purge(share))
+            advance(len(share))
+    return work.done
 
 
 def _shares(rows: Sequence[RunRow]) -> Iterator[list[RunRow]]:
@@ -87,28 +82,52 @@ async def _last_kind(log: EventLog, row: RunRow) -> str | None:
     return last[0].kind if last else None
 
 
-async def _purge(
-    desk: Desk, rows: Sequence[RunRow], tickets: dict[str, list[str]], wish: Wish, done: Purged
-) -> None:
-    read = await asyncio.gather(*(_verified(desk.events, row.run) for row in rows))
-    done.changed += [(row.run, one) for row, one in zip(rows, read, strict=True) if isinstance(one, Fault)]
-    ready = [one for one in read if not isinstance(one, Fault) and one.entries[-1].kind == RunEnded.kind]
-    theirs = [ticket for one in ready for ticket in tickets.get(one.row.run, ())]
-    if wish.dry:
-        done.tickets += len(theirs)
-        done.runs += [one.row.run for one in ready]
-        done.bodies += sum(entry.body is not None for one in ready for entry in one.entries)
-        return
-    # Before the run: whoever is interrupted finds the run again by its age, and would not find its tickets.
-    done.tickets += await desk.tickets.forget(theirs) if theirs else 0
-    now_ns = max(time.time_ns(), await desk.store.now_ns() or 0)
-    removed = await asyncio.gather(*(_removed(desk.events, one, wish, now_ns) for one in ready))
-    for one, bodies in zip(ready, removed, strict=True):
-        if bodies is None:
-            done.busy.append(one.row.run)
-        else:
-            done.runs.append(one.row.run)
-            done.bodies += bodies
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """One purge under way."""
+
+    desk: Desk
+    wish: Wish
+    known: frozenset[str]
+    """The runs that were there when it began."""
+    tickets: dict[str, list[str]]
+    """The closed ones, by run."""
+    done: Purged
+
+    async def purge(self, rows: Sequence[RunRow]) -> None:
+        """Purge some runs together."""
+        desk, done = self.desk, self.done
+        read = await asyncio.gather(*(_verified(desk.events, row.run) for row in rows))
+        done.changed += [
+            (row.run, one) for row, one in zip(rows, read, strict=True) if isinstance(one, Fault)
+        ]
+        whole = [one for one in read if not isinstance(one, Fault)]
+        ready = [one for one in whole if one.entries[-1].kind == RunEnded.kind]
+        if not self.wish.remembered:
+            again = await asyncio.gather(*(self._goes_on(one.row.session) for one in ready))
+            done.busy += [one.row.run for one, new in zip(ready, again, strict=True) if new]
+            ready = [one for one, new in zip(ready, again, strict=True) if not new]
+        theirs = [ticket for one in ready for ticket in self.tickets.get(one.row.run, ())]
+        if self.wish.dry:
+            done.tickets += len(theirs)
+            done.runs += [one.row.run for one in ready]
+            done.bodies += sum(entry.body is not None for one in ready for entry in one.entries)
+            return
+        # Before the run: whoever is interrupted finds the run again by its age, but not its tickets alone.
+        done.tickets += await desk.tickets.forget(theirs) if theirs else 0
+        now_ns = max(time.time_ns(), await desk.store.now_ns() or 0)
+        removed = await asyncio.gather(*(_removed(desk.events, one, self.wish, now_ns) for one in ready))
+        for one, bodies in zip(ready, removed, strict=True):
+            if bodies is None:
+                done.busy.append(one.row.run)
+            else:
+                done.runs.append(one.row.run)
+                done.bodies += bodies
+
+    async def _goes_on(self, session: str) -> bool:
+        """Say whether a run of the session has begun since: it remembers the older ones."""
+        newest = await self.desk.events.runs(session=session, limit=1)
+        return any(row.run not in self.known for row in newest)
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,8 @@ def run(asked: Namespace, say: Say) -> int:
         )
     if asked.by is not None and len(asked.by) > _NAME_AT_MOST:
         raise CommandError("--by is too long for a name", help=f"say at most {_NAME_AT_MOST} characters")
-    by = login() if asked.by is None else escaped(asked.by)
+    name = login() if asked.by is None else asked.by
+    by = None if name is None else escaped(name)
     wish = Wish(before_ns, by, asked.remembered, asked.dry_run)
     with desk(asked, reads=wish.dry) as here:
         done = purge(here, say, wish)
@@ -97,7 +98,7 @@ def _tell(done: "Purged", wish: "Wish", say: Say) -> None:
             f"kept {_some(unfinished, 'older run')} that never ended: `ringfence kill RUN` stops one for good"
         )
     if done.busy:
-        say.note(f"kept {_some(len(done.busy), 'run')} in which somebody wrote just now: purge again")
+        say.note(f"kept {_some(len(done.busy), 'run')} whose session somebody used just now: purge again")
 
 
 def _some(count: int, what: str) -> str:
