@@ -12,7 +12,7 @@ class Moment:
     """Something that happened at once: a prompt, a model's answer, a halt, an end."""
 
     step: str
-    """`prompt`, `model`, `suspended`, `resumed`, `subrun`, `halted` or `ended`."""
+    """`prompt`, `model`, `suspended`, `resumed`, `subrun`, `halted`, `ended` or `purged`."""
     at_ns: int
     said: dict[str, Json]
     """The event's own fields."""
@@ -74,6 +74,7 @@ _MOMENTS: Mapping[str, str] = {
     e.SubrunStarted.kind: "subrun",
     e.RunHalted.kind: "halted",
     e.RunEnded.kind: "ended",
+    e.BodiesPurged.kind: "purged",
 }
 
 
