@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from ringfence.dsl.plan import Json
 from ringfence.engine.decision import events as e
+from ringfence.engine.decision.retold import shown_of
 
 
 @dataclass(slots=True)
@@ -12,7 +13,7 @@ class Moment:
     """Something that happened at once: a prompt, a model's answer, a halt, an end."""
 
     step: str
-    """`prompt`, `model`, `suspended`, `resumed`, `subrun`, `halted` or `ended`."""
+    """`prompt`, `model`, `suspended`, `resumed`, `subrun`, `halted`, `ended` or `purged`."""
     at_ns: int
     said: dict[str, Json]
     """The event's own fields."""
@@ -26,7 +27,9 @@ class CallStep:
     call: str
     tool: str
     arguments: Json
-    """As they were given; each decision says the canonical ones where they differ."""
+    """As they were given, with marks for what is hidden; each decision says the canonical ones where they
+    differ.
+    """
     call_id: str | None
     parent: str | None
     step: str = "call"
@@ -74,6 +77,7 @@ _MOMENTS: Mapping[str, str] = {
     e.SubrunStarted.kind: "subrun",
     e.RunHalted.kind: "halted",
     e.RunEnded.kind: "ended",
+    e.BodiesPurged.kind: "purged",
 }
 
 
@@ -86,7 +90,7 @@ def timeline(events: Iterable[e.Stamped]) -> list[Step]:
         if isinstance(event, e.CallRequested):
             if event.call not in calls:
                 step = CallStep(
-                    stamped.at_ns, event.call, event.tool, event.arguments, event.call_id, event.parent,
+                    stamped.at_ns, event.call, event.tool, shown_of(event), event.call_id, event.parent,
                     number=len(calls) + 1,
                 )  # fmt: skip
                 around = calls.get(event.parent or "")

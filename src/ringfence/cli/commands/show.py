@@ -30,7 +30,9 @@ def run(asked: Namespace, say: Say) -> int:
     with readable(row.run):
         steps = timeline(record.events)
         lines = [line for step in steps for line in step_lines(step, start_ns=row.started_ns)]
-        began, took = moment(row.started_ns), duration(row.last_ns - row.started_ns)
+        began, took = moment(row.started_ns), f"{duration(row.last_ns - row.started_ns)}, "
+    if record.purged:
+        took = ""  # the purge is the last event of the run, and no part of what it did
     if say.json:
         say.data({"run": run_record(row), "steps": [step_record(step) for step in steps]})
         return FINE
@@ -43,7 +45,7 @@ def run(asked: Namespace, say: Say) -> int:
     say.line(
         (
             f"policy {escaped(row.policy)}, session {escaped(row.session)}, {began}, "
-            f"{took}, {row.events} events",
+            f"{took}{row.events} events",
             "dim",
         )
     )
