@@ -42,6 +42,8 @@ class RunRecord:
     """Reads another run of the same log, for what this one remembers of it; None: there is no log at hand."""
     isolates: "Isolates | None" = field(default=None, repr=False, compare=False)
     """Runs isolates; None: there is nothing at hand that does."""
+    gone: bool = field(default=False, compare=False)
+    """True if its process is dead and it has not ended: what it did last is not known."""
 
     @classmethod
     def read(
@@ -50,12 +52,14 @@ class RunRecord:
         *,
         others: "Others | None" = None,
         isolates: "Isolates | None" = None,
+        gone: bool = False,
     ) -> "RunRecord":
         """Read a run's entries, in order.
 
         Args:
             others: Returns the entries of another run of the log; empty for one that it has not.
             isolates: What a rerun runs in; it is asked for nothing before.
+            gone: The run's process is known to be dead.
 
         Raises:
             RecordError: There are none, one is missing or out of order, one was written by a newer version,
@@ -76,7 +80,7 @@ class RunRecord:
                 events.append(_stamped(entry, entry.body))
         if run is None:
             raise RecordError("there is no such run: the log has no event of it")
-        return cls(run, tuple(events), purged, others, isolates)
+        return cls(run, tuple(events), purged, others, isolates, gone)
 
     @property
     def started(self) -> RunStarted:
@@ -91,7 +95,7 @@ class RunRecord:
         """The run told in order: prompts, answers and calls; see `ringfence.engine.retrospect.timeline`."""
         from ringfence.engine.retrospect.timeline import timeline
 
-        return tuple(timeline(self.events))
+        return tuple(timeline(self.events, gone=self.gone))
 
     @property
     def calls(self) -> "tuple[CallStep, ...]":

@@ -79,7 +79,9 @@ class SqliteStore:
         self.kill_switch = SqliteKillSwitch(door, self._holders)
 
     async def open_to_read(self) -> None:
-        """Open as `open` where the file may be written; else only log and tickets, and leave no trace.
+        """Open as `open` where the file may be written; else only log, tickets and who holds which session.
+
+        No trace is left.
 
         Raises:
             FileNotFoundError: It is missing.
@@ -108,6 +110,7 @@ class SqliteStore:
             await door.close()
             raise RuntimeError(f"the store `{path}` was written while it was opened; run the command again")
         self._offer_log(door)
+        self.leases = SqliteLeases(door, Holders(path))  # who lives can be asked; to lease would be to write
 
     def _offer_log(self, door: Door) -> None:
         self._door = door
