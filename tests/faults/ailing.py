@@ -17,10 +17,14 @@ from typing import Any
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.seams.errors import EngineError, RingfenceError
-from tests.guards import ALICE, call, make_guard
+from tests.guards import ALICE, POLICY, call, make_guard
 
 WAIT_S = 60
-TRIES = 20_000
+TRIES = 50_000
+MANY = POLICY.replace("at most 100 calls", f"at most {TRIES * 2} calls").replace(
+    "rate 1000 per run", f"rate {TRIES * 2} per run"
+)
+"""The policy, without limits that end a run before anybody has noticed what ails."""
 CALLS: dict[str, dict[str, Any]] = {
     "look": {"what": "x" * 2000},
     "mail": {"to": "a@b.example"},
@@ -46,8 +50,7 @@ def until_refused(guard: Guard, run: Run) -> EngineError:
             if ran:
                 continue  # it began before anybody knew, and how it ended could not be recorded
             return error
-        if error is not None:
-            run = guard.begin_run(principal=ALICE, agent="main")
+        assert error is None, error
     raise AssertionError("nothing was refused")
 
 
@@ -91,7 +94,7 @@ def fill(folder: Path) -> Path:
 def full(folder: Path) -> dict[str, Any]:
     """The file system under the store has no room left, and then has again."""
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(folder)], check=True)
-    guard = make_guard(store=f"sqlite:///{folder}/ringfence.db")
+    guard = make_guard(MANY, store=f"sqlite:///{folder}/ringfence.db")
     run = guard.begin_run(principal=ALICE, agent="main")
     assert [attempt(guard, run, tool)[0] for tool in ("look", "mail")] == [True, True]
     guard.opening.ready.journal.flush().result(WAIT_S)
@@ -109,7 +112,7 @@ def full(folder: Path) -> dict[str, Any]:
 
 def bounded(folder: Path) -> dict[str, Any]:
     """Writes fail for a reason that is no lack of space: the guard stops for good, and says so."""
-    guard = make_guard(store=f"sqlite:///{folder}/ringfence.db")
+    guard = make_guard(MANY, store=f"sqlite:///{folder}/ringfence.db")
     run = guard.begin_run(principal=ALICE, agent="main")
     attempt(guard, run, "look")
     guard.opening.ready.journal.flush().result(WAIT_S)
@@ -123,7 +126,7 @@ def bounded(folder: Path) -> dict[str, Any]:
         guard.close()
     except EngineError as error:
         lost = error.diagnostics()
-    anew = make_guard(store=f"sqlite:///{folder}/ringfence.db")
+    anew = make_guard(MANY, store=f"sqlite:///{folder}/ringfence.db")
     going = anew.begin_run(principal=ALICE, agent="main")
     ran = [attempt(anew, going, tool)[0] for tool in ("look", "mail")]
     anew.end_run(going)

@@ -20,7 +20,7 @@ from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.seams.errors import EngineError, StoreAwayError
 from ringfence.plugins.sqlite import SqliteStore
-from tests.faults.ailing import WAIT_S, all_refused, attempt, until, until_refused
+from tests.faults.ailing import MANY, WAIT_S, all_refused, attempt, until, until_refused
 from tests.guards import ALICE, events_of, make_guard
 
 ROOT = Path(__file__).parent.parent.parent
@@ -81,7 +81,7 @@ class Ill:
     def __init__(self, folder: Path) -> None:
         self.path = folder / "ringfence.db"
         self.store = SqliteStore(f"sqlite:///{self.path}", busy_s=0.05)
-        self.guard = make_guard(opened=lambda: self.store)
+        self.guard = make_guard(MANY, opened=lambda: self.store)
         self.run = self.begin()
 
     def begin(self) -> Run:
@@ -195,7 +195,7 @@ def test_a_guard_that_is_closed_meanwhile_says_what_is_lost_and_the_log_verifies
         until_refused(ill.guard, ill.run)
         with pytest.raises(EngineError, match=f"could not be written before the guard was closed.*{what}"):
             ill.guard.close()
-    anew = make_guard(store=f"sqlite:///{ill.path}")
+    anew = make_guard(MANY, store=f"sqlite:///{ill.path}")
     going = anew.begin_run(principal=ALICE, agent="main")
     assert attempt(anew, going, "mail") == (True, None)
     anew.end_run(going)
@@ -235,11 +235,11 @@ def test_a_file_that_may_not_be_written_is_refused_until_it_may(
         guard.end_run(run)
         return ran
 
-    first = make_guard(store=f"sqlite:///{path}")
+    first = make_guard(MANY, store=f"sqlite:///{path}")
     assert worked(first)
     first.close()
     path.chmod(0o444)
-    guard = make_guard(store=f"sqlite:///{path}")
+    guard = make_guard(MANY, store=f"sqlite:///{path}")
     for _ in range(2):
         with pytest.raises(EngineError, match="read-only") as caught:
             guard.begin_run(principal=ALICE, agent="main")
