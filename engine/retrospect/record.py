@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ringfence.dsl.plan import Plan
 from ringfence.engine.decision.events import KINDS, SCHEMA, RunStarted, Stamped, event_of
 from ringfence.engine.decision.lineage import Family, Tale
-from ringfence.engine.journal.tales import FORGOTTEN, decode
+from ringfence.engine.journal.tales import FORGOTTEN, NewerEventError, decode
 from ringfence.engine.seams.isolates import IsolateExecutor, Lockdown
 from ringfence.engine.seams.ports import Entry
 
@@ -193,10 +193,7 @@ def _stamped(entry: Entry, body: bytes) -> Stamped:
     if not (isinstance(body, bytes) and type(entry.schema) is type(entry.at_ns) is int):
         raise RecordError(f"event {entry.id} holds other types than were recorded")
     if entry.schema > SCHEMA:
-        raise RecordError(
-            f"event {entry.id} was written by a newer version (schema {entry.schema}, this reads {SCHEMA}): "
-            "read it with that version"
-        )
+        raise RecordError(f"{NewerEventError(entry)}: read it with that version")
     if entry.kind not in KINDS:
         raise RecordError(f"event {entry.id} is of the unknown kind `{entry.kind}`")
     if (entry.seq == 1) != (entry.kind == "RunStarted"):

@@ -18,7 +18,7 @@ class ForeignFileError(Exception):
 
 
 class EmptyFileError(Exception):
-    """The file holds no table yet, and may not be written."""
+    """The file holds no table, and whoever opens it makes none."""
 
 
 class ChangedSchemaError(Exception):
@@ -107,7 +107,10 @@ def fault_of(error: BaseException, path: Path, *, busy_s: float) -> Fault:
     if isinstance(error, ForeignFileError):
         return Fault(f"`{path}` is the database of another program", "name a file of its own for Ringfence")
     if isinstance(error, EmptyFileError):
-        return Fault(f"the store `{path}` is empty", "name the file that the agent has written")
+        return Fault(
+            f"the store `{path}` is empty",
+            "name the file that the agent has written; if this is it, bring back the last backup",
+        )
     if isinstance(error, ChangedSchemaError):
         return Fault(
             f"the store `{path}` has other triggers or views than Ringfence made",
@@ -131,7 +134,7 @@ def fault_of(error: BaseException, path: Path, *, busy_s: float) -> Fault:
         case sqlite3.SQLITE_CORRUPT:
             return Fault(
                 f"the store `{path}` is damaged",
-                "keep a copy, run `ringfence verify` on it, and bring back the last backup",
+                "keep a copy, and bring back the last backup: `ringfence verify` says whether that is whole",
             )
         case sqlite3.SQLITE_READONLY:
             return Fault(
