@@ -124,9 +124,7 @@ def fault_of(error: BaseException, path: Path, *, busy_s: float) -> Fault:
                 passes=True,
             )
         case sqlite3.SQLITE_FULL:
-            return Fault(
-                f"there is no room left to write the store `{path}`", "free disk space", passes=True
-            )
+            return Fault(f"there is no room left to write the store `{path}`", "free disk space", passes=True)
         case sqlite3.SQLITE_NOTADB:
             return Fault(
                 f"`{path}` is not a SQLite database", "name another file; this one was left as it is"
@@ -148,9 +146,7 @@ def fault_of(error: BaseException, path: Path, *, busy_s: float) -> Fault:
                 f"the store `{path}` cannot be opened", "check the rights of the file and its folder"
             )
         case sqlite3.SQLITE_IOERR:
-            return Fault(
-                f"the disk under the store `{path}` fails: {error}", "check the disk and its quota"
-            )
+            return Fault(f"the disk under the store `{path}` fails: {error}", "check the disk and its quota")
     return Fault(f"the store `{path}` failed: {error}", "see `ringfence doctor`")
 
 

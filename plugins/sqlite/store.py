@@ -84,7 +84,7 @@ class SqliteStore:
     async def open_to_read(self) -> None:
         """Open as `open` where the file may be written, but make no log where there is none.
 
-        Where it may not be written there are only log, tickets and who holds which session, and no trace is left.
+        Where it may not be written there are only log, tickets and who holds which session; no trace is left.
 
         Raises:
             FileNotFoundError: It is missing.

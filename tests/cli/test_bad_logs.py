@@ -1,4 +1,4 @@
-"""Logs that are cut off, of a newer version, or without the run that is asked for: a word on mending, no traceback."""
+"""Logs that are cut off, of a newer version, or without the run asked for: a word on mending, no traceback."""
 
 import asyncio
 import json
@@ -30,7 +30,9 @@ OF_A_LOG = (["runs"], ["verify"], ["export"], ["backtest", "--policy", str(BLOG)
 READING = (*OF_A_LOG, *OF_A_RUN[:-1])
 
 
-def said(capsys: pytest.CaptureFixture[str], path: Path, words: list[str], run: str = "last") -> tuple[int, str]:
+def said(
+    capsys: pytest.CaptureFixture[str], path: Path, words: list[str], run: str = "last"
+) -> tuple[int, str]:
     """Run a command; return its code and all that it said, which is no traceback."""
     code = main([run if word == "RUN" else word for word in words] + ["--store", str(path)])
     shown = capsys.readouterr()
@@ -138,7 +140,9 @@ def noted_head(path: Path) -> str:
 # ---- a newer version -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("words", [*READING, ["kill", "RUN"], ["approve", "T-1", "--by", "dana"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "words", [*READING, ["kill", "RUN"], ["approve", "T-1", "--by", "dana"]], ids=" ".join
+)
 def test_a_file_of_a_newer_version_is_left_as_it_is(
     written: Path, tmp_path: Path, words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -214,7 +218,7 @@ def test_what_needs_no_reading_of_bodies_is_done_with_events_of_a_newer_version_
 
 def test_a_guard_goes_on_with_no_run_of_a_newer_version_and_begins_its_own(mixed: Path) -> None:
     guard = make_guard(store=f"sqlite:///{mixed}")
-    with pytest.raises(EngineError, match="newer version|unclean"):
+    with pytest.raises(EngineError, match=r"was written by a newer version"):
         guard.resume_run("R-NEWER")
     with guard.run(principal=ALICE, agent="main") as run:
         assert guard.execute(run, call("look", what="x"), lambda _: "ran") == "ran"

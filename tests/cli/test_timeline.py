@@ -174,8 +174,11 @@ def test_a_place_that_is_not_in_the_policy_shows_no_line() -> None:
     assert policy_lines(call, {"support.fence": POLICY}) == []
 
 
-UNCLEAN = [e.RunHalted(e.UNCLEAN_END, None, "the process that ran it is gone"), e.RunEnded("halted", None)]
-ALLOWED = [requested("aa.0", "t", {}), decided("aa.0", "allow", reason("t.allow", "allow"))]
+UNCLEAN: list[e.RunEvent] = [
+    e.RunHalted(e.UNCLEAN_END, None, "the process that ran it is gone"),
+    e.RunEnded("halted", None),
+]
+ALLOWED: list[e.RunEvent] = [requested("aa.0", "t", {}), decided("aa.0", "allow", reason("t.allow", "allow"))]
 
 
 @pytest.mark.parametrize("gone", [False, True], ids=["as the log says", "as its process tells"])
@@ -207,7 +210,7 @@ def test_a_call_of_a_process_that_lives_or_of_a_run_that_ended_in_order_is_not_u
         (step,) = [one for one in timeline(stamped([started(), *events])) if isinstance(one, CallStep)]
         return step.outcome
 
-    running = [*ALLOWED, e.CallStarted("aa.0")]
+    running: list[e.RunEvent] = [*ALLOWED, e.CallStarted("aa.0")]
     assert outcome(*running) == "running"
     assert outcome(*ALLOWED) == outcome(*ALLOWED, e.RunEnded("done", None)) == "not run"
     assert outcome(*running, e.RunEnded("done", None)) == "unknown", "no guard writes that"

@@ -1,4 +1,4 @@
-"""Another process that writes a run which is not its own: `python -m tests.faults.intruder HOW FILE RUN SESSION`."""
+"""Another process that writes a run which is not its own: `python -m tests.faults.intruder HOW FILE …`."""
 
 import asyncio
 import json

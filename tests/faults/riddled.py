@@ -45,7 +45,7 @@ tool wide { needs send takes amount: integer allow always rate 1000000 per hour 
 tool pay { needs send takes amount: integer allow always ask lead audit full }
 """
 PLAN = _plan(load_text(POLICY), "the policy of the riddled")
-MADE = (
+MADE: tuple[tuple[str, dict[str, Any]], ...] = (
     ("look", {"what": "x" * 400}),
     ("wire", {"amount": 5}),
     ("look", {"what": "secret"}),

@@ -1,4 +1,4 @@
-"""A disk that is full, read-only or locked: calls are denied with a word on mending, nothing starts, then it goes on."""
+"""A disk that is full, read-only or locked: calls are denied, nothing starts, and when it is mended it goes on."""
 
 import json
 import os
@@ -62,7 +62,9 @@ def test_a_file_system_without_room_denies_and_work_goes_on_when_there_is_room(t
     assert {run["status"] for run in found["runs"]} == {"done"}, "no run was lost for it"
 
 
-def test_a_disk_that_fails_otherwise_stops_the_guard_for_good_and_the_next_one_goes_on(tmp_path: Path) -> None:
+def test_a_disk_that_fails_otherwise_stops_the_guard_for_good_and_the_next_one_goes_on(
+    tmp_path: Path,
+) -> None:
     found = ailing("bounded", tmp_path)
     for said in found["said"]:
         assert "the disk under the store" in said and "check the disk and its quota" in said

@@ -1,4 +1,4 @@
-"""Two hundred writers are killed at random points: every log verifies, and what is not known is said to be."""
+"""Two hundred writers are killed at random: every log verifies, and what is not known is said to be."""
 
 import json
 import os

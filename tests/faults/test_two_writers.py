@@ -71,7 +71,9 @@ def test_a_second_process_is_refused_the_run_and_its_session_and_the_first_goes_
     run = guard.begin_run(principal=ALICE, agent="main", session="s")
     assert look(guard, run, "a") == "ran"
     for answer in ended(begun("politely", str(path), run.id, "s"))["answers"]:
-        assert answer.startswith("engine:") and "another living process" in answer and "help:" in answer, answer
+        assert answer.startswith("engine:") and "another living process" in answer and "help:" in answer, (
+            answer
+        )
     assert look(guard, run, "b") == "ran"
     guard.end_run(run)
     assert len(guard.runs.list()) == 1

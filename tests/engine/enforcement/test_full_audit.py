@@ -1,4 +1,4 @@
-"""Under `audit full` no body starts before the commit of its decision has returned; `standard` waits for none."""
+"""Under `audit full` no body starts before its decision is committed; `standard` waits for nothing."""
 
 import asyncio
 import json

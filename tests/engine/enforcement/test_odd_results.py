@@ -1,4 +1,4 @@
-"""Results that are not JSON, binary or huge: the model gets its own, the log type, size, digest and a bounded text."""
+"""Results that are not JSON, binary or huge: the model gets its own, the log what it was, in bounded words."""
 
 import asyncio
 import json
@@ -39,9 +39,15 @@ RESULTS: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
         lambda: b"\x89PNG\r\n\x1a\n" + bytes(1000),
         {"$type": "bytes", "$size": 1008, "$digest": b"\x89PNG\r\n\x1a\n" + bytes(1000)},
     ),
-    "a bytearray": (lambda: bytearray(b"\xff" * 9), {"$type": "bytearray", "$size": 9, "$digest": b"\xff" * 9}),
+    "a bytearray": (
+        lambda: bytearray(b"\xff" * 9),
+        {"$type": "bytearray", "$size": 9, "$digest": b"\xff" * 9},
+    ),
     "a memoryview": (lambda: memoryview(b"ab"), {"$type": "memoryview", "$size": 2, "$digest": b"ab"}),
-    "an object": (Account, {"$type": f"{__name__}.Account", "$size": 100_009, "$digest": repr(Account()).encode()}),
+    "an object": (
+        Account,
+        {"$type": f"{__name__}.Account", "$size": 100_009, "$digest": repr(Account()).encode()},
+    ),
     "an object without a repr": (Silent, {"$type": f"{__name__}.Silent"}),
     "a number that JSON has not": (lambda: float("nan"), {"$type": "float", "$repr": "nan"}),
     "a text that is no UTF-8": (lambda: "\ud800", {"$type": "str"}),

@@ -4,7 +4,7 @@ import asyncio
 import selectors
 from typing import Any
 
-from ringfence.testing.clock import START_NS
+from ringfence.testing.clock import START_NS, FakeClock
 
 
 class Jumping(selectors.DefaultSelector):
@@ -25,7 +25,7 @@ class Jumping(selectors.DefaultSelector):
 
 
 class JumpingLoop(asyncio.SelectorEventLoop):
-    """An event loop whose time passes only while all wait for it; and the clock that goes with it."""
+    """An event loop whose time passes only while all wait for it."""
 
     def __init__(self) -> None:
         self.jumping = Jumping()
@@ -35,10 +35,18 @@ class JumpingLoop(asyncio.SelectorEventLoop):
         """Return seconds since the loop was made."""
         return self.jumping.now_s
 
+
+class LoopClock(FakeClock):
+    """The engine's clock that goes by such a loop."""
+
+    def __init__(self, loop: JumpingLoop) -> None:
+        super().__init__()
+        self._loop = loop
+
     def now_ns(self) -> int:
-        """Return the same as nanoseconds of a wall clock."""
+        """Return the loop's time as nanoseconds of a wall clock."""
         return START_NS + self.monotonic_ns()
 
     def monotonic_ns(self) -> int:
-        """Return the same as nanoseconds."""
-        return round(self.time() * 1_000_000_000)
+        """Return the loop's time as nanoseconds."""
+        return round(self._loop.time() * 1_000_000_000)

@@ -12,7 +12,7 @@ from ringfence.engine.journal.journal import BATCH, Journal
 from ringfence.engine.seams.loop import EngineLoop
 from ringfence.engine.seams.ports import Entry
 from ringfence.plugins.memory.log import MemoryLog
-from tests.engine.journal.still import JumpingLoop
+from tests.engine.journal.still import JumpingLoop, LoopClock
 
 MS = 1_000_000
 WAIT_S = 30
@@ -31,7 +31,7 @@ class Commit:
 class TimedLog(MemoryLog):
     """A log whose appends take as long as they are told, on the loop's own time."""
 
-    def __init__(self, clock: JumpingLoop, takes_ms: Sequence[int]) -> None:
+    def __init__(self, clock: LoopClock, takes_ms: Sequence[int]) -> None:
         super().__init__()
         self.clock = clock
         self.takes_ms = list(takes_ms)
@@ -56,16 +56,17 @@ class Bench:
 
     def __post_init__(self) -> None:
         self.engine = EngineLoop(lambda: self.loop)
-        self.log = TimedLog(self.loop, self.takes_ms)
+        self.clock = LoopClock(self.loop)
+        self.log = TimedLog(self.clock, self.takes_ms)
         feed = None if self.feed_s is None else self.feed
-        self.journal = Journal(self.log, self.engine, self.loop, feed=feed, limit=100_000)
+        self.journal = Journal(self.log, self.engine, self.clock, feed=feed, limit=100_000)
         self.journal.open_run("r")
 
     async def feed(self, _: Sequence[Entry]) -> None:
         """A required sink."""
         assert self.feed_s is not None
         await asyncio.sleep(self.feed_s)
-        self.fed_ns.append(self.loop.now_ns())
+        self.fed_ns.append(self.clock.now_ns())
 
     def play(self, scene: Callable[[], Awaitable[None]]) -> Sequence[Commit]:
         """Let a scene happen on the loop, and then whatever time brings; return the commits."""

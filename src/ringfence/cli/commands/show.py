@@ -31,7 +31,9 @@ def run(asked: Namespace, say: Say) -> int:
         lines = [line for step in steps for line in step_lines(step, start_ns=row.started_ns)]
         began, took = moment(row.started_ns), duration(row.last_ns - row.started_ns)
     if say.json:
-        say.data({"run": run_record(row), "gone": record.gone, "steps": [step_record(step) for step in steps]})
+        say.data(
+            {"run": run_record(row), "gone": record.gone, "steps": [step_record(step) for step in steps]}
+        )
         return FINE
     user = f", user {escaped(row.user)}" if row.user else ""
     workspace = f", workspace {escaped(row.workspace)}" if row.workspace else ""
