@@ -1,4 +1,4 @@
-"""Logs that are cut off, of a newer version, or without the run asked for: a word on mending, no traceback."""
+"""Logs that are cut off, of a newer version, or without the run asked for: a word on mending, always."""
 
 import asyncio
 import json

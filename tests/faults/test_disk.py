@@ -1,4 +1,4 @@
-"""A disk that is full, read-only or locked: calls are denied, nothing starts, and when it is mended it goes on."""
+"""A disk that is full, read-only or locked: calls are denied, nothing starts; once it is mended work goes on."""
 
 import json
 import os

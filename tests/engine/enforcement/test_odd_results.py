@@ -1,4 +1,4 @@
-"""Results that are not JSON, binary or huge: the model gets its own, the log what it was, in bounded words."""
+"""Results that are not JSON, binary or huge: the model gets its own, the log a bounded account."""
 
 import asyncio
 import json
