@@ -1,4 +1,4 @@
-"""A disk that is full, read-only or locked: calls are denied, nothing starts; once it is mended work goes on."""
+"""A disk that is full, read-only or locked: calls are denied, nothing starts; then it goes on."""
 
 import json
 import os
