@@ -7,7 +7,7 @@ Bodies are flat and hold JSON values only, so an event is its body and a body is
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from operator import attrgetter
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from ringfence.dsl.plan import Json
 
@@ -340,6 +340,10 @@ class RunResumed:
 
     kind: ClassVar[str] = "RunResumed"
     process: str
+
+
+UNCLEAN_END: Final = "unclean end"
+"""The reason of a halt that another process recorded: the run's own has died."""
 
 
 @dataclass(frozen=True, slots=True)

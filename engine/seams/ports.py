@@ -348,6 +348,10 @@ class Leases(Protocol):
         """Say whether `holder` has the session, and nobody has had it since it took it."""
         ...
 
+    async def holder(self, session: str) -> str | None:
+        """Return the holder that has the session, one that is known to be dead left out; changes nothing."""
+        ...
+
     async def release(self, session: str, holder: str) -> None:
         """Give the session back, if `holder` has it."""
         ...

@@ -56,7 +56,7 @@ class SqliteLog:
 
     async def read(self, run: str, *, after_seq: int = 0, limit: int | None = None) -> list[Entry]:
         """Return the run's entries in order."""
-        if not _is_name(run):
+        if not is_name(run):
             return []
         found = await self._door.read(
             lambda db: db.execute(
@@ -85,7 +85,7 @@ class SqliteLog:
 
     async def run(self, run: str) -> RunRow | None:
         """Return one run, or None."""
-        if not _is_name(run):
+        if not is_name(run):
             return None
         return await self._door.read(lambda db: _row(db, run)[1])
 
@@ -189,8 +189,8 @@ def _store_row(db: sqlite3.Connection, run_id: int | None, row: RunRow) -> int:
     return run_id
 
 
-def _is_name(run: str) -> bool:
-    """Return False for a name that no run can have, and that SQLite would refuse to look for."""
+def is_name(run: str) -> bool:
+    """Return False for a name that no run or session can have, and that SQLite would refuse to look for."""
     try:
         return bool(str(run).encode())
     except UnicodeEncodeError:  # lone surrogates: bytes that are no text

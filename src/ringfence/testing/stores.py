@@ -498,6 +498,7 @@ class LeasesContract(StoreContract):
             await leases.release("s1", "two")
             assert await leases.lease("s1", "two") == "one"
             assert await leases.holds("s1", "one") and not await leases.holds("s1", "two")
+            assert await leases.holder("s1") == "one" and await leases.holder("s3") is None
             await leases.release("s1", "one")
             assert not await leases.holds("s1", "one")
             assert await leases.lease("s1", "two") is None
@@ -518,7 +519,7 @@ class LeasesContract(StoreContract):
                 assert await leases.lease(session, "one") is None
             assert await leases.lease("s3", "two") is None
             await leases.gone("one")
-            assert not await leases.holds("s1", "one")
+            assert not await leases.holds("s1", "one") and await leases.holder("s1") is None
             assert await leases.lease("s1", "three") is None
             assert await leases.lease("s3", "three") == "two"
 
