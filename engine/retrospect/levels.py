@@ -1,4 +1,4 @@
-"""The level that the session carried after each event of a run: the fold that decided, looked at once more."""
+"""The level that the session carried after each event of a run: the fold that decided, seen once more."""
 
 from bisect import bisect_right
 from dataclasses import dataclass

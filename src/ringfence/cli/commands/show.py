@@ -91,13 +91,9 @@ def _page(asked: Namespace, say: Say) -> int:
     file_page(path, document)
     cut = [*page.cut, *(said for one in page.sections for said in one.cut)]
     if say.json:
-        said = [
-            {"run": one.run, "steps": len(one.steps), "intact": one.intact} for one in page.sections
-        ]
+        said = [{"run": one.run, "steps": len(one.steps), "intact": one.intact} for one in page.sections]
         size = len(document.encode())
-        say.data(
-            {"run": run_record(row), "file": str(path), "bytes": size, "shown": said, "cut": cut}
-        )
+        say.data({"run": run_record(row), "file": str(path), "bytes": size, "shown": said, "cut": cut})
         return FINE
     say.line(f"{escaped(str(path))}: {len(page.sections[0].steps):,} steps of run {escaped(row.run)}")
     for one in cut:

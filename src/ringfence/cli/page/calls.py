@@ -54,7 +54,6 @@ def call_step(call: CallStep, by: Drawer, *, anchor: str, depth: int, level: Lev
         word=word,
         title=texts.line(call.tool, 120),
         facts=(("call", texts.line(call.call, 80)), *_ids(call, texts)),
-        text=Text(texts.given(arguments)),
         depth=min(depth, 6),
         within=call.within,
         bars=tuple(_bars(call, by, anchor)),
@@ -62,7 +61,8 @@ def call_step(call: CallStep, by: Drawer, *, anchor: str, depth: int, level: Lev
         number=call.number,
         arguments=texts.block(arguments),
         withheld=asked,
-        decisions=tuple(_decision(one, by) for one in call.decisions[:_MOST]),
+        prose=tuple(_prose(arguments, texts)),
+        decisions=tuple(_decision(one, by, arguments) for one in call.decisions[:_MOST]),
         tickets=tuple(_asked(one, by) for one in call.tickets[:_MOST]),
         walls=tuple(_walls(call.isolate, texts)) if call.isolate is not None else (),
         result=texts.block(call.result) if call.outcome == "finished" else None,
@@ -152,7 +152,8 @@ def _walls(isolate: Mapping[str, Json], texts: Texts) -> Iterator[str]:
         yield f"it made {texts.line(isolate['calls'], 20)} calls"
     if isolate.get("failure") is not None:
         where = f" at line {texts.line(isolate['line'], 20)}" if isolate.get("line") is not None else ""
-        yield f"failed{where}: {texts.line(isolate['failure'], 80)}: {texts.line(isolate.get('message'), 500)}"
+        why = f"{texts.line(isolate['failure'], 80)}: {texts.line(isolate.get('message'), 500)}"
+        yield f"failed{where}: {why}"
     if isolate.get("limits"):
         yield f"limits: {texts.line(isolate['limits'], 300)}"
 
@@ -160,7 +161,15 @@ def _walls(isolate: Mapping[str, Json], texts: Texts) -> Iterator[str]:
 # ---- decisions --------------------------------------------------------------------------------------
 
 
-def _decision(decision: Mapping[str, Json], by: Drawer) -> Decision:
+def _prose(arguments: Json, texts: Texts) -> Iterator[tuple[str, Text]]:
+    """Return the arguments that are texts of several lines, code above all, as they read."""
+    if isinstance(arguments, Mapping):
+        for name, value in list(arguments.items())[:_MOST]:
+            if isinstance(value, str) and "\n" in value.strip():
+                yield texts.line(str(name), 80), texts.block(value)
+
+
+def _decision(decision: Mapping[str, Json], by: Drawer, shown: Json) -> Decision:
     verdict = str(decision["verdict"])
     reasons = list(decision.get("reasons") or [])[:_MOST]
     # What made the verdict is said first; each part in the order in which the rules spoke.
@@ -176,7 +185,7 @@ def _decision(decision: Mapping[str, Json], by: Drawer) -> Decision:
             *(_reason(one, by, shadow=True) for one in shadow),
         ),
         notes=tuple(_facts(decision, by.texts)),
-        arguments=None if arguments is None else by.texts.block(arguments, 2_000),
+        arguments=None if arguments is None or arguments is shown else by.texts.block(arguments, 2_000),
     )
 
 

@@ -133,6 +133,8 @@ class Step:
     """Of a model: what it was asked with and had not been asked with before."""
     number: int | None = None
     arguments: Text | None = None
+    prose: tuple[tuple[str, Text], ...] = ()
+    """Arguments that are texts of several lines, as they read."""
     withheld: str = ""
     decisions: tuple[Decision, ...] = ()
     tickets: tuple[Asked, ...] = ()

@@ -107,7 +107,7 @@ def _answered(
         facts=facts,
         messages=() if error else _messages(said["messages"], texts),
         sent=sent,
-        outcome=f"{'failed' if error else 'answered'} in {took(said['duration_ns'])}",
+        outcome=f"failed after {took(said['duration_ns'])}" if error else "",
     )
 
 

@@ -6,6 +6,7 @@ from ringfence.cli.desk import Desk
 from ringfence.cli.exits import CommandError
 from ringfence.cli.history import history, readable
 from ringfence.cli.page.model import Page, Section
+from ringfence.cli.page.rows import MOST
 from ringfence.cli.page.sections import section
 from ringfence.cli.page.texts import Texts
 from ringfence.cli.verifying import verify_one
@@ -58,12 +59,19 @@ def page_of(desk: Desk, row: RunRow, *, made: str) -> Page:
     texts = Texts()
     anchors = {one.row.run: f"r{index}" for index, one in enumerate(told)}
     sections: list[Section] = []
-    for index, one in enumerate(told):
+    for one in told:
+        outer = one is told[0]
         with readable(one.row.run):
-            most = {} if index == 0 else {"most": _INNER_ROWS}
             sections.append(
                 section(
-                    one.record, one.row, one.fault, texts, anchor=anchors[one.row.run], inner=anchors, **most
+                    one.record,
+                    one.row,
+                    one.fault,
+                    texts,
+                    anchor=anchors[one.row.run],
+                    inner=anchors,
+                    most=MOST if outer else _INNER_ROWS,
+                    whole=outer,
                 )
             )
     said = [texts.line(one, 300) for one in dict.fromkeys(cut)]

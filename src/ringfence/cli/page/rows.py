@@ -40,11 +40,10 @@ class Row:
 
 def rows(record: RunRecord) -> list[Row]:
     """Return every row of a run."""
-    asked = {
-        one.event.request: e.body_of(one.event) for one in record.events if isinstance(one.event, e.ModelAsked)
-    }
+    events = [one.event for one in record.events]
+    asked = {event.request: e.body_of(event) for event in events if isinstance(event, e.ModelAsked)}
     found = [Row(step, [step.seq]) for step in timeline(record.events)]
-    answered = {row.step.said["request"] for row in found if _is_answer(row.step)}
+    answered = {_answers(row.step) for row in found} - {None}
     by_call = {row.step.call: row for row in found if isinstance(row.step, CallStep)}
     before: dict[str, Mapping[str, Json] | None] = {}
     last: Mapping[str, Json] | None = None
@@ -56,18 +55,21 @@ def rows(record: RunRecord) -> list[Row]:
             if event.request not in answered:
                 moment = Moment("asked", one.at_ns, last, one.seq)
                 found.append(Row(moment, [one.seq], before=before[event.request]))
-        elif (row := by_call.get(getattr(event, "call", None) or "")) is not None and one.seq not in row.seqs[-1:]:
+            continue
+        row = by_call.get(getattr(event, "call", None) or "")
+        if row is not None and one.seq != row.seqs[0]:
             row.seqs.append(one.seq)
     for row in found:
-        if _is_answer(row.step):
-            request = row.step.said["request"]
+        request = _answers(row.step)
+        if request is not None:
             row.asked, row.before = asked.get(request), before.get(request)
     found.sort(key=lambda row: row.seqs[0])
     return list(_nested(found))
 
 
-def _is_answer(step: Moment | CallStep) -> bool:
-    return isinstance(step, Moment) and step.step == "model"
+def _answers(step: Moment | CallStep) -> str | None:
+    """Return the request that a step answers; None: it is no answer of a model."""
+    return str(step.said["request"]) if isinstance(step, Moment) and step.step == "model" else None
 
 
 def _nested(found: Sequence[Row]) -> Iterator[Row]:

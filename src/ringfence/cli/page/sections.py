@@ -10,7 +10,6 @@ from ringfence.cli.page.moments import moment_step, usage_of
 from ringfence.cli.page.rows import MOST, Row, chosen, rows
 from ringfence.cli.page.texts import Texts
 from ringfence.cli.page.times import Times, took, when
-from ringfence.dsl.plan import Json
 from ringfence.engine.decision import events as e
 from ringfence.engine.decision.records import texts_of
 from ringfence.engine.retrospect.levels import Levels, levels
@@ -43,6 +42,7 @@ def section(
     anchor: str,
     inner: Mapping[str, str],
     most: int = MOST,
+    whole: bool = True,
 ) -> Section:
     """Gather what the page shows of one run.
 
@@ -51,6 +51,7 @@ def section(
         fault: The first bad event of its chain; None: nothing was changed.
         inner: The anchors of the runs inside of it that stand on the page, by their ids.
         most: Rows that are shown.
+        whole: With the texts of the policy.
     """
     first = record.events[0].event if record.events else None
     begun = first if isinstance(first, e.RunStarted) else None
@@ -64,6 +65,8 @@ def section(
     steps = tuple(_steps(kept, by, record, known, anchor, inner))
     missing = len(found) - len(kept)
     cut = [f"{missing:,} of {len(found):,} steps are left out where the page says so"] if missing else []
+    if len(known.names) > _BANDS:
+        cut.append(f"the chart shows the highest {_BANDS} of {len(known.names):,} levels")
     if record.purged:
         kinds = Counter(record.purged.values())
         what = ", ".join(f"{count} {texts.line(kind, 40)}" for kind, count in kinds.most_common(12))
@@ -91,7 +94,7 @@ def section(
         cut=tuple(cut),
         files=tuple(
             (texts.line(name.replace("\\", "/").rsplit("/", 1)[-1], 120), texts.block(text, _FILE))
-            for name, text in files.items()
+            for name, text in (files.items() if whole else ())
         ),
     )
 
@@ -207,7 +210,9 @@ def _bands(known: Levels, record: RunRecord, times: Times, texts: Texts) -> Iter
         stretches.setdefault(change.rank, []).append((min(left, 100 - width), round(width, 3)))
     highest = len(known.names) - 1
     for rank in range(highest, max(highest - _BANDS, -1), -1):
-        yield Band(texts.line(known.names[rank], 60), tuple(stretches.get(rank, ())[:400]), since.get(rank, ""))
+        yield Band(
+            texts.line(known.names[rank], 60), tuple(stretches.get(rank, ())[:400]), since.get(rank, "")
+        )
     if None in stretches:
         yield Band("not known", tuple(stretches[None][:400]), since[None], known=False)
 
@@ -246,16 +251,26 @@ def _steps(
 
 
 def _strikes(step: Step) -> bool:
-    """Say whether a reader looks for a step first."""
+    """Say whether a reader looks for a step first; how the run ended stands at the top."""
+    if step.word == "ended":
+        return step.tone == "failed"
     asked = step.kind == "call" and bool(step.tickets)
     return step.tone in ("deny", "unknown", "failed") or step.outcome_tone == "failed" or asked
 
 
 def _striking(step: Step) -> str:
     if step.kind == "call":
+        asked = "people were asked, " if step.tickets else ""
         failed = f"; {step.outcome}" if step.outcome_tone == "failed" else ""
-        return f"call {step.number}, {step.title}: {step.word}{failed}"[:300]
+        because = _because(step)
+        return f"call {step.number}, {step.title}: {asked}{step.word}{because}{failed}"[:300]
     return f"{step.word}: {step.title}"[:300]
+
+
+def _because(step: Step) -> str:
+    last = step.decisions[-1] if step.decisions else None
+    rules = [one.name for one in last.reasons if one.tone == last.tone and not one.shadow] if last else []
+    return f" by {', '.join(rules[:3])}" if rules else ""
 
 
 def _tallies(found: Sequence[Row]) -> Iterator[tuple[str, str, str]]:
@@ -281,4 +296,3 @@ def _tallies(found: Sequence[Row]) -> Iterator[tuple[str, str, str]]:
     if any(map(sum, tokens)):
         yield "plain", f"{sum(into for into, _ in tokens):,}", "tokens in"
         yield "plain", f"{sum(out for _, out in tokens):,}", "tokens out"
-

@@ -20,7 +20,9 @@ _DEEPEST = 24
 """Nested lists and records; deeper ones are said to be there."""
 _WIDEST = 400
 """Members of one list or record."""
-_FOLDED_LINES = 10
+_WIDE = 88
+"""Characters of a line of JSON."""
+_FOLDED_LINES = 12
 _FOLDED_CHARACTERS = 700
 
 
@@ -62,7 +64,7 @@ class Texts:
 
     def line(self, value: Json, limit: int = LINE) -> str:
         """Return a value on one line; what is cut is said."""
-        text = value if isinstance(value, str) else _json(value, None)
+        text = value if isinstance(value, str) else _json(value)
         shown = escaped(text[:limit])
         if len(text) <= limit:
             return shown
@@ -71,7 +73,7 @@ class Texts:
 
     def block(self, value: Json, limit: int = BLOCK) -> Text:
         """Return a value on as many lines as it has, a record or a list as JSON."""
-        text = value if isinstance(value, str) else _json(value, 2)
+        text = value if isinstance(value, str) else _laid_out(_pruned(value, _DEEPEST))
         limit = min(limit, max(self._left, SPENT))
         shown = text[:limit]
         self._left -= len(shown)
@@ -84,15 +86,33 @@ class Texts:
         if not isinstance(arguments, Mapping):
             return self.line(arguments, 120)
         said = [
-            f"{escaped(str(name)[:60])}={escaped(_json(value, None)[:80])}"
+            f"{escaped(str(name)[:60])}={escaped(_json(value)[:80])}"
             for name, value in islice(arguments.items(), 8)
         ]
         line = ", ".join(said)
         return f"{line[:170]}…" if len(line) > 170 else line
 
 
-def _json(value: Json, indent: int | None) -> str:
-    return json.dumps(_pruned(value, _DEEPEST), ensure_ascii=False, indent=indent, default=repr)
+def _json(value: Json) -> str:
+    return _one_line(_pruned(value, _DEEPEST))
+
+
+def _one_line(value: Json) -> str:
+    return json.dumps(value, ensure_ascii=False, default=repr)
+
+
+def _laid_out(value: Json, inset: str = "") -> str:
+    """Return JSON with a line for each member of what does not fit on one line."""
+    line = _one_line(value)
+    if len(inset) + len(line) <= _WIDE or not isinstance(value, Mapping | list) or not value:
+        return line
+    below = inset + "  "
+    if isinstance(value, Mapping):
+        members = [f"{_one_line(name)}: {_laid_out(inner, below)}" for name, inner in value.items()]
+    else:
+        members = [_laid_out(inner, below) for inner in value]
+    opening, closing = "{}" if isinstance(value, Mapping) else "[]"
+    return f"{opening}\n{below}" + f",\n{below}".join(members) + f"\n{inset}{closing}"
 
 
 def _pruned(value: Json, depth: int) -> Json:

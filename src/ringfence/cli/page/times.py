@@ -34,7 +34,9 @@ class Times:
         left, right = self.percent(start_ns), self.percent(end_ns)
         width = max(right - left, _THINNEST)
         left = min(left, 100 - width)
-        return Bar(lane, round(left, 3), round(width, 3), end_ns - start_ns, took(end_ns - start_ns), what, anchor)
+        return Bar(
+            lane, round(left, 3), round(width, 3), end_ns - start_ns, took(end_ns - start_ns), what, anchor
+        )
 
     def ticks(self) -> tuple[tuple[float, str], ...]:
         """Return five moments of the line."""
