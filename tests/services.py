@@ -1,4 +1,4 @@
-"""Real Redis and PostgreSQL servers for tests: started on loopback, killed and started again at will.
+"""Real Redis and PostgreSQL servers for tests: started on loopback, killed and started again at will; Chromium.
 
 A server is started once per test process, on a port of its own, over a folder that goes with it.  Where it is
 not installed the tests that need it are skipped and say so; with `TEST_SERVICES=required` they fail.
@@ -196,6 +196,8 @@ def missing(name: str) -> str | None:
     """Return what is not installed for this service, or None."""
     if name == "redis":
         return None if shutil.which("redis-server") else "redis-server"
+    if name == "chromium":
+        return None if shutil.which("chromium") else "Chromium"
     try:
         _postgres("initdb")
     except FileNotFoundError:

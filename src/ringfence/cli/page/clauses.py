@@ -59,6 +59,8 @@ class Clauses:
     def at(self, place: object) -> tuple[str, int, str] | None:
         """Return file, line and text of the clause at a place; None where the record has none."""
         name, line, column = [*str(place or "").rsplit(":", 2), "", ""][:3]
+        if name not in self._texts and len(self._texts) == 1:
+            name = next(iter(self._texts))  # recorded before the name of the file was
         text = self._texts.get(name)
         if text is None or not all(one.isascii() and one.isdecimal() for one in (line, column)):
             return None

@@ -33,7 +33,7 @@ def drawn(page: Page) -> str:
         lstrip_blocks=True,
     )
     template = environment.get_template("page.html")
-    return MARK + "\n" + template.render(page=page, style=Markup(style), allowed=allowed) + "\n"
+    return f"{MARK}\n{template.render(page=page, style=Markup(style), allowed=allowed).strip()}\n"
 
 
 def _fit(value: object) -> object:
