@@ -28,7 +28,12 @@ def opened(page: Path, *flags: str) -> Seen:
     """Open a page and return its DOM."""
     words = [
         *("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"),
-        *("--no-first-run", "--disable-sync", "--disable-background-networking", "--disable-component-update"),
+        *(
+            "--no-first-run",
+            "--disable-sync",
+            "--disable-background-networking",
+            "--disable-component-update",
+        ),
         *("--host-resolver-rules=MAP * ~NOTFOUND", "--enable-logging=stderr", "--v=0"),
         f"--user-data-dir={page.parent / 'browser'}",
         *flags,
@@ -47,6 +52,7 @@ def asked(page: Path, question: str, *, wide: int = 1_280) -> Any:
     Args:
         question: The body of a JavaScript function of `doc` and `win`; what it returns is JSON.
     """
+    document = escape(page.read_text("utf-8"))
     harness = page.parent / f"harness-{wide}.html"
     harness.write_text(
         '<!doctype html><meta charset="utf-8"><body><script>\n'
@@ -57,7 +63,7 @@ def asked(page: Path, question: str, *, wide: int = 1_280) -> Any:
         '  told.id = "told"; told.textContent = JSON.stringify(answer);\n'
         "  document.body.appendChild(told);\n"
         "}\n</script>\n"
-        f'<iframe width="{wide}" height="900" onload="ask(this)" srcdoc="{escape(page.read_text("utf-8"))}"></iframe>',
+        f'<iframe width="{wide}" height="900" onload="ask(this)" srcdoc="{document}"></iframe>',
         "utf-8",
     )
     seen = opened(harness)

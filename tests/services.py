@@ -1,4 +1,4 @@
-"""Real Redis and PostgreSQL servers for tests: started on loopback, killed and started again at will; Chromium.
+"""Real Redis and PostgreSQL servers for tests: started on loopback, killed and started again at will.
 
 A server is started once per test process, on a port of its own, over a folder that goes with it.  Where it is
 not installed the tests that need it are skipped and say so; with `TEST_SERVICES=required` they fail.

@@ -92,7 +92,12 @@ def test_the_rule_is_shown_whole_and_only_the_rule() -> None:
 def test_what_became_of_a_call_is_said_also_where_nobody_knows(
     tmp_path: Path, whole_run: list[e.RunEvent]
 ) -> None:
-    cut = [*whole_run[:6], *whole_run[7:-2], requested("dd.0", "crm", {}), e.ModelAsked("m2", None, [], None, {}, None)]
+    cut = [
+        *whole_run[:6],
+        *whole_run[7:-2],
+        requested("dd.0", "crm", {}),
+        e.ModelAsked("m2", None, [], None, {}, None),
+    ]
     said = page(stored(tmp_path / "r.db", r1=cut))
     assert "started, and no outcome was recorded: whether it had its effect is unknown" in said
     assert "call 4 crm ! not decided" in said
@@ -111,7 +116,9 @@ def test_a_changed_log_and_purged_bodies_are_said(tmp_path: Path, whole_run: lis
     assert "Chain ✓ intact" in said
     assert "1 events were purged: what they said is gone (1 PromptGiven)" in said
     with closing(sqlite3.connect(store)) as db, db:
-        db.execute("UPDATE event SET body = CAST(replace(body, 'eve@', 'bob@') AS BLOB) WHERE kind = 'CallRequested'")
+        db.execute(
+            "UPDATE event SET body = CAST(replace(body, 'eve@', 'bob@') AS BLOB) WHERE kind = 'CallRequested'"
+        )
         db.execute("UPDATE event SET body = NULL, salt = x'' WHERE kind = 'RunStarted'")
     said = page(store)
     assert "CHANGED: event r1:8" in said
@@ -123,7 +130,7 @@ def test_inner_calls_stand_under_the_call_whose_code_made_them(tmp_path: Path) -
         return e.CallRequested(call, f"tool_{call}", {}, None, None, parent)
 
     code = requested("a", "run_js", {"code": "one()\ntwo()"})
-    events = [
+    events: list[e.RunEvent] = [
         *(started(), code, requested("x", "other", {}), inner("b", "a"), inner("c", "b")),
         e.IsolateStarted("a", "analyst", "code", "code", "0" * 64, 5, None, "0" * 32, {"cpu_ms": 5}),
         e.IsolateEnded("a", "14.4", ("process", "seccomp"), None, None, None, None),
@@ -141,8 +148,13 @@ def test_the_page_of_a_long_run_stays_small_and_says_what_is_missing(tmp_path: P
     events: list[e.RunEvent] = [started()]
     for number in range(1_250):
         call, verdict = f"{number:04x}.0", "deny" if number == 600 else "allow"
-        events += [requested(call, "send_email", {"body": "x" * 900}), decided(call, verdict, reason("r", verdict))]
-        events += [] if verdict == "deny" else [e.CallStarted(call), e.CallFinished(call, "y" * 9_000, None, 1)]
+        events += [
+            requested(call, "send_email", {"body": "x" * 900}),
+            decided(call, verdict, reason("r", verdict)),
+        ]
+        events += (
+            [] if verdict == "deny" else [e.CallStarted(call), e.CallFinished(call, "y" * 9_000, None, 1)]
+        )
     for number in range(1_250):
         events.append(e.PromptGiven("user", f"prompt {number}"))
     store = stored(tmp_path / "r.db", r1=events)

@@ -49,7 +49,8 @@ def test_a_person_sees_prompt_refusal_rule_bars_and_levels(desk: Path) -> None:
             (one) => [one.getAttribute("class"), one.getBoundingClientRect().width]),
           levels: [...doc.querySelectorAll("#r0 .step .level")].map(text),
           raised: text(doc.querySelector(".raised").closest("li").querySelector("h3")),
-          links: [...doc.querySelectorAll("a")].map((one) => doc.querySelector(one.getAttribute("href")) !== null),
+          links: [...doc.querySelectorAll("a")].map(
+            (one) => doc.querySelector(one.getAttribute("href")) !== null),
           open: doc.querySelectorAll("details[open]").length,
         };
         """,
@@ -71,7 +72,9 @@ def test_a_person_sees_prompt_refusal_rule_bars_and_levels(desk: Path) -> None:
 @pytest.mark.parametrize("wide", [360, 800, 1_280])
 def test_nothing_is_cut_off_whatever_the_width(desk: Path, hostile: Path, wide: int) -> None:
     for page in (desk, hostile):
-        saw = asked(page, "const all = doc.documentElement; return [all.scrollWidth, all.clientWidth];", wide=wide)
+        saw = asked(
+            page, "const all = doc.documentElement; return [all.scrollWidth, all.clientWidth];", wide=wide
+        )
         assert saw[0] <= saw[1] + 1, page
 
 

@@ -1,4 +1,4 @@
-"""The session's level over a run: what the fold that decided says, and an honest end where it cannot be told."""
+"""The session's level over a run: what the fold that decided says, and where it cannot be told."""
 
 import sqlite3
 from contextlib import closing
