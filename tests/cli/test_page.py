@@ -70,6 +70,7 @@ def test_what_a_person_looks_for_in_an_incident_stands_on_the_page(desk: tuple[P
         'rule leave: deny post when after reading personal because "customers\' data stays here"',
         *("People: lead", "✓ approved by dana after 6 s: bob is ours", "people 6 s"),
         *("raised after 0 us: ValueError: the mail server is away", "A run inside of it", "helper"),
+        *("✕ call 2, post: denied by leave", "! call 4, mail: allowed by mail.allow; raised after 0 us"),
         *("▲ personal", "raised by this result (event", "from +2.250 s"),
     ):
         assert text in said, text

@@ -71,7 +71,7 @@ def section(
         kinds = Counter(record.purged.values())
         what = ", ".join(f"{count} {texts.line(kind, 40)}" for kind, count in kinds.most_common(12))
         cut.append(f"{len(record.purged):,} events were purged: what they said is gone ({what})")
-    striking = [(step.anchor, step.tone, _striking(step)) for step in steps if _strikes(step)]
+    striking = [(step.anchor, _first_tone(step), _striking(step)) for step in steps if _strikes(step)]
     if len(striking) > _STRIKING:
         cut.append(f"the list of what to look at first ends after {_STRIKING} of {len(striking):,}")
     return Section(
@@ -256,6 +256,11 @@ def _strikes(step: Step) -> bool:
         return step.tone == "failed"
     asked = step.kind == "call" and bool(step.tickets)
     return step.tone in ("deny", "unknown", "failed") or step.outcome_tone == "failed" or asked
+
+
+def _first_tone(step: Step) -> str:
+    """Return the tone of what is worse: what was decided, or what came of it."""
+    return "failed" if step.outcome_tone == "failed" and step.tone in ("allow", "plain") else step.tone
 
 
 def _striking(step: Step) -> str:
