@@ -2,13 +2,18 @@
 
 import re
 import unicodedata
+from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
 from ringfence.__main__ import main
 from ringfence.cli.page.texts import BLOCK, Texts, visible
+from ringfence.dsl.plan import Json
+from ringfence.engine.decision import events as e
 from tests.cli.hostile_run import EVIL, HUGE, written
+from tests.cli.logs import stored
 
 VOID = {"meta", "rect"}
 ANCHOR = r"#?r\d+(-\d+(-gap)?)?"
@@ -139,3 +144,18 @@ def test_a_text_is_bounded_and_says_what_is_missing() -> None:
 def test_what_is_visible_stays_and_what_is_not_is_spelled(text: str, shown: str) -> None:
     assert visible(text) == shown
     assert visible(shown) == shown
+
+
+@pytest.mark.parametrize("field", ["reasons", "charges", "facts", "shadow", "verdict", "arguments", "label"])
+def test_a_decision_of_another_form_is_a_page_or_a_sentence_that_points_to_verify(
+    tmp_path: Path, whole_run: list[e.RunEvent], field: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd: tuple[Json, ...] = ([1], "x", {}, 7, None, [{"effect": []}], {"a": [[]]}, -5, True)
+    for number, value in enumerate(odd):
+        store = tmp_path / f"{number}.db"
+        events = [replace(one, **{field: value}) if one.kind == "CallDecided" else one for one in whole_run]
+        stored(store, r1=events)
+        code = main(["show", "last", "--store", str(store), "--html", str(tmp_path / f"{number}.html")])
+        said = capsys.readouterr()
+        assert code == 0 or "ringfence verify" in said.err, value
+        assert "RINGFENCE_DEBUG" not in said.err and "Traceback" not in said.err

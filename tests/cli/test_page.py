@@ -5,7 +5,6 @@ import re
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Sequence
 from contextlib import closing
 from html import unescape
 from pathlib import Path
@@ -16,10 +15,10 @@ from ringfence.__main__ import main
 from ringfence.cli.page.clauses import Clauses
 from ringfence.cli.page.drawing import MARK
 from ringfence.engine.decision import events as e
-from ringfence.engine.seams.loop import EngineLoop
-from ringfence.plugins.sqlite import SqliteStore
-from tests.cli.conftest import POLICY, decided, entries, reason, requested, started
+from tests.cli.conftest import POLICY, decided, reason, requested, started
 from tests.cli.desk_run import recorded
+from tests.cli.logs import stored
+from tests.guards import ALICE, call, make_guard
 
 
 @pytest.fixture(scope="module")
@@ -27,24 +26,6 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A log that a guard wrote, and its run."""
     file = tmp_path_factory.mktemp("page") / "ringfence.db"
     return file, recorded(file)
-
-
-def stored(file: Path, **runs: Sequence[e.RunEvent]) -> Path:
-    """Write runs by hand."""
-    loop, store = EngineLoop(), SqliteStore(f"sqlite:///{file}")
-
-    async def write() -> None:
-        await store.open()
-        assert store.events is not None
-        for run, events in runs.items():
-            await store.events.append(entries(run, events))
-        await store.close()
-
-    try:
-        loop.submit(write()).result()
-    finally:
-        loop.close()
-    return file
 
 
 def page(store: Path, *words: str, run: str = "last") -> str:
@@ -124,6 +105,16 @@ def test_a_changed_log_and_purged_bodies_are_said(tmp_path: Path, whole_run: lis
     said = page(store)
     assert "CHANGED: event r1:8" in said
     assert "the session's level cannot be told: the beginning of run `r1` is not there" in said
+
+
+def test_of_a_call_under_audit_minimal_the_page_says_that_its_values_were_not_kept(tmp_path: Path) -> None:
+    guard = make_guard(store=f"sqlite:///{tmp_path}/r.db")
+    with guard.run(principal=ALICE, agent="main") as run:
+        guard.execute(run, call("quiet", what="a private word"), lambda _: "a private answer")
+    guard.close()
+    said = page(tmp_path / "r.db")
+    assert "audit minimal keeps keyed digests of the arguments, not their values" in said
+    assert "call 1 quiet ✓ allowed" in said and "private" not in said
 
 
 def test_inner_calls_stand_under_the_call_whose_code_made_them(tmp_path: Path) -> None:
