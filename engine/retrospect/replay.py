@@ -198,6 +198,10 @@ class Fold:
         """Take the next event."""
         self._at(stamped.seq)
 
+    def reach(self, seq: int) -> None:
+        """Take everything up to an event; of what was purged, that it is not known."""
+        self._at(seq)
+
     def _at(self, seq: int) -> State:
         try:
             return self._lineage.state(self._run, seq)

@@ -17,6 +17,8 @@ class Moment:
     at_ns: int
     said: dict[str, Json]
     """The event's own fields."""
+    seq: int = 0
+    """The event's number in the run."""
 
 
 @dataclass(slots=True)
@@ -35,6 +37,8 @@ class CallStep:
     step: str = "call"
     number: int = 0
     """From 1, in the order of the requests; `why RUN 3` takes it."""
+    seq: int = 0
+    """The number of its first event in the run."""
     decisions: list[dict[str, Json]] = field(default_factory=list)
     tickets: list[dict[str, Json]] = field(default_factory=list)
     started_ns: int | None = None
@@ -99,14 +103,14 @@ def timeline(events: Iterable[e.Stamped], *, gone: bool = False) -> list[Step]:
             if event.call not in calls:
                 step = CallStep(
                     stamped.at_ns, event.call, event.tool, shown_of(event), event.call_id, event.parent,
-                    number=len(calls) + 1,
+                    number=len(calls) + 1, seq=stamped.seq,
                 )  # fmt: skip
                 around = calls.get(event.parent or "")
                 step.within = None if around is None else around.number
                 steps.append(step)
                 calls[event.call] = step
         elif event.kind in _MOMENTS:
-            steps.append(Moment(_MOMENTS[event.kind], stamped.at_ns, e.body_of(event)))
+            steps.append(Moment(_MOMENTS[event.kind], stamped.at_ns, e.body_of(event), stamped.seq))
         elif (call := calls.get(getattr(event, "call", ""))) is not None:
             _tell(call, event, stamped.at_ns)
         gone = gone or (isinstance(event, e.RunHalted) and event.reason == e.UNCLEAN_END)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -69,7 +70,8 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 COMMANDS = [
-    ["runs"], ["runs", "--session", EVIL], ["show", "last"], ["show", EVIL], ["why", "last", "1"],
+    ["runs"], ["runs", "--session", EVIL], ["show", "last"], ["show", EVIL],
+    ["show", "last", "--html", os.devnull], ["show", "last", "--html", EVIL + "/x"], ["why", "last", "1"],
     ["why", "last", EVIL], ["approvals"], ["approve", "T-1", "--by", EVIL], ["verify"], ["verify", "last"],
     ["export"], ["export", "--run", "last"], ["export", "--agent", EVIL], ["export", "--since", EVIL],
     ["verify", "--head", EVIL], ["replay", "last"], ["backtest", "--policy", str(BLOG)],
