@@ -7,7 +7,6 @@ remembers why.
 
 import logging
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
@@ -67,11 +66,13 @@ class Sender:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
+        from ringfence import __version__
+
         self.url = traces_url(endpoint)
         self.refused = 0
         """Spans that the collector took note of and would not have."""
         self._resource = _resource(service_name)
-        self._scope = InstrumentationScope("ringfence", version("ringfence"))
+        self._scope = InstrumentationScope("ringfence", __version__)
         self._session = _session()
         self._exporter = OTLPSpanExporter(
             endpoint=self.url,
