@@ -7,6 +7,7 @@ remembers why.
 
 import logging
 from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
@@ -66,13 +67,11 @@ class Sender:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-        from ringfence import __version__
-
         self.url = traces_url(endpoint)
         self.refused = 0
         """Spans that the collector took note of and would not have."""
         self._resource = _resource(service_name)
-        self._scope = InstrumentationScope("ringfence", __version__)
+        self._scope = InstrumentationScope("ringfence", _version())
         self._session = _session()
         self._exporter = OTLPSpanExporter(
             endpoint=self.url,
@@ -133,6 +132,13 @@ class Sender:
             end_time=_fit(span.end_ns),
             instrumentation_scope=self._scope,
         )
+
+
+def _version() -> str | None:
+    try:
+        return version("ringfence")
+    except PackageNotFoundError:  # it runs from its source
+        return None
 
 
 def _resource(service_name: str | None) -> "Resource":

@@ -82,7 +82,7 @@ class RunSpans:
                 self._prompt(event, body)
             case "ModelAsked":
                 return self._request(event, body)
-            case "ModelAnswered":
+            case "ModelAnswered" if body:  # a purged one does not say whose answer it was
                 return [self._answer(event, body)]
             case "CallRequested":
                 return self._call(event, body)
