@@ -164,6 +164,8 @@ def _session() -> Any:
 
         answer: requests.Response | None = None
         failure: Exception | None = None
+        met = False
+        """True once there was an answer."""
 
         def request(self, *args: Any, **named: Any) -> requests.Response:
             """Make a request, and remember its answer or its failure."""
@@ -171,9 +173,15 @@ def _session() -> Any:
             named["allow_redirects"] = False  # SECURITY: the headers are for this address alone
             try:
                 self.answer = super().request(*args, **named)
+            except requests.ConnectionError as error:
+                self.failure = error
+                if not self.met:  # an address where nobody ever answered is not tried again at once
+                    raise RuntimeError("nobody answers") from error
+                raise
             except Exception as error:
                 self.failure = error
                 raise
+            self.met = True
             return self.answer
 
     return Remembering()

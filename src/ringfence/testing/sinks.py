@@ -32,8 +32,9 @@ def event(seq: int, *, run: str = "run-1", text: str = "hello") -> Event:
 
 
 class DerivingSinkContract(ABC):
-    """Tests for a sink that delivers something made of events, like spans or counts; pytest runs them for each
-    subclass whose name begins with `Test`.
+    """Tests that pytest runs for each subclass whose name begins with `Test`.
+
+    They are for a sink that delivers something made of events, like spans or counts.
 
     Bring `make`, `some`, `arrived` and `break_down`.  Needs pytest-asyncio in `auto` mode.
     """
@@ -48,7 +49,7 @@ class DerivingSinkContract(ABC):
 
     @abstractmethod
     async def arrived(self) -> Sequence[object]:
-        """Return what is durable at the sink's end, as who reads it there sees it; without the sink's help."""
+        """Return what is durable at the sink's end, as its readers see it, without the sink's help."""
 
     @abstractmethod
     async def break_down(self) -> None:

@@ -68,5 +68,9 @@ def _tell(sent: dict[str, Json], say: Say) -> None:
     spans, going = sent["spans"], sent["open_runs"]
     say.line(f"{spans} span{'' if spans == 1 else 's'} sent to {sent['endpoint']}")
     if going:
-        what = "1 run has" if going == 1 else f"{going} runs have"
-        say.note(f"{what} not ended: their own spans come with a later export")
+        what = (
+            "1 run has not ended: its span comes"
+            if going == 1
+            else f"{going} runs have not ended: theirs come"
+        )
+        say.note(f"{what} with a later export")
