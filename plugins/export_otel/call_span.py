@@ -150,7 +150,7 @@ class OpenCall:
         if len(self.tickets) < _TICKETS_AT_MOST:
             self.tickets.append(ticket)
         approver = name_of(body.get("approver"))
-        self._note("approval asked", event.at_ns, ringfence__ticket=ticket, ringfence__approver=approver)
+        self._note("approval_asked", event.at_ns, ringfence__ticket=ticket, ringfence__approver=approver)
 
     def _answer(self, event: Event, body: dict[str, Any]) -> None:
         ticket = name_of(body.get("ticket"))
@@ -163,7 +163,7 @@ class OpenCall:
             said |= known(ringfence__by=name_of(body.get("by")))
             if body.get("because") is not None:
                 said["ringfence.because"] = content_of(body["because"])
-        self._remember(Moment("ringfence.approval answered", event.at_ns, said))
+        self._remember(Moment("ringfence.approval_answered", event.at_ns, said))
 
     def _enter(self, event: Event, body: dict[str, Any]) -> None:
         limits = body.get("limits")

@@ -162,8 +162,8 @@ def test_a_call_that_people_were_asked_about_says_for_how_long(whole: list[Event
     assert (said["error.type"], said["ringfence.outcome"], call.failed) == ("timeout", "timeout", True)
     assert [(one.name, dict(one.said)) for one in call.moments] == [
         ("ringfence.decided", {"ringfence.verdict": "ask"}),
-        ("ringfence.approval asked", {"ringfence.ticket": "T-AAAAAAAA", "ringfence.approver": "lead"}),
-        ("ringfence.approval answered", {"ringfence.ticket": "T-AAAAAAAA", "ringfence.answer": "approve"}),
+        ("ringfence.approval_asked", {"ringfence.ticket": "T-AAAAAAAA", "ringfence.approver": "lead"}),
+        ("ringfence.approval_answered", {"ringfence.ticket": "T-AAAAAAAA", "ringfence.answer": "approve"}),
         ("ringfence.decided", {"ringfence.verdict": "allow"}),
         ("ringfence.started", {}),
     ]
