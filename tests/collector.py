@@ -72,7 +72,7 @@ class Collector:
         return {one.id: one for one in self.taken}
 
     @property
-    def bytes(self) -> bytes:
+    def sent(self) -> bytes:
         return b"\n".join(body for _, body in self.requests)
 
     def named(self, name: str) -> Received:
@@ -92,7 +92,8 @@ class Collector:
                 self.taken += [Received(span, about) for span in scope.spans]
         answer = ExportTraceServiceResponse()
         answer.partial_success.rejected_spans = self.rejects
-        return answer.SerializeToString()
+        told: bytes = answer.SerializeToString()
+        return told
 
 
 def _value(value: AnyValue) -> Any:

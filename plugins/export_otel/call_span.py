@@ -107,7 +107,7 @@ class OpenCall:
                     self.interrupted = True
                     self._note("interrupted", event.at_ns)
                     return []
-                outcome = outcome if outcome in _OUTCOMES else "unknown"
+                outcome = outcome if isinstance(outcome, str) and outcome in _OUTCOMES else "unknown"
                 return [*self._left(event.at_ns), self._end(event.at_ns, outcome, body)]
         return []
 

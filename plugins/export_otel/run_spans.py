@@ -242,7 +242,7 @@ class RunSpans:
         for key in tuple(self._calls):
             spans += self._done(key, self._calls[key].close(event.at_ns))
         status = body.get("status")
-        status = status if status in _STATUSES else "failed"
+        status = status if isinstance(status, str) and status in _STATUSES else "failed"
         if self._content and body.get("error") is not None:
             self._own["ringfence.error"] = content_of(body["error"])
         said: dict[str, Value] = {

@@ -149,9 +149,9 @@ def test_content_is_sent_on_demand_alone(
     log: Path, collector: Collector, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["export", "--otel", collector.url]) == 0
-    assert b"Mail bob" not in collector.bytes and b"evil.example" not in collector.bytes
+    assert b"Mail bob" not in collector.sent and b"evil.example" not in collector.sent
     assert main(["export", "--otel", collector.url, "--content"]) == 0
-    assert b"Mail bob" in collector.bytes and b"evil.example" in collector.bytes
+    assert b"Mail bob" in collector.sent and b"evil.example" in collector.sent
     capsys.readouterr()
     assert main(["export", "--content"]) == 1
     assert "--content belongs to --otel" in capsys.readouterr().err
@@ -168,7 +168,7 @@ def test_headers_of_the_sink_go_to_its_own_collector_alone(
         assert main(["export", "--otel", collector.url]) == 0
         assert main(["export", "--otel", other.url]) == 0
         assert collector.requests[0][0]["x-key"] == "geheim"
-        assert "x-key" not in other.requests[0][0] and b"geheim" not in other.bytes
+        assert "x-key" not in other.requests[0][0] and b"geheim" not in other.sent
     assert collector.taken[0].resource["service.name"] == "desk"
     said = capsys.readouterr()
     assert "geheim" not in said.out + said.err

@@ -176,7 +176,7 @@ def test_a_call_whose_end_nobody_recorded_ends_with_the_run_as_unknown(whole: li
 
 
 def test_an_allow_that_was_never_used_is_no_error_and_an_interrupted_call_goes_on() -> None:
-    events = [
+    events: list[e.RunEvent] = [
         started(),
         requested("aa.0", "look", {}),
         decided("aa.0", "allow", reason("look.allow", "allow")),
@@ -197,7 +197,7 @@ def test_an_allow_that_was_never_used_is_no_error_and_an_interrupted_call_goes_o
 
 def test_isolates_and_the_calls_of_their_code_are_nested() -> None:
     inner = replace(requested("aa.1", "look", {}), parent="aa.0")
-    events = [
+    events: list[e.RunEvent] = [
         started(),
         requested("aa.0", "js", {"code": "1"}),
         decided("aa.0", "allow", reason("js.allow", "allow")),
@@ -271,7 +271,7 @@ def sent(collector: Collector, spans: Sequence[Span]) -> bytes:
     sender = Sender(collector.url, headers={}, service_name=None, within_s=5)
     sender.send(spans)
     sender.close()
-    return collector.bytes
+    return collector.sent
 
 
 def test_no_byte_of_content_is_sent_unless_it_is_asked_for(collector: Collector) -> None:
@@ -378,6 +378,6 @@ def test_what_is_held_of_many_runs_is_bounded() -> None:
 
 
 async def test_one_run_holds_no_more_open_calls_than_it_may(collector: Collector) -> None:
-    events = [started(), *(requested(f"c.{n}", "t", {}) for n in range(1_500))]
+    events: list[e.RunEvent] = [started(), *(requested(f"c.{n}", "t", {}) for n in range(1_500))]
     spans = await asyncio.to_thread(spans_of, recorded("R", events))
     assert len(spans) == 500
