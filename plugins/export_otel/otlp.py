@@ -85,12 +85,16 @@ class Sender:
         from opentelemetry.sdk.trace.export import SpanExportResult
 
         self._session.answer = self._session.failure = None
-        result = self._exporter.export([self._readable(span) for span in spans])
+        readable = [self._readable(span) for span in spans]
+        try:
+            taken = self._exporter.export(readable) is SpanExportResult.SUCCESS
+        except Exception:  # some of its versions pass on what the session raised; nobody took the spans
+            taken = False
         answer, failure = self._session.answer, self._session.failure
         # The exporter passes a redirection for a success: nobody took the spans.
         if answer is not None and not 200 <= answer.status_code < 300:
             raise _refused(self.url, answer.status_code)
-        if result is not SpanExportResult.SUCCESS or answer is None:
+        if not taken or answer is None:
             raise _away(self.url, failure)
         self.refused += self._told(answer.content, len(spans))
 
