@@ -9,6 +9,7 @@ from ringfence.dsl.plan import Plan
 from ringfence.engine.enforcement.drive import Steps, run_async, run_sync
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.opening import Opened, store_error
+from ringfence.engine.retrospect.living import read_living
 from ringfence.engine.retrospect.record import RunRecord
 from ringfence.engine.seams.errors import EngineError, RingfenceError
 from ringfence.engine.seams.isolates import IsolateExecutor
@@ -92,10 +93,10 @@ class Records:
         return (yield from self._get(newest(rows).run))
 
     def _get(self, run_id: str) -> Steps[RunRecord]:
-        entries: list[Entry] = yield from self._ask(lambda opened: opened.log.read(run_id))
+        entries, gone = yield from self._ask(lambda opened: read_living(opened.log, opened.leases, run_id))
         if not entries:
             raise EngineError(f"there is no run `{run_id}`", help="see `ringfence runs`")
-        return RunRecord.read(entries, others=self._entries, isolates=self._isolated)
+        return RunRecord.read(entries, others=self._entries, isolates=self._isolated, gone=gone)
 
     def _entries(self, run_id: str) -> Sequence[Entry]:
         """Read another run, when a replay asks for it."""

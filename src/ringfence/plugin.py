@@ -10,6 +10,7 @@ from ringfence.dsl.canonical import loads_strict
 from ringfence.dsl.plan import Json
 from ringfence.engine.decision.calls import Charge, Refusal
 from ringfence.engine.journal.chain import ZERO, link_hash
+from ringfence.engine.journal.purging import PURGED, check_purge
 from ringfence.engine.journal.rows import row_after
 from ringfence.engine.seams.errors import (
     DeniedError,
@@ -74,6 +75,7 @@ from ringfence.engine.seams.store_urls import without_password
 
 __all__ = [
     "ENTRY_POINTS",
+    "PURGED",
     "ZERO",
     "Answer",
     "Answers",
@@ -129,6 +131,7 @@ __all__ = [
     "TicketStatus",
     "TicketStore",
     "Url",
+    "check_purge",
     "escaped",
     "escaped_json",
     "hookimpl",

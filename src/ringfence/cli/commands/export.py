@@ -42,7 +42,7 @@ def run(asked: Namespace, say: Say) -> int:
 
     since = None if asked.since is None else since_ns(asked.since, now_ns=time.time_ns())
     events = purged = 0
-    with desk(asked) as here:
+    with desk(asked, reads=True) as here:
         row = find_run(here, asked.run) if asked.run is not None else None
         if asked.otel is not None:
             from ringfence.cli.span_export import send_spans

@@ -21,18 +21,21 @@ def run(asked: Namespace, say: Say) -> int:
     from ringfence.cli.find import find_run
     from ringfence.cli.history import history, readable
     from ringfence.cli.records import run_record, step_record
-    from ringfence.engine.retrospect.timeline import timeline
     from ringfence.engine.seams.escape import escaped
 
     with desk(asked, reads=True) as here:
         row = find_run(here, asked.run)
         record = history(here, row.run)
     with readable(row.run):
-        steps = timeline(record.events)
+        steps = record.steps
         lines = [line for step in steps for line in step_lines(step, start_ns=row.started_ns)]
-        began, took = moment(row.started_ns), duration(row.last_ns - row.started_ns)
+        began, took = moment(row.started_ns), f"{duration(row.last_ns - row.started_ns)}, "
+    if record.purged:
+        took = ""  # the purge is the last event of the run, and no part of what it did
     if say.json:
-        say.data({"run": run_record(row), "steps": [step_record(step) for step in steps]})
+        say.data(
+            {"run": run_record(row), "gone": record.gone, "steps": [step_record(step) for step in steps]}
+        )
         return FINE
     user = f", user {escaped(row.user)}" if row.user else ""
     workspace = f", workspace {escaped(row.workspace)}" if row.workspace else ""
@@ -43,13 +46,15 @@ def run(asked: Namespace, say: Say) -> int:
     say.line(
         (
             f"policy {escaped(row.policy)}, session {escaped(row.session)}, {began}, "
-            f"{took}, {row.events} events",
+            f"{took}{row.events} events",
             "dim",
         )
     )
     say.line()
     for line in lines:
         say.line(*line)
+    if record.gone:
+        say.note("its process is gone, and so is what it had not yet recorded: what it did last is not known")
     if record.purged:
         say.note(f"{len(record.purged)} events were purged")
     return FINE
