@@ -11,7 +11,10 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("adapters", "dsl", "engine", "grammar", "plugins")
-HEAVY = ("aiosqlite", "asyncio", "jinja2", "langchain_core", "lark", "pluggy", "pydantic", "rich", "sqlite3")
+HEAVY = (
+    *("aiosqlite", "asyncio", "jinja2", "langchain_core", "lark", "opentelemetry.sdk", "pluggy", "pydantic"),
+    *("requests", "rich", "sqlite3"),
+)
 
 
 def run(*command: str | Path, cwd: Path = ROOT) -> "subprocess.CompletedProcess[str]":

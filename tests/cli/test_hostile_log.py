@@ -73,6 +73,7 @@ COMMANDS = [
     ["runs"], ["runs", "--session", EVIL], ["show", "last"], ["show", EVIL],
     ["show", "last", "--html", os.devnull], ["show", "last", "--html", EVIL + "/x"], ["why", "last", "1"],
     ["why", "last", EVIL], ["approvals"], ["approve", "T-1", "--by", EVIL], ["verify"], ["verify", "last"],
+    ["export", "--otel", "http://127.0.0.1:9", "--content"], ["export", "--otel", EVIL],
     ["export"], ["export", "--run", "last"], ["export", "--agent", EVIL], ["export", "--since", EVIL],
     ["verify", "--head", EVIL], ["replay", "last"], ["backtest", "--policy", str(BLOG)],
     ["backtest", "--policy", str(BLOG), "--agent", EVIL], ["kill", "last"],
