@@ -11,7 +11,7 @@ GROUPS = {
     "write": ("check", "fmt", "test", "explain", "convert"),
     "analyse": ("blast",),
     "operate": (
-        *("runs", "show", "why", "replay", "backtest", "approvals", "approve", "deny", "kill"),
+        *("runs", "show", "why", "tail", "stats", "replay", "backtest", "approvals", "approve", "deny", "kill"),
         *("verify", "export", "schema"),
     ),
     "serve": ("plugins", "doctor"),
