@@ -75,7 +75,7 @@ def _denials(found: Stats, say: Say) -> None:
         rule = one.rule
         say.line(
             f"{one.calls:>{width},}  ",
-            (_named(None if rule is None else rule.name, 80), "bold"),
+            ("(others)" if rule is None else short(rule.name, 80), "bold"),
             (f" at {short(rule.place)}" if rule is not None and rule.place else "", "dim"),
             f": {short(rule.because)}" if rule is not None and rule.because else "",
         )
@@ -186,7 +186,8 @@ def _spread(spread: Spread | None) -> Sequence[str]:
 
 def _spreads(found: Stats) -> Iterable[Spread | None]:
     yield found.approvals.waited
-    yield from (one.took for one in (*found.tools, *found.models))
+    yield from (one.took for one in found.tools)
+    yield from (one.took for one in found.models)
 
 
 def _count(number: int, what: str) -> str:

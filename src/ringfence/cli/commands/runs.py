@@ -59,6 +59,7 @@ def run(asked: Namespace, say: Say) -> int:
                 for row in rows
             ],
             head=("RUN", "STARTED", "STATUS", "AGENT", "USER", "EVENTS", "POLICY"),
+            fit=True,
         )
     else:
         say.note("no runs")
