@@ -173,7 +173,7 @@ class Totals:
 def _fate(ticket: TicketFacts, quorum: int) -> tuple[str, int | None]:
     """Return what became of a question, and how long it took people to settle it."""
     if len(ticket.approvals) >= quorum:
-        return "approve", max(0, ticket.approvals[quorum - 1] - ticket.asked_ns)
+        return "approve", max(0, [*ticket.approvals.values()][quorum - 1] - ticket.asked_ns)
     if ticket.closed is None:
         return "open", None
     how, at_ns = ticket.closed

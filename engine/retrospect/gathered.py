@@ -73,8 +73,8 @@ class TicketFacts:
 
     approver: str
     asked_ns: int
-    approvals: list[int] = field(default_factory=list)
-    """When the run learnt of each."""
+    approvals: dict[str | None, int] = field(default_factory=dict)
+    """Who approved, in order -> when the run learnt of it; who does so twice counts once."""
     closed: tuple[str, int] | None = None
     """`reject`, `expire` or `withdraw`, and when."""
 
@@ -128,7 +128,7 @@ class RunFacts:
             case e.ApprovalAsked():
                 self.tickets[_text(event.ticket)] = TicketFacts(_text(event.approver), at_ns)
             case e.ApprovalAnswered():
-                _answer(self.tickets.get(_text(event.ticket)), event.verdict, at_ns)
+                _answer(self.tickets.get(_text(event.ticket)), event, at_ns)
             case e.RunHalted():
                 self.halts.append(_text(event.reason))
             case _:
@@ -199,13 +199,13 @@ def _rule(reason: dict[str, Json]) -> Rule:
     )
 
 
-def _answer(ticket: TicketFacts | None, verdict: str, at_ns: int) -> None:
+def _answer(ticket: TicketFacts | None, event: e.ApprovalAnswered, at_ns: int) -> None:
     if ticket is None or ticket.closed is not None:
         return
-    if verdict == "approve":
-        ticket.approvals.append(at_ns)
-    elif verdict in ("reject", "expire", "withdraw"):
-        ticket.closed = verdict, at_ns
+    if event.verdict == "approve":
+        ticket.approvals.setdefault(_text_or_none(event.by), at_ns)
+    elif event.verdict in ("reject", "expire", "withdraw"):
+        ticket.closed = event.verdict, at_ns
 
 
 class _Texts:
