@@ -114,9 +114,7 @@ class Stats:
         return tuple(tool for _, tool in sorted(timed, key=lambda one: -one[0]))
 
 
-def stats(
-    wanted: Wanted, rows: Rows, pages: Pages, *, each: Each = lambda row: None
-) -> Stats:
+def stats(wanted: Wanted, rows: Rows, pages: Pages, *, each: Each = lambda row: None) -> Stats:
     """Count what happened in the runs that began as wanted; the log is only read.
 
     Args:

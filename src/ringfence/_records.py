@@ -176,9 +176,7 @@ class Records:
         return (yield from self._ask(lambda opened: opened.log.runs(session=session, limit=limit)))
 
     def _rows_of(self, asked: "RowWords", limit: int | None) -> Rows:
-        return run_sync(
-            self._ask(lambda opened: opened.log.runs(**asked, limit=limit)), self._opening.loop
-        )
+        return run_sync(self._ask(lambda opened: opened.log.runs(**asked, limit=limit)), self._opening.loop)
 
     def _page(self, run_id: str, after: int, limit: int) -> Sequence[Entry]:
         return run_sync(

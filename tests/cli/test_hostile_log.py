@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from ringfence.__main__ import main
+from ringfence.cli import following
 from ringfence.engine.decision import events as e
 from ringfence.plugins.sqlite import SqliteStore
 from ringfence.testing.stores import ticket
@@ -74,10 +75,24 @@ COMMANDS = [
     ["export"], ["export", "--run", "last"], ["export", "--agent", EVIL], ["export", "--since", EVIL],
     ["verify", "--head", EVIL], ["replay", "last"], ["backtest", "--policy", str(BLOG)],
     ["backtest", "--policy", str(BLOG), "--agent", EVIL], ["kill", "last"],
-    ["kill", "--agent", EVIL], ["doctor"],
+    ["kill", "--agent", EVIL], ["doctor"], ["runs", "--tool", EVIL, "--verdict", "deny", "--rule", EVIL],
+    ["runs", "--user", EVIL, "--workspace", EVIL, "--since", EVIL], ["runs", "--rule", EVIL],
+    ["stats"], ["stats", "--agent", EVIL], ["stats", "--until", EVIL], ["tail"], ["tail", "--agent", EVIL],
+    ["tail", "--run", EVIL], ["tail", "--run", "last", "--from-start"],
 ]  # fmt: skip
 
 
+@pytest.fixture
+def stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that goes on without end is stopped where it would wait."""
+
+    def stop(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(following, "sleep", stop)
+
+
+@pytest.mark.usefixtures("stopped")
 @pytest.mark.parametrize("as_json", [False, True])
 @pytest.mark.parametrize("words", COMMANDS, ids=lambda words: " ".join(words)[:12])
 def test_no_text_in_a_log_or_on_the_command_line_steers_a_terminal_or_forges_a_line(
@@ -91,7 +106,7 @@ def test_no_text_in_a_log_or_on_the_command_line_steers_a_terminal_or_forges_a_l
         categories = {unicodedata.category(character) for character in text.replace("\n", "")}
         assert not categories & {"Cc", "Cf", "Cs", "Zl", "Zp"}
     if as_json and said.out:
-        for document in said.out.splitlines() if words[0] == "export" else [said.out]:
+        for document in said.out.splitlines() if words[0] in ("export", "tail") else [said.out]:
             json.loads(document)
 
 
@@ -141,6 +156,8 @@ def test_a_body_of_another_form_is_a_sentence_that_points_to_verify(
         changed = {**json.loads(body), field: json.loads(odd)}
         db.execute("UPDATE event SET body = ? WHERE kind = 'CallDecided'", (json.dumps(changed).encode(),))
     db.close()
+    assert main(["stats", "--store", str(path)]) == 0  # it counts the run, or notes that it cannot
+    assert "Traceback" not in capsys.readouterr().err
     for words in (["show", "last"], ["why", "last", "1"]):
         for as_json in ([], ["--json"]):
             code = main([*words, *as_json, "--store", str(path)])

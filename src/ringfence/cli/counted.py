@@ -41,7 +41,9 @@ def tell(found: Stats, say: Say) -> None:
     unknown = sum(tool.unknown for tool in found.tools)
     if unknown:
         say.line()
-        going = f", {found.unknown_in_running:,} of them in runs that go on" if found.unknown_in_running else ""
+        going = (
+            f", {found.unknown_in_running:,} of them in runs that go on" if found.unknown_in_running else ""
+        )
         say.line((f"{_count(unknown, 'call')} without a known outcome", COLOURS["failed"]), going)
     if any(spread is not None and not spread.exact for spread in _spreads(found)):
         say.line()

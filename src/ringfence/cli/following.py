@@ -1,4 +1,4 @@
-"""The end of a log, as it grows: every process that writes the log, a page at a time, for as long as one likes.
+"""The end of a log as it grows, whichever process writes it, a page at a time and without end.
 
 What is held is a page of events and the last link that was seen.  That link is read again with the next ones:
 a log in which it is another was replaced.  A log that is away is opened again until it is there.
@@ -63,7 +63,7 @@ def follow(
         CommandError: The log cannot be opened at the beginning; later it is waited for.
     """
     place: Place | None = None
-    away = False
+    away, pause = False, INTERVAL_S
     while True:
         try:
             with desk(asked, reads=True) as here:
@@ -85,8 +85,9 @@ def follow(
                 raise
             if not away:  # nothing is lost: what is written meanwhile is told when it is there again
                 say.note(f"the log cannot be read now, and is waited for: {error}")
+            pause = AWAY_S if away else INTERVAL_S
             away = True
-        wait(AWAY_S)
+        wait(pause)
 
 
 def _next(here: Desk, place: Place, say: Say) -> tuple[Place, Sequence[Entry]]:
@@ -96,7 +97,7 @@ def _next(here: Desk, place: Place, say: Say) -> tuple[Place, Sequence[Entry]]:
     links = here.ask(here.events.links(after=after, limit=PAGE + known))
     if known:
         if not links or links[0] != place.last:
-            return _replaced(here, say), ()
+            return _next(here, _replaced(here, say), say)
         links = links[1:]
     if not links:
         return place, ()

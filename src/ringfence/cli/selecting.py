@@ -87,7 +87,8 @@ def note_unread(unread: "Sequence[Unread]", runs: int, say: "Say") -> None:
 
     if not runs:
         return
-    say.note(f"{runs} run{'' if runs == 1 else 's'} could not be read, and nothing of {'it' if runs == 1 else 'them'} counts:")
+    what, them = ("1 run", "it") if runs == 1 else (f"{runs:,} runs", "them")
+    say.note(f"{what} could not be read, and nothing of {them} counts:")
     for one in unread[:_NAMED]:
         say.note(f"  {short(one.run, 40)}: {short(one.because, 200)}")
     if runs > _NAMED:

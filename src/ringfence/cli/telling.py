@@ -108,7 +108,10 @@ class Teller:
     def _take(self, entry: Entry) -> e.RunEvent:
         event = stamped(entry, entry.body or b"").event
         if isinstance(event, e.CallRequested):
-            self._calls[entry.run, event.call] = short(event.tool, 40), arguments(event.arguments, limit=40)[:200]
+            self._calls[entry.run, event.call] = (
+                short(event.tool, 40),
+                arguments(event.arguments, limit=40)[:200],
+            )
         return event
 
     def _words(self, here: Desk, entry: Entry) -> Line | None:
@@ -151,8 +154,8 @@ class Teller:
             case _ if entry.kind in _MOMENTS:
                 moment = Moment(_MOMENTS[entry.kind], entry.at_ns, e.body_of(event))
                 _, said, *more = next(step_lines(moment, start_ns=entry.at_ns))
-                word, style = (said, "") if isinstance(said, str) else said
-                return _word(word.rstrip(), style), *more
+                word = (said, "") if isinstance(said, str) else said
+                return _word(word[0].rstrip(), word[1]), *more
             case _:
                 return _word(""), short(entry.kind, 40)
 

@@ -281,8 +281,11 @@ class EventLogContract(StoreContract):
     async def test_runs_are_found_by_all_that_their_row_holds(self, folder: Path) -> None:
         """Each by itself, several together, and odd names as well."""
         said: list[tuple[str, Json, Json]] = [
-            ("main", "alice", "w1"), ("main", "bob", None), ("helper", None, "w1"), ("o\x00dd\\\u2028", "", ""),
-        ]  # fmt: skip
+            ("main", "alice", "w1"),
+            ("main", "bob", None),
+            ("helper", None, "w1"),
+            ("o\x00dd\\\u2028", "", ""),
+        ]
         async with self.log(folder) as log:
             batch: list[Entry] = []
             for number, (agent, user, workspace) in enumerate(said):

@@ -24,6 +24,7 @@ from tests.cli.conftest import decided, reason, requested, started
 from tests.logs import entries_of
 from tests.plans import T0
 
+ALL = Wanted()
 POLICY = """language 1
 policy signs
 capability look is read
@@ -60,7 +61,7 @@ class Log:
     def page(self, run: str, after: int, limit: int) -> Sequence[Entry]:
         return [entry for entry in self.entries[run] if entry.seq > after][:limit]
 
-    def stats(self, wanted: Wanted = Wanted()) -> Stats:
+    def stats(self, wanted: Wanted = ALL) -> Stats:
         return stats(wanted, self.ask, self.page)
 
 
@@ -79,12 +80,14 @@ REASONS = st.lists(
 TIMES = st.integers(0, 10**10)
 KEYS = st.sampled_from(["k1", "k2", "k3"])
 TICKETS = st.sampled_from(["T-1", "T-2", "T-3"])
-USAGE = st.sampled_from(
-    [
-        None, {"input_tokens": 5, "output_tokens": 2}, {"prompt_tokens": 7, "completion_tokens": 1},
-        {"input_tokens": "many"}, "odd",
-    ]
-)  # fmt: skip
+SPENT: list[tuple[Json, tuple[int, int] | None]] = [
+    ({"input_tokens": 5, "output_tokens": 2}, (5, 2)),
+    ({"prompt_tokens": 7, "completion_tokens": 1}, (7, 1)),
+    ({"input_tokens": "many"}, None),
+    ("odd", None),
+    (None, None),
+]
+USAGE = st.sampled_from([usage for usage, _ in SPENT])
 STEPS = st.one_of(
     st.builds(requested, KEYS, TOOLS, st.just({})),
     st.builds(lambda key, verdict, said: decided(key, verdict, *said), KEYS, VERDICTS, REASONS),
@@ -93,7 +96,8 @@ STEPS = st.one_of(
     st.builds(e.CallFailed, KEYS, st.sampled_from(["raised", "timeout", "refused"]), st.just("e"), TIMES),
     st.builds(e.ApprovalAsked, KEYS, TICKETS, st.sampled_from(["lead", "two", "gone"]), st.none()),
     st.builds(
-        e.ApprovalAnswered, KEYS, TICKETS, st.sampled_from(["approve", "reject", "expire", "withdraw", "ignored"]),
+        e.ApprovalAnswered, KEYS, TICKETS,
+        st.sampled_from(["approve", "reject", "expire", "withdraw", "ignored"]),
         st.sampled_from([None, "dana", "erin"]), st.none(), st.none(),
     ),
     st.builds(e.ModelAsked, KEYS, st.sampled_from([None, "m1"]), st.none(), st.none(), st.none(), st.none()),
@@ -108,7 +112,9 @@ def logs(draw: st.DrawFn) -> dict[str, list[e.Stamped]]:
     made: dict[str, list[e.Stamped]] = {}
     for number in range(draw(st.integers(0, 4))):
         at_ns, events = T0 + number, list[e.Stamped]()
-        first = started(policy_text=POLICY, policy_digest="d", agent=draw(st.sampled_from(["main", "helper"])))
+        first = started(
+            policy_text=POLICY, policy_digest="d", agent=draw(st.sampled_from(["main", "helper"]))
+        )
         for seq, event in enumerate([first, *draw(st.lists(STEPS, max_size=25))], start=1):
             events.append(e.Stamped(seq, at_ns, event))
             at_ns += draw(st.integers(0, 10**9))
@@ -184,7 +190,11 @@ def naive(log: dict[str, list[e.Stamped]]) -> dict[str, Any]:
             needed, fate, at_ns = 2 if approver == "two" else 1, "open", None
             yes: set[str | None] = set()
             for one in events[places[-1] :]:
-                if fate != "open" or not isinstance(one.event, e.ApprovalAnswered) or one.event.ticket != ticket:
+                if (
+                    fate != "open"
+                    or not isinstance(one.event, e.ApprovalAnswered)
+                    or one.event.ticket != ticket
+                ):
                     continue
                 if one.event.verdict == "approve":
                     yes.add(one.event.by)
@@ -219,10 +229,7 @@ def _models(
             took.setdefault(model, []).append(answer.duration_ns)
             total["failed" if answer.error else "answered"] += 1
             if answer.error is None:
-                spent = {
-                    5: (5, 2), 7: (7, 1),
-                }.get((answer.usage or {}).get("input_tokens", (answer.usage or {}).get("prompt_tokens"))
-                      if isinstance(answer.usage, dict) else None)  # fmt: skip
+                spent = next((tokens for usage, tokens in SPENT if usage == answer.usage), None)
                 if spent is None:
                     total["silent"] += 1
                 else:
