@@ -153,8 +153,8 @@ class Teller:
                 return self._answered(entry, event)
             case _ if entry.kind in _MOMENTS:
                 moment = Moment(_MOMENTS[entry.kind], entry.at_ns, e.body_of(event))
-                _, said, *more = next(step_lines(moment, start_ns=entry.at_ns))
-                word = (said, "") if isinstance(said, str) else said
+                _, first, *more = next(step_lines(moment, start_ns=entry.at_ns))
+                word = (first, "") if isinstance(first, str) else first
                 return _word(word[0].rstrip(), word[1]), *more
             case _:
                 return _word(""), short(entry.kind, 40)

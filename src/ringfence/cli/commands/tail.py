@@ -22,7 +22,7 @@ def words(command: ArgumentParser) -> None:
         "--verdict", metavar="VERDICT", choices=VERDICTS, help="only decisions that came out so"
     )
     command.add_argument(
-        "-n", "--lines", metavar="N", type=int, default=10, help="begin N lines before the end (10)"
+        "-n", metavar="N", dest="lines", type=int, default=10, help="begin N lines before the end (10)"
     )
     command.add_argument("--from-start", action="store_true", help="begin at the log's first event")
 
