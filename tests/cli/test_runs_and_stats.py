@@ -9,10 +9,14 @@ from typing import Any
 import pytest
 
 from ringfence.__main__ import main
+from ringfence.cli.counted import tell
+from ringfence.cli.say import Say
 from ringfence.engine.decision import events as e
 from ringfence.engine.retrospect.gathered import Unread
 from ringfence.plugins.sqlite import SqliteStore
 from tests.cli.conftest import decided, entries, reason, requested, started
+from tests.cli.test_say import Terminal
+from tests.engine.retrospect.test_stats import Log, stamped
 from tests.guards import ALICE, call, make_guard
 
 
@@ -118,6 +122,23 @@ def test_stats_tell_what_happened(log: Path, capsys: pytest.CaptureFixture[str])
         "ERRORS RAISED",
     ):
         assert line in lines, text
+
+
+@pytest.mark.parametrize("columns", [60, 80, 140])
+def test_tables_fit_the_terminal(
+    tmp_path: Path, columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The names give way, never the numbers."""
+    calls = [requested(f"k{number}", f"tool_{number}_" + "x" * 200, {}) for number in range(30)]
+    facts = Log({"r1": stamped(started(), *calls)}).stats()
+    out = Terminal()
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("NO_COLOR", "1")
+    tell(facts, Say(json=False, out=out))
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= columns
+    assert "and 10 more: --json has all" in lines
+    assert all(line.endswith("1") for line in lines if line.startswith("tool_"))
 
 
 def test_stats_under_json_are_those_of_python(log: Path, capsys: pytest.CaptureFixture[str]) -> None:

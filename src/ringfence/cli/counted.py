@@ -13,8 +13,10 @@ from ringfence.engine.seams.escape import escaped
 
 _ROWS = 20
 """So many rows of one table are shown; `--json` has all."""
-_NAME = 26
-"""A longer name is cut."""
+_NAME = 60
+"""A longer name is cut; on a terminal, one that leaves no room for the numbers."""
+_LEAST = 12
+"""So much of a name is shown, however narrow the terminal."""
 
 Cell = int | str | tuple[str, str]
 _VERDICTS = ("allow", "ask", "deny", "unknown", "undecided")
@@ -144,11 +146,17 @@ def _table(say: Say, head: Sequence[str], rows: Sequence[Sequence[Cell]], *, mos
     cells = [[_cell(row[at]) for at in kept] for row in shown]
     titles = [(head[at], "dim") for at in kept]
     widths = [max(len(row[at][0]) for row in (titles, *cells)) for at in range(len(kept))]
+    if say.width is not None:
+        room = say.width - sum(width + 2 for width in widths[1:])
+        widths[0] = min(widths[0], max(room, _LEAST, len(head[0])))
     say.line()
     for row in (titles, *cells):
         pieces: list[Piece] = []
         for at, ((text, style), width) in enumerate(zip(row, widths, strict=True)):
-            pieces += ["  " if at else "", (text.rjust(width) if at else text.ljust(width), style)]
+            pieces += [
+                "  " if at else "",
+                (text.rjust(width) if at else _cut(text, width).ljust(width), style),
+            ]
         say.line(*pieces)
     if most == _ROWS:
         _more(say, len(rows))
@@ -176,7 +184,10 @@ def _named(name: str | None, limit: int = _NAME, *, other: str = "(others)") -> 
 
 
 def _words(text: str, limit: int) -> str:
-    said = escaped(text)
+    return _cut(escaped(text), limit)
+
+
+def _cut(said: str, limit: int) -> str:
     return said if len(said) <= limit else f"{said[: limit - 1]}…"
 
 

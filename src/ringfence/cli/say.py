@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from math import isfinite
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from ringfence.dsl.plan import Json
@@ -56,6 +57,13 @@ class Say:
         """True if a person looks at the data itself."""
         return self._out.isatty()
 
+    @property
+    def width(self) -> int | None:
+        """How many columns the terminal has on which a person looks at the data; None: there is none."""
+        if self._console is not None:
+            return self._console.width
+        return get_terminal_size().columns if self.to_terminal else None
+
     def record(self, line: str) -> None:
         """Write one line of JSON Lines, which is ASCII and steers no terminal (`Event.line`)."""
         self._out.write(line + "\n")
@@ -73,7 +81,10 @@ class Say:
         # SECURITY: the last gate to the terminal; whatever came out of a log passes here.
         shown = [escaped(p) if isinstance(p, str) else (escaped(p[0]), p[1]) for p in pieces]
         if self._console is None:
-            self._out.write("".join(map(_plain, shown)) + "\n")
+            plain = "".join(map(_plain, shown))
+            if fit and self.width is not None and len(plain) > self.width:
+                plain = f"{plain[: self.width - 1]}…"
+            self._out.write(plain + "\n")
             return
         from rich.text import Text
 
