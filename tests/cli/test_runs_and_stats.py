@@ -12,7 +12,9 @@ from ringfence.__main__ import main
 from ringfence.cli.counted import tell
 from ringfence.cli.say import Say
 from ringfence.engine.decision import events as e
+from ringfence.engine.retrospect import gathered, search
 from ringfence.engine.retrospect.gathered import Unread
+from ringfence.engine.seams.ports import Entry
 from ringfence.plugins.sqlite import SqliteStore
 from tests.cli.conftest import decided, entries, reason, requested, started
 from tests.cli.test_say import Terminal
@@ -29,16 +31,20 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole_run: list[e.RunEv
         decided("aa.0", "deny", reason("crm.ask", "deny", because="not today")),
     ]
 
+    append(tmp_path / "ringfence.db", entries("R-WHOLE", whole_run), entries("R-HELPER", helper))
+    return tmp_path / "ringfence.db"
+
+
+def append(file: Path, *runs: list[Entry]) -> None:
     async def write() -> None:
-        store = SqliteStore(f"sqlite:///{tmp_path}/ringfence.db")
+        store = SqliteStore(f"sqlite:///{file}")
         await store.open()
         assert store.events is not None
-        await store.events.append(entries("R-WHOLE", whole_run))
-        await store.events.append(entries("R-HELPER", helper))
+        for run in runs:
+            await store.events.append(run)
         await store.close()
 
     asyncio.run(write())
-    return tmp_path / "ringfence.db"
 
 
 def data(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
@@ -101,6 +107,28 @@ def test_a_run_that_cannot_be_read_is_counted_in_a_note(
     assert "1 run could not be read" in said.err and because in said.err
     assert "R-HELPER" in said.out or words == ["stats"]
     assert "R-WHOLE" not in said.out
+
+
+@pytest.mark.parametrize("page", [1, 3, 1_000])
+def test_runs_that_are_read_ahead_come_once_and_in_order(
+    log: Path, page: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Though all of them began at one moment, and some have more events than are read at once."""
+    monkeypatch.setattr(search, "PAGE", page)
+    monkeypatch.setattr(gathered, "PAGE", 4)
+    made: list[list[Entry]] = []
+    for number in range(40):
+        calls = [requested(f"k{n}", f"t{number % 3}", {}) for n in range(number % 11)]
+        made.append(entries(f"R-{number}", [started(), *calls]))
+    append(log, *made)
+    rows = [row["run"] for row in data(capsys, "runs", "--limit", "0")]
+    assert len(rows) == 42
+    wanted = [run for run in rows if run[2:].isdecimal() and int(run[2:]) % 3 == 1 and int(run[2:]) % 11]
+    assert [row["run"] for row in data(capsys, "runs", "--tool", "t1", "--limit", "0")] == wanted
+    assert [row["run"] for row in data(capsys, "runs", "--tool", "t1", "--limit", "5")] == wanted[:5]
+    found = data(capsys, "stats")
+    assert (found["runs"], found["runs_unread"]) == (42, 0)
+    assert found["calls"] == 4 + sum(number % 11 for number in range(40))
 
 
 def test_stats_tell_what_happened(log: Path, capsys: pytest.CaptureFixture[str]) -> None:

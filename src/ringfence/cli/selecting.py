@@ -1,10 +1,13 @@
 """The words that say which runs are meant: the same in every command that goes over many of them."""
 
 from argparse import ArgumentParser, Namespace
+from collections import deque
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from concurrent.futures import Future
 
     from ringfence.cli.desk import Desk
     from ringfence.cli.say import Say
@@ -16,6 +19,8 @@ STATUSES = ("running", "suspended", "halted", "done", "failed")
 VERDICTS = ("allow", "ask", "deny", "unknown")
 _TIME = "30s, 15m, 12h, 7d ago, or a date, 2026-11-23 or 2026-11-23T04:00Z"
 _NAMED = 3
+_AHEAD = 8
+"""So many runs are asked for before their turn: the store works while the last one is looked at."""
 
 
 def words(command: ArgumentParser) -> None:
@@ -61,18 +66,31 @@ def wanted_of(asked: Namespace) -> "Wanted":
 
 
 class Reader:
-    """The log of a desk, as what goes over runs asks for it."""
+    """The log of a desk, as what goes over runs asks for it; the next few runs are asked for ahead."""
 
     def __init__(self, desk: "Desk") -> None:
         self._desk = desk
+        self._coming: deque[str] = deque()
+        self._ahead: dict[str, Future[list[Entry]]] = {}
 
     def rows(self, asked: "RowWords", limit: int | None) -> "list[RunRow]":
         """Return rows of runs, newest first."""
-        return self._desk.ask(self._desk.events.runs(**asked, limit=limit))
+        found = self._desk.ask(self._desk.events.runs(**asked, limit=limit))
+        self._coming.extend(row.run for row in found)
+        return found
 
     def pages(self, run: str, after: int, limit: int) -> "Sequence[Entry]":
-        """Return some entries of a run."""
-        return self._desk.ask(self._desk.events.read(run, after_seq=after, limit=limit))
+        """Return some entries of a run; runs are asked for in the order of their rows."""
+        events = self._desk.events
+        if after or (run not in self._ahead and run not in self._coming):
+            return self._desk.ask(events.read(run, after_seq=after, limit=limit))
+        for passed in [*takewhile(lambda other: other != run, self._ahead)]:
+            del self._ahead[passed]
+        while run not in self._ahead or (self._coming and len(self._ahead) <= _AHEAD):
+            coming = self._coming.popleft()
+            if run in (coming, *self._ahead):
+                self._ahead[coming] = self._desk.loop.submit(events.read(coming, limit=limit))
+        return self._ahead.pop(run).result()
 
     @property
     def events(self) -> int:
