@@ -29,6 +29,7 @@ from ringfence.engine.seams.ports import Entry
 from ringfence.plugins.sqlite import SqliteStore
 from ringfence.plugins.sqlite.log import SqliteLog
 from tests.cli.conftest import decided, entries, reason, requested, started
+from tests.cli.test_tampering import KINDS
 
 
 async def _write(file: Path, batch: Sequence[Entry]) -> None:
@@ -258,6 +259,14 @@ def test_over_days_no_more_is_held_than_the_latest_calls(log: Path, monkeypatch:
             teller.learn(entry)
             teller.lines(None, [entry])  # type: ignore[arg-type]
     assert len(teller._calls) == len(teller._asked) == 20
+
+
+def test_every_kind_of_event_has_its_line_or_is_no_step(log: Path) -> None:
+    write(log, entries("run-kinds", KINDS))
+    lines = Watched(log, "--run", "run-kinds", "--from-start").follow().lines
+    assert {event.kind for event in KINDS} == set(e.KINDS) and set(e.KINDS) > telling.QUIET
+    assert len(lines) == sum(event.kind not in telling.QUIET for event in KINDS)
+    assert not any("cannot be read" in line or line[25] == " " for line in lines), lines
 
 
 def test_a_line_before_each_new_day_says_which(log: Path) -> None:

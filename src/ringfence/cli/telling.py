@@ -41,7 +41,7 @@ _BEFORE = 500
 _RUN_COLOURS = ("cyan", "magenta", "blue", "bright_cyan", "bright_magenta", "bright_blue", "bright_white")
 _MOMENTS = {
     "PromptGiven": "prompt", "ModelAnswered": "model", "RunSuspended": "suspended", "RunResumed": "resumed",
-    "SubrunStarted": "subrun", "RunHalted": "halted", "RunEnded": "ended",
+    "SubrunStarted": "subrun", "RunHalted": "halted", "BodiesPurged": "purged", "RunEnded": "ended",
 }  # fmt: skip
 _ANSWERS = {"approve": "approved", "reject": "rejected", "expire": "expired", "withdraw": "withdrawn"}
 _ODD = (AttributeError, KeyError, TypeError, ValueError, IndexError, OverflowError)
