@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 
-from ringfence.cli.drawing import duration, short
+from ringfence.cli.drawing import duration, short, short_place
 from ringfence.cli.say import COLOURS, Piece, Say
 from ringfence.dsl.plan import Json
 from ringfence.engine.retrospect.spread import EXACT, Spread
@@ -80,7 +80,7 @@ def _denials(found: Stats, say: Say) -> None:
         say.line(
             f"{one.calls:>{width},}  ",
             ("(others)" if rule is None else short(rule.name, 80), "bold"),
-            (f" at {short(rule.place)}" if rule is not None and rule.place else "", "dim"),
+            (f" at {short(short_place(rule.place))}" if rule is not None and rule.place else "", "dim"),
             f": {short(rule.because)}" if rule is not None and rule.because else "",
         )
     _more(say, len(found.denials))
