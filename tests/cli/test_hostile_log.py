@@ -157,10 +157,9 @@ def test_a_body_of_another_form_is_a_sentence_that_points_to_verify(
         changed = {**json.loads(body), field: json.loads(odd)}
         db.execute("UPDATE event SET body = ? WHERE kind = 'CallDecided'", (json.dumps(changed).encode(),))
     db.close()
-    for words, code in ((["stats"], 0), (["runs", "--rule", "x"], 0), (["tail", "--from-start"], 130)):
-        assert main([*words, "--store", str(path)]) == code  # what cannot be read is said, and ends nothing
-        said = capsys.readouterr()
-        assert "RINGFENCE_DEBUG" not in said.err and "ended" in said.out or words != ["tail", "--from-start"]
+    for words, ends in ((["stats"], 0), (["runs", "--rule", "x"], 0), (["tail", "--from-start"], 130)):
+        assert main([*words, "--store", str(path)]) == ends  # what cannot be read is said, and ends nothing
+        assert "RINGFENCE_DEBUG" not in capsys.readouterr().err
     for words in (["show", "last"], ["why", "last", "1"]):
         for as_json in ([], ["--json"]):
             code = main([*words, *as_json, "--store", str(path)])
