@@ -77,7 +77,7 @@ class RunRecord:
             if entry.body is None:
                 purged[entry.seq] = entry.kind
             else:
-                events.append(_stamped(entry, entry.body))
+                events.append(stamped(entry, entry.body))
         if run is None:
             raise RecordError("there is no such run: the log has no event of it")
         return cls(run, tuple(events), purged, others, isolates, gone)
@@ -189,7 +189,8 @@ class RunRecord:
         return tale
 
 
-def _stamped(entry: Entry, body: bytes) -> Stamped:
+def stamped(entry: Entry, body: bytes) -> Stamped:
+    """Return the event of an entry; raise RecordError for one that no guard of this version wrote."""
     if not (isinstance(body, bytes) and type(entry.schema) is type(entry.at_ns) is int):
         raise RecordError(f"event {entry.id} holds other types than were recorded")
     if entry.schema > SCHEMA:

@@ -68,12 +68,31 @@ class SqliteLog:
         return [Entry(run, *row) for row in found]
 
     async def runs(
-        self, *, session: str | None = None, status: str | None = None, limit: int | None = None
+        self,
+        *,
+        session: str | None = None,
+        status: str | None = None,
+        agent: str | None = None,
+        user: str | None = None,
+        workspace: str | None = None,
+        since_ns: int | None = None,
+        until_ns: int | None = None,
+        limit: int | None = None,
     ) -> list[RunRow]:
         """Return runs, newest first."""
-        wanted = {"session": session, "status": status}
-        said = {name: value for name, value in wanted.items() if value is not None}
-        where = "WHERE " + " AND ".join(f"{name} = ?" for name in said) if said else ""
+        wanted = {
+            "session = ?": session,
+            "status = ?": status,
+            "agent = ?": agent,
+            "user = ?": user,
+            "workspace = ?": workspace,
+            "started_ns >= ?": _integer(since_ns),
+            "started_ns < ?": _integer(until_ns),
+        }
+        said = {test: value for test, value in wanted.items() if value is not None}
+        if not all(_is_name(value) for value in said.values() if isinstance(value, str) and value):
+            return []
+        where = "WHERE " + " AND ".join(said) if said else ""
         values = list(said.values())
         found = await self._door.read(
             lambda db: db.execute(
@@ -195,3 +214,8 @@ def is_name(run: str) -> bool:
         return bool(str(run).encode())
     except UnicodeEncodeError:  # lone surrogates: bytes that are no text
         return False
+
+
+def _integer(number: int | None) -> int | None:
+    """Return the number that SQLite can hold next to this one."""
+    return None if number is None else min(max(number, -(2**63)), 2**63 - 1)

@@ -49,7 +49,7 @@ def reason_line(reason: dict[str, Json]) -> Line:
         (escaped(str(reason.get("name"))), "bold"),
     ]
     if reason.get("place"):
-        line.append((f" at {_place(str(reason['place']))}", "dim"))
+        line.append((f" at {short_place(str(reason['place']))}", "dim"))
     if reason.get("because"):
         line.append(f": {short(reason['because'])}")
     if reason.get("detail"):
@@ -57,7 +57,7 @@ def reason_line(reason: dict[str, Json]) -> Line:
     return tuple(line)
 
 
-def _place(said: str) -> str:
+def short_place(said: str) -> str:
     """Return a place as short as it is from here: without the current folder."""
     return escaped(said.removeprefix(os.path.join(os.getcwd(), "")))
 
