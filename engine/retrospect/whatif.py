@@ -73,6 +73,8 @@ class Again:
     """When it was made, by the clock of the run: never before the decision before it."""
     change: Change | None
     """None: it comes out the same."""
+    decision: Decision
+    """By the other policy."""
 
 
 def what_if(record: RunRecord, plan: Plan) -> WhatIf:
@@ -130,7 +132,7 @@ def decided_again(
                     coverage.end(made)
                 same = str(made.verdict) == event.verdict and frozenset(made.asks) == frozenset(event.asks)
                 change = None if same else _change(stamped.seq, now_ns, event, known.tool, made)
-                yield Again(stamped.seq, now_ns, change)
+                yield Again(stamped.seq, now_ns, change, made)
         fold.take(stamped)
 
 
