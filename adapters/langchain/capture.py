@@ -7,7 +7,6 @@ If the record cannot be written, the error is raised and the model call fails.
 
 import sys
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -19,6 +18,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGeneration, LLMResult
 from langchain_core.tracers.context import register_configure_hook
+from pydantic import Secret, SecretBytes, SecretStr
 
 from ringfence.adapters.langchain.tree import TREE, innermost
 from ringfence.adapters.langchain.values import json_of as plain
@@ -30,6 +30,13 @@ from ringfence.engine.journal.jsonable import jsonable
 
 _NODE_TAG = "graph:step:"
 _NOT_PARAMETERS = frozenset({"tools", "functions", "messages", "api_key", "_type"})
+_STANDARD = {
+    "ls_provider": "provider",
+    "ls_temperature": "temperature",
+    "ls_max_tokens": "max_tokens",
+    "ls_stop": "stop",
+}
+"""LangChain's standard parameters, that every chat model says: for those that say nothing else."""
 
 
 def shown(value: object) -> Json:
@@ -201,19 +208,36 @@ class Witness(BaseCallbackHandler):
             model=str(model) if model else None,
             messages=messages,
             tools=shown(parameters.get("tools") or parameters.get("functions")),
-            parameters=shown({n: v for n, v in parameters.items() if n not in _NOT_PARAMETERS}),
+            parameters=_said(parameters, metadata or {}),
             parent=str(parent) if parent else None,
         )
         if run.note(asked):
             with self._lock:
-                self._asked[request] = Asked(run, time.monotonic_ns())
+                self._asked[request] = Asked(run, run.opening.clock.monotonic_ns())
 
     def _answer(self, request: UUID, messages: Json, usage: Json, error: str | None) -> None:
         with self._lock:
             asked = self._asked.pop(request, None)
         if asked is not None:
-            taken_ns = time.monotonic_ns() - asked.began_ns
+            taken_ns = max(asked.run.opening.clock.monotonic_ns() - asked.began_ns, 0)
             asked.run.note(ModelAnswered(str(request), messages, usage, taken_ns, error))
+
+
+def _said(parameters: Mapping[str, Any], metadata: Mapping[str, Any]) -> Json:
+    """Return the parameters of a request; what the integration keeps secret is not one."""
+    said = {own: metadata[name] for name, own in _STANDARD.items() if metadata.get(name) is not None}
+    said |= {name: value for name, value in parameters.items() if name not in _NOT_PARAMETERS}
+    return shown({name: _open(value) for name, value in said.items()})
+
+
+def _open(value: Any) -> Any:
+    """Return a value as it may stand in the log: a key to a provider's service is never written out."""
+    # SECURITY: an argument of a tool is decided as it is used; a parameter decides nothing.
+    if isinstance(value, SecretStr | SecretBytes | Secret):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {name: _open(inner) for name, inner in value.items()}
+    return [_open(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def run_around(invocation: UUID | None) -> Run | None:

@@ -350,7 +350,7 @@ def relabelled(plan: Plan, state: State, stamped: Stamped, event: CallDecided) -
     try:
         facts = facts_of(event.facts)
         now_ns = max(stamped.at_ns, state.latest_ns)
-        made = decide(plan, state, known.request, facts, now_ns=now_ns, key=event.call)
+        made = decide(plan, state, known.decided_in(event), facts, now_ns=now_ns, key=event.call)
         label = None if made.label is None else plan.levels[made.label]
         undeclared = known.tool not in plan.by_bound_name
     except Exception:  # fails closed: the highest

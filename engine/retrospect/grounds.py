@@ -44,7 +44,7 @@ def grounds(record: RunRecord, call: str) -> list[Grounds]:
             except (KeyError, TypeError, ValueError, AttributeError) as error:
                 raise RecordError(f"the facts of event {stamped.seq} cannot be read: {error}") from error
             now_ns = max(stamped.at_ns, fold.state.latest_ns)
-            made = decide(plan, fold.state, known.request, facts, now_ns=now_ns, key=call)
+            made = decide(plan, fold.state, known.decided_in(event), facts, now_ns=now_ns, key=call)
             recall = fold.state.recall
             label = plan.levels[recall.label] if plan.levels and not recall.unknown else None
             sources: dict[str, tuple[str, ...]] = {}

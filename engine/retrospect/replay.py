@@ -129,10 +129,11 @@ def _decided_again(plan: Plan, state: State, stamped: Stamped, event: CallDecide
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RecordError(f"the facts of event {stamped.seq} cannot be read: {error}") from error
     now_ns = max(stamped.at_ns, state.latest_ns)
-    decision = decide(plan, state, known.request, facts, now_ns=now_ns, key=event.call)
+    call = known.decided_in(event)
+    decision = decide(plan, state, call, facts, now_ns=now_ns, key=event.call)
     # The facts are given, not made again: an older record says less of them.
     recorded = {**body_of(event), "facts": facts_record(facts)}
-    recomputed = body_of(decided(event.call, known.request, decision, facts, levels=plan.levels))
+    recomputed = body_of(decided(event.call, call, decision, facts, levels=plan.levels, edited=event.edited))
     if same(recorded, recomputed):
         return None
     differs = tuple(name for name in recorded if not same(recorded[name], recomputed[name]))

@@ -123,7 +123,7 @@ def decided_again(
                 now_ns = max(stamped.at_ns, fold.state.latest_ns)
                 if coverage is not None:
                     coverage.begin()
-                made = decide(plan, fold.state, known.request, facts, now_ns=now_ns, key=event.call)
+                made = decide(plan, fold.state, known.decided_in(event), facts, now_ns=now_ns, key=event.call)
                 if coverage is not None:
                     coverage.end(made)
                 same = str(made.verdict) == event.verdict and frozenset(made.asks) == frozenset(event.asks)
