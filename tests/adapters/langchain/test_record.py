@@ -264,10 +264,9 @@ def test_each_attempt_of_a_tool_call_is_requested_decided_started_and_ended(
 
     guard = load("tool add { needs work  takes a: integer  allow always  rate 5 per run }")
     retry = ToolRetryMiddleware(max_retries=1, initial_delay=0, jitter=False)
+    middleware: list[Any] = [retry, GuardMiddleware(guard)]
     made: Any = create_agent(
-        model(asks(call("add", a=1)), says()),
-        guard_tools(guard, [add]),
-        middleware=[retry, GuardMiddleware(guard)],
+        model(asks(call("add", a=1)), says()), guard_tools(guard, [add]), middleware=middleware
     )
     invoke(made, HELLO, context=ALICE)
     ends = [one for one in kinds(guard) if one.startswith("Call")]
