@@ -6,6 +6,7 @@ Runs of other processes are seen only as far as this one goes on with them.
 """
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -69,6 +70,7 @@ class Tally:
     """What came of all runs so far, for the end of the report."""
 
     def __init__(self) -> None:
+        self.spent_s = 0.0
         self.runs = 0
         self.decisions = 0
         self.withheld: Counter[str] = Counter()
@@ -79,7 +81,7 @@ class Tally:
         """Runs of tests that are marked, by the reason."""
 
     def lines(self) -> Iterator[str]:
-        yield f"{self.runs} runs, {self.decisions} decisions made again"
+        yield f"{self.runs} runs, {self.decisions} decisions made again, in {self.spent_s:.1f} s"
         for what, found in (
             ("decisions not replayable", self.withheld),
             ("runs not replayable", self.not_decided),
@@ -156,11 +158,15 @@ def _plan(record: RunRecord) -> Plan | None:
 def after(item: pytest.Item, tally: Tally) -> None:
     """Decide the runs of a test again, and fail it by its name if one comes out otherwise."""
     runs = KEPT.taken()
+    if not runs:
+        return
     marker = item.get_closest_marker("not_replayed")
     if marker is not None:
         (because,) = marker.args
         tally.left_out[because] += len(runs)
         return
+    began_s = time.perf_counter()
     wrong = replayed(runs, tally)
+    tally.spent_s += time.perf_counter() - began_s
     if wrong:
         pytest.fail("decided again, it comes out otherwise:\n" + "\n".join(wrong), pytrace=False)
