@@ -1,4 +1,4 @@
-"""The replay of every run that the suite makes: it sees what is altered, counts what it cannot decide again."""
+"""Every run of the suite is replayed: what is altered fails, what cannot be decided again is counted."""
 
 from dataclasses import replace
 from typing import Any

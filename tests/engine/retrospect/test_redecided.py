@@ -222,16 +222,16 @@ def with_another_number(written: Written, random: Random) -> Written | None:
             places += [(number, None, match) for match in _NUMBER.finditer(block.head)]
     if not places:
         return None
-    number, at, match = random.choice(places)
+    number, where, match = random.choice(places)
     block = written.policy[number]
-    text = block.head if at is None else (block.clauses or ())[at]
+    text = block.head if where is None else (block.clauses or ())[where]
     digit = str((int(match[0]) + random.randint(1, 4)) % 6)
     text = text[: match.start()] + digit + text[match.end() :]
-    if at is None:
+    if where is None:
         block = replace(block, head=text)
     else:
         clauses = list(block.clauses or ())
-        clauses[at] = text
+        clauses[where] = text
         block = replace(block, clauses=tuple(clauses))
     policy = (*written.policy[:number], block, *written.policy[number + 1 :])
     return replace(written, policy=policy)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ringfence.engine.decision import lineage
+from ringfence.engine.decision import lineage, state
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.retrospect import shares
@@ -67,7 +67,7 @@ def do(guard: Guard, run: Run, random: Random) -> None:
 def found_by(guard: Guard, monkeypatch: pytest.MonkeyPatch, *, together: bool) -> tuple[Backtest, int]:
     """Return the backtest, and how many runs were folded for it."""
     begun: list[object] = []
-    started = lineage.start
+    started = state.start
 
     def start(*args: Any) -> Any:
         begun.append(args)
