@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from langchain.agents import create_agent
-from langchain.agents.middleware import ModelRetryMiddleware, SummarizationMiddleware, ToolRetryMiddleware
+from langchain.agents.middleware import ModelRetryMiddleware, SummarizationMiddleware
 from langchain_core.language_models import LangSmithParams
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk
@@ -22,7 +22,7 @@ from pydantic import SecretStr
 
 import ringfence
 from ringfence import Guard
-from ringfence.adapters.langchain import GuardMiddleware, guard_tools, questions
+from ringfence.adapters.langchain import GuardMiddleware, questions
 from ringfence.engine.decision import events as e
 from ringfence.testing import FakeClock
 from tests.adapters.langchain.agents import (
@@ -249,30 +249,24 @@ def test_each_attempt_of_a_model_call_is_recorded(load: LoadGuard, invoke: Invok
 
 
 @both
-def test_each_attempt_of_a_tool_call_is_requested_decided_started_and_ended(
-    load: LoadGuard, invoke: Invoke
-) -> None:
-    tried: list[int] = []
-
+def test_each_call_is_requested_decided_reserved_started_and_ended(load: LoadGuard, invoke: Invoke) -> None:
     @tool
     def add(a: int) -> str:
         """Fail the first time."""
-        tried.append(a)
-        if len(tried) == 1:
+        if a == 1:
             raise ValueError("busy")
         return "2"
 
     guard = load("tool add { needs work  takes a: integer  allow always  rate 5 per run }")
-    retry = ToolRetryMiddleware(max_retries=1, initial_delay=0, jitter=False)
-    middleware: list[Any] = [retry, GuardMiddleware(guard)]
-    made: Any = create_agent(
-        model(asks(call("add", a=1)), says()), guard_tools(guard, [add]), middleware=middleware
-    )
-    invoke(made, HELLO, context=ALICE)
-    ends = [one for one in kinds(guard) if one.startswith("Call")]
+    script = (asks(call("add", "c1", a=1)), asks(call("add", "c2", a=2)), says())
+    invoke(agent_of(guard, [add], *script), HELLO, context=ALICE)
     each = ["CallRequested", "CallDecided", "CallStarted"]
-    assert ends[:4] == [*each, "CallFailed"]
-    assert len(ends) == 4 * len(tried)
+    found = [one for one in kinds(guard) if one.startswith("Call")]
+    assert found == [*each, "CallFailed", *each, "CallFinished"]
+    (failed,), (finished,) = of_type(guard, e.CallFailed), of_type(guard, e.CallFinished)
+    assert (failed.outcome, finished.result) == ("raised", "2")
+    assert "ValueError" in failed.error
+    assert [one.call_id for one in of_type(guard, e.CallRequested)] == ["c1", "c2"]
     for decided in of_type(guard, e.CallDecided):
         assert [(one["budget"], one["amount"]) for one in decided.charges] == [("desk/add/rate/run/run", 1)]
 
