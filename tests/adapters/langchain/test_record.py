@@ -42,7 +42,7 @@ from tests.adapters.langchain.agents import (
     send_of,
 )
 from tests.adapters.langchain.conftest import LoadGuard
-from tests.adapters.langchain.model import ScriptedModel, asks, call, model, says
+from tests.adapters.langchain.model import ScriptedModel, asks, call, says
 
 KEY = "sk-of-the-provider-0123456789"
 POLITE = "Be polite."
