@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Generator, Iterator, Sequence
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -31,6 +32,21 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
     """Replay once the fixtures have closed their guards."""
     yield
     replays.after(item, _TALLY)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand on what was counted here, in a worker of pytest-xdist."""
+    output: dict[str, object] | None = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["replayed"] = _TALLY.told()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take what a worker has counted; one that crashed has said nothing."""
+    told = getattr(node, "workeroutput", {}).get("replayed")
+    if told is not None:
+        _TALLY.add(told)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

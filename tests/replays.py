@@ -8,7 +8,8 @@ Runs of other processes are seen only as far as this one goes on with them.
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import pytest
 
@@ -79,6 +80,20 @@ class Tally:
         """Runs that cannot, by the reason."""
         self.left_out: Counter[str] = Counter()
         """Runs of tests that are marked, by the reason."""
+
+    def told(self) -> dict[str, Any]:
+        """Return it as a worker of pytest-xdist hands it on."""
+        return {
+            name: dict(value) if isinstance(value, Counter) else value for name, value in vars(self).items()
+        }
+
+    def add(self, told: Mapping[str, Any]) -> None:
+        """Add what another process has counted."""
+        self.spent_s += told["spent_s"]
+        self.runs += told["runs"]
+        self.decisions += told["decisions"]
+        for name in ("withheld", "not_decided", "left_out"):
+            getattr(self, name).update(told[name])
 
     def lines(self) -> Iterator[str]:
         yield f"{self.runs} runs, {self.decisions} decisions made again, in {self.spent_s:.1f} s"

@@ -1,5 +1,6 @@
 """Every run of the suite is replayed: what is altered fails, what cannot be decided again is counted."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -72,6 +73,16 @@ def test_a_run_without_a_policy_text_is_counted() -> None:
     _, tally = told(entries_of("r1", events))
     assert tally.not_decided == {BY_HAND: 1}
     assert "runs not replayable: 1, its policy was made by hand, not from a text" in list(tally.lines())
+
+
+def test_what_several_processes_have_counted_is_added_up() -> None:
+    asked: Any = (events := run_of(1, 95))[1].event
+    keyed = replace(events[1], event=replace(asked, withheld="keyed"))
+    _, one = told(entries_of("r1", [events[0], keyed, *events[2:]]))
+    _, other = told(entries_of("r1", run_of(1)), entries_of("r2", run_of(2))[1:])
+    one.add(json.loads(json.dumps(other.told())))
+    assert (one.runs, one.decisions, one.withheld) == (2, 2, {"keyed": 1})
+    assert one.not_decided == {ELSEWHERE: 1}
 
 
 def test_two_runs_of_one_name_are_two_runs() -> None:
