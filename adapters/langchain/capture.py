@@ -39,9 +39,9 @@ _STANDARD = {
 """LangChain's standard parameters, that every chat model says: for those that say nothing else."""
 
 
-def shown(value: object) -> Json:
-    """Return a value as it may stand in the log."""
-    return jsonable(plain(value))
+def shown(value: object, run: Run) -> Json:
+    """Return a value as it may stand in the log of a run."""
+    return jsonable(plain(value, hide=run.hide), hide=run.hide)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +158,7 @@ class Witness(BaseCallbackHandler):
         **rest: Any,
     ) -> None:
         """A chat model is asked."""
-        self._ask(run_id, parent_run_id, [shown(message) for message in messages[0]], metadata, rest)
+        self._ask(run_id, parent_run_id, messages[0], metadata, rest)
 
     def on_llm_start(
         self,
@@ -171,19 +171,19 @@ class Witness(BaseCallbackHandler):
         **rest: Any,
     ) -> None:
         """A text model is asked."""
-        self._ask(run_id, parent_run_id, list(prompts), metadata, rest)
+        self._ask(run_id, parent_run_id, prompts, metadata, rest)
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **_: Any) -> None:
         """A model answered."""
-        answers: list[Json] = []
-        usage: Json = None
+        answers: list[object] = []
+        usage: object = None
         for generation in response.generations[0] if response.generations else []:
             if isinstance(generation, ChatGeneration):
-                answers.append(shown(generation.message))
-                usage = shown(getattr(generation.message, "usage_metadata", None)) or usage
+                answers.append(generation.message)
+                usage = getattr(generation.message, "usage_metadata", None) or usage
             else:
                 answers.append(generation.text)
-        self._answer(run_id, answers, usage or shown((response.llm_output or {}).get("token_usage")), None)
+        self._answer(run_id, answers, usage or (response.llm_output or {}).get("token_usage"), None)
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **_: Any) -> None:
         """A model call failed or was cancelled."""
@@ -193,7 +193,7 @@ class Witness(BaseCallbackHandler):
         self,
         request: UUID,
         parent: UUID | None,
-        messages: Json,
+        messages: Sequence[object],
         metadata: Mapping[str, Any] | None,
         rest: Mapping[str, Any],
     ) -> None:
@@ -206,28 +206,32 @@ class Witness(BaseCallbackHandler):
         asked = ModelAsked(
             request=str(request),
             model=str(model) if model else None,
-            messages=messages,
-            tools=shown(parameters.get("tools") or parameters.get("functions")),
-            parameters=_said(parameters, metadata or {}),
+            messages=[shown(message, run) for message in messages],
+            tools=shown(parameters.get("tools") or parameters.get("functions"), run),
+            parameters=_said(parameters, metadata or {}, run),
             parent=str(parent) if parent else None,
         )
         if run.note(asked):
             with self._lock:
                 self._asked[request] = Asked(run, run.opening.clock.monotonic_ns())
 
-    def _answer(self, request: UUID, messages: Json, usage: Json, error: str | None) -> None:
+    def _answer(
+        self, request: UUID, messages: Sequence[object] | None, usage: object, error: str | None
+    ) -> None:
         with self._lock:
             asked = self._asked.pop(request, None)
         if asked is not None:
-            taken_ns = max(asked.run.opening.clock.monotonic_ns() - asked.began_ns, 0)
-            asked.run.note(ModelAnswered(str(request), messages, usage, taken_ns, error))
+            run = asked.run
+            taken_ns = max(run.opening.clock.monotonic_ns() - asked.began_ns, 0)
+            said = None if messages is None else [shown(message, run) for message in messages]
+            run.note(ModelAnswered(str(request), said, shown(usage, run), taken_ns, error))
 
 
-def _said(parameters: Mapping[str, Any], metadata: Mapping[str, Any]) -> Json:
+def _said(parameters: Mapping[str, Any], metadata: Mapping[str, Any], run: Run) -> Json:
     """Return the parameters of a request; what the integration keeps secret is not one."""
     said = {own: metadata[name] for name, own in _STANDARD.items() if metadata.get(name) is not None}
     said |= {name: value for name, value in parameters.items() if name not in _NOT_PARAMETERS}
-    return shown({name: _open(value) for name, value in said.items()})
+    return shown({name: _open(value) for name, value in said.items()}, run)
 
 
 def _open(value: Any) -> Any:

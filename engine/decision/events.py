@@ -14,6 +14,9 @@ from ringfence.dsl.plan import Json
 SCHEMA = 1
 """The version of the bodies below, recorded with every event."""
 
+MARK = "[redacted]"
+"""What stands in the place of what is hidden."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
@@ -115,9 +118,9 @@ class CallRequested:
     """The parameter names in the bound tool's schema, sorted; None: not bound."""
     withheld: str | None = None
     """Why `arguments` are not the ones that were decided: `keyed` (audit minimal), `secret` (something in the
-    call is, by the settings), `redacted` (by the
-    policy: those decided stand in the decision), `too large`, `not JSON`.  Such a call is not
-    replayable.  None: they are."""
+    call is, by the settings), `redacted` (by the policy: what redactors gave stands in the decision),
+    `too large`, `not JSON`.  Such a call is not replayable; one that is `redacted` is, unless a redaction had
+    a condition, or failed.  None: they are."""
     ahead: bool = False
     """True if it was asked about before the framework makes it; recorded only then."""
 

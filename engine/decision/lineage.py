@@ -14,6 +14,7 @@ from ringfence.engine.decision.decide import assess
 from ringfence.engine.decision.events import CallDecided, RunStarted, Stamped, SubrunJoined
 from ringfence.engine.decision.recall.recall import Recall
 from ringfence.engine.decision.records import facts_of
+from ringfence.engine.decision.retold import call_again
 from ringfence.engine.decision.state import State, apply, start
 
 Point = tuple[str, int]
@@ -364,7 +365,8 @@ def relabelled(plan: Plan, state: State, stamped: Stamped, event: CallDecided) -
     label = len(plan.levels) - 1 if tool is None else max((one.rank for one in tool.labels), default=None)
     if tool is not None and tool.labels:
         try:
-            call, facts = known.decided_in(event), facts_of(event.facts)
+            again, facts = call_again(known, event, tool), facts_of(event.facts)
+            call = known.request if isinstance(again, str) else again
             now_ns = max(stamped.at_ns, state.latest_ns)
             made = assess(plan, state, call, facts, now_ns=now_ns, key=event.call, labelled=True)
             label = label if made.label is None else made.label

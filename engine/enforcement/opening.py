@@ -14,6 +14,7 @@ from ringfence.engine.enforcement.questions import Questions
 from ringfence.engine.enforcement.refunds import Refunds
 from ringfence.engine.journal.hiding import Hiding
 from ringfence.engine.journal.journal import Journal
+from ringfence.engine.journal.remembered import Sessions
 from ringfence.engine.journal.secrets import Secrets
 from ringfence.engine.seams.composed import lacking, open_one
 from ringfence.engine.seams.dispatch import Extensions
@@ -66,6 +67,8 @@ class Opening:
         self.refunds = Refunds(loop)
         self.patience_s = patience_s
         self.secrets = Secrets(settings.secrets.patterns, settings.secrets.names)
+        self.hidden = Sessions()
+        """Values that were hidden, by session."""
         self.owners_key = secrets.token_bytes(32)
         """Makes the owners of jobs in isolates this guard's own, and nobody's to choose."""
         self._make_store = store

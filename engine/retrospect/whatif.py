@@ -15,6 +15,7 @@ from ringfence.engine.decision.decide import decide
 from ringfence.engine.decision.events import CallDecided, RunStarted, Stamped, SubrunJoined
 from ringfence.engine.decision.lineage import Family, Lineage, Point
 from ringfence.engine.decision.records import facts_of
+from ringfence.engine.decision.retold import call_again
 from ringfence.engine.decision.state import State
 from ringfence.engine.retrospect.coverage import Coverage
 from ringfence.engine.retrospect.record import RecordError, RunRecord
@@ -180,16 +181,16 @@ class _Deciding:
     def again(self, state: State, stamped: Stamped, event: CallDecided) -> Again | Unreplayable:
         """Make one again; `state` is the run's before it."""
         known = state.calls[event.call]
-        if known.withheld is not None:
-            return Unreplayable(stamped.seq, event.call, known.withheld)
         try:
+            call = call_again(known, event, self._plan.by_bound_name.get(known.tool))
             facts = _told(facts_of(event.facts), self._budgets)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise RecordError(f"the facts of event {stamped.seq} cannot be read: {error}") from error
+        if isinstance(call, str):
+            return Unreplayable(stamped.seq, event.call, call)
         now_ns = max(stamped.at_ns, state.latest_ns)
         if self._coverage is not None:
             self._coverage.begin()
-        call = known.decided_in(event)
         made = decide(self._plan, state, call, facts, now_ns=now_ns, key=event.call)
         if self._coverage is not None:
             self._coverage.end(made)
