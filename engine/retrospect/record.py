@@ -168,13 +168,21 @@ class RunRecord:
             family.tell(run, self._other(run, family.upto[run]))
         return family
 
-    def _other(self, run: str, upto: int) -> Tale:
+    def other(self, run: str) -> "RunRecord":
+        """Return a run that this one goes on from.
+
+        Raises:
+            RecordError: It is not in the log, or not whole.
+        """
         if self.others is None:
             raise RecordError(f"run `{self.run}` goes on from run `{run}`, and no log is at hand to read it")
         entries = self.others(run)
         if not entries:
             raise RecordError(f"run `{self.run}` goes on from run `{run}`, which is not in the log")
-        record = RunRecord.read(entries)
+        return RunRecord.read(entries)
+
+    def _other(self, run: str, upto: int) -> Tale:
+        record = self.other(run)
         tale = record.tale
         purged = min((seq for seq in tale.gaps if seq <= upto), default=None)
         if purged is not None:

@@ -148,7 +148,7 @@ def decided_again(
     decision = decide(plan, state, call, facts, now_ns=now_ns, key=event.call)
     # The facts are given, not made again: an older record says less of them.
     recorded = {**body_of(event), "facts": facts_record(facts)}
-    recomputed = body_of(decided(event.call, call, decision, facts, levels=plan.levels))
+    recomputed = body_of(decided(event.call, call, decision, facts, levels=plan.levels, edited=event.edited))
     if known.withheld is not None:  # then the decision has all of them
         recomputed["arguments"] = dict(decision.arguments)
     if same(recorded, recomputed):

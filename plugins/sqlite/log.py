@@ -90,7 +90,7 @@ class SqliteLog:
             "started_ns < ?": _integer(until_ns),
         }
         said = {test: value for test, value in wanted.items() if value is not None}
-        if not all(_is_name(value) for value in said.values() if isinstance(value, str) and value):
+        if not all(is_name(value) for value in said.values() if isinstance(value, str) and value):
             return []
         where = "WHERE " + " AND ".join(said) if said else ""
         values = list(said.values())
