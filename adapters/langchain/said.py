@@ -11,9 +11,10 @@ from langchain_core.messages import BaseMessage
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
-from ringfence.adapters.langchain.capture import shown
+from ringfence.adapters.langchain.values import json_of
 from ringfence.dsl.plan import Json
 from ringfence.engine.decision.events import ModelAsked
+from ringfence.engine.journal.jsonable import jsonable
 from ringfence.engine.retrospect.asking import Asking
 
 _ONLY_ASKED: Final = frozenset({"tool_choice", "stop", "response_format"})
@@ -43,14 +44,14 @@ def asking(
     """Return a request that comes now as it is compared."""
     said = {"stop": None if stop is None else list(stop), **settings}
     parameters = {
-        name: _parameter(name, shown(value))
+        name: _parameter(name, _plain(value))
         for name, value in said.items()
         if value is not None and name not in _NOT_SAID and not name.startswith("_")
     }
     if not recorded_tools:
         parameters.pop("tool_choice", None)
-    tools = [_tool(shown(one)) for one in settings.get("tools") or ()]
-    return Asking(_messages([shown(message) for message in messages]), tools, parameters)
+    tools = [_tool(_plain(one)) for one in settings.get("tools") or ()]
+    return Asking(_messages([_plain(message) for message in messages]), tools, parameters)
 
 
 def offered(tool: Any) -> dict[str, Any]:
@@ -60,6 +61,11 @@ def offered(tool: Any) -> dict[str, Any]:
     return (
         convert_to_openai_tool(tool) if isinstance(tool, BaseTool | dict | type) or callable(tool) else tool
     )
+
+
+def _plain(value: object) -> Json:
+    """Return a value as the log would have it, were nothing in it hidden."""
+    return jsonable(json_of(value))
 
 
 # ---- messages --------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from ringfence.engine.decision.calls import Decision
 from ringfence.engine.decision.events import CallDecided
 from ringfence.engine.decision.written import reason_of
 from ringfence.engine.retrospect.record import RecordError, RunRecord
-from ringfence.engine.retrospect.replay import Fold, decided_again
+from ringfence.engine.retrospect.replay import Fold, Unreplayable, decided_again
 from ringfence.engine.retrospect.whatif import Again
 from ringfence.engine.retrospect.whatif import decided_again as decided_otherwise
 from ringfence.engine.seams.escape import escaped
@@ -27,6 +27,8 @@ class Anew:
 def by_own(record: RunRecord, plan: Plan) -> Iterator[Anew]:
     """Make the decisions anew by the policy that the run began with: equal in every field, or different.
 
+    Those whose arguments are not in the record are left out.
+
     Raises:
         RecordError: The run, or one that it goes on from, is not whole.
     """
@@ -34,8 +36,10 @@ def by_own(record: RunRecord, plan: Plan) -> Iterator[Anew]:
     for stamped in record.events[1:]:
         event = stamped.event
         if isinstance(event, CallDecided):
-            made = decided_again(plan, fold.state, stamped, event) if event.call in fold.state.calls else None
-            if isinstance(made, tuple):
+            if event.call not in fold.state.calls:
+                raise RecordError(f"event {stamped.seq} decides a call that was never requested")
+            made = decided_again(plan, fold.state, stamped, event)
+            if not isinstance(made, Unreplayable):
                 decision, divergence = made
                 yield Anew(stamped.seq, decision, None if divergence is None else str(divergence))
         fold.take(stamped)

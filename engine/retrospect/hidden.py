@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from ringfence.dsl.canonical import same
 from ringfence.dsl.plan import Json
-from ringfence.engine.journal.secrets import MARK
+from ringfence.engine.decision.events import MARK
 
 
 def fits(recorded: Json, came: Json) -> bool:

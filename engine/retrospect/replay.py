@@ -109,7 +109,7 @@ def replay(record: RunRecord, plan: Plan | None = None) -> Replay:
                 skipped.append(made)
             else:
                 decisions += 1
-                divergence = made[1]
+                _, divergence = made
         elif isinstance(event, CallStarted):
             divergence = _started_rightly(state, stamped, event)
         if divergence is not None:
@@ -131,7 +131,7 @@ def _never_requested(stamped: Stamped, event: CallDecided) -> Divergence:
 def decided_again(
     plan: Plan, state: State, stamped: Stamped, event: CallDecided
 ) -> tuple[Decision, Divergence | None] | Unreplayable:
-    """Decide a recorded call again, in the state before it; return the decision, and how it differs.
+    """Decide a recorded call again, in the state before it, which knows it: the decision, and how it differs.
 
     Raises:
         RecordError: Its facts are of another shape than a guard writes.

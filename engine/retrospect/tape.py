@@ -11,6 +11,7 @@ from typing import Final
 from ringfence.dsl.plan import Json, Plan
 from ringfence.engine.decision import events as e
 from ringfence.engine.decision.calls import Decision
+from ringfence.engine.decision.retold import shown_of
 from ringfence.engine.retrospect.anew import Anew, as_recorded, by_other, by_own
 from ringfence.engine.retrospect.record import RecordError, RunRecord
 from ringfence.engine.retrospect.replay import compiled
@@ -88,9 +89,7 @@ class Call:
     @property
     def arguments(self) -> Json:
         """As they were given; what was hidden of them is marked."""
-        said = self.requested.arguments
-        hidden = self.requested.withheld in _HIDDEN and isinstance(said, dict) and "$redacted" in said
-        return said["$redacted"] if hidden else said
+        return shown_of(self.requested)
 
     @property
     def ended_seq(self) -> int:
@@ -322,11 +321,12 @@ def _note_hidden(tape: Tape) -> None:
             else:
                 hidden = one.requested.withheld is not None
                 steps += hidden or bool(getattr(one.outcome, "redacted", ()))
-                calls += hidden
+                decided = (stamped.seq for stamped in one.events if isinstance(stamped.event, e.CallDecided))
+                calls += hidden and not all(seq in track.decisions for seq in decided)
     if steps:
         tape.notes.append(
             f"in {steps} steps something was hidden before it was recorded: its mark was played, and anything"
-            f" was taken for what it stands for; the decisions of {calls} calls were not made anew"
+            f" was taken for what it stands for; {calls} calls were not decided anew"
         )
 
 
