@@ -7,12 +7,13 @@ If the record cannot be written, the error is raised and the model call fails.
 
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
+from weakref import WeakKeyDictionary
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import BaseMessage
@@ -25,6 +26,7 @@ from ringfence.adapters.langchain.values import json_of as plain
 from ringfence.dsl.plan import Json
 from ringfence.engine.decision.events import ModelAnswered, ModelAsked
 from ringfence.engine.enforcement.current import current_run
+from ringfence.engine.enforcement.opening import Opening
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.journal.jsonable import jsonable
 
@@ -51,6 +53,9 @@ class Asked:
     run: Run
     began_ns: int
 
+
+UNGUARDED: "WeakKeyDictionary[Opening, Callable[[str], None]]" = WeakKeyDictionary()
+"""Told, before it runs, of a tool that is not guarded inside a run; else it is said on the standard error."""
 
 _EXPECTED: ContextVar[list[str] | None] = ContextVar("ringfence_expected", default=None)
 
@@ -110,8 +115,8 @@ class Witness(BaseCallbackHandler):
         expected = _EXPECTED.get()
         if expected:
             expected.clear()
-        elif run_around(parent_run_id) is not None:
-            self._unguarded(str((serialized or {}).get("name")))
+        elif (run := run_around(parent_run_id)) is not None:
+            self._unguarded(str((serialized or {}).get("name")), run)
 
     def on_tool_end(self, output: Any, *, run_id: UUID, **_: Any) -> None:
         """A tool is over."""
@@ -135,7 +140,10 @@ class Witness(BaseCallbackHandler):
         """A retriever raised."""
         TREE.leave(run_id, error)
 
-    def _unguarded(self, name: str) -> None:
+    def _unguarded(self, name: str, run: Run) -> None:
+        if (told := UNGUARDED.get(run.opening)) is not None:
+            told(name)
+            return
         with self._lock:
             if name in self._said:
                 return

@@ -7,7 +7,7 @@ Bodies are flat and hold JSON values only, so an event is its body and a body is
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from operator import attrgetter
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from ringfence.dsl.plan import Json
 
@@ -348,6 +348,10 @@ class RunResumed:
     process: str
 
 
+UNCLEAN_END: Final = "unclean end"
+"""The reason of a halt that another process recorded: the run's own has died."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunHalted:
     """The run was ended by a limit, a budget, an operator or an unclean end; nothing starts after it."""
@@ -360,11 +364,26 @@ class RunHalted:
 
 @dataclass(frozen=True, slots=True)
 class RunEnded:
-    """The last event of a run; `status` is done, failed or halted."""
+    """The last event of a run, but for its purge; `status` is done, failed or halted."""
 
     kind: ClassVar[str] = "RunEnded"
     status: str
     error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class BodiesPurged:
+    """What the events of an ended run said was removed, to keep it no longer; that they were there stays."""
+
+    kind: ClassVar[str] = "BodiesPurged"
+    upto: int
+    """The bodies and salts of the run's events 1 to this are gone; those of this kind stay."""
+    before_ns: int
+    """What was older than this moment was to go."""
+    by: str | None
+    """Who asked for it; None: not known."""
+    listed: str
+    """Digest of what the list of runs says of the run: it followed from what is gone."""
 
 
 RunEvent = (
@@ -389,13 +408,14 @@ RunEvent = (
     | RunResumed
     | RunHalted
     | RunEnded
+    | BodiesPurged
 )
 
 KINDS: Mapping[str, type[RunEvent]] = {member.kind: member for member in RunEvent.__args__}
 _FIELDS = {kind: tuple(f.name for f in fields(member)) for kind, member in KINDS.items()}
 _GETTERS = {kind: attrgetter(*names) for kind, names in _FIELDS.items()}
 _TUPLES = frozenset({"capabilities", "asks", "continues", "files", "layers", "tickets", "schema_names"})
-TIMES = frozenset({"expires_ns"})
+TIMES = frozenset({"expires_ns", "before_ns"})
 """Moments in nanoseconds are beyond 2^53-1, which JSON cannot say: a body holds them as decimal text."""
 
 _AS_THEY_ARE = frozenset(kind for kind, names in _FIELDS.items() if not (_TUPLES | TIMES) & set(names))
@@ -411,6 +431,8 @@ def body_of(event: RunEvent) -> dict[str, Json]:
         body["expires_ns"] = str(body["expires_ns"])
     elif event.kind == "CallRequested" and not body["ahead"]:
         del body["ahead"]
+    elif event.kind == "BodiesPurged":
+        body["before_ns"] = str(body["before_ns"])
     elif event.kind == "CallDecided" and body["edited"] is None:
         del body["edited"]
     if not body.get("redacted", True):

@@ -11,7 +11,7 @@ from dataclasses import replace
 from ringfence.dsl.canonical import canonical, loads_strict
 from ringfence.dsl.plan import Json, Question, Redaction, ToolPlan
 from ringfence.engine.decision.calls import ToolCall
-from ringfence.engine.decision.events import MARK, CallDecided
+from ringfence.engine.decision.events import MARK, CallDecided, CallRequested
 from ringfence.engine.decision.known import KnownCall
 
 _ASKED = '["redact '
@@ -51,6 +51,13 @@ def retold(
             return None
     # SECURITY: what redactors were asked holds values as they were given, or halfway.
     return {key: answer for key, answer in answers.items() if not key.startswith(_ASKED)} | gave
+
+
+def shown_of(event: CallRequested) -> Json:
+    """Return the arguments of a request as the record shows them: with marks, or what stands for them."""
+    arguments = event.arguments
+    shown = arguments.get(SHOWN) if event.withheld and isinstance(arguments, Mapping) else None
+    return shown if isinstance(shown, Mapping) else arguments
 
 
 def call_again(known: KnownCall, event: CallDecided, tool: ToolPlan | None) -> ToolCall | str:

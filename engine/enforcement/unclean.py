@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Final
 
-from ringfence.engine.decision.events import RunEnded, RunHalted
+from ringfence.engine.decision.events import UNCLEAN_END, RunEnded, RunHalted
 from ringfence.engine.enforcement.drive import Steps
 from ringfence.engine.enforcement.opening import Opened, Opening
 from ringfence.engine.enforcement.presence import Presence
 from ringfence.engine.enforcement.sessions import Sessions
+from ringfence.engine.journal.rows import OVER
 from ringfence.engine.seams.ports import RunRow
 
 AT_ONCE: Final = 1_000
@@ -129,7 +130,7 @@ class Unclean:
         journal.open_run(row.run, seq=row.events, head=row.head)
         try:
             if row.status == "running":
-                journal.record(row.run, RunHalted("unclean end", None, GONE), at_ns=now_ns)
+                journal.record(row.run, RunHalted(UNCLEAN_END, None, GONE), at_ns=now_ns)
             journal.record(row.run, RunEnded("halted", GONE), at_ns=now_ns)
             await wrap_future(journal.flush(row.run))
         except BaseException:  # whoever looks next ends it then, and once
@@ -141,7 +142,7 @@ class Unclean:
 
 async def _has_ended(opened: Opened, row: RunRow) -> bool:
     last = await opened.log.read(row.run, after_seq=row.events - 1)
-    return bool(last) and last[-1].kind == "RunEnded"
+    return bool(last) and last[-1].kind in OVER
 
 
 async def _withdraw(opened: Opened, runs: set[str]) -> None:

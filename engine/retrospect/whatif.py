@@ -75,6 +75,8 @@ class Again:
     """When it was made, by the clock of the run: never before the decision before it."""
     change: Change | None
     """None: it comes out the same."""
+    decision: Decision
+    """By the other policy."""
 
 
 def what_if(record: RunRecord, plan: Plan) -> WhatIf:
@@ -196,7 +198,7 @@ class _Deciding:
             self._coverage.end(made)
         same = str(made.verdict) == event.verdict and frozenset(made.asks) == frozenset(event.asks)
         change = None if same else _change(stamped.seq, now_ns, event, known.tool, made)
-        return Again(stamped.seq, now_ns, change)
+        return Again(stamped.seq, now_ns, change, made)
 
 
 def _told(facts: Facts, budgets: frozenset[str]) -> Facts:

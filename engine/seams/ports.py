@@ -4,7 +4,7 @@ All methods of a store are coroutines and run on the engine's own loop (`engine.
 object per guard.  Times are nanoseconds since the Unix epoch on the engine's clock.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
@@ -115,14 +115,44 @@ class EventLog(Protocol):
         """
         ...
 
+    async def purge(self, entry: Entry, *, upto: int) -> int:
+        """Append the entry that says so, and remove body and salt of its run's events 1 to `upto`.
+
+        Both or neither.  Bodies of the entry's own kind, `BodiesPurged`, stay.  Durable when it returns, with
+        the number of bodies that were removed; the same entry again changes nothing.  Raise TakenOverError,
+        and change nothing, if the entry is not the run's next.
+        """
+        ...
+
+    async def scrub(self) -> None:
+        """Have what purges and forgotten tickets have removed leave the store's files, as far as it can.
+
+        Raise StoreAwayError if somebody keeps it from that now: asked again later, it may succeed.
+        """
+        ...
+
     async def read(self, run: str, *, after_seq: int = 0, limit: int | None = None) -> list[Entry]:
         """Return the run's entries in order, at most `limit` of them; empty for an unknown run."""
         ...
 
     async def runs(
-        self, *, session: str | None = None, status: str | None = None, limit: int | None = None
+        self,
+        *,
+        session: str | None = None,
+        status: str | None = None,
+        agent: str | None = None,
+        user: str | None = None,
+        workspace: str | None = None,
+        since_ns: int | None = None,
+        until_ns: int | None = None,
+        limit: int | None = None,
     ) -> list[RunRow]:
-        """Return runs, newest first: of one session, of one status, or of all."""
+        """Return runs, newest first, at most `limit`: those whose row holds all that is said.
+
+        Args:
+            since_ns: Only runs that began then or later.
+            until_ns: Only runs that began before.
+        """
         ...
 
     async def run(self, run: str) -> RunRow | None:
@@ -283,6 +313,14 @@ class TicketStore(Protocol):
         """Replace `old` by `new` (one id) if the store still holds exactly `old`; say whether it did."""
         ...
 
+    async def closed(self, runs: Collection[str]) -> dict[str, list[str]]:
+        """Return the ids of the tickets that are not open, by run, of those of these runs that have any."""
+        ...
+
+    async def forget(self, tickets: Collection[str]) -> int:
+        """Remove these tickets, durably, but for those that are open; return how many were removed."""
+        ...
+
     async def news(self, *, seconds: float) -> None:
         """Return when a ticket may have changed since this was called last, or after `seconds`.
 
@@ -322,6 +360,10 @@ class Leases(Protocol):
 
     async def holds(self, session: str, holder: str) -> bool:
         """Say whether `holder` has the session, and nobody has had it since it took it."""
+        ...
+
+    async def holder(self, session: str) -> str | None:
+        """Return the holder that has the session, one that is known to be dead left out; changes nothing."""
         ...
 
     async def release(self, session: str, holder: str) -> None:

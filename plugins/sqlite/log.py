@@ -8,7 +8,17 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any, Final
 
-from ringfence.plugin import ZERO, Entry, Link, RunRow, TakenOverError, link_hash, row_after
+from ringfence.plugin import (
+    PURGED,
+    ZERO,
+    Entry,
+    Link,
+    RunRow,
+    TakenOverError,
+    check_purge,
+    link_hash,
+    row_after,
+)
 from ringfence.plugins.sqlite.connection import Door
 
 _ROW: Final = (
@@ -36,9 +46,17 @@ class SqliteLog:
         if entries:
             await self._door.write(lambda db: _append(db, entries))
 
+    async def purge(self, entry: Entry, *, upto: int) -> int:
+        """Append the entry, and remove the bodies that it says are gone."""
+        return await self._door.write(lambda db: _purge(db, entry, upto))
+
+    async def scrub(self) -> None:
+        """Empty the write-ahead log into the file, where `secure_delete` has overwritten what was removed."""
+        await self._door.checkpoint()
+
     async def read(self, run: str, *, after_seq: int = 0, limit: int | None = None) -> list[Entry]:
         """Return the run's entries in order."""
-        if not _is_name(run):
+        if not is_name(run):
             return []
         found = await self._door.read(
             lambda db: db.execute(
@@ -50,12 +68,31 @@ class SqliteLog:
         return [Entry(run, *row) for row in found]
 
     async def runs(
-        self, *, session: str | None = None, status: str | None = None, limit: int | None = None
+        self,
+        *,
+        session: str | None = None,
+        status: str | None = None,
+        agent: str | None = None,
+        user: str | None = None,
+        workspace: str | None = None,
+        since_ns: int | None = None,
+        until_ns: int | None = None,
+        limit: int | None = None,
     ) -> list[RunRow]:
         """Return runs, newest first."""
-        wanted = {"session": session, "status": status}
-        said = {name: value for name, value in wanted.items() if value is not None}
-        where = "WHERE " + " AND ".join(f"{name} = ?" for name in said) if said else ""
+        wanted = {
+            "session = ?": session,
+            "status = ?": status,
+            "agent = ?": agent,
+            "user = ?": user,
+            "workspace = ?": workspace,
+            "started_ns >= ?": _integer(since_ns),
+            "started_ns < ?": _integer(until_ns),
+        }
+        said = {test: value for test, value in wanted.items() if value is not None}
+        if not all(is_name(value) for value in said.values() if isinstance(value, str) and value):
+            return []
+        where = "WHERE " + " AND ".join(said) if said else ""
         values = list(said.values())
         found = await self._door.read(
             lambda db: db.execute(
@@ -67,7 +104,7 @@ class SqliteLog:
 
     async def run(self, run: str) -> RunRow | None:
         """Return one run, or None."""
-        if not _is_name(run):
+        if not is_name(run):
             return None
         return await self._door.read(lambda db: _row(db, run)[1])
 
@@ -137,6 +174,17 @@ def _append(db: sqlite3.Connection, entries: Sequence[Entry]) -> None:
         )
 
 
+def _purge(db: sqlite3.Connection, entry: Entry, upto: int) -> int:
+    run_id, row = _row(db, entry.run)
+    check_purge(entry, upto, row=row, known=_known(db, run_id, row, entry))
+    _append(db, (entry,))
+    return db.execute(
+        "UPDATE event SET body = NULL, salt = x'' "
+        "WHERE run_id = ? AND seq BETWEEN 1 AND ? AND body IS NOT NULL AND kind <> ?",
+        (run_id, upto, PURGED),
+    ).rowcount
+
+
 def _known(db: sqlite3.Connection, run_id: int | None, row: RunRow | None, entry: Entry) -> bytes | None:
     """Return the hash stored under the entry's id, or None; a run's next event needs no look."""
     if run_id is None or (row is not None and row.head == entry.prev and row.events + 1 == entry.seq):
@@ -160,9 +208,14 @@ def _store_row(db: sqlite3.Connection, run_id: int | None, row: RunRow) -> int:
     return run_id
 
 
-def _is_name(run: str) -> bool:
-    """Return False for a name that no run can have, and that SQLite would refuse to look for."""
+def is_name(run: str) -> bool:
+    """Return False for a name that no run or session can have, and that SQLite would refuse to look for."""
     try:
         return bool(str(run).encode())
     except UnicodeEncodeError:  # lone surrogates: bytes that are no text
         return False
+
+
+def _integer(number: int | None) -> int | None:
+    """Return the number that SQLite can hold next to this one."""
+    return None if number is None else min(max(number, -(2**63)), 2**63 - 1)

@@ -25,6 +25,7 @@ from ringfence.engine.decision.events import (
 )
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
+from ringfence.engine.retrospect.timeline import CallStep, timeline
 from ringfence.engine.seams.errors import DeniedError, PendingError
 from ringfence.plugin import redactor
 from tests.guards import call, events_of, make_guard
@@ -384,6 +385,14 @@ def test_nothing_of_it_is_in_a_line_that_is_exported_or_that_a_sink_is_given(
     guard.end_run(run)
     guard.close()
     assert "control" in lines.read_text() and MAIL not in lines.read_text()
+
+
+def test_people_who_read_the_run_see_the_other_arguments_and_the_mark(make: Callable[..., Guard]) -> None:
+    guard = make()
+    run = guard.begin_run()
+    sent(guard, run)
+    (step,) = [one for one in timeline(guard.runs.get(run.id).events) if isinstance(one, CallStep)]
+    assert step.arguments == {"to": "bob@acme.example", "body": "[redacted]"}
 
 
 def test_requests_of_equal_calls_look_equal_and_of_others_do_not(make: Callable[..., Guard]) -> None:

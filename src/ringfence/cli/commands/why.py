@@ -23,13 +23,12 @@ def run(asked: Namespace, say: Say) -> int:
     from ringfence.cli.desk import desk
     from ringfence.cli.find import find_call, find_run
     from ringfence.cli.grounds import ground_lines, policy_lines
-    from ringfence.cli.history import history, readable
+    from ringfence.cli.history import history, readable, refuse_purged
     from ringfence.cli.records import call_record
     from ringfence.engine.decision.events import RunStarted
     from ringfence.engine.decision.records import texts_of
     from ringfence.engine.retrospect.grounds import Grounds, grounds
     from ringfence.engine.retrospect.record import RecordError
-    from ringfence.engine.retrospect.timeline import timeline
     from ringfence.engine.seams.escape import escaped
 
     known: list[Grounds] = []
@@ -38,7 +37,8 @@ def run(asked: Namespace, say: Say) -> int:
         row = find_run(here, asked.run)
         record = history(here, row.run)
         with readable(row.run):
-            steps = timeline(record.events)
+            steps = record.steps
+        refuse_purged(record)
         call = find_call(steps, asked.call)
         try:
             known = grounds(record, call.call)
