@@ -16,6 +16,7 @@ from ringfence.engine.decision.calls import ToolCall
 from ringfence.engine.decision.events import CallFinished
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.retrospect.replay import replay
+from ringfence.engine.seams.settings import Settings
 
 TASKS = 100
 _ALICE = Principal(user="alice", workspace="w1")
@@ -38,6 +39,7 @@ def rows() -> Iterator[Row]:
     """Measure the three."""
     yield from asyncio.run(_durable())
     yield _callers_share()
+    yield _hidden()
     yield from asyncio.run(_replayed())
 
 
@@ -86,6 +88,30 @@ def _callers_share() -> Row:
         taken = spread(lambda event: journal.record(run.id, event), events, rounds=3)
         guard.close()
     return Row("caller's share of one queued event of 1 KB, p50", taken.p50_ns / 1000, "us", 5.0)
+
+
+def _hidden() -> Row:
+    """Time a guarded call, in CPU, under 20 patterns of `[secrets]` that find nothing, against none."""
+    patterns = [rf"k{number}-live-[A-Za-z0-9]{{16,}}" for number in range(20)]
+    taken: dict[bool, list[float]] = {False: [], True: []}
+    with tempfile.TemporaryDirectory() as folder:
+        policy = Path(folder) / "bench.fence"
+        policy.write_text(_POLICY.replace("audit full", ""), "utf-8")
+        for hides in (False, True) * 3:
+            settings = Settings.of({"secrets": {"patterns": patterns if hides else []}}, folder=Path(folder))
+            guard = Guard.load(policy, settings=settings, store="memory:")
+            run = guard.begin_run(principal=_ALICE)
+            start = time.process_time_ns()
+            for number in range(500):
+                asked = ToolCall("look_up", {"table": "users"}, call_id=str(number))
+                guard.execute(run, asked, lambda _: "done")
+            taken[hides].append((time.process_time_ns() - start) / 500)
+            guard.close()
+    return Row(
+        "a guarded call with 20 secret patterns against one with none",
+        median(taken[True]) / median(taken[False]),
+        "x",
+    )
 
 
 async def _replayed() -> list[Row]:

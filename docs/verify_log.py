@@ -1,75 +1,51 @@
-"""Verify a Ringfence log in SQLite with Python alone: python verify_log.py FILE [POSITION:HASH]."""
+"""Verify a Ringfence log in SQLite with Python alone: python verify_log.py FILE [POSITION:HASH].
+
+It checks the chain of each run, the chain over all of them, each body against its digest, that a body which
+is gone was purged, and a head that is known.  It leaves out the list of runs (the table `run`), which stands
+in no chain and follows from the events: `ringfence verify` compares it, and reads stores other than SQLite.
+"""
 
 import json
 import sqlite3
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from hashlib import sha256
 from pathlib import Path
 
-ZERO = bytes(32)
-EVENTS = "SELECT run.id AS of, run.run, event.* FROM event LEFT JOIN run ON run.id = run_id ORDER BY position"
-STATUS = dict(RunSuspended="suspended", RunStarted="running", RunResumed="running", RunHalted="halted")
+EVENTS = """WITH purge AS (SELECT run_id AS of, max(min(json_extract(CAST(body AS TEXT), '$.upto'), seq - 1))
+    AS upto FROM event WHERE kind = 'BodiesPurged' AND json_valid(CAST(body AS TEXT)) GROUP BY run_id)
+    SELECT run, upto, event.* FROM event LEFT JOIN run ON run.id = run_id LEFT JOIN purge ON of = run_id
+    ORDER BY position"""
 
 
 def verify(file, head=None):
     """Return the log's head, and the first thing that is wrong; None: nothing is."""
-    runs, link, noted = {}, ZERO, "0:"
+    runs, link, noted, seen = {}, bytes(32), "0:", head is None
     with closing(sqlite3.connect(Path(file).resolve().as_uri() + "?mode=ro", uri=True)) as db:
         db.row_factory, db.text_factory = sqlite3.Row, lambda raw: raw.decode("utf-8", "surrogateescape")
         for place, event in enumerate(db.execute(EVENTS), start=1):
-            run = runs.get(event["of"], {"events": 0, "head": ZERO, "last_ns": 0, "status": ""})
-            wrong = f"link {place} of the log, event {event['run']}:{event['seq']}"
-            try:
+            good = False
+            with suppress(TypeError, ValueError):  # not good: no guard has written a value of such a type
                 link = sha256(link + event["hash"]).digest()
-                if f"{event['position']:d}" != f"{place}" or event["link"] != link or not sound(event, run):
-                    return noted, wrong
-                runs[event["of"]] = after(run, event)
-            except (AttributeError, KeyError, TypeError, ValueError):  # no guard has written such a value
-                return noted, wrong
-            noted = f"{place}:{link.hex()}"
-            if head and head.startswith(f"{place}:") and head != noted:
-                return noted, f"{wrong}, is not the head that is known"
-        for row in db.execute("SELECT * FROM run"):  # in no chain: each row must follow from its events
-            for name, value in runs.get(row["id"], {"run": ...}).items():
-                if (type(row[name]), row[name]) != (type(value), value):
-                    return noted, f"the list of runs says another {name} of {row['run']} than its events"
-    cut = head and int(head.partition(":")[0]) > int(noted.partition(":")[0])
-    return noted, "the end was cut off" if cut else None
+                linked = (f"{event['position']:d}", event["link"]) == (f"{place}", link)
+                good = linked and sound(event, *runs.get(event["run"], (0, bytes(32))))
+            if not good:
+                return noted, f"link {place} of the log, event {event['run']}:{event['seq']}"
+            runs[event["run"]], noted = (event["seq"], event["hash"]), f"{place}:{link.hex()}"
+            seen = seen or noted == head
+    return noted, None if seen else "the known head is not there: the end was cut off, or all replaced"
 
 
-def sound(event, run):
-    """Say whether the event is the run's next, and what was recorded; a body may have been purged."""
-    salt, body, prev, digest = (event[name] for name in ("salt", "body", "prev", "digest"))
+def sound(event, last, head):
+    """Say whether an event follows the run's last one, and its body is what was recorded, or was purged."""
     header = {name: event[name] for name in ("kind", "run", "schema", "seq")}
-    header |= {ns: f"{event[ns]:d}" for ns in ("at_ns", "mono_ns")}
-    header["id"] = f"{event['run']}:{event['seq']:d}"
+    header |= {ns: f"{event[ns]:d}" for ns in ("at_ns", "mono_ns")} | {"id": f"{event['run']}:{last + 1}"}
     text = json.dumps(header, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-    own = sha256(salt + (b"" if body is None else body)).digest()
-    return (
-        (event["seq"], prev) == (run["events"] + 1, run["head"])
-        and (event["kind"] == "RunStarted" or run["events"] > 0)
-        and (body is None or (len(salt) == 16 and own == digest))
-        and event["hash"] == sha256(prev + text + digest).digest()
-    )
-
-
-def after(run, event):
-    """Return what the list of runs says once the event is there; what was purged with a body is left out."""
-    kind, purged = event["kind"], event["body"] is None
-    said = json.loads(event["body"]) if kind in ("RunStarted", "RunEnded") and not purged else {}
-    last_ns = max(run["last_ns"], event["at_ns"])
-    run = {**run, "run": event["run"], "events": event["seq"], "head": event["hash"], "last_ns": last_ns}
-    if event["seq"] == 1:
-        run["started_ns"] = event["at_ns"]
-    if kind == "RunStarted" and not purged:
-        run |= {name: said[name] for name in ("session", "agent", "policy", "parent")}
-        run |= {name: said["principal"].get(name) for name in ("user", "workspace")}
-    if kind == "RunEnded" and purged:
-        run.pop("status", None)
-    elif run.get("status") in ("running", "suspended", ""):
-        run["status"] = said["status"] if kind == "RunEnded" else STATUS.get(kind, run["status"])
-    return run
+    salt, body, digest = event["salt"], event["body"], event["digest"]
+    whole = body is not None and len(salt) == 16 and sha256(salt + body).digest() == digest
+    purged = (body, salt) == (None, b"") and event["kind"] != "BodiesPurged" and last < (event["upto"] or 0)
+    follows = (event["seq"], event["prev"]) == (last + 1, head) and (last or event["kind"] == "RunStarted")
+    return follows and (whole or purged) and event["hash"] == sha256(head + text + digest).digest()
 
 
 if __name__ == "__main__":

@@ -32,9 +32,9 @@ _NODE_TAG = "graph:step:"
 _NOT_PARAMETERS = frozenset({"tools", "functions", "messages", "api_key", "_type"})
 
 
-def shown(value: object) -> Json:
-    """Return a value as it may stand in the log."""
-    return jsonable(plain(value))
+def shown(value: object, run: Run) -> Json:
+    """Return a value as it may stand in the log of a run."""
+    return jsonable(plain(value, hide=run.hide), hide=run.hide)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ class Witness(BaseCallbackHandler):
         **rest: Any,
     ) -> None:
         """A chat model is asked."""
-        self._ask(run_id, parent_run_id, [shown(message) for message in messages[0]], metadata, rest)
+        self._ask(run_id, parent_run_id, messages[0], metadata, rest)
 
     def on_llm_start(
         self,
@@ -164,19 +164,19 @@ class Witness(BaseCallbackHandler):
         **rest: Any,
     ) -> None:
         """A text model is asked."""
-        self._ask(run_id, parent_run_id, list(prompts), metadata, rest)
+        self._ask(run_id, parent_run_id, prompts, metadata, rest)
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **_: Any) -> None:
         """A model answered."""
-        answers: list[Json] = []
-        usage: Json = None
+        answers: list[object] = []
+        usage: object = None
         for generation in response.generations[0] if response.generations else []:
             if isinstance(generation, ChatGeneration):
-                answers.append(shown(generation.message))
-                usage = shown(getattr(generation.message, "usage_metadata", None)) or usage
+                answers.append(generation.message)
+                usage = getattr(generation.message, "usage_metadata", None) or usage
             else:
                 answers.append(generation.text)
-        self._answer(run_id, answers, usage or shown((response.llm_output or {}).get("token_usage")), None)
+        self._answer(run_id, answers, usage or (response.llm_output or {}).get("token_usage"), None)
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **_: Any) -> None:
         """A model call failed or was cancelled."""
@@ -186,7 +186,7 @@ class Witness(BaseCallbackHandler):
         self,
         request: UUID,
         parent: UUID | None,
-        messages: Json,
+        messages: Sequence[object],
         metadata: Mapping[str, Any] | None,
         rest: Mapping[str, Any],
     ) -> None:
@@ -199,21 +199,25 @@ class Witness(BaseCallbackHandler):
         asked = ModelAsked(
             request=str(request),
             model=str(model) if model else None,
-            messages=messages,
-            tools=shown(parameters.get("tools") or parameters.get("functions")),
-            parameters=shown({n: v for n, v in parameters.items() if n not in _NOT_PARAMETERS}),
+            messages=[shown(message, run) for message in messages],
+            tools=shown(parameters.get("tools") or parameters.get("functions"), run),
+            parameters=shown({n: v for n, v in parameters.items() if n not in _NOT_PARAMETERS}, run),
             parent=str(parent) if parent else None,
         )
         if run.note(asked):
             with self._lock:
                 self._asked[request] = Asked(run, time.monotonic_ns())
 
-    def _answer(self, request: UUID, messages: Json, usage: Json, error: str | None) -> None:
+    def _answer(
+        self, request: UUID, messages: Sequence[object] | None, usage: object, error: str | None
+    ) -> None:
         with self._lock:
             asked = self._asked.pop(request, None)
         if asked is not None:
             taken_ns = time.monotonic_ns() - asked.began_ns
-            asked.run.note(ModelAnswered(str(request), messages, usage, taken_ns, error))
+            run = asked.run
+            said = None if messages is None else [shown(message, run) for message in messages]
+            run.note(ModelAnswered(str(request), said, shown(usage, run), taken_ns, error))
 
 
 def run_around(invocation: UUID | None) -> Run | None:

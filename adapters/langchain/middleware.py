@@ -141,7 +141,7 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
     def _begin(self, state: GuardState, runtime: Runtime[Any], config: Mapping[str, Any]) -> Messages:
         messages = state["messages"]
         if before := state.get("ringfence_run"):
-            self._runs.close(before, new_prompts(messages))
+            self._runs.close(before, new_prompts(messages), messages)
         session = self.session(runtime) if callable(self.session) else self.session
         run = self._runs.begin(
             config,
@@ -190,7 +190,8 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
         if run_id is None:
             raise DeniedError("no run: the agent's state has none", help="begin with `invoke` and messages")
         principal = principal_of(context, self.guard.plan)
-        return self._runs.go_on(run_id, config, principal=principal, agent=self.agent)
+        messages = state.get("messages") or ()
+        return self._runs.go_on(run_id, config, principal=principal, agent=self.agent, messages=messages)
 
     async def _arun(self, state: Any, context: object, config: Mapping[str, Any]) -> Run:
         run_id = state.get("ringfence_run") if isinstance(state, Mapping) else None

@@ -26,7 +26,7 @@ def begin_node(
         messages = _messages(state, messages_key)
         thread = thread_of(config)
         if thread is not None and (before := runs.open_run_of(thread)) is not None:
-            runs.close(before, new_prompts(messages))
+            runs.close(before, new_prompts(messages), messages)
         runtime = (config.get("configurable") or {}).get("__pregel_runtime")
         runs.begin(
             config,

@@ -72,8 +72,8 @@ class Origins:
             self._guard.record(run, PromptGiven(source, jsonable(text, hide=run.hide)))
         known = self._said_in(run)
         for message in messages:
-            for part in _parts(message):
-                if part in typed or _key(part) in known:
+            for tool, part in _parts(message):
+                if part in typed or _key(part) in known or _key(run.shown(part, tool=tool)) in known:
                     continue
                 source = "model" if isinstance(part, str) and part in written else "host"
                 self._guard.record(run, PromptGiven(source, jsonable(part, hide=run.hide)))
@@ -97,9 +97,9 @@ class Origins:
             return known.said | own
 
 
-def _parts(message: AnyMessage) -> Iterator[Json]:
-    """Yield what a message shows a model: its text, its other blocks, and the arguments of its calls."""
-    yield from _shown(str(message.text), json_of(message.content))
+def _parts(message: AnyMessage) -> Iterator[tuple[str | None, Json]]:
+    """Yield what a message shows a model: text, other blocks, and the arguments of calls with their tool."""
+    yield from ((None, part) for part in _shown(str(message.text), json_of(message.content)))
     for calls in (getattr(message, "tool_calls", ()), getattr(message, "invalid_tool_calls", ())):
         yield from _arguments(json_of(list(calls)))
 
@@ -111,10 +111,11 @@ def _shown(text: str, content: Json) -> Iterator[Json]:
         yield from (part for part in content if not _is_text(part))
 
 
-def _arguments(calls: Json) -> Iterator[Json]:
+def _arguments(calls: Json) -> Iterator[tuple[str | None, Json]]:
     for call in calls if isinstance(calls, list) else ():
         if isinstance(call, Mapping) and call.get("args"):
-            yield call["args"]
+            tool = call.get("name")
+            yield tool if isinstance(tool, str) else None, call["args"]
 
 
 def _is_text(part: Json) -> bool:
@@ -150,7 +151,7 @@ def _recorded(message: Json) -> Iterator[Json]:
     blocks = content if isinstance(content, list) else [content]
     yield from _shown("".join(map(_text, blocks)), content)
     for calls in (inner.get("tool_calls"), inner.get("invalid_tool_calls")):
-        yield from _arguments(calls)
+        yield from (arguments for _, arguments in _arguments(calls))
 
 
 def _key(content: Json) -> bytes:

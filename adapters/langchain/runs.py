@@ -18,11 +18,13 @@ from ringfence.adapters.langchain.principals import principal_of
 from ringfence.adapters.langchain.prompts import Origins, Typed, strict, typed_texts
 from ringfence.adapters.langchain.suspension import can_suspend
 from ringfence.adapters.langchain.tree import TREE, Binding, around, innermost, is_bubble
+from ringfence.adapters.langchain.values import json_of
 from ringfence.engine.decision.calls import Principal
 from ringfence.engine.decision.events import PromptGiven, RunStarted
 from ringfence.engine.enforcement.current import current_call, current_run
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
+from ringfence.engine.journal.hiding import Hiding
 from ringfence.engine.journal.jsonable import jsonable
 from ringfence.engine.seams.errors import DeniedError, RunHaltedError
 
@@ -107,6 +109,7 @@ class Runs:
             resume_of=resume_of,
             parent=parent,
         )
+        run.take_note(json_of(message) for message in messages)
         if strict(self.guard.plan):
             self._origins.record(run, typed_texts(typed, messages), messages)
         else:
@@ -118,8 +121,12 @@ class Runs:
         self._bind(run, config)
         return run
 
-    def close(self, run_id: str, said: tuple[str, ...] = ()) -> None:
-        """End a run; what the user has `said` since then withdraws its open questions."""
+    def close(self, run_id: str, said: tuple[str, ...] = (), messages: Sequence[AnyMessage] = ()) -> None:
+        """End a run; what the user has `said` since then withdraws its open questions.
+
+        Args:
+            messages: All that the model has been shown.
+        """
         with self._lock:
             live = self._live.pop(self._latest(run_id), None)
             run = live.run if live else None
@@ -128,6 +135,7 @@ class Runs:
                     run = self.guard.resume_run(self._latest(run_id))
                 except (DeniedError, RunHaltedError):
                     return  # it has ended, or ended uncleanly and is now recorded as halted
+            run.take_note(json_of(message) for message in messages)
             if run.state.open_tickets and not strict(self.guard.plan):  # else it stands in the next run
                 self.guard.record(run, PromptGiven("user", jsonable("\n".join(said), hide=run.hide)))
             if not run.ended:
@@ -170,6 +178,7 @@ class Runs:
         *,
         principal: Principal | None = None,
         agent: str | None = None,
+        messages: Sequence[AnyMessage] = (),
     ) -> Run:
         """Return the run `run_id` for the invocation of `config`, taking it up if it was put away.
 
@@ -202,6 +211,8 @@ class Runs:
                 if error.reason is not None:  # it was halted, and stays so
                     raise
                 run = self._succeed(latest, config, principal, agent)
+            # Another process may have put it away: what was hidden there is hidden here again.
+            run.take_note(json_of(message) for message in messages)
             self._bind(run, config)
             return run
 
@@ -228,12 +239,16 @@ class Runs:
     ) -> Run:
         began: RunStarted = self.guard.runs.get(run_id).started
         was = Principal(**began.principal)
-        if principal is not None and principal != was:
+        # The record has no more of it than may be written down.
+        shown = (
+            None if principal is None else Hiding(self.guard.opening.secrets).value(dict(principal.values))
+        )
+        if shown is not None and Principal(**shown) != was:
             raise DeniedError(
                 f"the run `{run_id}` was begun for another principal", run=run_id, help="begin a new run"
             )
         run = self.guard.begin_run(
-            principal=was,
+            principal=was if principal is None else principal,
             agent=agent or began.agent,
             session=began.session,
             framework=FRAMEWORK,

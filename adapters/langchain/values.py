@@ -2,7 +2,8 @@
 
 import dataclasses
 import enum
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 from langchain_core.messages import BaseMessage, message_to_dict
 from pydantic import BaseModel, Secret, SecretBytes, SecretStr
@@ -11,51 +12,57 @@ from pydantic_core import PydanticSerializationError, to_jsonable_python
 from ringfence.dsl.canonical import canonical
 from ringfence.dsl.plan import Json
 
+Hide = Callable[[str], str] | None
+
 _DEEPEST = 64
 _REPR_CHARACTERS = 200
 
 
-def json_of(value: object, _depth: int = 0) -> Json:
+def json_of(value: object, _depth: int = 0, *, hide: Hide = None) -> Json:
     """Return `value` as JSON; what has no JSON form becomes a record of its type and the start of its repr.
 
     NaN and infinities stay what they are: the engine refuses them.
+
+    Args:
+        hide: Hides what is secret in a text before it is cut.
     """
     if value is None or (isinstance(value, bool | int | float | str) and not isinstance(value, enum.Enum)):
         return value
     if _depth >= _DEEPEST:
-        return opaque(value)
+        return opaque(value, hide)
     deeper = _depth + 1
     if isinstance(value, enum.Enum):
-        return json_of(value.value, deeper)
+        return json_of(value.value, deeper, hide=hide)
     if isinstance(value, SecretStr | SecretBytes | Secret):
         # SECURITY: its stars would be decided, and the value behind them used.
-        return json_of(value.get_secret_value(), deeper)
+        return json_of(value.get_secret_value(), deeper, hide=hide)
     if isinstance(value, Iterator):
-        return opaque(value)  # looking would use it up
+        return opaque(value, hide)  # looking would use it up
     if isinstance(value, BaseMessage):
-        return json_of(message_to_dict(value), deeper)
+        return json_of(message_to_dict(value), deeper, hide=hide)
     if isinstance(value, BaseModel):
         fields = {name: getattr(value, name) for name in type(value).model_fields}
-        return json_of({**fields, **(value.model_extra or {})}, deeper)
+        return json_of({**fields, **(value.model_extra or {})}, deeper, hide=hide)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {
-            field.name: json_of(getattr(value, field.name), deeper) for field in dataclasses.fields(value)
+            field.name: json_of(getattr(value, field.name), deeper, hide=hide)
+            for field in dataclasses.fields(value)
         }
     if isinstance(value, Mapping):
-        named = {str(name): json_of(inner, deeper) for name, inner in value.items()}
+        named = {str(name): json_of(inner, deeper, hide=hide) for name, inner in value.items()}
         # Two keys that become one would hide a value from the policy.
-        return named if len(named) == len(value) else opaque(value)
+        return named if len(named) == len(value) else opaque(value, hide)
     if isinstance(value, set | frozenset):
-        return sorted((json_of(inner, deeper) for inner in value), key=repr)
+        return sorted((json_of(inner, deeper, hide=hide) for inner in value), key=repr)
     if isinstance(value, list | tuple):
-        return [json_of(inner, deeper) for inner in value]
+        return [json_of(inner, deeper, hide=hide) for inner in value]
     try:
-        return to_jsonable_python(value, fallback=opaque, inf_nan_mode="constants")
+        return to_jsonable_python(value, fallback=partial(opaque, hide=hide), inf_nan_mode="constants")
     except (PydanticSerializationError, ValueError, TypeError, RecursionError):
-        return opaque(value)  # fails closed: it fits no type of the language
+        return opaque(value, hide)  # fails closed: it fits no type of the language
 
 
-def opaque(value: object) -> dict[str, Json]:
+def opaque(value: object, hide: Hide = None) -> dict[str, Json]:
     """Return the record of a value that has no JSON form."""
     try:
         shown = repr(value)
@@ -63,7 +70,7 @@ def opaque(value: object) -> dict[str, Json]:
         shown = "?"
     return {
         "$type": f"{type(value).__module__}.{type(value).__qualname__}",
-        "$repr": shown[:_REPR_CHARACTERS],
+        "$repr": (shown if hide is None else hide(shown))[:_REPR_CHARACTERS],
     }
 
 

@@ -14,6 +14,9 @@ from ringfence.dsl.plan import Json
 SCHEMA = 1
 """The version of the bodies below, recorded with every event."""
 
+MARK = "[redacted]"
+"""What stands in the place of what is hidden."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
@@ -112,9 +115,9 @@ class CallRequested:
     """The parameter names in the bound tool's schema, sorted; None: not bound."""
     withheld: str | None = None
     """Why `arguments` are not the ones that were decided: `keyed` (audit minimal), `secret` (something in the
-    call is, by the settings), `redacted` (by the
-    policy: those decided stand in the decision), `too large`, `not JSON`.  Such a call is not
-    replayable.  None: they are."""
+    call is, by the settings), `redacted` (by the policy: what redactors gave stands in the decision),
+    `too large`, `not JSON`.  Such a call is not replayable; one that is `redacted` is, unless a redaction had
+    a condition, or failed.  None: they are."""
     ahead: bool = False
     """True if it was asked about before the framework makes it; recorded only then."""
 
@@ -355,11 +358,26 @@ class RunHalted:
 
 @dataclass(frozen=True, slots=True)
 class RunEnded:
-    """The last event of a run; `status` is done, failed or halted."""
+    """The last event of a run, but for its purge; `status` is done, failed or halted."""
 
     kind: ClassVar[str] = "RunEnded"
     status: str
     error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class BodiesPurged:
+    """What the events of an ended run said was removed, to keep it no longer; that they were there stays."""
+
+    kind: ClassVar[str] = "BodiesPurged"
+    upto: int
+    """The bodies and salts of the run's events 1 to this are gone; those of this kind stay."""
+    before_ns: int
+    """What was older than this moment was to go."""
+    by: str | None
+    """Who asked for it; None: not known."""
+    listed: str
+    """Digest of what the list of runs says of the run: it followed from what is gone."""
 
 
 RunEvent = (
@@ -384,13 +402,14 @@ RunEvent = (
     | RunResumed
     | RunHalted
     | RunEnded
+    | BodiesPurged
 )
 
 KINDS: Mapping[str, type[RunEvent]] = {member.kind: member for member in RunEvent.__args__}
 _FIELDS = {kind: tuple(f.name for f in fields(member)) for kind, member in KINDS.items()}
 _GETTERS = {kind: attrgetter(*names) for kind, names in _FIELDS.items()}
 _TUPLES = frozenset({"capabilities", "asks", "continues", "files", "layers", "tickets", "schema_names"})
-TIMES = frozenset({"expires_ns"})
+TIMES = frozenset({"expires_ns", "before_ns"})
 """Moments in nanoseconds are beyond 2^53-1, which JSON cannot say: a body holds them as decimal text."""
 
 _AS_THEY_ARE = frozenset(kind for kind, names in _FIELDS.items() if not (_TUPLES | TIMES) & set(names))
@@ -406,6 +425,8 @@ def body_of(event: RunEvent) -> dict[str, Json]:
         body["expires_ns"] = str(body["expires_ns"])
     elif event.kind == "CallRequested" and not body["ahead"]:
         del body["ahead"]
+    elif event.kind == "BodiesPurged":
+        body["before_ns"] = str(body["before_ns"])
     if not body.get("redacted", True):
         del body["redacted"]
     return body

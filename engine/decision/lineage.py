@@ -14,6 +14,7 @@ from ringfence.engine.decision.decide import decide
 from ringfence.engine.decision.events import CallDecided, RunStarted, Stamped, SubrunJoined
 from ringfence.engine.decision.recall.recall import Recall
 from ringfence.engine.decision.records import facts_of
+from ringfence.engine.decision.retold import call_again
 from ringfence.engine.decision.state import State, apply, start
 
 Point = tuple[str, int]
@@ -348,11 +349,14 @@ def relabelled(plan: Plan, state: State, stamped: Stamped, event: CallDecided) -
     if known is None or not plan.levels:
         return event
     try:
+        tool = plan.by_bound_name.get(known.tool)
+        again = call_again(known, event, tool)
         facts = facts_of(event.facts)
         now_ns = max(stamped.at_ns, state.latest_ns)
-        made = decide(plan, state, known.request, facts, now_ns=now_ns, key=event.call)
+        call = known.request if isinstance(again, str) else again
+        made = decide(plan, state, call, facts, now_ns=now_ns, key=event.call)
         label = None if made.label is None else plan.levels[made.label]
-        undeclared = known.tool not in plan.by_bound_name
+        undeclared = tool is None
     except Exception:  # fails closed: the highest
         label, undeclared = None, True
     # SECURITY: a result that this plan knows nothing of is as secret as can be.

@@ -61,19 +61,21 @@ def _is(known: KnownCall, given: Given) -> bool:
 def shown_as(run: Run, given: Given) -> Steps[str | None]:
     """Return the key of the call, asked about ahead before a resume, that people were shown as this one.
 
-    For calls under `audit minimal`: of those the record has digests that no other process can compare; the
-    tickets have the call.
+    For calls whose arguments are withheld: of those the record has digests that no other process can compare;
+    the tickets have the call as it was decided.
     """
     call, state = given.call, run.state
     if call.call_id is None:
         return None
-    digest = call_digest(call.tool, call.arguments)
+    digest: str | None = None
     for known in tuple(state.ahead.values()):
         asked = known.asked_as
         if asked is None or not _is_open(known) or known.epoch == state.epoch or asked.withheld not in UNSAID:
             continue
         if (asked.tool, asked.call_id) != (call.tool, call.call_id):
             continue
+        if digest is None:
+            digest = yield from _decided_digest(run, known.key, call)
         try:
             tickets = yield run.opening.submit(run.opening.ready.tickets.of_call(run.id, known.key))
         except Exception as error:  # fails closed: without its ticket nothing is approved
@@ -82,6 +84,15 @@ def shown_as(run: Run, given: Given) -> Steps[str | None]:
         if any((one.digest, one.policy_digest) == (digest, run.plan.digest) for one in tickets):
             return known.key
     return None
+
+
+def _decided_digest(run: Run, key: str, call: ToolCall) -> Steps[str]:
+    """Return the digest of the call with the arguments that it is decided on: as people are shown it."""
+    with run.lock:
+        assessed = assessed_now(run, key, call, Facts(), run.now_ns())
+    if assessed.wanted:
+        _, assessed, _, _ = yield from informed(run, key, call, Facts(), assessed)
+    return call_digest(call.tool, assessed.arguments)
 
 
 def _asked_id(known: KnownCall) -> str | None:

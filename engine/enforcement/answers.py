@@ -6,12 +6,12 @@ from typing import Final, Literal
 
 from ringfence.dsl.canonical import canonical
 from ringfence.dsl.plan import Json
+from ringfence.engine.decision.events import MARK
 from ringfence.engine.enforcement.drive import Steps, run_async
 from ringfence.engine.enforcement.opening import Opening, store_error
 from ringfence.engine.enforcement.people import NAME_AT_MOST, face, same
 from ringfence.engine.enforcement.waits import Waits
 from ringfence.engine.journal.hiding import Hiding
-from ringfence.engine.journal.secrets import MARK
 from ringfence.engine.seams.errors import DeniedError, EngineError, NoTicketError
 from ringfence.engine.seams.hookspecs import Answer
 from ringfence.engine.seams.ports import RunRow, Ticket
@@ -70,7 +70,12 @@ class Answering:
             ticket: Ticket | None = yield from self._get(ticket_id)
             if ticket is None:
                 raise NoTicketError(f"there is no ticket `{ticket_id}`", help="see `ringfence approvals`")
-            refusal = self._refusal(ticket, verdict, by, edited) or (yield from self._over(ticket))
+            row: RunRow | None = yield from self._row(ticket)
+            if row is not None:
+                # SECURITY: people repeat what they know of the session; the store has their words first.
+                hiding = Hiding(self._opening.secrets, None, self._opening.hidden.of(row.session))
+                by, because = hiding.text(by), None if because is None else hiding.text(because)
+            refusal = self._refusal(ticket, verdict, by, edited) or _over(row)
             new = (
                 _ignored(ticket, by, refusal) if refusal else _answered(ticket, verdict, by, because, edited)
             )
@@ -95,15 +100,12 @@ class Answering:
             raise store_error("could not find the ticket", error) from error
         return found
 
-    def _over(self, ticket: Ticket) -> Steps[str | None]:
-        """Return why nobody waits for the answer any more; None: somebody does, or will."""
+    def _row(self, ticket: Ticket) -> Steps[RunRow | None]:
         try:
             row: RunRow | None = yield self._opening.submit(self._opening.ready.log.run(ticket.run))
         except Exception as error:  # fails closed: nothing is approved
             raise store_error("could not find the run of the ticket", error) from error
-        if row is None:
-            return "its run is not in the log"
-        return "its run is over" if row.status in ("done", "failed", "halted") else None
+        return row
 
     def _swap(self, old: Ticket, new: Ticket) -> Steps[bool]:
         try:
@@ -212,3 +214,10 @@ class BackendAnswers:
     ) -> None:
         """See `hookspecs.Answers`."""
         await run_async(self._answering.answer(ticket, verdict, by=by, because=because, edited=edited))
+
+
+def _over(row: RunRow | None) -> str | None:
+    """Return why nobody waits for the answer any more; None: somebody does, or will."""
+    if row is None:
+        return "its run is not in the log"
+    return "its run is over" if row.status in ("done", "failed", "halted") else None

@@ -203,7 +203,7 @@ def judge(
 def _counted(assessed: Assessment) -> list[Json]:
     """Return by which values the call would be counted."""
     charges = (*assessed.charges, *assessed.wider, *assessed.attempted, *assessed.attempts)
-    return [[charge.key, *charge.members] for charge in charges]
+    return [[charge.key, charge.amount, *charge.members] for charge in charges]
 
 
 def _lapse(run: Run, held: Held) -> None:

@@ -20,6 +20,7 @@ from ringfence.engine.enforcement.opening import Opening, store_error
 from ringfence.engine.enforcement.presence import LOOK_WITHIN_S, RETRY_S, Holder
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.enforcement.workers import run_in_worker
+from ringfence.engine.journal.hiding import Hiding
 from ringfence.engine.seams.bounded import bounded
 from ringfence.engine.seams.errors import EngineError
 from ringfence.engine.seams.ports import KillOrder
@@ -87,6 +88,7 @@ class Kills:
         """
         yield from self._opening.opened()
         at_ns = self._opening.clock.now_ns()
+        by = None if by is None else Hiding(self._opening.secrets).text(by)
         work = self._opening.ready.kill_switch.order(run=run, agent=agent, by=by, at_ns=at_ns)
         try:
             order: KillOrder = yield self._opening.submit(work)

@@ -146,6 +146,7 @@ class Lifecycle:
         if around is not None:
             run.lock = around.lock  # INVARIANT: what one of a tree records, all of it counts, at once
         session_id = session if session is not None else run.id
+        run.hides_with(around, session_id)
         if session is not None and run.hide(session) != session:
             # SECURITY: leases and the list of runs are kept by it, so it cannot be hidden.
             raise EngineError(

@@ -14,6 +14,7 @@ from ringfence.engine.enforcement.questions import Questions
 from ringfence.engine.enforcement.refunds import Refunds
 from ringfence.engine.journal.hiding import Hiding
 from ringfence.engine.journal.journal import Journal
+from ringfence.engine.journal.remembered import Sessions
 from ringfence.engine.journal.secrets import Secrets
 from ringfence.engine.seams.composed import lacking, open_one
 from ringfence.engine.seams.dispatch import Extensions
@@ -66,6 +67,8 @@ class Opening:
         self.refunds = Refunds(loop)
         self.patience_s = patience_s
         self.secrets = Secrets(settings.secrets.patterns, settings.secrets.names)
+        self.hidden = Sessions()
+        """Values that were hidden, by session."""
         self.owners_key = secrets.token_bytes(32)
         """Makes the owners of jobs in isolates this guard's own, and nobody's to choose."""
         self._make_store = store
@@ -155,6 +158,7 @@ class Opening:
             if (now_ns := await store.now_ns()) is not None:
                 # Before anything is recorded or reserved: what this process says goes by the store's clock.
                 self.clock.anchor(now_ns)
+            self.extensions.take_log(events)
             await self.extensions.open()
         except BaseException:  # fails closed, and leaves nothing half open
             await store.close()

@@ -78,6 +78,7 @@ class RecordedRuns:
         run.parent = None if alone else around(first.parent)
         if run.parent is not None:
             run.lock = run.parent.lock
+        run.hides_with(run.parent, first.session)
         state, leaf = yield from self._memories.rebuilt(run_id, plan, entries)
         run.seen = dict(leaf.seen)
         run.rebuild(state, events)

@@ -12,6 +12,7 @@ from ringfence.dsl.plan import Json
 from ringfence.engine.decision.calls import ToolCall, key_base
 from ringfence.engine.decision.events import CallDecided, CallRequested
 from ringfence.engine.decision.records import requested
+from ringfence.engine.decision.retold import SHOWN
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.journal.jsonable import jsonable
 
@@ -104,7 +105,7 @@ def given(run: Run, call: ToolCall) -> Given:
     if keeps_digests_only(run, call.tool):
         return Given(call, key_base(replace(named, arguments={})), "keyed", keyed(run, kept), named, said)
     if named is not call or hidden is not kept:
-        shown = {**keyed(run, kept), "$redacted": hidden}
+        shown = {**keyed(run, kept), SHOWN: hidden}
         secret = named is not call or run.hiding is None or run.hiding.finds_secret(kept)
         why = "secret" if secret else "redacted"
         return Given(call, key_base(replace(named, arguments={})), why, shown, named, said)
@@ -194,8 +195,13 @@ def decision_record(
     keyed_only = keeps_digests_only(run, call.tool)
     if withheld not in ("secret", "redacted") and not keyed_only:
         return event
-    if withheld == "redacted" and run.hiding is not None:
-        event = run.hiding.settled(event, decided_on)
+    arguments: Json = None
+    if withheld == "redacted" and not keyed_only and run.hiding is not None:
+        tool = run.plan.by_bound_name[call.tool]
+        event, is_told = run.hiding.settled(tool, call, event, decided_on)
+        if is_told:
+            return event
+        arguments = event.arguments
     kept = keyed(run, event.digest)
     facts = event.facts
     if facts.get("answers"):  # the questions hold values of the arguments
@@ -204,5 +210,4 @@ def decision_record(
             for key, (how, what) in facts["answers"].items()
         }
         facts = {**facts, "answers": answers}
-    arguments = None if keyed_only else event.arguments
     return replace(event, arguments=arguments, digest=kept["$keyed"], facts=facts)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ringfence.dsl.plan import Plan, Reason
+from ringfence.dsl.plan import Json, Plan, Reason
 from ringfence.engine.decision.calls import Decision, Principal, ToolCall
 from ringfence.engine.decision.events import (
     ApprovalAnswered,
@@ -113,6 +113,26 @@ class Run:
 
     def __post_init__(self) -> None:
         self.hiding = hiding_of(self.opening.secrets, self.plan)
+
+    def hides_with(self, around: "Run | None", session: str) -> None:
+        """Have what was hidden in the run around it, or else in its session, hidden here, too."""
+        if self.hiding is not None:
+            found = None if around is None or around.hiding is None else around.hiding.remembered
+            self.hiding.remembered = self.opening.hidden.of(session, found)
+
+    def shown(self, value: Json, *, tool: str | None = None) -> Json:
+        """Return a value as it may be kept.
+
+        Args:
+            tool: It is the arguments of a call of this tool.
+        """
+        return value if self.hiding is None else self.hiding.value(value, tool=tool)
+
+    def take_note(self, values: Iterable[Json]) -> None:
+        """Take in what the model has been shown, perhaps elsewhere: it is hidden from now on."""
+        if self.hiding is not None:
+            for value in values:
+                self.hiding.value(value)
 
     def hide(self, text: str) -> str:
         """Return a text as it may be kept."""

@@ -14,6 +14,7 @@ from ringfence.engine.enforcement.drive import Steps
 from ringfence.engine.enforcement.opening import Opened, Opening
 from ringfence.engine.enforcement.presence import Presence
 from ringfence.engine.enforcement.sessions import Sessions
+from ringfence.engine.journal.rows import OVER
 from ringfence.engine.seams.ports import RunRow
 
 AT_ONCE: Final = 1_000
@@ -141,7 +142,7 @@ class Unclean:
 
 async def _has_ended(opened: Opened, row: RunRow) -> bool:
     last = await opened.log.read(row.run, after_seq=row.events - 1)
-    return bool(last) and last[-1].kind == "RunEnded"
+    return bool(last) and last[-1].kind in OVER
 
 
 async def _withdraw(opened: Opened, runs: set[str]) -> None:

@@ -93,7 +93,8 @@ def chained(
 def entry_fault(entry: Entry, *, prev: bytes, seq: int) -> str | None:
     """Say what is wrong with an event that should be number `seq`, after `prev`; None if nothing is.
 
-    A purged body (None) is not a fault: its digest still stands in the chain.
+    A body that is gone (None) is not a fault by itself, if its salt went with it: its digest still stands in
+    the chain, and whether it was purged its run says.
     """
     if type(entry.seq) is not int or entry.seq != seq:
         return f"expected event {seq} of the run, found event {entry.seq}"
@@ -101,6 +102,8 @@ def entry_fault(entry: Entry, *, prev: bytes, seq: int) -> str | None:
     blobs = (entry.salt, entry.digest, entry.prev, entry.hash, b"" if entry.body is None else entry.body)
     if not all(isinstance(blob, bytes) for blob in blobs):
         return "holds another type where bytes were recorded"
+    if entry.body is None and entry.salt:
+        return "the body was removed without its salt, as no purge does"
     if entry.prev != prev:
         return "does not follow the event before it"
     if entry.body is not None and len(entry.salt) != SALT_BYTES:

@@ -9,6 +9,9 @@ from ringfence.engine.seams.ports import Entry, RunRow
 FINAL = frozenset({"halted", "done", "failed"})
 """A run of such a status stays in it."""
 
+OVER = frozenset({"RunEnded", "BodiesPurged"})
+"""A run whose last event is of such a kind is over: nothing but a purge comes after its end."""
+
 
 def row_after(row: RunRow | None, entry: Entry) -> RunRow:
     """Return the run's row once `entry` is appended; `row` is None before its first event."""

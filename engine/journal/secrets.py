@@ -9,8 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
-MARK: Final = "[redacted]"
-"""What stands in the place of what is hidden."""
+from ringfence.engine.decision.events import MARK
 
 MOST_FINDS: Final = 256
 """Places of one pattern in one text; each may cost a look at the whole rest of it."""
@@ -34,10 +33,12 @@ class Secrets:
     """
 
     def __init__(self, patterns: Iterable[str] = (), names: Iterable[str] = ()) -> None:
-        named = tuple(names)
+        patterns, named = tuple(patterns), tuple(names)
         self._patterns = tuple(_compiled(pattern) for pattern in patterns)
         self.names = frozenset(map(folded, named))
         self._written = tuple(_compiled(_written(name), captures=True) for name in named)
+        self._any = {False: _union(patterns), True: _union([*patterns, *map(_written, named)])}
+        """One pattern for all, asked first, since most texts hold nothing; None: it cannot be had."""
 
     def __bool__(self) -> bool:
         return bool(self._patterns or self.names)
@@ -71,11 +72,13 @@ class Secrets:
 
     def _spans(self, data: bytes, known: Sequence[bytes], free: bool) -> Iterator[tuple[int, int]]:
         """Yield where something secret stands."""
-        for pattern in self._patterns:
-            yield from _found(pattern, data)
-        if free:
-            for pattern in self._written:
+        union = self._any[free]
+        if union is None or union.search(data) is not None:
+            for pattern in self._patterns:
+                yield from _found(pattern, data)
+            for pattern in self._written if free else ():
                 yield from _found(pattern, data, groups=4)
+        if free:
             for value in known:
                 at = data.find(value)
                 while at >= 0:
@@ -95,6 +98,16 @@ def _compiled(pattern: str, *, captures: bool = False) -> Any:
     options.log_errors = False
     options.never_capture = not captures
     return re2.compile(pattern, options)
+
+
+def _union(patterns: Sequence[str]) -> Any:
+    """Return one pattern that finds something where one of these does; None: it cannot be had."""
+    if len(patterns) < 2:
+        return None
+    try:
+        return _compiled("|".join(f"(?:{pattern})" for pattern in patterns))
+    except Exception:  # fails closed: each pattern is asked alone; two have a group of one name, perhaps
+        return None
 
 
 def _written(name: str) -> str:

@@ -7,6 +7,7 @@ from ringfence.dsl.plan import Origin, Plan, Reason, ToolPlan
 from ringfence.engine.decision.decide import decide
 from ringfence.engine.decision.events import CallDecided
 from ringfence.engine.decision.records import facts_of
+from ringfence.engine.decision.retold import call_again
 from ringfence.engine.retrospect.record import RecordError, RunRecord
 from ringfence.engine.retrospect.replay import Fold, compiled
 
@@ -40,15 +41,17 @@ def grounds(record: RunRecord, call: str) -> list[Grounds]:
         if isinstance(event, CallDecided) and event.call == call and call in fold.state.calls:
             known = fold.state.calls[call]
             try:
+                again = call_again(known, event, plan.by_bound_name.get(known.tool))
                 facts = facts_of(event.facts)
             except (KeyError, TypeError, ValueError, AttributeError) as error:
                 raise RecordError(f"the facts of event {stamped.seq} cannot be read: {error}") from error
             now_ns = max(stamped.at_ns, fold.state.latest_ns)
-            made = decide(plan, fold.state, known.request, facts, now_ns=now_ns, key=call)
+            shown = known.request if isinstance(again, str) else again
+            made = decide(plan, fold.state, shown, facts, now_ns=now_ns, key=call)
             recall = fold.state.recall
             label = plan.levels[recall.label] if plan.levels and not recall.unknown else None
             sources: dict[str, tuple[str, ...]] = {}
-            if recall.traces is not None and known.withheld is None:
+            if recall.traces is not None and not isinstance(again, str):
                 sources = {
                     name: ("approver",)
                     if name in known.edited

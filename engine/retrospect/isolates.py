@@ -190,7 +190,7 @@ def _arguments(told: _Told, plan: Plan, call: _Call) -> tuple[Mapping[str, Json]
         raise told.missing("its decision", e.CallDecided)
     asked, decided = call.requested.event, call.allowed.event
     assert isinstance(asked, e.CallRequested) and isinstance(decided, e.CallDecided)
-    if asked.withheld is not None:
+    if asked.withheld is not None and (asked.withheld != "redacted" or decided.arguments is None):
         keyed = asked.withheld == "keyed"
         raise _MissingError(
             _MINIMAL.format(what="its arguments") if keyed else f"its arguments are {asked.withheld}"

@@ -34,6 +34,7 @@ from ringfence.engine.decision.records import decided, requested
 from ringfence.engine.decision.results import RefusedResultError, bound_result
 from ringfence.engine.decision.state import State, apply, start
 from ringfence.engine.journal.hiding import Hiding, hiding_of
+from ringfence.engine.journal.remembered import Remembered
 from ringfence.engine.journal.secrets import Secrets
 from ringfence.engine.retrospect.coverage import Coverage
 from ringfence.engine.retrospect.windows import Windows
@@ -105,6 +106,7 @@ class _Rehearsal:
         self.seq = 0
         self._hiding: Hiding | None = None
         """What of the run a guard's log would not have, since the policy redacts it."""
+        self._hidden = Remembered()
         self._state: State | None = None
         self._before: State | None = None
         """The run before, once it has ended."""
@@ -168,7 +170,7 @@ class _Rehearsal:
                 resume_of=None,
                 parent=None,
             )
-            self._hiding = hiding_of(Secrets(), self.plan)
+            self._hiding = hiding_of(Secrets(), self.plan, self._hidden)
             recall = None if self._before is None else self._before.recall
             self._state = start(self.plan, Stamped(1, self.now_ns, event), recall)
         return self._state
@@ -252,7 +254,8 @@ class _Rehearsal:
             self.coverage.end(decision)
         event = decided(key, call, decision, facts, levels=plan.levels)
         if self._hiding is not None and state.calls[key].withheld == "redacted":
-            event = self._hiding.settled(event, decision.arguments)
+            tool = plan.by_bound_name[call.tool]
+            event, _ = self._hiding.settled(tool, call, event, decision.arguments)
         self._happen(event)
         if decision.verdict <= Verdict.DENY:
             self._give_back(key, "denied")

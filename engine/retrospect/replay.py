@@ -13,6 +13,7 @@ from ringfence.engine.decision.decide import decide
 from ringfence.engine.decision.events import CallDecided, CallStarted, RunStarted, Stamped, body_of
 from ringfence.engine.decision.lineage import Family, Lineage, LineageError, remembers
 from ringfence.engine.decision.records import decided, facts_of, facts_record, texts_of
+from ringfence.engine.decision.retold import call_again
 from ringfence.engine.decision.state import KnownCall, State
 from ringfence.engine.retrospect.record import RecordError, RunRecord
 from ringfence.engine.seams.escape import escaped
@@ -100,12 +101,12 @@ def replay(record: RunRecord, plan: Plan | None = None) -> Replay:
         event = stamped.event
         divergence: Divergence | None = None
         if isinstance(event, CallDecided):
-            known = state.calls.get(event.call)
-            if known is not None and known.withheld is not None:
-                skipped.append(Unreplayable(stamped.seq, event.call, known.withheld))
+            made = _decided_again(plan, state, stamped, event)
+            if isinstance(made, Unreplayable):
+                skipped.append(made)
             else:
                 decisions += 1
-                divergence = _decided_again(plan, state, stamped, event)
+                divergence = made
         elif isinstance(event, CallStarted):
             divergence = _started_rightly(state, stamped, event)
         if divergence is not None:
@@ -120,19 +121,26 @@ def policy_changed(begun: RunStarted, plan: Plan) -> Divergence:
     return Divergence(1, None, (name,), {name: begun.policy_digest}, {name: plan.digest})
 
 
-def _decided_again(plan: Plan, state: State, stamped: Stamped, event: CallDecided) -> Divergence | None:
+def _decided_again(
+    plan: Plan, state: State, stamped: Stamped, event: CallDecided
+) -> Divergence | Unreplayable | None:
     known = state.calls.get(event.call)
     if known is None:
         return Divergence(stamped.seq, event.call, ("requested",), {"requested": "no"}, {"requested": "yes"})
     try:
+        call = call_again(known, event, plan.by_bound_name.get(known.tool))
+        if isinstance(call, str):
+            return Unreplayable(stamped.seq, event.call, call)
         facts = facts_of(event.facts)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RecordError(f"the facts of event {stamped.seq} cannot be read: {error}") from error
     now_ns = max(stamped.at_ns, state.latest_ns)
-    decision = decide(plan, state, known.request, facts, now_ns=now_ns, key=event.call)
+    decision = decide(plan, state, call, facts, now_ns=now_ns, key=event.call)
     # The facts are given, not made again: an older record says less of them.
     recorded = {**body_of(event), "facts": facts_record(facts)}
-    recomputed = body_of(decided(event.call, known.request, decision, facts, levels=plan.levels))
+    recomputed = body_of(decided(event.call, call, decision, facts, levels=plan.levels))
+    if known.withheld is not None:  # then the decision has all of them
+        recomputed["arguments"] = dict(decision.arguments)
     if same(recorded, recomputed):
         return None
     differs = tuple(name for name in recorded if not same(recorded[name], recomputed[name]))
@@ -189,6 +197,10 @@ class Fold:
     def take(self, stamped: Stamped) -> None:
         """Take the next event."""
         self._at(stamped.seq)
+
+    def reach(self, seq: int) -> None:
+        """Take everything up to an event; of what was purged, that it is not known."""
+        self._at(seq)
 
     def _at(self, seq: int) -> State:
         try:

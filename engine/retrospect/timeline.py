@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from ringfence.dsl.plan import Json
 from ringfence.engine.decision import events as e
+from ringfence.engine.decision.retold import shown_of
 
 
 @dataclass(slots=True)
@@ -12,10 +13,12 @@ class Moment:
     """Something that happened at once: a prompt, a model's answer, a halt, an end."""
 
     step: str
-    """`prompt`, `model`, `suspended`, `resumed`, `subrun`, `halted` or `ended`."""
+    """`prompt`, `model`, `suspended`, `resumed`, `subrun`, `halted`, `ended` or `purged`."""
     at_ns: int
     said: dict[str, Json]
     """The event's own fields."""
+    seq: int = 0
+    """The event's number in the run."""
 
 
 @dataclass(slots=True)
@@ -26,12 +29,16 @@ class CallStep:
     call: str
     tool: str
     arguments: Json
-    """As they were given; each decision says the canonical ones where they differ."""
+    """As they were given, with marks for what is hidden; each decision says the canonical ones where they
+    differ.
+    """
     call_id: str | None
     parent: str | None
     step: str = "call"
     number: int = 0
     """From 1, in the order of the requests; `why RUN 3` takes it."""
+    seq: int = 0
+    """The number of its first event in the run."""
     decisions: list[dict[str, Json]] = field(default_factory=list)
     tickets: list[dict[str, Json]] = field(default_factory=list)
     started_ns: int | None = None
@@ -77,6 +84,7 @@ _MOMENTS: Mapping[str, str] = {
     e.SubrunStarted.kind: "subrun",
     e.RunHalted.kind: "halted",
     e.RunEnded.kind: "ended",
+    e.BodiesPurged.kind: "purged",
 }
 
 
@@ -94,15 +102,15 @@ def timeline(events: Iterable[e.Stamped], *, gone: bool = False) -> list[Step]:
         if isinstance(event, e.CallRequested):
             if event.call not in calls:
                 step = CallStep(
-                    stamped.at_ns, event.call, event.tool, event.arguments, event.call_id, event.parent,
-                    number=len(calls) + 1,
+                    stamped.at_ns, event.call, event.tool, shown_of(event), event.call_id, event.parent,
+                    number=len(calls) + 1, seq=stamped.seq,
                 )  # fmt: skip
                 around = calls.get(event.parent or "")
                 step.within = None if around is None else around.number
                 steps.append(step)
                 calls[event.call] = step
         elif event.kind in _MOMENTS:
-            steps.append(Moment(_MOMENTS[event.kind], stamped.at_ns, e.body_of(event)))
+            steps.append(Moment(_MOMENTS[event.kind], stamped.at_ns, e.body_of(event), stamped.seq))
         elif (call := calls.get(getattr(event, "call", ""))) is not None:
             _tell(call, event, stamped.at_ns)
         gone = gone or (isinstance(event, e.RunHalted) and event.reason == e.UNCLEAN_END)

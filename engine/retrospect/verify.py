@@ -1,20 +1,23 @@
 """Find what was done to a log: edits, deletions, insertions, reordering; with a known head, truncation.
 
 Two chains are checked with the functions that wrote them: each run's own, and the log's over all runs.
-Purged bodies are no fault, since the chains go over digests.  The list of runs stands in no chain, so it is
-folded anew from the events and compared.
+The chains go over digests, so a body that is gone leaves them whole: it must be one that a `BodiesPurged` of
+its run names.  The list of runs stands in no chain, so it is folded anew from the events and compared.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Final
 
+from ringfence.engine.decision.events import BodiesPurged
 from ringfence.engine.journal.chain import ZERO, entry_fault, link_fault
+from ringfence.engine.journal.purging import listed
 from ringfence.engine.journal.rows import row_after
 from ringfence.engine.seams.ports import Entry, Link, RunRow
 
 _NAMES: Final = ("session", "agent", "user", "workspace", "policy", "parent")
-"""What a run's row takes from its first event; with that body purged it cannot be compared."""
+"""What a run's row takes from its first event; with that body purged, the purge has their digest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,8 @@ def verify_run(entries: Iterable[Entry], *, head: bytes | None = None) -> Fault 
     run: str | None = None
     seen_head = head is None
     last = 0
+    entries = list(entries)
+    upto = purged_upto(entries)
     for number, entry in enumerate(entries, start=1):
         run = entry.run if run is None else run
         if entry.run != run:
@@ -69,6 +74,9 @@ def verify_run(entries: Iterable[Entry], *, head: bytes | None = None) -> Fault 
         because = entry_fault(entry, prev=prev, seq=number)
         if because is None and number == 1 and entry.kind != "RunStarted":
             because = "a run begins with RunStarted"
+        # SECURITY: else whoever can write the file could take out what was said, and nobody would see it.
+        if because is None and entry.body is None and (number > upto or entry.kind == BodiesPurged.kind):
+            because = "its body was removed, and no purge says so"
         if because is not None:
             return Fault(entry.id, because)
         prev = entry.hash
@@ -78,6 +86,20 @@ def verify_run(entries: Iterable[Entry], *, head: bytes | None = None) -> Fault 
         missing = f"{run}:{last + 1}" if run is not None else ""
         return Fault(missing, "the known head is not in the chain: the run was cut off or replaced")
     return None
+
+
+def purged_upto(entries: Iterable[Entry]) -> int:
+    """Return up to which event the purges of a run say that the bodies are gone; 0: there was none."""
+    return max((_said_upto(entry) for entry in entries if entry.kind == BodiesPurged.kind), default=0)
+
+
+def _said_upto(entry: Entry) -> int:
+    """Return the last event that a purge names; one that cannot be read names none."""
+    try:
+        upto = json.loads(entry.body)["upto"] if entry.body is not None else 0
+        return min(upto, entry.seq - 1) if type(upto) is int else 0
+    except (ValueError, TypeError, KeyError, RecursionError):  # fails closed: what it named counts as removed
+        return 0
 
 
 def row_fault(row: RunRow, entries: Sequence[Entry]) -> Fault | None:
@@ -93,15 +115,25 @@ def row_fault(row: RunRow, entries: Sequence[Entry]) -> Fault | None:
     unknown = set(_NAMES) if entries[0].body is None else set()
     if any(entry.kind == "RunEnded" and entry.body is None for entry in entries):
         unknown.add("status")
+    purge = next((entry for entry in reversed(entries) if entry.kind == BodiesPurged.kind), None)
+    if unknown and purge is not None and not _listed_rightly(row, purge):
+        return Fault(purge.id, "the list of runs says of its run something else than when it was purged")
     for name in (field.name for field in fields(RunRow) if field.name not in unknown):
-        listed, folded = getattr(row, name), getattr(told, name)
-        if type(listed) is not type(folded) or listed != folded:
+        said, folded = getattr(row, name), getattr(told, name)
+        if type(said) is not type(folded) or said != folded:
             event = entries[0].id if name in _NAMES else entries[-1].id
-            shown = [value.hex() if isinstance(value, bytes) else value for value in (listed, folded)]
+            shown = [value.hex() if isinstance(value, bytes) else value for value in (said, folded)]
             return Fault(
                 event, f"the list of runs says another {name} than the events: {shown[0]}, not {shown[1]}"
             )
     return None
+
+
+def _listed_rightly(row: RunRow, purge: Entry) -> bool:
+    try:
+        return purge.body is not None and bool(json.loads(purge.body)["listed"] == listed(row))
+    except (ValueError, TypeError, KeyError, RecursionError):  # fails closed: no guard wrote it so
+        return False
 
 
 def verify_log(links: Iterable[Link], entries: Iterable[Entry], *, head: Link | None = None) -> Verified:

@@ -14,6 +14,7 @@ from ringfence.engine.decision.calls import Decision, Facts
 from ringfence.engine.decision.decide import decide
 from ringfence.engine.decision.events import CallDecided
 from ringfence.engine.decision.records import facts_of
+from ringfence.engine.decision.retold import call_again
 from ringfence.engine.retrospect.coverage import Coverage
 from ringfence.engine.retrospect.record import RecordError, RunRecord
 from ringfence.engine.retrospect.replay import Fold, Unreplayable
@@ -113,17 +114,18 @@ def decided_again(
     for stamped in record.events[1:]:
         event = stamped.event
         if isinstance(event, CallDecided) and (known := fold.state.calls.get(event.call)) is not None:
-            if known.withheld is not None:
-                yield Unreplayable(stamped.seq, event.call, known.withheld)
+            try:
+                call = call_again(known, event, plan.by_bound_name.get(known.tool))
+                facts = _told(facts_of(event.facts), known_budgets)
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                raise RecordError(f"the facts of event {stamped.seq} cannot be read: {error}") from error
+            if isinstance(call, str):
+                yield Unreplayable(stamped.seq, event.call, call)
             else:
-                try:
-                    facts = _told(facts_of(event.facts), known_budgets)
-                except (KeyError, TypeError, ValueError, AttributeError) as error:
-                    raise RecordError(f"the facts of event {stamped.seq} cannot be read: {error}") from error
                 now_ns = max(stamped.at_ns, fold.state.latest_ns)
                 if coverage is not None:
                     coverage.begin()
-                made = decide(plan, fold.state, known.request, facts, now_ns=now_ns, key=event.call)
+                made = decide(plan, fold.state, call, facts, now_ns=now_ns, key=event.call)
                 if coverage is not None:
                     coverage.end(made)
                 same = str(made.verdict) == event.verdict and frozenset(made.asks) == frozenset(event.asks)

@@ -4,7 +4,7 @@ All methods of a store are coroutines and run on the engine's own loop (`engine.
 object per guard.  Times are nanoseconds since the Unix epoch on the engine's clock.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
@@ -112,6 +112,22 @@ class EventLog(Protocol):
 
         Idempotent on `Entry.id` with the same hash.  Another hash under a known id raises a
         `TakenOverError` that names the run: another process has written in it.
+        """
+        ...
+
+    async def purge(self, entry: Entry, *, upto: int) -> int:
+        """Append the entry that says so, and remove body and salt of its run's events 1 to `upto`.
+
+        Both or neither.  Bodies of the entry's own kind, `BodiesPurged`, stay.  Durable when it returns, with
+        the number of bodies that were removed; the same entry again changes nothing.  Raise TakenOverError,
+        and change nothing, if the entry is not the run's next.
+        """
+        ...
+
+    async def scrub(self) -> None:
+        """Have what purges and forgotten tickets have removed leave the store's files, as far as it can.
+
+        Raise StoreAwayError if somebody keeps it from that now: asked again later, it may succeed.
         """
         ...
 
@@ -281,6 +297,14 @@ class TicketStore(Protocol):
 
     async def swap(self, old: Ticket, new: Ticket) -> bool:
         """Replace `old` by `new` (one id) if the store still holds exactly `old`; say whether it did."""
+        ...
+
+    async def closed(self, runs: Collection[str]) -> dict[str, list[str]]:
+        """Return the ids of the tickets that are not open, by run, of those of these runs that have any."""
+        ...
+
+    async def forget(self, tickets: Collection[str]) -> int:
+        """Remove these tickets, durably, but for those that are open; return how many were removed."""
         ...
 
     async def news(self, *, seconds: float) -> None:

@@ -24,6 +24,7 @@ from pydantic import (
 from ringfence.engine.seams.environment import overlay
 from ringfence.engine.seams.errors import SettingsError
 from ringfence.engine.seams.mistakes import Mistake, mistakes_of, nearest, settings_error
+from ringfence.engine.seams.own_words import own_word_in
 from ringfence.engine.seams.store_urls import absolute_url
 
 FILE = "ringfence.toml"
@@ -89,6 +90,10 @@ class SecretSettings(BaseModel):
                     raise ValueError(f"pattern {number} is not of RE2's dialect")
                 if full_match(pattern)(""):
                     raise ValueError(f"pattern {number} matches the empty text, which stands everywhere")
+                if (word := own_word_in(pattern)) is not None:
+                    raise ValueError(
+                        f"pattern {number} matches `{word}`, which Ringfence itself writes: make it narrower"
+                    )
         return value
 
     @field_validator("names")

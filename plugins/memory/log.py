@@ -2,8 +2,19 @@
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 
-from ringfence.plugin import ZERO, Entry, Link, RunRow, TakenOverError, link_hash, row_after
+from ringfence.plugin import (
+    PURGED,
+    ZERO,
+    Entry,
+    Link,
+    RunRow,
+    TakenOverError,
+    check_purge,
+    link_hash,
+    row_after,
+)
 
 
 class MemoryLog:
@@ -19,20 +30,39 @@ class MemoryLog:
     async def append(self, batch: Sequence[Entry]) -> None:
         """Store the entries, all or none; known ones are skipped, contradicting ones raise."""
         with self._lock:
-            fresh: dict[str, Entry] = {}
-            for entry in batch:
-                known = self._known.get(entry.id) or (fresh[entry.id].hash if entry.id in fresh else None)
-                if known is None:
-                    fresh[entry.id] = entry
-                elif known != entry.hash:
-                    raise contradiction(entry)
-            prev = self._links[-1].hash if self._links else ZERO
-            for entry in fresh.values():
-                prev = link_hash(prev, entry.hash)
-                self._links.append(Link(len(self._links) + 1, entry.run, entry.seq, prev))
-                self._entries.setdefault(entry.run, []).append(entry)
-                self._known[entry.id] = entry.hash
-                self._rows[entry.run] = row_after(self._rows.get(entry.run), entry)
+            self._append(batch)
+
+    def _append(self, batch: Sequence[Entry]) -> None:
+        """The same, under the lock."""
+        fresh: dict[str, Entry] = {}
+        for entry in batch:
+            known = self._known.get(entry.id) or (fresh[entry.id].hash if entry.id in fresh else None)
+            if known is None:
+                fresh[entry.id] = entry
+            elif known != entry.hash:
+                raise contradiction(entry)
+        prev = self._links[-1].hash if self._links else ZERO
+        for entry in fresh.values():
+            prev = link_hash(prev, entry.hash)
+            self._links.append(Link(len(self._links) + 1, entry.run, entry.seq, prev))
+            self._entries.setdefault(entry.run, []).append(entry)
+            self._known[entry.id] = entry.hash
+            self._rows[entry.run] = row_after(self._rows.get(entry.run), entry)
+
+    async def purge(self, entry: Entry, *, upto: int) -> int:
+        """Append the entry, and remove the bodies that it says are gone."""
+        with self._lock:
+            check_purge(entry, upto, row=self._rows.get(entry.run), known=self._known.get(entry.id))
+            self._append([entry])
+            removed = 0
+            for place, one in enumerate(self._entries[entry.run]):
+                if one.seq <= upto and one.body is not None and one.kind != PURGED:
+                    self._entries[entry.run][place] = replace(one, body=None, salt=b"")
+                    removed += 1
+            return removed
+
+    async def scrub(self) -> None:
+        """Nothing to do: there is no file."""
 
     async def read(self, run: str, *, after_seq: int = 0, limit: int | None = None) -> list[Entry]:
         """Return the run's entries in order."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from copy import deepcopy
 from dataclasses import replace
 
@@ -52,6 +52,20 @@ class MemoryTickets:
             self._tickets[new.id] = _copy(new)
         self._news.set()
         return True
+
+    async def closed(self, runs: Collection[str]) -> dict[str, list[str]]:
+        """Return the ids of the tickets of these runs that are not open, by run."""
+        found: dict[str, list[str]] = {}
+        for one in self._those(lambda one: one.run in runs and one.status != "open"):
+            found.setdefault(one.run, []).append(one.id)
+        return found
+
+    async def forget(self, tickets: Collection[str]) -> int:
+        """Remove these tickets, but for open ones."""
+        with self._lock:
+            gone = {one for one in tickets if one in self._tickets and self._tickets[one].status != "open"}
+            self._tickets = {name: one for name, one in self._tickets.items() if name not in gone}
+        return len(gone)
 
     async def news(self, *, seconds: float) -> None:
         """Return when a ticket changed, or after `seconds`."""

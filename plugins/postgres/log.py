@@ -10,7 +10,18 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, Final
 
-from ringfence.plugin import ZERO, EngineError, Entry, Link, RunRow, StoreAwayError, TakenOverError, row_after
+from ringfence.plugin import (
+    PURGED,
+    ZERO,
+    EngineError,
+    Entry,
+    Link,
+    RunRow,
+    StoreAwayError,
+    TakenOverError,
+    check_purge,
+    row_after,
+)
 from ringfence.plugins.postgres.door import Door
 from ringfence.plugins.postgres.names import kept, kept_or_none, key, read, read_or_none
 
@@ -57,6 +68,43 @@ class PostgresLog:
                 f"another process writes the same runs to {self._door.at.shown} all the time",
                 help="ask again",
             )
+
+    async def purge(self, entry: Entry, *, upto: int) -> int:
+        """Append the entry, and remove the bodies that it says are gone, in one statement.
+
+        Asked again because it was away, it may have been done: then the run's last event is the entry.
+        """
+        row = await self.run(entry.run)
+        found = await self._door.ask(
+            "SELECT hash FROM {s}.event"
+            " WHERE run_id = (SELECT id FROM {s}.run WHERE run_key = $1) AND seq = $2",
+            key(entry.run),
+            entry.seq,
+        )
+        check_purge(entry, upto, row=row, known=found[0][0] if found else None)
+        if found:
+            return 0
+        assert row is not None
+        self._rows.pop(entry.run, None)
+        values = _values([entry], [row_after(row, entry)], [row.head])
+        removed = await self._door.ask(
+            f"WITH said AS MATERIALIZED (SELECT {{s}}.append({_PLACES}) AS done)"
+            ", gone AS (UPDATE {s}.event SET body = NULL, salt = ''"
+            " WHERE (SELECT done FROM said) AND run_id = (SELECT id FROM {s}.run WHERE run_key = $27)"
+            " AND seq BETWEEN 1 AND $28 AND body IS NOT NULL AND kind <> $29 RETURNING 1)"
+            " SELECT (SELECT done FROM said), (SELECT count(*) FROM gone)",
+            *values,
+            key(entry.run),
+            upto,
+            PURGED,
+        )
+        done, count = removed[0]
+        if not done:  # another process has written in the run meanwhile
+            check_purge(entry, upto, row=await self.run(entry.run), known=None)
+        return int(count)
+
+    async def scrub(self) -> None:
+        """Nothing: the server's own vacuum frees what was removed, in its time."""
 
     async def read(self, run: str, *, after_seq: int = 0, limit: int | None = None) -> list[Entry]:
         """Return the run's entries in order."""
@@ -171,37 +219,7 @@ class PostgresLog:
             after[entry.run] = row_after(after[entry.run], entry)
         rows = [row for row in after.values() if row is not None]
         heads = [before[row.run].head if row.run in before else None for row in rows]
-        number_of = {run: number for number, run in enumerate(after, 1)}
-        places = ", ".join(f"${number}" for number in range(1, 27))
-        done = await self._door.value(
-            f"SELECT {{s}}.append({places})",
-            [key(row.run) for row in rows],
-            heads,
-            [kept(row.run) for row in rows],
-            [key(row.session) for row in rows],
-            [kept(row.session) for row in rows],
-            [kept(row.agent) for row in rows],
-            [kept_or_none(row.user) for row in rows],
-            [kept_or_none(row.workspace) for row in rows],
-            [kept(row.policy) for row in rows],
-            [kept(row.status) for row in rows],
-            [row.started_ns for row in rows],
-            [row.last_ns for row in rows],
-            [row.events for row in rows],
-            [row.head for row in rows],
-            [kept_or_none(row.parent) for row in rows],
-            [number_of[entry.run] for entry in fresh],
-            [entry.seq for entry in fresh],
-            [kept(entry.kind) for entry in fresh],
-            [entry.schema for entry in fresh],
-            [entry.at_ns for entry in fresh],
-            [entry.mono_ns for entry in fresh],
-            [entry.salt for entry in fresh],
-            [entry.body for entry in fresh],
-            [entry.digest for entry in fresh],
-            [entry.prev for entry in fresh],
-            [entry.hash for entry in fresh],
-        )
+        done = await self._door.value(f"SELECT {{s}}.append({_PLACES})", *_values(fresh, rows, heads))
         if done:
             for row in rows:
                 self._rows[row.run] = row
@@ -209,6 +227,42 @@ class PostgresLog:
             while len(self._rows) > _REMEMBERED:
                 self._rows.popitem(last=False)
         return bool(done)
+
+
+def _values(fresh: list[Entry], rows: list[RunRow], heads: list[bytes | None]) -> list[list[Any]]:
+    """Return what the function `append` takes: rows as they will be, their heads until now, events."""
+    number_of = {row.run: number for number, row in enumerate(rows, 1)}
+    return [
+        [key(row.run) for row in rows],
+        heads,
+        [kept(row.run) for row in rows],
+        [key(row.session) for row in rows],
+        [kept(row.session) for row in rows],
+        [kept(row.agent) for row in rows],
+        [kept_or_none(row.user) for row in rows],
+        [kept_or_none(row.workspace) for row in rows],
+        [kept(row.policy) for row in rows],
+        [kept(row.status) for row in rows],
+        [row.started_ns for row in rows],
+        [row.last_ns for row in rows],
+        [row.events for row in rows],
+        [row.head for row in rows],
+        [kept_or_none(row.parent) for row in rows],
+        [number_of[entry.run] for entry in fresh],
+        [entry.seq for entry in fresh],
+        [kept(entry.kind) for entry in fresh],
+        [entry.schema for entry in fresh],
+        [entry.at_ns for entry in fresh],
+        [entry.mono_ns for entry in fresh],
+        [entry.salt for entry in fresh],
+        [entry.body for entry in fresh],
+        [entry.digest for entry in fresh],
+        [entry.prev for entry in fresh],
+        [entry.hash for entry in fresh],
+    ]
+
+
+_PLACES: Final = ", ".join(f"${number}" for number in range(1, 27))
 
 
 class _GrownError(Exception):

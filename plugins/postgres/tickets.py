@@ -1,13 +1,16 @@
 """Tickets in PostgreSQL, changed by compare-and-set on the whole ticket; all hosts hear of every change."""
 
 import json
+from collections.abc import Collection
 from dataclasses import fields
-from typing import Any
+from typing import Any, Final
 
 from ringfence.plugin import EngineError, Ticket
 from ringfence.plugins.postgres.door import Door
 from ringfence.plugins.postgres.names import kept, key
 from ringfence.plugins.postgres.news import TICKETS, News
+
+_PAGE: Final = 1_000
 
 
 class PostgresTickets:
@@ -75,6 +78,35 @@ class PostgresTickets:
             TICKETS,
         )
         return len(changed) == 1
+
+    async def closed(self, runs: Collection[str]) -> dict[str, list[str]]:
+        """Return the ids of the tickets of these runs that are not open, by run.
+
+        A ticket is found by its call, not by its run: all that are closed are looked at, a page at a time.
+        """
+        found: dict[str, list[str]] = {}
+        after = 0
+        while runs:
+            page = await self._door.ask(
+                "SELECT position, said FROM {s}.ticket WHERE status <> 'open' AND position > $1"
+                f" ORDER BY position LIMIT {_PAGE}",
+                after,
+            )
+            for ticket in (_ticket(row[1]) for row in page):
+                if ticket.run in runs:
+                    found.setdefault(ticket.run, []).append(ticket.id)
+            if len(page) < _PAGE:
+                break
+            after = page[-1][0]
+        return found
+
+    async def forget(self, tickets: Collection[str]) -> int:
+        """Remove these tickets, but for open ones."""
+        gone = await self._door.ask(
+            "DELETE FROM {s}.ticket WHERE ticket_key = ANY ($1) AND status <> 'open' RETURNING 1",
+            [key(ticket) for ticket in tickets],
+        )
+        return len(gone)
 
     async def news(self, *, seconds: float) -> None:
         """Return when a ticket was opened or changed anywhere, or after `seconds`."""

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 import aiosqlite
 
-from ringfence.plugin import EngineError
+from ringfence.plugin import EngineError, StoreAwayError
 from ringfence.plugins.sqlite.faults import fault_of, read_only
 
 T = TypeVar("T")
@@ -33,6 +33,11 @@ Work = Callable[[sqlite3.Connection], T]
 
 GROUP: Final = 256
 """The most functions of one commit."""
+
+_ATTEMPTS: Final = 40
+_PAUSE_S: Final = 0.1
+_PATIENCE_MS: Final = 100
+"""Of emptying the write-ahead log: how often, with what pause, and how long readers are waited for."""
 
 
 class Connection(aiosqlite.Connection):
@@ -133,6 +138,27 @@ class Door:
             return await self._reader.call(lambda db: _in_snapshot(db, self._checked(work)))
         except Exception as error:  # fails closed: the caller gets no answer
             raise self._explained(error) from error
+
+    async def checkpoint(self) -> None:
+        """Empty the write-ahead log: what it held stands in the file, and its own bytes are gone.
+
+        Each attempt waits for readers of other processes only briefly: no writer gets through meanwhile.
+        """
+        self._same_process()
+        if self._writer is None:
+            raise read_only(self._path).as_engine_error(PermissionError())
+        for attempt in range(_ATTEMPTS):
+            if attempt:
+                await asyncio.sleep(_PAUSE_S)
+            try:
+                if await self._writer.call(self._checked(lambda db: _emptied(db, self._busy_s))):
+                    return
+            except Exception as error:  # fails closed: the caller is told that it was not done
+                raise self._explained(error) from error
+        raise StoreAwayError(
+            f"other processes read `{self._path}` all the time, so its write-ahead log could not be emptied",
+            help="what was removed may still stand there: run the command again",
+        )
 
     async def close(self) -> None:
         """Finish what is queued and close both connections."""
@@ -246,6 +272,16 @@ def _alone(db: sqlite3.Connection, job: _Job) -> Any:
         outcome = error
     db.execute("RELEASE job")
     return outcome
+
+
+def _emptied(db: sqlite3.Connection, busy_s: float) -> bool:
+    """Empty the write-ahead log, or say that somebody reads from it."""
+    db.execute(f"PRAGMA busy_timeout = {_PATIENCE_MS}")
+    try:
+        busy: int = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        return busy == 0
+    finally:
+        db.execute(f"PRAGMA busy_timeout = {int(busy_s * 1000)}")
 
 
 def _in_snapshot(db: sqlite3.Connection, work: Work[T]) -> T:

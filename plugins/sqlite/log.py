@@ -8,7 +8,17 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any, Final
 
-from ringfence.plugin import ZERO, Entry, Link, RunRow, TakenOverError, link_hash, row_after
+from ringfence.plugin import (
+    PURGED,
+    ZERO,
+    Entry,
+    Link,
+    RunRow,
+    TakenOverError,
+    check_purge,
+    link_hash,
+    row_after,
+)
 from ringfence.plugins.sqlite.connection import Door
 
 _ROW: Final = (
@@ -35,6 +45,14 @@ class SqliteLog:
         entries = tuple(batch)
         if entries:
             await self._door.write(lambda db: _append(db, entries))
+
+    async def purge(self, entry: Entry, *, upto: int) -> int:
+        """Append the entry, and remove the bodies that it says are gone."""
+        return await self._door.write(lambda db: _purge(db, entry, upto))
+
+    async def scrub(self) -> None:
+        """Empty the write-ahead log into the file, where `secure_delete` has overwritten what was removed."""
+        await self._door.checkpoint()
 
     async def read(self, run: str, *, after_seq: int = 0, limit: int | None = None) -> list[Entry]:
         """Return the run's entries in order."""
@@ -135,6 +153,17 @@ def _append(db: sqlite3.Connection, entries: Sequence[Entry]) -> None:
             f"INSERT INTO event (position, {_ENTRY}, link, run_id) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
             [(*event, stored) for event in events],
         )
+
+
+def _purge(db: sqlite3.Connection, entry: Entry, upto: int) -> int:
+    run_id, row = _row(db, entry.run)
+    check_purge(entry, upto, row=row, known=_known(db, run_id, row, entry))
+    _append(db, (entry,))
+    return db.execute(
+        "UPDATE event SET body = NULL, salt = x'' "
+        "WHERE run_id = ? AND seq BETWEEN 1 AND ? AND body IS NOT NULL AND kind <> ?",
+        (run_id, upto, PURGED),
+    ).rowcount
 
 
 def _known(db: sqlite3.Connection, run_id: int | None, row: RunRow | None, entry: Entry) -> bytes | None:

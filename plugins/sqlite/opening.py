@@ -58,6 +58,9 @@ def connect_writer(path: Path, *, busy_s: float, make: bool = True) -> sqlite3.C
         _use_write_ahead_log(db, busy_s)
         # FULL, not NORMAL: a commit that was answered survives a loss of power too (decisions/0004).
         db.execute("PRAGMA synchronous = FULL")
+        # SECURITY: what is removed is overwritten, at once: a purge must leave nothing, and a page that is
+        # divided or given up in the meantime must not keep a copy.
+        db.execute("PRAGMA secure_delete = ON")
         db.execute("PRAGMA trusted_schema = OFF")
         if version < VERSION:
             _lead_here(db)

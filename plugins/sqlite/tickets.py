@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sqlite3
+from collections.abc import Collection
 from dataclasses import fields
 from typing import Any, Final
 
@@ -65,6 +66,25 @@ class SqliteTickets:
                 == 1
             )
         )
+
+    async def closed(self, runs: Collection[str]) -> dict[str, list[str]]:
+        """Return the ids of the tickets of these runs that are not open, by run."""
+
+        def look(db: sqlite3.Connection) -> dict[str, list[str]]:
+            asked = "SELECT id FROM ticket WHERE run = ? AND status <> 'open' ORDER BY position"
+            found = {run: [ticket for (ticket,) in db.execute(asked, (run,))] for run in runs}
+            return {run: its for run, its in found.items() if its}
+
+        return await self._door.read(look)
+
+    async def forget(self, tickets: Collection[str]) -> int:
+        """Remove these tickets, but for open ones."""
+
+        def remove(db: sqlite3.Connection) -> int:
+            asked = "DELETE FROM ticket WHERE id = ? AND status <> 'open'"
+            return db.executemany(asked, [(ticket,) for ticket in tickets]).rowcount if tickets else 0
+
+        return await self._door.write(remove)
 
     async def news(self, *, seconds: float) -> None:
         """Return when the file was written to, or after `seconds`."""

@@ -10,6 +10,7 @@ from ringfence.dsl.canonical import loads_strict
 from ringfence.dsl.plan import Json
 from ringfence.engine.decision.calls import Charge, Refusal
 from ringfence.engine.journal.chain import ZERO, link_hash
+from ringfence.engine.journal.purging import PURGED, check_purge
 from ringfence.engine.journal.rows import row_after
 from ringfence.engine.seams.errors import (
     DeniedError,
@@ -30,6 +31,7 @@ from ringfence.engine.seams.hookspecs import (
     Event,
     Hooks,
     NoSettings,
+    Past,
     Question,
     SettingsPath,
     hookimpl,
@@ -73,6 +75,7 @@ from ringfence.engine.seams.store_urls import without_password
 
 __all__ = [
     "ENTRY_POINTS",
+    "PURGED",
     "ZERO",
     "Answer",
     "Answers",
@@ -112,6 +115,7 @@ __all__ = [
     "Lockdown",
     "NoSettings",
     "NoTicketError",
+    "Past",
     "Question",
     "ReadableStore",
     "Refusal",
@@ -127,6 +131,7 @@ __all__ = [
     "TicketStatus",
     "TicketStore",
     "Url",
+    "check_purge",
     "escaped",
     "escaped_json",
     "hookimpl",

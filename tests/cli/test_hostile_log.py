@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -69,12 +70,15 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 COMMANDS = [
-    ["runs"], ["runs", "--session", EVIL], ["show", "last"], ["show", EVIL], ["why", "last", "1"],
+    ["runs"], ["runs", "--session", EVIL], ["show", "last"], ["show", EVIL],
+    ["show", "last", "--html", os.devnull], ["show", "last", "--html", EVIL + "/x"], ["why", "last", "1"],
     ["why", "last", EVIL], ["approvals"], ["approve", "T-1", "--by", EVIL], ["verify"], ["verify", "last"],
+    ["export", "--otel", "http://127.0.0.1:9", "--content"], ["export", "--otel", EVIL],
     ["export"], ["export", "--run", "last"], ["export", "--agent", EVIL], ["export", "--since", EVIL],
     ["verify", "--head", EVIL], ["replay", "last"], ["backtest", "--policy", str(BLOG)],
     ["backtest", "--policy", str(BLOG), "--agent", EVIL], ["kill", "last"],
-    ["kill", "--agent", EVIL], ["doctor"],
+    ["kill", "--agent", EVIL], ["doctor"], ["purge", "--before", "0s", "--dry-run", "--by", EVIL],
+    ["purge", "--before", EVIL],
 ]  # fmt: skip
 
 
@@ -93,6 +97,30 @@ def test_no_text_in_a_log_or_on_the_command_line_steers_a_terminal_or_forges_a_l
     if as_json and said.out:
         for document in said.out.splitlines() if words[0] == "export" else [said.out]:
             json.loads(document)
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_what_a_purge_says_and_leaves_obeys_no_text_of_the_log(
+    hostile: Path, tmp_path: Path, as_json: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = Path(shutil.copy(hostile, tmp_path))
+    for change in ("", "UPDATE event SET kind = 'x' WHERE seq = 3"):
+        with sqlite3.connect(path) as db:
+            db.execute(change)
+        db.close()
+        for words in (
+            ["purge", "--before", "0s", "--by", EVIL],
+            ["show", "last"],
+            ["verify"],
+            ["why", "last", "1"],
+        ):
+            main([*words, *(["--json"] if as_json else []), "--store", str(path)])
+    said = capsys.readouterr()
+    for text in (said.out, said.err):
+        assert "Traceback" not in text
+        assert not any(line.strip().startswith("forged") for line in text.splitlines())
+        categories = {unicodedata.category(character) for character in text.replace("\n", "")}
+        assert not categories & {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])

@@ -1,5 +1,6 @@
 """A log that may only be read is read as it stands: nothing is passed over, made or changed."""
 
+import json
 import os
 import shutil
 import sqlite3
@@ -12,6 +13,7 @@ import pytest
 
 from ringfence.__main__ import main
 from ringfence.engine.decision import events as e
+from ringfence.engine.journal.purging import purge_after
 from ringfence.engine.seams.errors import EngineError
 from ringfence.engine.seams.loop import EngineLoop
 from ringfence.engine.seams.ports import ReadableStore
@@ -126,6 +128,36 @@ def test_every_command_that_reads_says_the_same(
         assert [said(capsys, path, *words) for words in COMMANDS] == wanted
     codes = [code for code, _ in wanted]
     assert codes[:-1] == [0] * (len(COMMANDS) - 1)
+
+
+def test_nothing_is_purged_there_and_what_would_be_is_said(
+    written: Written, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = copied(written, folder, "-wal")
+    with only_reading(folder):
+        code, told = said(capsys, path, "purge", "--before", "0s")
+        assert code == 1 and "read-only" in told
+        code, told = said(capsys, path, "purge", "--before", "0s", "--dry-run")
+        assert code == 0 and json.loads(told)["runs"] == ["R-FIRST"]
+
+
+async def test_a_store_that_only_reads_refuses_to_purge(written: Written, folder: Path) -> None:
+    path = copied(written, folder, "-wal")
+    with only_reading(folder):
+        store = SqliteStore(f"sqlite:///{path}")
+        await store.open_to_read()
+        assert store.events is not None and store.tickets is not None
+        last = (await store.events.read("R-FIRST"))[-1]
+        row = await store.events.run("R-FIRST")
+        assert row is not None
+        purge = purge_after(last, row, before_ns=1, by=None, now_ns=1)
+        for refused in (
+            store.events.purge(purge, upto=last.seq), store.events.scrub(), store.tickets.forget(["T-1"]),
+        ):  # fmt: skip
+            with pytest.raises(EngineError, match="read-only"):
+                await refused
+        assert (await store.events.read("R-FIRST"))[-1] == last
+        await store.close()
 
 
 def test_a_tampered_one_is_refused_as_everywhere(

@@ -211,6 +211,16 @@ def registry_of(settings: Settings) -> "Registry":
     return Registry(allowed=settings.plugins, builtins=builtins(), where=settings.where)
 
 
+def login() -> str | None:
+    """Return the name of who is at the command line; None: nobody knows."""
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # no such user here (a container): the order stands without a name
+        return None
+
+
 def _refuse_what_is_not_there(url: str) -> None:
     if url == "memory:":
         raise CommandError(

@@ -187,6 +187,10 @@ def _moment_line(step: Moment) -> Line:
             by = f" by {short(said['by'])}" if said.get("by") else ""
             detail = f": {short(said['detail'])}" if said.get("detail") else ""
             return ("halted  ", COLOURS["halted"]), f"{escaped(str(said['reason']))}{by}{detail}"
+        case "purged":
+            by = f" by {short(said['by'])}" if said.get("by") else ""
+            older = f"whatever was older than {moment(int(said['before_ns']))}"
+            return ("purged  ", COLOURS["suspended"]), f"what it said was purged{by}: {older}"
         case _:
             status = str(said.get("status", step.step))
             error = f": {short(said['error'])}" if said.get("error") else ""

@@ -24,6 +24,15 @@ def history(desk: Desk, run: str) -> RunRecord:
         raise unreadable(run, error) from error
 
 
+def refuse_purged(record: RunRecord) -> None:
+    """Refuse a run of which nothing can be told any more, since its beginning was purged."""
+    if 1 in record.purged:
+        raise CommandError(
+            f"what run `{escaped(record.run)}` said was purged",
+            help=f"`ringfence show {escaped(record.run)}` says when, and by whom",
+        )
+
+
 @contextmanager
 def readable(run: str) -> Iterator[None]:
     """Say of a run whose bodies have not the form that a guard writes that it was changed."""

@@ -12,7 +12,7 @@ GROUPS = {
     "analyse": ("blast",),
     "operate": (
         *("runs", "show", "why", "replay", "backtest", "approvals", "approve", "deny", "kill"),
-        *("verify", "export", "schema"),
+        *("verify", "purge", "export", "schema"),
     ),
     "serve": ("plugins", "doctor"),
 }

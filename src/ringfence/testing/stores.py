@@ -19,13 +19,16 @@ import pytest
 
 from ringfence.dsl.canonical import canonical
 from ringfence.dsl.plan import Json
+from ringfence.engine.decision.events import BodiesPurged
 from ringfence.engine.journal.chain import SALT_BYTES, ZERO, chained, entry_fault, link_fault
-from ringfence.engine.seams.errors import TakenOverError
+from ringfence.engine.journal.purging import purge_after
+from ringfence.engine.seams.errors import EngineError, TakenOverError
 from ringfence.engine.seams.ports import (
     Entry,
     EventLog,
     KillSwitch,
     Leases,
+    RunRow,
     Store,
     Ticket,
     TicketStore,
@@ -33,6 +36,8 @@ from ringfence.engine.seams.ports import (
 
 NOW_NS = 1_795_000_000_000_000_000
 MINUTE_NS = 60_000_000_000
+ROW = RunRow("run-1", "s1", "support", "alice", None, "support_desk", "done", NOW_NS, NOW_NS, 1, ZERO)
+"""What a list of runs may say of a run."""
 
 
 def entry_after(last: Entry | None, kind: str = "CallStarted", *, run: str = "run-1", **body: Json) -> Entry:
@@ -147,6 +152,79 @@ class EventLogContract(StoreContract):
             purged = replace(entry_after(None, call="c"), body=None, salt=b"")
             await log.append([purged])
             assert await log.read("run-1") == [purged]
+
+    async def test_a_purge_says_so_and_removes_what_it_names_and_nothing_else(self, folder: Path) -> None:
+        """Body and salt of its run's events go, all else of them stays, and so do other runs."""
+        async with self.log(folder) as log:
+            first = started(parent="run-0")
+            one = [first, entry_after(first, "RunEnded", status="done", error="\x00" * 9_000)]
+            two = entries(3, run="run-2")
+            await log.append([*one, *two])
+            before = await log.run("run-1")
+            assert before is not None
+            purge = purge_after(one[-1], before, before_ns=NOW_NS, by="dana", now_ns=NOW_NS + MINUTE_NS)
+            assert await log.purge(purge, upto=2) == 2
+            gone = [replace(entry, body=None, salt=b"") for entry in one]
+            assert await log.read("run-1") == [*gone, purge]
+            assert await log.read("run-2") == two
+            row = await log.run("run-1")
+            assert row == replace(before, events=3, head=purge.hash, last_ns=purge.at_ns)
+            links = await log.links()
+            assert [(link.position, link.run, link.seq) for link in links[4:]] == [
+                (5, "run-2", 3),
+                (6, "run-1", 3),
+            ]
+            assert link_fault(links[5], prev=links[4].hash, position=6, hash=purge.hash) is None
+            await log.scrub()
+            await log.append([entry_after(two[-1])])
+            assert await log.read("run-1") == [*gone, purge]
+
+    async def test_a_purge_is_done_once_and_leaves_the_words_of_an_earlier_one(self, folder: Path) -> None:
+        """Asked again it changes nothing; what comes later in the run can be purged as well."""
+        async with self.log(folder) as log:
+            made = entries(3)
+            await log.append(made)
+            purge = purge_after(made[-1], ROW, before_ns=NOW_NS, by=None, now_ns=NOW_NS)
+            assert await log.purge(purge, upto=2) == 2
+            found = await log.read("run-1")
+            assert [entry.body is None for entry in found] == [True, True, False, False]
+            assert await log.purge(purge, upto=2) == 0
+            assert await log.read("run-1") == found and len(await log.links()) == 4
+            again = purge_after(purge, ROW, before_ns=NOW_NS, by=None, now_ns=NOW_NS)
+            assert await log.purge(again, upto=4) == 1
+            assert [entry.body is None for entry in await log.read("run-1")] == [True] * 3 + [False] * 2
+
+    async def test_a_purge_that_does_not_come_next_in_its_run_changes_nothing(self, folder: Path) -> None:
+        """Somebody wrote in the run meanwhile, or it is not there, or it is no purge of what was before."""
+        async with self.log(folder) as log:
+            made = entries(3)
+            await log.append(made)
+            late = purge_after(made[1], ROW, before_ns=NOW_NS, by=None, now_ns=NOW_NS)
+            early = replace(late, seq=5, prev=made[-1].hash)
+            stranger = purge_after(entries(1, run="run-9")[0], ROW, before_ns=NOW_NS, by=None, now_ns=NOW_NS)
+            for purge in (late, early, stranger):
+                with pytest.raises(TakenOverError) as caught:
+                    await log.purge(purge, upto=1)
+                assert caught.value.run == purge.run
+            right = purge_after(made[-1], ROW, before_ns=NOW_NS, by=None, now_ns=NOW_NS)
+            for entry, upto in ((right, 4), (right, 0), (entry_after(made[-1]), 3)):
+                with pytest.raises(EngineError, match="is no purge"):
+                    await log.purge(entry, upto=upto)
+            assert await log.read("run-1") == made
+            assert len(await log.links()) == 3 and await log.run("run-9") is None
+
+    async def test_of_many_purges_at_once_one_is_done(self, folder: Path) -> None:
+        """The others are told that they came too late."""
+        async with self.log(folder) as log:
+            made = entries(4)
+            await log.append(made)
+            asked = [
+                purge_after(made[-1], ROW, before_ns=NOW_NS, by=f"p{n}", now_ns=NOW_NS) for n in range(5)
+            ]
+            done = await asyncio.gather(*(log.purge(one, upto=4) for one in asked), return_exceptions=True)
+            assert [one for one in done if isinstance(one, int)] == [4]
+            assert sum(isinstance(one, TakenOverError) for one in done) == 4
+            assert [entry.kind for entry in await log.read("run-1")][4:] == [BodiesPurged.kind]
 
     async def test_appending_again_changes_nothing(self, folder: Path) -> None:
         """An append may be repeated: also together with new entries, and twice in one batch."""
@@ -350,6 +428,26 @@ class TicketStoreContract(StoreContract):
             assert await tickets.get(old.id) == new
             assert await tickets.pending() == []
             assert await tickets.swap(new, replace(new, status="used"))
+
+    async def test_closed_tickets_of_runs_are_found_and_forgotten(self, folder: Path) -> None:
+        """Those of other runs stay, and so do those that are open."""
+        async with self.tickets(folder) as tickets:
+            made = [
+                ticket("T-1", run="run-1", status="used"),
+                ticket("T-2", run="run-1"),
+                ticket("T-3", run="run-2", status="rejected", call="c9.0"),
+                ticket("T-4", run="run-3", status="expired"),
+            ]
+            for each in made:
+                await tickets.open(each)
+            assert await tickets.closed([]) == {} and await tickets.closed(["run"]) == {}
+            found = await tickets.closed({"run-1", "run-2", "none"})
+            assert found == {"run-1": ["T-1"], "run-2": ["T-3"]}
+            assert await tickets.forget([]) == 0
+            assert await tickets.forget(["T-1", "T-2", "T-3", "T-NONE"]) == 2
+            assert [await tickets.get(each.id) for each in made] == [None, made[1], None, made[3]]
+            assert await tickets.forget(["T-1"]) == 0
+            assert await tickets.closed(["run-1", "run-2", "run-3"]) == {"run-3": ["T-4"]}
 
     async def test_of_many_swaps_at_once_one_succeeds(self, folder: Path) -> None:
         """A ticket is used once."""

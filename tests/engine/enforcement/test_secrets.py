@@ -22,6 +22,7 @@ from ringfence.engine.seams.errors import (
     DeniedError,
     EngineError,
     PendingError,
+    RunHaltedError,
     SettingsError,
     ToolFailedError,
 )
@@ -254,7 +255,7 @@ def test_a_policy_that_holds_a_secret_does_not_load(make: Callable[..., Guard]) 
     ("said", "why"),
     [
         ({"patterns": ["(?=x)"]}, "pattern 1 is not of RE2's dialect"),
-        ({"patterns": ["x", "y*"]}, "pattern 2 matches the empty text"),
+        ({"patterns": ["0", "y*"]}, "pattern 2 matches the empty text"),
         ({"names": ["--"]}, "a name has letters or digits"),
         ({"pattern": ["x"]}, "did you mean `patterns`"),
     ],
@@ -292,3 +293,57 @@ def test_without_a_section_nothing_is_marked(make: Callable[..., Guard]) -> None
     found = events_of(guard, run)
     assert PromptGiven("user", CANARY) in found
     assert any(isinstance(event, CallFinished) and event.result == CANARY for event in found)
+
+
+def test_no_word_of_people_hosts_and_frameworks_brings_one_onto_the_disk(
+    make: Callable[..., Guard], tmp_path: Path
+) -> None:
+    guard = make(sinks={"export_jsonl": {"path": str(tmp_path / "lines.jsonl")}})
+    run = guard.begin_run(principal=Principal(user="alice"), framework=CANARY, external_id=f"thread {CANARY}")
+    inside = guard.begin_run(parent=run, prompt=f'{{"api": "{CANARY}", "password": "{PASSWORD}"}}')
+    guard.execute(inside, call("look", what=f'{{"deep": "[\\"{CANARY}\\"]"}}'), lambda _: [PASSWORD, CANARY])
+
+    def fails(_: Any) -> Any:
+        try:
+            raise ValueError(CANARY)
+        except ValueError as error:
+            raise RuntimeError(f"password={PASSWORD}") from error
+
+    with pytest.raises(RuntimeError):
+        guard.execute(inside, call("look", what="fails"), fails)
+    with pytest.raises(PendingError) as pending:
+        guard.execute(run, call("sign", what=CANARY), lambda _: 1, wait=False)
+    guard.deny(pending.value.tickets[0], by="dana", because=f"never {CANARY} and {PASSWORD}")
+    guard.end_run(inside)
+    guard.kill(run.id, by=f"dana {CANARY}")
+    with pytest.raises(RunHaltedError):
+        guard.execute(run, call("look", what="y"), lambda _: 1)
+    guard.close()
+    assert on_disk(tmp_path, "alice") and (tmp_path / "lines.jsonl").stat().st_size
+    assert not on_disk(tmp_path, CANARY, PASSWORD, CANARY[:12])
+
+
+def test_a_value_under_a_name_is_hidden_in_the_next_run_of_its_session_too(
+    make: Callable[..., Guard], tmp_path: Path
+) -> None:
+    guard = make()
+    run = guard.begin_run(session="s", principal=Principal(user="alice", password=PASSWORD))
+    guard.end_run(run)
+    later = guard.begin_run(session="s", prompt=f"you know: {PASSWORD}")
+    guard.execute(later, call("look", what=PASSWORD), lambda _: {"said": PASSWORD})
+    guard.end_run(later)
+    guard.close()
+    assert on_disk(tmp_path, "you know: ") and not on_disk(tmp_path, PASSWORD)
+
+
+def test_an_attribute_that_was_hidden_is_undecided_in_a_run_that_begins_with_what_the_record_has(
+    make: Callable[..., Guard],
+) -> None:
+    guard = make(secrets={"names": ["ward"]})
+    run = guard.begin_run(principal=Principal(user="alice", ward="east"))
+    guard.end_run(run)
+    began = events_of(guard, run)[0]
+    assert isinstance(began, RunStarted)
+    again = guard.begin_run(principal=Principal(**began.principal))
+    with pytest.raises(DeniedError):  # `deny when principal.ward == "east"`, of a mark, would be false
+        guard.execute(again, call("mine", what="x"), lambda _: 1)

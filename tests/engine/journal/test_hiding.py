@@ -1,7 +1,9 @@
 """What is secret never reaches the file, wherever it stands; what is not secret stays as it is."""
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -11,11 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ringfence.dsl.canonical import canonical
-from ringfence.engine.decision.events import KINDS, PromptGiven, RunEvent
+from ringfence.engine.decision.events import KINDS, MARK, ModelAnswered, PromptGiven, RunEnded, RunEvent
+from ringfence.engine.journal.fields import NATURES, Nature, nature_of
 from ringfence.engine.journal.hiding import Hiding
 from ringfence.engine.journal.jsonable import jsonable
-from ringfence.engine.journal.secrets import MARK, MOST_FINDS, Secrets
-from tests.guards import make_guard
+from ringfence.engine.journal.remembered import MOST_CHARACTERS, MOST_VALUES, Remembered, Sessions, Why
+from ringfence.engine.journal.secrets import MOST_FINDS, Secrets
+from ringfence.engine.seams.errors import DeniedError, SettingsError
+from tests.guards import call, make_guard
 
 CANARY = "sk-live-Ab12Cd34Ef56Gh78"
 NUMBER = 4929123412341234
@@ -211,3 +216,128 @@ def test_the_arguments_of_a_call_that_a_policy_redacts_are_hidden_wherever_a_mod
     }
     other = {"name": "note", "args": {"body": "something else"}}
     assert hiding.value(other) is other
+
+
+# ---- nothing is forgotten -------------------------------------------------------------------------
+
+
+def test_every_field_of_every_event_is_of_a_nature_that_somebody_chose() -> None:
+    fields_of_events = {one.name for kind in KINDS.values() for one in fields(kind)}
+    assert set(NATURES) == fields_of_events
+
+
+def test_a_field_that_nobody_chose_a_nature_for_is_anybodys_text() -> None:
+    assert nature_of("a field of tomorrow") is Nature.SAID
+
+
+def test_what_one_field_names_is_hidden_in_the_fields_and_texts_before_it() -> None:
+    hiding = Hiding(SECRETS)
+    event = ModelAnswered("q", [f"I take {NAMED}.", {"args": {"password": NAMED}}], {"k": NAMED}, 1, NAMED)
+    shown = hiding.event(event)
+    assert isinstance(shown, ModelAnswered)
+    assert shown.redacted == ("error", "messages", "usage")
+    assert NAMED not in str(shown)
+
+
+def test_a_name_that_stands_twice_in_a_json_text_hides_both_values() -> None:
+    hiding = Hiding(Secrets(), {"mail": frozenset({"body"})})
+    for said in ('{"body": "first-own-text", "body": null}', '{"body": 1, "body": "first-own-text"}'):
+        assert "first-own-text" not in str(hiding.value({"name": "mail", "args": said}))
+        assert "first-own-text" not in str(hiding.value(said, tool="mail"))
+
+
+def test_a_piece_of_a_stream_is_hidden_as_a_whole_if_some_tool_redacts() -> None:
+    piece = {"name": None, "args": 'dy": "an own text', "index": 0}
+    assert Hiding(Secrets(), {"mail": frozenset({"body"})}).value(piece)["args"] == MARK
+    assert Hiding(SECRETS).value(piece) is piece
+
+
+def test_a_value_of_the_principal_that_holds_the_mark_counts_as_hidden_when_a_run_begins_anew() -> None:
+    event = of_kind(KINDS["RunStarted"], "principal", {"user": "alice", "ward": MARK, "list": [MARK]})
+    shown = Hiding(SECRETS).event(event)
+    assert shown.redacted == ("principal.list", "principal.ward")  # type: ignore[union-attr]
+
+
+# ---- what is remembered ---------------------------------------------------------------------------
+
+
+def test_what_a_redactor_left_is_forgotten_and_what_it_changed_or_a_name_held_is_not() -> None:
+    remembered = Remembered()
+    remembered.take(["left as it is", "to be changed"], Why.GIVEN)
+    remembered.take(["under a name"], Why.NAMED)
+    remembered.settled(
+        {"a": "left as it is", "b": "to be changed", "c": "under a name"},
+        {"a": "left as it is", "b": "changed", "c": "under a name"},
+    )
+    assert remembered.values == ("to be changed", "under a name")
+    assert remembered.named == ("under a name",)
+
+
+def test_values_are_remembered_up_to_a_number_and_a_size_and_the_first_ones_stay() -> None:
+    remembered = Remembered()
+    assert not remembered.take(["short"], Why.NAMED)
+    assert remembered.take(["x" * MOST_CHARACTERS], Why.NAMED)
+    assert not remembered.take(["another one"], Why.NAMED)
+    many = Remembered()
+    many.take([f"value {number}" for number in range(2 * MOST_VALUES)], Why.GIVEN)
+    assert len(many.values) == MOST_VALUES and many.values[0] == "value 10"
+
+
+def test_threads_that_remember_at_once_lose_nothing() -> None:
+    remembered = Remembered()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: remembered.take([f"a value {n}"], Why.NAMED), range(200)))
+    assert len(remembered.values) == 200
+
+
+def test_a_session_is_remembered_and_of_too_many_the_ones_used_least_lately_are_not() -> None:
+    sessions = Sessions()
+    first = sessions.of("first")
+    for number in range(999):
+        sessions.of(str(number))
+    assert sessions.of("first") is first
+    sessions.of("one more")
+    assert sessions.of("first") is first
+    for number in range(1000):
+        sessions.of(f"more {number}")
+    assert sessions.of("first") is not first
+
+
+# ---- what must not be hidden ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "pattern", ["x*", "(a|)", ".", ".+", "[a-z]+", r"\w{3}", "redacted", "allow", "Call"]
+)
+def test_a_pattern_that_would_hide_everything_or_words_of_ours_does_not_load(pattern: str) -> None:
+    with pytest.raises(SettingsError, match="pattern 1 matches"):
+        make_guard(secrets={"patterns": [pattern]})
+
+
+@given(st.sampled_from(["[0-9a-f]{8,}", r"\d{5}", "[A-Z0-9-]{6,}", r"\b\d{13,19}\b"]))
+@settings(max_examples=10, deadline=None)
+def test_a_broad_pattern_breaks_no_key_id_or_digest_and_no_decision(pattern: str) -> None:
+    guard = make_guard(secrets={"patterns": [pattern]})
+    try:
+        run = guard.begin_run()
+        assert guard.execute(run, call("look", what="plain words"), lambda _: "fine") == "fine"
+        for _ in range(11):  # the last one is told when there is room again: a moment, of nineteen digits
+            with contextlib.suppress(DeniedError):
+                guard.execute(run, call("mail", to="a@acme.example"), lambda _: 1)
+        guard.end_run(run)
+        record = guard.runs.get(run.id)
+        assert record.replay().identical and record.replay().decisions == 12
+        assert guard.runs.get(run.id).events[-1].event == RunEnded("done", None)
+    finally:
+        guard.close()
+
+
+@given(st.text(alphabet="abxyAB01 .=\n", max_size=40))
+def test_patterns_asked_together_find_what_each_finds_alone(text: str) -> None:
+    patterns = ["(?i)ab", "x|yy", r"^0.*1$", r"(?P<a>b)\.", r"\bxx", "a(?-s:.)b"]
+    one_by_one = text
+    for pattern in patterns:
+        one_by_one = Secrets([pattern, "never there"]).text(one_by_one)
+    together = Secrets(patterns)
+    assert (together.text(text) == text) == all(Secrets([one]).text(text) == text for one in patterns)
+    assert (together.text(text) == text) == (one_by_one == text)

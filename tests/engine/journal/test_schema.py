@@ -39,9 +39,10 @@ def line_of(event: e.RunEvent) -> dict[str, Any]:
 
 def of_kind(kind: str) -> st.SearchStrategy[e.RunEvent]:
     made = e.KINDS[kind]
-    moments = st.none() | st.integers(0, 2**62)
+    moment = st.integers(0, 2**62)
+    moments = {"<class 'int'>": moment, "int | None": st.none() | moment}
     drawn = {
-        field.name: moments if field.name in e.TIMES else by_annotation[str(field.type)]
+        field.name: (moments if field.name in e.TIMES else by_annotation)[str(field.type)]
         for field in fields(made)
     }
     return st.builds(made, **drawn)

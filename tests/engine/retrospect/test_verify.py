@@ -6,9 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ringfence.dsl.canonical import canonical
 from ringfence.engine.journal.chain import SALT_BYTES, ZERO, body_digest, entry_hash, header_of
+from ringfence.engine.journal.purging import purge_after
+from ringfence.engine.journal.rows import row_after
 from ringfence.engine.retrospect.verify import verify_log, verify_run
-from ringfence.engine.seams.ports import Entry, Link
+from ringfence.engine.seams.ports import Entry, Link, RunRow
 from tests.logs import Recorder, links_of
 from tests.plans import parameter, plan, tool
 
@@ -46,10 +49,62 @@ def test_a_log_that_nobody_touched_is_intact() -> None:
     assert verify_log([], []).intact
 
 
-def test_purged_bodies_are_no_fault() -> None:
-    entries, links = log()
-    purged = [replace(entry, body=None, salt=b"") for entry in entries]
-    assert verify_log(links, purged).intact
+def gone(entry: Entry) -> Entry:
+    return replace(entry, body=None, salt=b"")
+
+
+def purge_of(run: list[Entry]) -> Entry:
+    row: RunRow | None = None
+    for entry in run:
+        row = row_after(row, entry)
+    assert row is not None
+    return purge_after(run[-1], row, before_ns=1, by=None, now_ns=1)
+
+
+def test_bodies_that_a_purge_names_are_no_fault() -> None:
+    one, two = run_of("r1"), run_of("r2")
+    purge = purge_of(one)
+    purged = [*map(gone, one), purge]
+    assert verify_log(links_of([*one, *two, purge]), [*purged, *two]).intact
+    again = purge_of(purged)
+    assert verify_run([*purged, again]) is None
+
+
+def test_a_body_that_no_purge_names_is_a_fault() -> None:
+    one = run_of("r1")
+    removed = "its body was removed, and no purge says so"
+    for index, entry in enumerate(one):
+        fault = verify_run([*one[:index], gone(entry), *one[index + 1 :]])
+        assert fault is not None and (fault.event, fault.because) == (entry.id, removed)
+    purge = purge_of(one[:3])
+    later = [resealed(replace(entry, seq=entry.seq + 1), purge.hash, b"{}") for entry in one[3:4]]
+    assert verify_run([*map(gone, one[:3]), purge, *later]) is None
+    fault = verify_run([*map(gone, one[:3]), purge, *map(gone, later)])
+    assert fault is not None and (fault.event, fault.because) == ("r1:5", removed)
+
+
+@pytest.mark.parametrize("upto", [3, 0, -1, "4", 4.5, True, None, [4]])
+def test_a_purge_covers_what_it_names_and_that_only(upto: Any) -> None:
+    one = run_of("r1")[:4]
+    last = purge_of(one)
+    for body in (canonical({"upto": upto}), b"{}", b"[", b"4"):
+        fault = verify_run([*map(gone, one), resealed(last, one[-1].hash, body)])
+        assert fault is not None
+        assert fault.event == ("r1:4" if (upto, body) == (3, canonical({"upto": 3})) else "r1:1")
+    fault = verify_run([*map(gone, one), gone(last)])
+    assert fault is not None and fault.event == "r1:1"
+
+
+def test_a_purge_cannot_hide_itself() -> None:
+    one = run_of("r1")[:4]
+    first = purge_of(one)
+    second = purge_of([*one, first])
+    fault = verify_run([*map(gone, one), gone(first), second])
+    assert fault is not None and fault.event == first.id
+    greedy = resealed(first, one[-1].hash, canonical({"upto": 99}))
+    assert verify_run([*map(gone, one), greedy]) is None
+    fault = verify_run([*map(gone, one), gone(greedy)])
+    assert fault is not None
 
 
 positions = st.integers(0, len(log()[0]) - 1)

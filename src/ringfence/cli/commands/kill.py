@@ -38,14 +38,18 @@ def run(asked: Namespace, say: Say) -> int:
     """Order running processes to stop, and wait until they have."""
     import time
 
-    from ringfence.cli.desk import desk
+    from ringfence.cli.desk import desk, login
     from ringfence.cli.find import find_run
     from ringfence.engine.enforcement.acknowledgements import acknowledged
+    from ringfence.engine.journal.hiding import Hiding
+    from ringfence.engine.journal.secrets import Secrets
 
     with desk(asked) as here:
         row = find_run(here, asked.run) if asked.run else None
         switch = here.kill_switch
-        by = asked.by or _login()
+        said = here.settings.secrets
+        name = asked.by or login()
+        by = None if name is None else Hiding(Secrets(said.patterns, said.names)).text(name)
         order = here.ask(
             switch.order(run=row.run if row else None, agent=asked.agent, by=by, at_ns=time.time_ns())
         )
@@ -112,12 +116,3 @@ def _seconds(said: str) -> float:
     if not 0 <= seconds <= 86_400:
         raise ArgumentTypeError(f"`{said}` is no time: write 10s, 500ms or 1m")
     return seconds
-
-
-def _login() -> str | None:
-    import getpass
-
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # no such user here (a container): the order stands without a name
-        return None

@@ -23,7 +23,7 @@ def run(asked: Namespace, say: Say) -> int:
     from ringfence.cli.desk import desk
     from ringfence.cli.find import find_call, find_run
     from ringfence.cli.grounds import ground_lines, policy_lines
-    from ringfence.cli.history import history, readable
+    from ringfence.cli.history import history, readable, refuse_purged
     from ringfence.cli.records import call_record
     from ringfence.engine.decision.events import RunStarted
     from ringfence.engine.decision.records import texts_of
@@ -38,6 +38,7 @@ def run(asked: Namespace, say: Say) -> int:
         record = history(here, row.run)
         with readable(row.run):
             steps = record.steps
+        refuse_purged(record)
         call = find_call(steps, asked.call)
         try:
             known = grounds(record, call.call)
