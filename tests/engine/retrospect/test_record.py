@@ -78,7 +78,7 @@ def test_an_unknown_run_is_said_to_be_none() -> None:
 
 @pytest.mark.parametrize("answer", [None, "host/1-x", OSError("away")])
 async def test_a_run_whose_end_nobody_recorded_is_gone_if_nobody_is_known_to_live_it(
-    answer: str | None | Exception,
+    answer: str | Exception | None,
 ) -> None:
     class Asked(MemoryLeases):
         async def holder(self, session: str) -> str | None:
