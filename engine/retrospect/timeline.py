@@ -39,6 +39,8 @@ class CallStep:
     """From 1, in the order of the requests; `why RUN 3` takes it."""
     seq: int = 0
     """The number of its first event in the run."""
+    withheld: str | None = None
+    """Why the arguments are not the ones that were decided, as the request says; None: they are."""
     decisions: list[dict[str, Json]] = field(default_factory=list)
     tickets: list[dict[str, Json]] = field(default_factory=list)
     started_ns: int | None = None
@@ -103,7 +105,7 @@ def timeline(events: Iterable[e.Stamped], *, gone: bool = False) -> list[Step]:
             if event.call not in calls:
                 step = CallStep(
                     stamped.at_ns, event.call, event.tool, shown_of(event), event.call_id, event.parent,
-                    number=len(calls) + 1, seq=stamped.seq,
+                    number=len(calls) + 1, seq=stamped.seq, withheld=event.withheld,
                 )  # fmt: skip
                 around = calls.get(event.parent or "")
                 step.within = None if around is None else around.number

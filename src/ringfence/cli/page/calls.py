@@ -82,14 +82,13 @@ def _ids(call: CallStep, texts: Texts) -> Iterator[tuple[str, str]]:
 def _arguments(call: CallStep) -> tuple[str, Json]:
     """Return why the arguments are not those that were given, and what is known of them."""
     given = call.arguments
+    why = "" if call.withheld is None else _WITHHELD.get(call.withheld, "some of the arguments are withheld")
     decided = [one["arguments"] for one in call.decisions if one.get("arguments") is not None]
     if not (isinstance(given, Mapping) and "$keyed" in given):
-        return "", given
+        return why, given
     if decided:
-        return _WITHHELD["redacted"], decided[-1]
-    if "$redacted" in given:
-        return _WITHHELD["redacted"], given["$redacted"]
-    return _WITHHELD["keyed"], given
+        return why, decided[-1]
+    return why, given.get("$redacted", given)
 
 
 def _verdict(call: CallStep, texts: Texts) -> tuple[str, str]:
