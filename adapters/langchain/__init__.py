@@ -12,14 +12,18 @@ if TYPE_CHECKING:
     from ringfence.adapters.langchain.isolates import isolate_tool
     from ringfence.adapters.langchain.middleware import GuardMiddleware
     from ringfence.adapters.langchain.nodes import begin_node, end_node
+    from ringfence.adapters.langchain.played import DivergedError, NotAsRecordedError, Playback, playback
     from ringfence.adapters.langchain.runs import NoRunError
     from ringfence.adapters.langchain.suspension import Question, questions
     from ringfence.adapters.langchain.tools import guard_tools, injected
     from ringfence.adapters.langchain.unbound import tool_node
 
 __all__ = [
+    "DivergedError",
     "GuardMiddleware",
     "NoRunError",
+    "NotAsRecordedError",
+    "Playback",
     "Question",
     "ResumeError",
     "begin_node",
@@ -27,13 +31,17 @@ __all__ = [
     "guard_tools",
     "injected",
     "isolate_tool",
+    "playback",
     "questions",
     "tool_node",
 ]
 
 _HOMES = {
+    "DivergedError": "played",
     "GuardMiddleware": "middleware",
     "NoRunError": "runs",
+    "NotAsRecordedError": "played",
+    "Playback": "played",
     "Question": "suspension",
     "ResumeError": "decisions",
     "begin_node": "nodes",
@@ -41,6 +49,7 @@ _HOMES = {
     "guard_tools": "tools",
     "injected": "tools",
     "isolate_tool": "isolates",
+    "playback": "played",
     "questions": "suspension",
     "tool_node": "unbound",
 }

@@ -7,29 +7,38 @@ If the record cannot be written, the error is raised and the model call fails.
 
 import sys
 import threading
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
+from weakref import WeakKeyDictionary
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGeneration, LLMResult
 from langchain_core.tracers.context import register_configure_hook
+from pydantic import Secret, SecretBytes, SecretStr
 
 from ringfence.adapters.langchain.tree import TREE, innermost
 from ringfence.adapters.langchain.values import json_of as plain
 from ringfence.dsl.plan import Json
 from ringfence.engine.decision.events import ModelAnswered, ModelAsked
 from ringfence.engine.enforcement.current import current_run
+from ringfence.engine.enforcement.opening import Opening
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.journal.jsonable import jsonable
 
 _NODE_TAG = "graph:step:"
 _NOT_PARAMETERS = frozenset({"tools", "functions", "messages", "api_key", "_type"})
+_STANDARD = {
+    "ls_provider": "provider",
+    "ls_temperature": "temperature",
+    "ls_max_tokens": "max_tokens",
+    "ls_stop": "stop",
+}
+"""LangChain's standard parameters, that every chat model says: for those that say nothing else."""
 
 
 def shown(value: object, run: Run) -> Json:
@@ -44,6 +53,9 @@ class Asked:
     run: Run
     began_ns: int
 
+
+UNGUARDED: "WeakKeyDictionary[Opening, Callable[[str], None]]" = WeakKeyDictionary()
+"""Told, before it runs, of a tool that is not guarded inside a run; else it is said on the standard error."""
 
 _EXPECTED: ContextVar[list[str] | None] = ContextVar("ringfence_expected", default=None)
 
@@ -103,8 +115,8 @@ class Witness(BaseCallbackHandler):
         expected = _EXPECTED.get()
         if expected:
             expected.clear()
-        elif run_around(parent_run_id) is not None:
-            self._unguarded(str((serialized or {}).get("name")))
+        elif (run := run_around(parent_run_id)) is not None:
+            self._unguarded(str((serialized or {}).get("name")), run)
 
     def on_tool_end(self, output: Any, *, run_id: UUID, **_: Any) -> None:
         """A tool is over."""
@@ -128,7 +140,10 @@ class Witness(BaseCallbackHandler):
         """A retriever raised."""
         TREE.leave(run_id, error)
 
-    def _unguarded(self, name: str) -> None:
+    def _unguarded(self, name: str, run: Run) -> None:
+        if (told := UNGUARDED.get(run.opening)) is not None:
+            told(name)
+            return
         with self._lock:
             if name in self._said:
                 return
@@ -201,12 +216,12 @@ class Witness(BaseCallbackHandler):
             model=str(model) if model else None,
             messages=[shown(message, run) for message in messages],
             tools=shown(parameters.get("tools") or parameters.get("functions"), run),
-            parameters=shown({n: v for n, v in parameters.items() if n not in _NOT_PARAMETERS}, run),
+            parameters=_said(parameters, metadata or {}, run),
             parent=str(parent) if parent else None,
         )
         if run.note(asked):
             with self._lock:
-                self._asked[request] = Asked(run, time.monotonic_ns())
+                self._asked[request] = Asked(run, run.opening.clock.monotonic_ns())
 
     def _answer(
         self, request: UUID, messages: Sequence[object] | None, usage: object, error: str | None
@@ -214,10 +229,27 @@ class Witness(BaseCallbackHandler):
         with self._lock:
             asked = self._asked.pop(request, None)
         if asked is not None:
-            taken_ns = time.monotonic_ns() - asked.began_ns
             run = asked.run
+            taken_ns = max(run.opening.clock.monotonic_ns() - asked.began_ns, 0)
             said = None if messages is None else [shown(message, run) for message in messages]
             run.note(ModelAnswered(str(request), said, shown(usage, run), taken_ns, error))
+
+
+def _said(parameters: Mapping[str, Any], metadata: Mapping[str, Any], run: Run) -> Json:
+    """Return the parameters of a request; what the integration keeps secret is not one."""
+    said = {own: metadata[name] for name, own in _STANDARD.items() if metadata.get(name) is not None}
+    said |= {name: value for name, value in parameters.items() if name not in _NOT_PARAMETERS}
+    return shown({name: _open(value) for name, value in said.items()}, run)
+
+
+def _open(value: Any) -> Any:
+    """Return a value as it may stand in the log: a key to a provider's service is never written out."""
+    # SECURITY: an argument of a tool is decided as it is used; a parameter decides nothing.
+    if isinstance(value, SecretStr | SecretBytes | Secret):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {name: _open(inner) for name, inner in value.items()}
+    return [_open(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def run_around(invocation: UUID | None) -> Run | None:

@@ -243,7 +243,8 @@ class Gate:
         if suspension.can_suspend(arrival.config):
             return False
         plan = self.guard.plan.by_bound_name.get(self.name)
-        if plan is not None and plan.asks and self.name not in self._said:
+        asks = plan is not None and plan.asks and not self.guard.plays_back
+        if asks and self.name not in self._said:
             self._said.add(self.name)
             print(
                 f"ringfence: `{self.name}` may ask people; without a checkpointer it waits for them in place",

@@ -71,7 +71,7 @@ def _original(
     tool = one if isinstance(one, BaseTool) else make_tool(one)
     gate = gate_of(tool)
     if gate is not None:
-        if gate.guard is not guard:
+        if gate.guard is not guard and not guard.plays_back:
             raise ValueError(f"`{tool.name}` is guarded by another guard")
         tool = gate.tool
     refuse_own_doors(tool)

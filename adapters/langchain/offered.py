@@ -49,7 +49,7 @@ class Offered:
         with self._lock:
             new = [name for name in names if name not in declared and name not in self._said]
             self._said.update(new)
-        if new:
+        if new and not self._guard.plays_back:
             print(
                 f"ringfence: the policy `{self._guard.plan.policy}` declares no tool"
                 f" {', '.join(f'`{name}`' for name in new)}: not offered to the model, and never run",

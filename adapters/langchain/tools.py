@@ -94,7 +94,9 @@ def guarded(guard: Guard, tool: BaseTool | Callable[..., Any]) -> BaseTool:
     if known is not None:
         if known.guard is guard:
             return bound
-        raise ValueError(f"`{bound.name}` is guarded by another guard")
+        if not guard.plays_back:
+            raise ValueError(f"`{bound.name}` is guarded by another guard")
+        bound = known.tool  # the record answers for it, whoever guards it
     refuse_own_doors(bound)
     gate = Gate(
         guard,

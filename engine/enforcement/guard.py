@@ -42,6 +42,9 @@ class Guard(Door):
     `Guard.load` makes one; it opens nothing before its first use and needs no event loop.
     """
 
+    plays_back = False
+    """True: it answers from a record and runs no body, but for agents that the host has named."""
+
     def __init__(
         self,
         plan: Plan,

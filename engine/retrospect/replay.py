@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from ringfence.dsl.canonical import canonical, same
 from ringfence.dsl.plan import Json, Plan, Verdict
+from ringfence.engine.decision.calls import Decision
 from ringfence.engine.decision.decide import decide
 from ringfence.engine.decision.events import CallDecided, CallStarted, RunStarted, Stamped, body_of
 from ringfence.engine.decision.lineage import Family, Lineage, LineageError, remembers
@@ -101,12 +102,14 @@ def replay(record: RunRecord, plan: Plan | None = None) -> Replay:
         event = stamped.event
         divergence: Divergence | None = None
         if isinstance(event, CallDecided):
-            made = _decided_again(plan, state, stamped, event)
-            if isinstance(made, Unreplayable):
+            if event.call not in state.calls:
+                decisions += 1
+                divergence = _never_requested(stamped, event)
+            elif isinstance(made := decided_again(plan, state, stamped, event), Unreplayable):
                 skipped.append(made)
             else:
                 decisions += 1
-                divergence = made
+                _, divergence = made
         elif isinstance(event, CallStarted):
             divergence = _started_rightly(state, stamped, event)
         if divergence is not None:
@@ -121,12 +124,19 @@ def policy_changed(begun: RunStarted, plan: Plan) -> Divergence:
     return Divergence(1, None, (name,), {name: begun.policy_digest}, {name: plan.digest})
 
 
-def _decided_again(
+def _never_requested(stamped: Stamped, event: CallDecided) -> Divergence:
+    return Divergence(stamped.seq, event.call, ("requested",), {"requested": "no"}, {"requested": "yes"})
+
+
+def decided_again(
     plan: Plan, state: State, stamped: Stamped, event: CallDecided
-) -> Divergence | Unreplayable | None:
-    known = state.calls.get(event.call)
-    if known is None:
-        return Divergence(stamped.seq, event.call, ("requested",), {"requested": "no"}, {"requested": "yes"})
+) -> tuple[Decision, Divergence | None] | Unreplayable:
+    """Decide a recorded call again, in the state before it, which knows it: the decision, and how it differs.
+
+    Raises:
+        RecordError: Its facts are of another shape than a guard writes.
+    """
+    known = state.calls[event.call]
     try:
         call = call_again(known, event, plan.by_bound_name.get(known.tool))
         if isinstance(call, str):
@@ -138,13 +148,13 @@ def _decided_again(
     decision = decide(plan, state, call, facts, now_ns=now_ns, key=event.call)
     # The facts are given, not made again: an older record says less of them.
     recorded = {**body_of(event), "facts": facts_record(facts)}
-    recomputed = body_of(decided(event.call, call, decision, facts, levels=plan.levels))
+    recomputed = body_of(decided(event.call, call, decision, facts, levels=plan.levels, edited=event.edited))
     if known.withheld is not None:  # then the decision has all of them
         recomputed["arguments"] = dict(decision.arguments)
     if same(recorded, recomputed):
-        return None
+        return decision, None
     differs = tuple(name for name in recorded if not same(recorded[name], recomputed[name]))
-    return Divergence(stamped.seq, event.call, differs, recorded, recomputed)
+    return decision, Divergence(stamped.seq, event.call, differs, recorded, recomputed)
 
 
 def _started_rightly(state: State, stamped: Stamped, event: CallStarted) -> Divergence | None:
@@ -197,6 +207,10 @@ class Fold:
     def take(self, stamped: Stamped) -> None:
         """Take the next event."""
         self._at(stamped.seq)
+
+    def reach(self, seq: int) -> None:
+        """Take everything up to an event; of what was purged, that it is not known."""
+        self._at(seq)
 
     def _at(self, seq: int) -> State:
         try:

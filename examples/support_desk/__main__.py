@@ -4,7 +4,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from examples.support_desk import acme_plugins, code_harm, code_held, harm, log
+from examples.support_desk import acme_plugins, code_harm, code_held, harm, log, playback
 from examples.support_desk.held import SETTINGS, Play
 from examples.support_desk.models import real_model_name
 from examples.support_desk.stage import Stage
@@ -33,6 +33,7 @@ def play(stage: Stage, folder: Path) -> None:
             guard.close()
             after.release()
     log.tell(runs["attacker"], code, store, folder, stage)
+    playback.show(runs["attacker"], tools_of(after), stage)
 
 
 def main() -> int:

@@ -28,12 +28,14 @@ def guarded(
     guard: Guard,
     agent: str,
     checkpointer: "BaseCheckpointSaver[Any] | None" = None,
+    *,
+    system_prompt: str = SYSTEM_PROMPT,
 ) -> Any:
     """Return the same agent with the policy at every tool call; what its people type is the user's word."""
     return create_agent(
         model,
         tools,
-        system_prompt=SYSTEM_PROMPT,
+        system_prompt=system_prompt,
         checkpointer=checkpointer,
         middleware=[GuardMiddleware(guard, agent=agent, typed="human")],
     )
