@@ -159,6 +159,8 @@ async def test_a_store_that_only_reads_refuses_to_purge(written: Written, folder
                 await refused
         assert (await store.events.read("R-FIRST"))[-1] == last
         await store.close()
+
+
 def test_one_can_be_followed(
     written: Written, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
