@@ -326,7 +326,7 @@ def _note_hidden(tape: Tape) -> None:
     if steps:
         tape.notes.append(
             f"in {steps} steps something was hidden before it was recorded: its mark was played, and anything"
-            f" was taken for what it stands for; {calls} calls were not decided anew"
+            f" was taken for what it stands for{f'; {calls} calls were not decided anew' if calls else ''}"
         )
 
 

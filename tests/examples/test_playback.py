@@ -1,6 +1,7 @@
 """The demo's runs play back without network, tools or JavaScript; one changed word of a prompt is shown."""
 
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from tests.examples.test_support_desk import no_key, quiet
 
 __all__ = ["no_key"]
 
-PLAYED = ("hallucination", "table", "attacker", "loop", "secret", "researcher", "time")
+PLAYED = ("hallucination", "table", "attacker", "loop", "secret", "summary", "turn", "researcher", "time")
 """Scenes that need no second process: refusals, a halt, hidden values, a sub-agent, a deadline."""
 
 
@@ -75,6 +76,11 @@ def test_the_demos_runs_play_back_with_no_network_and_no_tool(
                 with pytest.raises(NotAsRecordedError, match="never read payments"):
                     changed.check()
             assert len(there.mailbox.messages) == mails
+            alone = playback(replace(runs["turn"], others=None))
+            guarded(alone.model, tools, alone.guard, "support").invoke(alone.input)
+            alone.check()
+            assert "its decisions are those of the record, not made anew" in str(alone.report)
+            assert "not made anew" not in str(playback(runs["turn"]).report)
         finally:
             monkeypatch.undo()
             guard.close()
