@@ -81,7 +81,7 @@ def test_what_became_of_a_call_is_said_also_where_nobody_knows(
         e.ModelAsked("m2", None, [], None, {}, None),
     ]
     said = page(stored(tmp_path / "r.db", r1=cut))
-    assert "started, and no outcome was recorded: whether it had its effect is unknown" in said
+    assert "unknown: how it ended is not recorded, and its process is gone" in said
     assert "call 4 crm ! not decided" in said
     assert "model asked no answer was recorded" in said
     said = page(stored(tmp_path / "s.db", r1=whole_run))

@@ -114,6 +114,9 @@ def _outcome(call: CallStep, texts: Texts) -> tuple[str, str]:
                 "started, and no outcome was recorded: whether it had its effect is unknown",
                 "failed",
             )
+        case "unknown":
+            lost = "whether it ran" if call.started_ns is None else "how it ended"
+            return f"unknown: {lost} is not recorded, and its process is gone", "failed"
         case "not run":
             return "did not run", "plain"
     after = "" if call.duration_ns is None else f" after {took(call.duration_ns)}"

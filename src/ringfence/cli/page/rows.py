@@ -42,7 +42,7 @@ def rows(record: RunRecord) -> list[Row]:
     """Return every row of a run."""
     events = [one.event for one in record.events]
     asked = {event.request: e.body_of(event) for event in events if isinstance(event, e.ModelAsked)}
-    found = [Row(step, [step.seq]) for step in timeline(record.events)]
+    found = [Row(step, [step.seq]) for step in timeline(record.events, gone=record.gone)]
     answered = {_answers(row.step) for row in found} - {None}
     by_call = {row.step.call: row for row in found if isinstance(row.step, CallStep)}
     before: dict[str, Mapping[str, Json] | None] = {}

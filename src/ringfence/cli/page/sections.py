@@ -290,10 +290,10 @@ def _tallies(found: Sequence[Row]) -> Iterator[tuple[str, str, str]]:
     asked = sum(bool(call.tickets) for call in calls)
     if asked:
         yield "ask", f"{asked:,}", "put to people"
-    failed = sum(call.outcome not in ("finished", "not run", "running") for call in calls)
+    failed = sum(call.outcome not in ("finished", "not run", "running", "unknown") for call in calls)
     if failed:
         yield "failed", f"{failed:,}", "failed"
-    running = sum(call.outcome == "running" for call in calls)
+    running = sum(call.outcome in ("running", "unknown") for call in calls)
     if running:
         yield "failed", f"{running:,}", "without an outcome"
     if answers:
