@@ -3,7 +3,7 @@
 #
 #   make demo    the support desk: first unguarded, then guarded
 #   make test    all tests; those that need a server which is not installed are skipped, and say so
-#   make test-services   installs Redis and PostgreSQL (Debian) if missing, and runs the tests that need them
+#   make test-services   installs Redis, PostgreSQL and Chromium (Debian) if missing, and runs the tests that need them
 #   make check   what CI runs: format, lint, types, import contracts, all tests with those servers; a skip fails
 #   make fuzz    the laws of the language on 1,000,000 random cases; FUZZ="--seed 7" for other ones
 #   make soak    10,000 calls into V8 isolates, half of them hostile; CALLS=n for more or fewer

@@ -1,12 +1,14 @@
 """What all tests share: one server of each kind for every process that runs tests, and which skips fail."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from typing import Any
 
 import pytest
 from hypothesis import settings
 from pluggy import Result
 
+from tests import replays
 from tests.services import Postgres, Redis, needed, server
 
 _SERVERS = {"redis_server", "postgres_server"}
@@ -14,6 +16,44 @@ settings.register_profile("untimed", deadline=None)  # a slow machine is no faul
 settings.load_profile("untimed")
 
 _NONE_SKIPPED = os.environ.get("TEST_ISOLATES") == "required"
+
+
+_TALLY = replays.Tally()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep what every guard records, and replay it when the test is over."""
+    config.addinivalue_line("markers", replays.MARKER)
+    replays.keep()
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
+    """Replay once the fixtures have closed their guards."""
+    yield
+    replays.after(item, _TALLY)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand on what was counted here, in a worker of pytest-xdist."""
+    output: dict[str, object] | None = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["replayed"] = _TALLY.told()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take what a worker has counted; one that crashed has said nothing."""
+    told = getattr(node, "workeroutput", {}).get("replayed")
+    if told is not None:
+        _TALLY.add(told)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many runs were replayed, and how many were not."""
+    terminalreporter.section("replayed")
+    for line in _TALLY.lines():
+        terminalreporter.line(line)
 
 
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:

@@ -147,11 +147,12 @@ def redact(tool: ToolPlan, scope: Scope) -> set[str]:
 def naive(
     plan: Plan, events: Sequence[Stamped], key: str, tool_name: str, given: Mapping[str, Any],
     *, approved: frozenset[str], full: frozenset[str], now_ns: int, session: Sequence[Stamped] = (),
-    answers: Mapping[str, Any] | None = None,
+    answers: Mapping[str, Any] | None = None, labelled: bool = False,
 ) -> Named:  # fmt: skip
     """Decide one call whose budgets `full` the ledger has refused, and which `approved` have approved.
 
-    `events` are those of the run, `session` all before the call (the same, if there is one run).
+    `events` are those of the run, `session` all before the call (the same, if there is one run).  `labelled`:
+    the rank of the result is wanted though the call be denied.
     """
     past, begun, agent = History(plan, events), events[0].event, plan.agents["main"]
     verdict, names, halt, label = 3, set[str](), None, None
@@ -266,4 +267,4 @@ def naive(
     denials = [d for d in past.of("CallDecided") if d.verdict in ("deny", "unknown")]
     if verdict <= 1 and agent.denials and len(denials) >= agent.denials.at_most and not halted:
         names, halt = names | {agent.denials.reason}, halt or agent.denials.reason
-    return verdict, names, halt, label if verdict >= 2 else None
+    return verdict, names, halt, label if verdict >= 2 or labelled else None

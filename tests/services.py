@@ -196,6 +196,8 @@ def missing(name: str) -> str | None:
     """Return what is not installed for this service, or None."""
     if name == "redis":
         return None if shutil.which("redis-server") else "redis-server"
+    if name == "chromium":
+        return None if shutil.which("chromium") else "Chromium"
     try:
         _postgres("initdb")
     except FileNotFoundError:

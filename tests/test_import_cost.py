@@ -31,6 +31,15 @@ def test_importing_the_package_loads_neither_pydantic_nor_a_framework() -> None:
     assert out == "[]\n"
 
 
+def test_making_a_guard_loads_nothing_of_opentelemetry() -> None:
+    out = python(
+        "import sys; from tests.guards import make_guard; make_guard()\n"
+        "print([m for m in ('opentelemetry.sdk', 'opentelemetry.proto', 'google.protobuf', 'requests')"
+        " if m in sys.modules])"
+    )
+    assert out == "[]\n"
+
+
 def test_every_public_name_is_there() -> None:
     out = python("import ringfence; print(all(getattr(ringfence, name) for name in ringfence.__all__))")
     assert out == "True\n"

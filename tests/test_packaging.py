@@ -11,7 +11,10 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("adapters", "dsl", "engine", "grammar", "plugins")
-HEAVY = ("aiosqlite", "asyncio", "langchain_core", "lark", "pluggy", "pydantic", "rich", "sqlite3")
+HEAVY = (
+    *("aiosqlite", "asyncio", "jinja2", "langchain_core", "lark", "opentelemetry.sdk", "pluggy", "pydantic"),
+    *("requests", "rich", "sqlite3"),
+)
 
 
 def run(*command: str | Path, cwd: Path = ROOT) -> "subprocess.CompletedProcess[str]":
@@ -75,6 +78,10 @@ def test_the_wheel_holds_every_file_of_the_package(wheel_names: set[str]) -> Non
 
 def test_the_wheel_holds_the_grammar_and_the_marker_of_types(wheel_names: set[str]) -> None:
     assert {"ringfence/grammar/fence.lark", "ringfence/py.typed"} <= wheel_names
+
+
+def test_the_wheel_holds_what_a_page_is_drawn_with(wheel_names: set[str]) -> None:
+    assert {"ringfence/cli/page/page.html", "ringfence/cli/page/page.css"} <= wheel_names
 
 
 def test_the_wheel_has_one_top_level_name(wheel_names: set[str]) -> None:

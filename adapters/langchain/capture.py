@@ -7,7 +7,6 @@ If the record cannot be written, the error is raised and the model call fails.
 
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -20,6 +19,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGeneration, LLMResult
 from langchain_core.tracers.context import register_configure_hook
+from pydantic import Secret, SecretBytes, SecretStr
 
 from ringfence.adapters.langchain.tree import TREE, innermost
 from ringfence.adapters.langchain.values import json_of as plain
@@ -32,6 +32,13 @@ from ringfence.engine.journal.jsonable import jsonable
 
 _NODE_TAG = "graph:step:"
 _NOT_PARAMETERS = frozenset({"tools", "functions", "messages", "api_key", "_type"})
+_STANDARD = {
+    "ls_provider": "provider",
+    "ls_temperature": "temperature",
+    "ls_max_tokens": "max_tokens",
+    "ls_stop": "stop",
+}
+"""LangChain's standard parameters, that every chat model says: for those that say nothing else."""
 
 
 def shown(value: object, run: Run) -> Json:
@@ -209,12 +216,12 @@ class Witness(BaseCallbackHandler):
             model=str(model) if model else None,
             messages=[shown(message, run) for message in messages],
             tools=shown(parameters.get("tools") or parameters.get("functions"), run),
-            parameters=shown({n: v for n, v in parameters.items() if n not in _NOT_PARAMETERS}, run),
+            parameters=_said(parameters, metadata or {}, run),
             parent=str(parent) if parent else None,
         )
         if run.note(asked):
             with self._lock:
-                self._asked[request] = Asked(run, time.monotonic_ns())
+                self._asked[request] = Asked(run, run.opening.clock.monotonic_ns())
 
     def _answer(
         self, request: UUID, messages: Sequence[object] | None, usage: object, error: str | None
@@ -222,10 +229,27 @@ class Witness(BaseCallbackHandler):
         with self._lock:
             asked = self._asked.pop(request, None)
         if asked is not None:
-            taken_ns = time.monotonic_ns() - asked.began_ns
             run = asked.run
+            taken_ns = max(run.opening.clock.monotonic_ns() - asked.began_ns, 0)
             said = None if messages is None else [shown(message, run) for message in messages]
             run.note(ModelAnswered(str(request), said, shown(usage, run), taken_ns, error))
+
+
+def _said(parameters: Mapping[str, Any], metadata: Mapping[str, Any], run: Run) -> Json:
+    """Return the parameters of a request; what the integration keeps secret is not one."""
+    said = {own: metadata[name] for name, own in _STANDARD.items() if metadata.get(name) is not None}
+    said |= {name: value for name, value in parameters.items() if name not in _NOT_PARAMETERS}
+    return shown({name: _open(value) for name, value in said.items()}, run)
+
+
+def _open(value: Any) -> Any:
+    """Return a value as it may stand in the log: a key to a provider's service is never written out."""
+    # SECURITY: an argument of a tool is decided as it is used; a parameter decides nothing.
+    if isinstance(value, SecretStr | SecretBytes | Secret):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {name: _open(inner) for name, inner in value.items()}
+    return [_open(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def run_around(invocation: UUID | None) -> Run | None:

@@ -24,11 +24,13 @@ from ringfence.engine.decision.events import PromptGiven, RunStarted
 from ringfence.engine.enforcement.current import current_call, current_run
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
+from ringfence.engine.enforcement.versions import versions_of
 from ringfence.engine.journal.hiding import Hiding
 from ringfence.engine.journal.jsonable import jsonable
 from ringfence.engine.seams.errors import DeniedError, RunHaltedError
 
 FRAMEWORK = "langchain"
+PACKAGES = ("langchain", "langchain-core", "langgraph", "langgraph-prebuilt")
 _MOST_THREADS = 10_000
 LEFT_BEHIND_S = 2.0
 """How long a graph that goes on waits for what its last invocation left behind on threads."""
@@ -105,6 +107,7 @@ class Runs:
             agent=agent,
             session=session or (parent.session if parent else thread),
             framework=FRAMEWORK,
+            versions=versions_of(*PACKAGES),
             external_id=thread,
             resume_of=resume_of,
             parent=parent,
@@ -252,6 +255,7 @@ class Runs:
             agent=agent or began.agent,
             session=began.session,
             framework=FRAMEWORK,
+            versions=versions_of(*PACKAGES),
             external_id=thread_of(config),
             resume_of=run_id,
         )

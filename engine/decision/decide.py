@@ -76,11 +76,16 @@ def assess(
     now_ns: int,
     key: str | None = None,
     wall_ns: int | None = ENGINE_CLOCK,
+    labelled: bool = False,
 ) -> Assessment:
-    """Make steps 1 to 5 and check the budgets of the run; total: what breaks denies."""
+    """Make steps 1 to 5 and check the budgets of the run; total: what breaks denies.
+
+    Args:
+        labelled: Say which level its result has, though the call be denied.
+    """
     result = Assessment(call.arguments)
     try:
-        _assess(result, plan, state, call, facts, now_ns, key, wall_ns)
+        _assess(result, plan, state, call, facts, now_ns, key, wall_ns, labelled)
     except Exception as error:  # SECURITY: fails closed; whatever broke, the call is denied
         _break(result, error)
     return result
@@ -102,6 +107,7 @@ def _assess(
     now_ns: int,
     key: str | None,
     wall_ns: int | None,
+    labelled: bool,
 ) -> None:
     agent = state.agent
     reasons = result.reasons
@@ -177,13 +183,13 @@ def _assess(
     # 4 and 5. The clauses.
     if fit:
         _ask_clauses(result, plan, state, prepared, scope, facts)
-        if prepared.more and result.verdict >= _ASK:
+        if prepared.more and (result.verdict >= _ASK or labelled):
             if prepared.labels:
                 result.label = label_of(prepared.labels, scope)
             if prepared.audits:
                 _ask_audits(result, prepared, scope)
         if otherwise:
-            _ask_otherwise(result, plan, state, prepared, scope, facts, otherwise)
+            _ask_otherwise(result, plan, state, prepared, scope, facts, otherwise, labelled)
             deny_unsure_charges(result, prepared, scope, otherwise)
 
     if inner and known is not None and result.verdict is _ASK:
@@ -254,12 +260,13 @@ def _ask_otherwise(
     scope: Scope,
     facts: Facts,
     otherwise: tuple[Mapping[str, Json], ...],
+    labelled: bool,
 ) -> None:
     """Ask the clauses about values that may be the ones, too: the verdict is the minimum, duties join."""
     for arguments in otherwise:
         scope.arguments = arguments
         _ask_clauses(result, plan, state, prepared, scope, facts)
-        if result.verdict >= _ASK:
+        if result.verdict >= _ASK or labelled:
             label = label_of(prepared.labels, scope) if prepared.labels else None
             if label is not None and (result.label is None or label > result.label):
                 result.label = label

@@ -7,7 +7,7 @@ Bodies are flat and hold JSON values only, so an event is its body and a body is
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from operator import attrgetter
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from ringfence.dsl.plan import Json
 
@@ -48,6 +48,9 @@ class RunStarted:
     `unknown`, says that it could not be read then: everything is undecided."""
     orders: int = 0
     """The last order to stop when it began: it obeys every later one that names it."""
+    versions: Mapping[str, Json] | None = None
+    """What it ran on: `ringfence`, `python` and the framework's packages, each with its version.  None:
+    recorded before versions were."""
     redacted: tuple[str, ...] = ()
     """The fields of which something was hidden before they were recorded, and `principal.NAME` for each of
     its values: such a value counts as not said.  Recorded only then."""
@@ -144,6 +147,9 @@ class CallDecided:
     these."""
     label: str | None = None
     """The level that the result will have; None: the tool says none."""
+    edited: Json = None
+    """The arguments that it was decided with, where the record has had others since: of several edits an
+    earlier one is taken again after a resume, or of two at once the first.  Recorded only then."""
     redacted: tuple[str, ...] = ()
     """The fields of which something was hidden before they were recorded; recorded only then."""
 
@@ -342,6 +348,10 @@ class RunResumed:
     process: str
 
 
+UNCLEAN_END: Final = "unclean end"
+"""The reason of a halt that another process recorded: the run's own has died."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunHalted:
     """The run was ended by a limit, a budget, an operator or an unclean end; nothing starts after it."""
@@ -423,6 +433,8 @@ def body_of(event: RunEvent) -> dict[str, Json]:
         del body["ahead"]
     elif event.kind == "BodiesPurged":
         body["before_ns"] = str(body["before_ns"])
+    elif event.kind == "CallDecided" and body["edited"] is None:
+        del body["edited"]
     if not body.get("redacted", True):
         del body["redacted"]
     return body

@@ -1,12 +1,12 @@
 """What a run's events say of one call: the part of the state that belongs to a call key."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from ringfence.dsl.plan import Json, Verdict
 from ringfence.engine.decision.calls import ToolCall
-from ringfence.engine.decision.events import CallRequested
+from ringfence.engine.decision.events import CallDecided, CallRequested
 from ringfence.engine.decision.records import call_of
 
 
@@ -132,6 +132,12 @@ class KnownCall:
     def request(self, edited: ToolCall) -> None:
         self._request = edited
         self.decided_arguments = None
+
+    def decided_in(self, event: CallDecided) -> ToolCall:
+        """Return the call that a decision is about: as it stands, or with the edits that it names."""
+        if not isinstance(event.edited, Mapping):
+            return self.request
+        return replace(self.request, arguments=event.edited)
 
     @property
     def told(self) -> Mapping[str, Json] | None:

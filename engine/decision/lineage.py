@@ -6,11 +6,11 @@ to each memory what was done to it when it was lived: what a run remembers is th
 another one, and in a replay.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ringfence.dsl.plan import Plan
-from ringfence.engine.decision.decide import decide
+from ringfence.engine.decision.decide import assess
 from ringfence.engine.decision.events import CallDecided, RunStarted, Stamped, SubrunJoined
 from ringfence.engine.decision.recall.recall import Recall
 from ringfence.engine.decision.records import facts_of
@@ -177,11 +177,20 @@ def uncovered(leaves: Iterable[Leaf]) -> list[Leaf]:
     ]
 
 
-class Lineage:
-    """Folds the runs of a family, each as far as it is needed."""
+Deciding = Callable[[str, State, Stamped], None]
+"""Is told of each decision of a run, with the run's state as it stood before."""
 
-    def __init__(self, plan: Plan, family: Family) -> None:
+
+class Lineage:
+    """Folds the runs of a family, each as far as it is needed.
+
+    Args:
+        deciding: Told of each decision, once; it changes nothing.
+    """
+
+    def __init__(self, plan: Plan, family: Family, *, deciding: Deciding | None = None) -> None:
         self._plan = plan
+        self._deciding = deciding
         self._blind = not remembers(plan)
         self._family = family
         self._walks: dict[str, _Walk] = {}
@@ -306,7 +315,7 @@ class Lineage:
         if walk.at < len(events) and events[walk.at].seq == walk.seq + 1:
             stamped = events[walk.at]
             walk.at += 1
-            self._take(walk, stamped)
+            self._take(run, walk, stamped)
         else:
             if walk.recall is None:
                 walk.recall = Recall(self._plan)
@@ -321,7 +330,7 @@ class Lineage:
             if walk.root and (run, walk.seq) in self._settled:
                 settle(walk.recall)
 
-    def _take(self, walk: _Walk, stamped: Stamped) -> None:
+    def _take(self, run: str, walk: _Walk, stamped: Stamped) -> None:
         event = stamped.event
         if isinstance(event, RunStarted) and walk.state is None:
             recall, walk.seen = self._begun(event)
@@ -330,6 +339,8 @@ class Lineage:
             walk.state = start(self._plan, stamped, recall)
             walk.recall = recall
         elif walk.state is not None and walk.recall is not None:
+            if self._deciding is not None and isinstance(event, CallDecided):
+                self._deciding(run, walk.state, stamped)
             if walk.elsewhere and isinstance(event, CallDecided):
                 stamped = replace(stamped, event=relabelled(self._plan, walk.state, stamped, event))
             if isinstance(event, SubrunJoined):
@@ -348,19 +359,20 @@ def relabelled(plan: Plan, state: State, stamped: Stamped, event: CallDecided) -
     known = state.calls.get(event.call)
     if known is None or not plan.levels:
         return event
-    try:
-        tool = plan.by_bound_name.get(known.tool)
-        again = call_again(known, event, tool)
-        facts = facts_of(event.facts)
-        now_ns = max(stamped.at_ns, state.latest_ns)
-        call = known.request if isinstance(again, str) else again
-        made = decide(plan, state, call, facts, now_ns=now_ns, key=event.call)
-        label = None if made.label is None else plan.levels[made.label]
-        undeclared = tool is None
-    except Exception:  # fails closed: the highest
-        label, undeclared = None, True
-    # SECURITY: a result that this plan knows nothing of is as secret as can be.
-    return replace(event, label=plan.levels[-1] if undeclared else label)
+    tool = plan.by_bound_name.get(known.tool)
+    # SECURITY: a result that this plan knows nothing of is as secret as can be, and one of a tool that labels
+    # its results is labelled: it was shown, though this plan would have denied the call that gave it.
+    label = len(plan.levels) - 1 if tool is None else max((one.rank for one in tool.labels), default=None)
+    if tool is not None and tool.labels:
+        try:
+            again, facts = call_again(known, event, tool), facts_of(event.facts)
+            call = known.request if isinstance(again, str) else again
+            now_ns = max(stamped.at_ns, state.latest_ns)
+            made = assess(plan, state, call, facts, now_ns=now_ns, key=event.call, labelled=True)
+            label = label if made.label is None else made.label
+        except Exception:  # fails closed: the highest
+            label = len(plan.levels) - 1
+    return replace(event, label=None if label is None else plan.levels[label])
 
 
 def add(seen: dict[str, int], more: Mapping[str, int]) -> None:

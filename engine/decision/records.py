@@ -50,6 +50,7 @@ def decided(
     *,
     levels: Sequence[str] = (),
     said: bytes | None = None,
+    edited: Mapping[str, Json] | None = None,
 ) -> CallDecided:
     """Return the event for a decision; total: arguments that are no JSON have the empty digest.
 
@@ -57,6 +58,7 @@ def decided(
         levels: Those of the plan, lowest first: they name the decision's label.
         said: The canonical form of the call's arguments, where the caller has it already; nobody else may
             change them meanwhile.
+        edited: The call's arguments, where the record has had others since.
     """
     try:
         if said is not None and _untouched(decision.arguments, call.arguments):
@@ -78,6 +80,7 @@ def decided(
         asks=decision.asks,
         facts=facts_record(facts),
         label=None if decision.label is None else levels[decision.label],
+        edited=edited,
     )
 
 

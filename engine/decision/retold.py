@@ -67,7 +67,7 @@ def call_again(known: KnownCall, event: CallDecided, tool: ToolPlan | None) -> T
         event: Its recorded decision.
         tool: What the policy that decides now says of the tool; None: nothing.
     """
-    request = known.request
+    request = known.decided_in(event)
     if known.withheld is None:
         return request
     if known.withheld != "redacted" or event.redacted or not isinstance(event.arguments, Mapping):

@@ -99,6 +99,8 @@ def _decided(state: "State", event: CallDecided, _now_ns: int) -> None:
     # SECURITY: a verdict that this version does not know is read as deny.
     verdict = known.verdict = _VERDICTS.get(event.verdict, Verdict.DENY)
     known.given_back = False
+    if event.edited is not None:
+        known.request = known.decided_in(event)
     known.decided_ns = state.latest_ns
     known.decided_arguments = event.arguments
     if event.redacted and known.withheld is not None:  # fails closed: they are not those that were decided

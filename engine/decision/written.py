@@ -40,7 +40,9 @@ def requested_body(event: CallRequested, said: bytes) -> bytes | None:
 
 def decided_body(event: CallDecided, decision: Decision, facts: Facts) -> bytes | None:
     """Return the body of a decision, made from what the event was made of."""
-    if event.arguments is not None or facts.approved_by or facts.failed is not None or facts.reserved:
+    if event.arguments is not None or event.edited is not None:
+        return None
+    if facts.approved_by or facts.failed is not None or facts.reserved:
         return None
     if facts.answers or facts.attempted or facts.above:
         return None

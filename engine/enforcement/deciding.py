@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from ringfence.dsl.canonical import same
 from ringfence.dsl.plan import Json, Verdict
 from ringfence.engine.decision.assessment import Assessment
 from ringfence.engine.decision.calls import (
@@ -310,7 +311,9 @@ def _conclude(
             assessed = assessed_now(run, key, call, facts, now_ns)
         facts, halts = with_above(run, key, assessed, facts, now_ns=now_ns)
         decision = conclude(assessed, facts)
-        event = decided(key, call, decision, facts, levels=run.plan.levels, said=said)
+        known = run.state.calls[key]
+        edited = _other(known, call) if known.tickets else None
+        event = decided(key, call, decision, facts, levels=run.plan.levels, said=said, edited=edited)
         shown = decision_record(run, call, event, decision.arguments)
         body = decided_body(event, decision, facts) if shown is event else None
         run.append(shown, at_ns=now_ns, body=body)
@@ -325,6 +328,13 @@ def _conclude(
                 held.lapses_ns = taken.lapses_ns
         halt_above(run, decision, halts)
         return held, decision
+
+
+def _other(known: KnownCall, call: ToolCall) -> dict[str, Json] | None:
+    """Return the call's arguments if the record has had others since, by another edit; None: it has these."""
+    if known.withheld is not None or same(dict(call.arguments), dict(known.request.arguments)):
+        return None
+    return dict(call.arguments)
 
 
 def release(run: Run, held: Held, because: str) -> None:

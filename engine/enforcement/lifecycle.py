@@ -5,7 +5,7 @@ import os
 import secrets
 import threading
 from asyncio import wrap_future
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import CancelledError, Future
 from contextvars import copy_context
 from typing import Any, Final, Literal
@@ -36,6 +36,7 @@ from ringfence.engine.enforcement.sessions import Holding, Sessions
 from ringfence.engine.enforcement.subruns import may_begin
 from ringfence.engine.enforcement.tickets import Asking
 from ringfence.engine.enforcement.unclean import Unclean
+from ringfence.engine.enforcement.versions import own_versions
 from ringfence.engine.enforcement.workers import run_in_worker
 from ringfence.engine.journal.jsonable import jsonable
 from ringfence.engine.seams.errors import (
@@ -122,6 +123,7 @@ class Lifecycle:
         attachments: Iterable[Any] = (),
         capabilities: Iterable[str] | None = None,
         framework: str = "python",
+        versions: Mapping[str, str] | None = None,
         external_id: str | None = None,
         resume_of: str | None = None,
         parent: "Run | str | None" = None,
@@ -195,6 +197,7 @@ class Lifecycle:
                         files=texts_record(self._plan.files),
                         continues=beginning.continues,
                         orders=orders,
+                        versions=jsonable({**(versions or {}), **own_versions()}),
                     ),
                     beginning.recall,
                 )

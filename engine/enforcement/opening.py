@@ -158,6 +158,7 @@ class Opening:
             if (now_ns := await store.now_ns()) is not None:
                 # Before anything is recorded or reserved: what this process says goes by the store's clock.
                 self.clock.anchor(now_ns)
+            self.extensions.take_log(events)
             await self.extensions.open()
         except BaseException:  # fails closed, and leaves nothing half open
             await store.close()

@@ -12,7 +12,7 @@ from ringfence.engine.enforcement.memories import Memories
 from ringfence.engine.enforcement.opening import Opening, store_error
 from ringfence.engine.enforcement.presence import Presence
 from ringfence.engine.enforcement.runs import Run
-from ringfence.engine.journal.tales import stamped_of
+from ringfence.engine.journal.tales import NewerEventError, stamped_of
 from ringfence.engine.seams.errors import EngineError
 from ringfence.engine.seams.ports import Entry, RunRow
 
@@ -101,7 +101,12 @@ class RecordedRuns:
 
 
 def stamped(entry: Entry) -> Stamped:
-    """Return the event of an entry; raise EngineError if its body was purged."""
+    """Return the event of an entry; raise EngineError if its body was purged, or a newer version wrote it."""
     if entry.body is None:
         raise EngineError("the record of the run was purged", run=entry.run, help="start a new run")
-    return stamped_of(entry)
+    try:
+        return stamped_of(entry)
+    except NewerEventError as error:  # fails closed: nobody goes on from what cannot be understood
+        raise EngineError(
+            str(error), run=entry.run, help="go on with it in that version, or start a new run"
+        ) from error

@@ -1,6 +1,6 @@
 """`with guard.run(...) as run:` for hosts that have no framework to begin and end their runs."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -29,6 +29,8 @@ class AboutRun(TypedDict, total=False):
     capabilities: Iterable[str] | None
     """What the run holds, where that is less than its agent does."""
     framework: str
+    versions: Mapping[str, str]
+    """The framework's packages and their versions, recorded beside Ringfence's own and Python's."""
     external_id: str | None
     """The framework's id for it."""
     resume_of: str | None

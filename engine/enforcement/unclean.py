@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Final
 
-from ringfence.engine.decision.events import RunEnded, RunHalted
+from ringfence.engine.decision.events import UNCLEAN_END, RunEnded, RunHalted
 from ringfence.engine.enforcement.drive import Steps
 from ringfence.engine.enforcement.opening import Opened, Opening
 from ringfence.engine.enforcement.presence import Presence
@@ -130,7 +130,7 @@ class Unclean:
         journal.open_run(row.run, seq=row.events, head=row.head)
         try:
             if row.status == "running":
-                journal.record(row.run, RunHalted("unclean end", None, GONE), at_ns=now_ns)
+                journal.record(row.run, RunHalted(UNCLEAN_END, None, GONE), at_ns=now_ns)
             journal.record(row.run, RunEnded("halted", GONE), at_ns=now_ns)
             await wrap_future(journal.flush(row.run))
         except BaseException:  # whoever looks next ends it then, and once

@@ -17,11 +17,11 @@ class Away:
 
 def log_error(cause: BaseException, run: str | None = None) -> EngineError:
     """Return the error of a log that could not be appended to; `cause` is kept."""
+    mend = getattr(cause, "help", None) or "mend the store (`ringfence doctor`)"
     error = EngineError(
         f"the audit log cannot be written, so nothing may run: {cause or type(cause).__name__}",
         run=run,
-        help=getattr(cause, "help", None)
-        or "mend the store (`ringfence doctor`), then start the process again",
+        help=f"{mend}; this guard writes no more: then start the process again, or load a new guard",
     )
     error.__cause__ = cause
     return error
@@ -30,11 +30,15 @@ def log_error(cause: BaseException, run: str | None = None) -> EngineError:
 def away_error(away: Away, run: str | None = None) -> StoreAwayError:
     """Return the error of a log whose store is away for now; its cause is kept."""
     since = datetime.fromtimestamp(away.since_ns // 1_000_000_000, UTC)
+    mend = (
+        getattr(away.cause, "help", None)
+        or "bring the store back (`ringfence doctor` says whether it answers)"
+    )
     error = StoreAwayError(
         f"the audit log's store is away since {since:%Y-%m-%d %H:%M:%S} UTC, so nothing may start: "
         f"{away.cause or type(away.cause).__name__}",
         run=run,
-        help="bring the store back (`ringfence doctor` says whether it answers): work goes on by itself then",
+        help=f"{mend}: work goes on by itself then",
     )
     error.__cause__ = away.cause
     return error

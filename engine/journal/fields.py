@@ -26,11 +26,12 @@ _FIELDS: Final = {
     " message",
     Nature.SAID | Nature.MADE: "answers",
     Nature.MADE: "session session_head policy_digest resume_of parent continues source request call digest"
-    " facts ticket tickets seed output run",
+    " facts ticket tickets seed output run listed",
     Nature.WORDS: "agent capabilities policy policy_text mode framework external_id policy_file files orders"
-    " redacted model tools duration_ns tool call_id task attempt schema_names withheld ahead verdict reasons"
+    " versions redacted model tools duration_ns"
+    " tool call_id task attempt schema_names withheld ahead verdict reasons"
     " shadow charges asks label approver expires_ns by isolate runs name now_ms tick_ms limits v8 layers"
-    " failure line column calls truncated outcome counted seq process reason status",
+    " failure line column calls truncated outcome counted seq process reason status upto before_ns",
 }
 
 NATURES: Final[Mapping[str, Nature]] = MappingProxyType(

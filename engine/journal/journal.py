@@ -34,7 +34,11 @@ BATCH: Final = 512
 """The most events of one commit: larger ones buy no speed, and make the first in line wait."""
 
 LINGER_S: Final = 0.003
-"""How long the writer lets events come together that nobody waits for."""
+"""How long the writer lets events come together that nobody waits for.
+
+An event waits for it twice at most, before its commit and after one that had no room for it: whatever is
+recorded is handed to the log within 10 ms, or as soon as the commit before it and the sinks are done.
+"""
 
 _STARTING: Final = frozenset({"RunStarted", "RunResumed", "CallRequested", "CallStarted"})
 """What is refused while a required sink fails; what has begun may still say how it ended.
@@ -75,6 +79,8 @@ class Journal:
         self._clock = clock
         self._feed = feed
         self._limit = limit
+        self._enough = min(BATCH, limit // 2)
+        """So many queued events need not wait for more."""
         self._limit_bytes = limit_bytes
         self._patience_s = patience_s
         self._hiding = hiding
@@ -411,7 +417,7 @@ class Journal:
         the writing itself.
         """
         with self._lock:
-            self._lingers = not (self._waiting or self._closed or 2 * len(self._queue) >= self._limit)
+            self._lingers = not (self._waiting or self._closed or len(self._queue) >= self._enough)
         if self._lingers:
             self._hurry.clear()
             with contextlib.suppress(TimeoutError):

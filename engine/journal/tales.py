@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from ringfence.dsl.canonical import LARGEST_INTEGER
 from ringfence.dsl.plan import Json
-from ringfence.engine.decision.events import Stamped, event_of
+from ringfence.engine.decision.events import SCHEMA, Stamped, event_of
 from ringfence.engine.decision.lineage import Tale
 from ringfence.engine.seams.ports import Entry
 
@@ -25,10 +25,21 @@ decode = json.JSONDecoder(parse_int=_number).decode
 """Read a body."""
 
 
+class NewerEventError(ValueError):
+    """An event was written by a newer version."""
+
+    def __init__(self, entry: Entry) -> None:
+        super().__init__(
+            f"event {entry.id} was written by a newer version (schema {entry.schema}, this reads {SCHEMA})"
+        )
+
+
 def stamped_of(entry: Entry) -> Stamped:
     """Return the event of an entry; raise ValueError, TypeError or KeyError for one that is none."""
     if entry.body is None:
         raise ValueError(f"event {entry.id} was purged")
+    if entry.schema > SCHEMA:  # it may mean something else by the same words
+        raise NewerEventError(entry)
     return Stamped(entry.seq, entry.at_ns, event_of(entry.kind, decode(entry.body.decode())))
 
 

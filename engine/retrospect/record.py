@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ringfence.dsl.plan import Plan
 from ringfence.engine.decision.events import KINDS, SCHEMA, RunStarted, Stamped, event_of
 from ringfence.engine.decision.lineage import Family, Tale
-from ringfence.engine.journal.tales import FORGOTTEN, decode
+from ringfence.engine.journal.tales import FORGOTTEN, NewerEventError, decode
 from ringfence.engine.seams.isolates import IsolateExecutor, Lockdown
 from ringfence.engine.seams.ports import Entry
 
@@ -42,6 +42,8 @@ class RunRecord:
     """Reads another run of the same log, for what this one remembers of it; None: there is no log at hand."""
     isolates: "Isolates | None" = field(default=None, repr=False, compare=False)
     """Runs isolates; None: there is nothing at hand that does."""
+    gone: bool = field(default=False, compare=False)
+    """True if its process is dead and it has not ended: what it did last is not known."""
 
     @classmethod
     def read(
@@ -50,12 +52,14 @@ class RunRecord:
         *,
         others: "Others | None" = None,
         isolates: "Isolates | None" = None,
+        gone: bool = False,
     ) -> "RunRecord":
         """Read a run's entries, in order.
 
         Args:
             others: Returns the entries of another run of the log; empty for one that it has not.
             isolates: What a rerun runs in; it is asked for nothing before.
+            gone: The run's process is known to be dead.
 
         Raises:
             RecordError: There are none, one is missing or out of order, one was written by a newer version,
@@ -73,10 +77,10 @@ class RunRecord:
             if entry.body is None:
                 purged[entry.seq] = entry.kind
             else:
-                events.append(_stamped(entry, entry.body))
+                events.append(stamped(entry, entry.body))
         if run is None:
             raise RecordError("there is no such run: the log has no event of it")
-        return cls(run, tuple(events), purged, others, isolates)
+        return cls(run, tuple(events), purged, others, isolates, gone)
 
     @property
     def started(self) -> RunStarted:
@@ -91,7 +95,7 @@ class RunRecord:
         """The run told in order: prompts, answers and calls; see `ringfence.engine.retrospect.timeline`."""
         from ringfence.engine.retrospect.timeline import timeline
 
-        return tuple(timeline(self.events))
+        return tuple(timeline(self.events, gone=self.gone))
 
     @property
     def calls(self) -> "tuple[CallStep, ...]":
@@ -164,13 +168,21 @@ class RunRecord:
             family.tell(run, self._other(run, family.upto[run]))
         return family
 
-    def _other(self, run: str, upto: int) -> Tale:
+    def other(self, run: str) -> "RunRecord":
+        """Return a run that this one goes on from.
+
+        Raises:
+            RecordError: It is not in the log, or not whole.
+        """
         if self.others is None:
             raise RecordError(f"run `{self.run}` goes on from run `{run}`, and no log is at hand to read it")
         entries = self.others(run)
         if not entries:
             raise RecordError(f"run `{self.run}` goes on from run `{run}`, which is not in the log")
-        record = RunRecord.read(entries)
+        return RunRecord.read(entries)
+
+    def _other(self, run: str, upto: int) -> Tale:
+        record = self.other(run)
         tale = record.tale
         purged = min((seq for seq in tale.gaps if seq <= upto), default=None)
         if purged is not None:
@@ -185,14 +197,12 @@ class RunRecord:
         return tale
 
 
-def _stamped(entry: Entry, body: bytes) -> Stamped:
+def stamped(entry: Entry, body: bytes) -> Stamped:
+    """Return the event of an entry; raise RecordError for one that no guard of this version wrote."""
     if not (isinstance(body, bytes) and type(entry.schema) is type(entry.at_ns) is int):
         raise RecordError(f"event {entry.id} holds other types than were recorded")
     if entry.schema > SCHEMA:
-        raise RecordError(
-            f"event {entry.id} was written by a newer version (schema {entry.schema}, this reads {SCHEMA}): "
-            "read it with that version"
-        )
+        raise RecordError(f"{NewerEventError(entry)}: read it with that version")
     if entry.kind not in KINDS:
         raise RecordError(f"event {entry.id} is of the unknown kind `{entry.kind}`")
     if (entry.seq == 1) != (entry.kind == "RunStarted"):

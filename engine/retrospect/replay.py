@@ -148,7 +148,7 @@ def decided_again(
     decision = decide(plan, state, call, facts, now_ns=now_ns, key=event.call)
     # The facts are given, not made again: an older record says less of them.
     recorded = {**body_of(event), "facts": facts_record(facts)}
-    recomputed = body_of(decided(event.call, call, decision, facts, levels=plan.levels))
+    recomputed = body_of(decided(event.call, call, decision, facts, levels=plan.levels, edited=event.edited))
     if known.withheld is not None:  # then the decision has all of them
         recomputed["arguments"] = dict(decision.arguments)
     if same(recorded, recomputed):
@@ -207,6 +207,10 @@ class Fold:
     def take(self, stamped: Stamped) -> None:
         """Take the next event."""
         self._at(stamped.seq)
+
+    def reach(self, seq: int) -> None:
+        """Take everything up to an event; of what was purged, that it is not known."""
+        self._at(seq)
 
     def _at(self, seq: int) -> State:
         try:

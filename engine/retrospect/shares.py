@@ -21,7 +21,7 @@ from ringfence.engine.journal.tales import decode
 from ringfence.engine.retrospect.coverage import Coverage, Reachable
 from ringfence.engine.retrospect.record import Others, RecordError, RunRecord
 from ringfence.engine.retrospect.replay import Unreplayable
-from ringfence.engine.retrospect.whatif import Again, decided_again
+from ringfence.engine.retrospect.whatif import Again, decided_again, decided_together
 from ringfence.engine.seams.errors import EngineError
 from ringfence.engine.seams.ports import Entry
 
@@ -158,9 +158,30 @@ def _do(share: Share) -> DoneShare:
 
 
 def _done(share: Share, coverage: Coverage) -> DoneShare:
+    together = _together(share, coverage) if len(share.runs) > 1 and remembers(coverage.plan) else None
+    if together is not None:
+        return together
     reached: set[Reachable] = set()
     runs = tuple(_tried(run, share.entries, coverage, reached) for run in share.runs)
     return DoneShare(runs, frozenset(reached))
+
+
+def _together(share: Share, coverage: Coverage) -> DoneShare | None:
+    """Decide the runs of a session in one pass; None: they must be decided by themselves."""
+    coverage.reached = set()
+    try:
+        records = [RunRecord.read(share.entries[run], others=share.entries.__getitem__) for run in share.runs]
+        found = decided_together(records, coverage.plan, coverage=coverage)
+    except Exception:  # one of them is altered, or not whole: which one, and who rests on it, is told by each
+        return None
+    if found is None:
+        return None
+    return DoneShare(tuple(_apart(run, found[run]) for run in share.runs), frozenset(coverage.reached))
+
+
+def _apart(run: str, found: Sequence[Again | Unreplayable]) -> Tried:
+    decided = tuple(one for one in found if isinstance(one, Again))
+    return Tried(run, decided, tuple(one for one in found if isinstance(one, Unreplayable)))
 
 
 def _tried(
@@ -168,18 +189,12 @@ def _tried(
 ) -> Tried:
     """Decide one run again; of one where that breaks off, nothing counts."""
     coverage.reached = set()
-    decided: list[Again] = []
-    withheld: list[Unreplayable] = []
     try:
         record = RunRecord.read(entries[run], others=lambda other: entries.get(other, ()))
-        for one in decided_again(record, coverage.plan, coverage=coverage):
-            if isinstance(one, Again):
-                decided.append(one)
-            else:
-                withheld.append(one)
+        found = list(decided_again(record, coverage.plan, coverage=coverage))
     except RecordError as error:
         return Tried(run, problem=str(error))
     except Exception as error:  # an altered log: the run is named, counted, and never taken for unchanged
         return Tried(run, problem=f"run `{run}` holds what no guard writes: {error or type(error).__name__}")
     reached |= coverage.reached
-    return Tried(run, tuple(decided), tuple(withheld))
+    return _apart(run, found)

@@ -17,6 +17,8 @@ class Moment:
     at_ns: int
     said: dict[str, Json]
     """The event's own fields."""
+    seq: int = 0
+    """The event's number in the run."""
 
 
 @dataclass(slots=True)
@@ -35,11 +37,18 @@ class CallStep:
     step: str = "call"
     number: int = 0
     """From 1, in the order of the requests; `why RUN 3` takes it."""
+    seq: int = 0
+    """The number of its first event in the run."""
+    withheld: str | None = None
+    """Why the arguments are not the ones that were decided, as the request says; None: they are."""
     decisions: list[dict[str, Json]] = field(default_factory=list)
     tickets: list[dict[str, Json]] = field(default_factory=list)
     started_ns: int | None = None
     outcome: str = "not run"
-    """`not run`, `running`, `finished`, or how it failed: `raised`, `timeout`, `cancelled`, ..."""
+    """`not run`, `running`, `finished`, `unknown`, or how it failed: `raised`, `timeout`, `cancelled`, ...
+
+    `unknown`: its process died, and the log does not say whether it ran, or how it ended.
+    """
     result: Json = None
     truncated: Json = None
     error: str | None = None
@@ -81,27 +90,44 @@ _MOMENTS: Mapping[str, str] = {
 }
 
 
-def timeline(events: Iterable[e.Stamped]) -> list[Step]:
-    """Return the steps of a run in the order in which they began."""
+def timeline(events: Iterable[e.Stamped], *, gone: bool = False) -> list[Step]:
+    """Return the steps of a run in the order in which they began.
+
+    Args:
+        gone: The run's process is dead, though the log does not say so yet.
+    """
     steps: list[Step] = []
     calls: dict[str, CallStep] = {}
+    over = False
     for stamped in events:
         event = stamped.event
         if isinstance(event, e.CallRequested):
             if event.call not in calls:
                 step = CallStep(
                     stamped.at_ns, event.call, event.tool, shown_of(event), event.call_id, event.parent,
-                    number=len(calls) + 1,
+                    number=len(calls) + 1, seq=stamped.seq, withheld=event.withheld,
                 )  # fmt: skip
                 around = calls.get(event.parent or "")
                 step.within = None if around is None else around.number
                 steps.append(step)
                 calls[event.call] = step
         elif event.kind in _MOMENTS:
-            steps.append(Moment(_MOMENTS[event.kind], stamped.at_ns, e.body_of(event)))
+            steps.append(Moment(_MOMENTS[event.kind], stamped.at_ns, e.body_of(event), stamped.seq))
         elif (call := calls.get(getattr(event, "call", ""))) is not None:
             _tell(call, event, stamped.at_ns)
+        gone = gone or (isinstance(event, e.RunHalted) and event.reason == e.UNCLEAN_END)
+        over = over or isinstance(event, e.RunEnded)
+    for call in calls.values():
+        if (call.outcome == "running" and (gone or over)) or (call.outcome == "not run" and gone):
+            _is_unknown(call)
     return steps
+
+
+def _is_unknown(step: CallStep) -> None:
+    """Say of a call without an outcome that nobody knows it; one that was refused did not run."""
+    # What was recorded last may have died with the process: after a request, the allow and the start too.
+    if step.outcome == "running" or step.verdict not in ("deny", "unknown"):
+        step.outcome = "unknown"
 
 
 def _tell(step: CallStep, event: e.RunEvent, at_ns: int) -> None:

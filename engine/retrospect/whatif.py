@@ -6,15 +6,17 @@ comes after the first one is no longer comparable.  Budgets that were not asked 
 room; functions that were not asked are undecided; a run holds no more than it was handed then.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ringfence.dsl.plan import Plan, Verdict
 from ringfence.engine.decision.calls import Decision, Facts
 from ringfence.engine.decision.decide import decide
-from ringfence.engine.decision.events import CallDecided
+from ringfence.engine.decision.events import CallDecided, RunStarted, Stamped, SubrunJoined
+from ringfence.engine.decision.lineage import Family, Lineage, Point
 from ringfence.engine.decision.records import facts_of
 from ringfence.engine.decision.retold import call_again
+from ringfence.engine.decision.state import State
 from ringfence.engine.retrospect.coverage import Coverage
 from ringfence.engine.retrospect.record import RecordError, RunRecord
 from ringfence.engine.retrospect.replay import Fold, Unreplayable
@@ -112,28 +114,91 @@ def decided_again(
     if gaps:
         raise RecordError(f"run `{record.run}` cannot be decided again, purged: event {gaps[0]}")
     fold = Fold(record, plan)
-    known_budgets = frozenset(budget.id for tool in plan.tools.values() for budget in tool.budgets)
+    deciding = _Deciding(plan, coverage)
     for stamped in record.events[1:]:
-        event = stamped.event
-        if isinstance(event, CallDecided) and (known := fold.state.calls.get(event.call)) is not None:
-            try:
-                call = call_again(known, event, plan.by_bound_name.get(known.tool))
-                facts = _told(facts_of(event.facts), known_budgets)
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
-                raise RecordError(f"the facts of event {stamped.seq} cannot be read: {error}") from error
-            if isinstance(call, str):
-                yield Unreplayable(stamped.seq, event.call, call)
-            else:
-                now_ns = max(stamped.at_ns, fold.state.latest_ns)
-                if coverage is not None:
-                    coverage.begin()
-                made = decide(plan, fold.state, call, facts, now_ns=now_ns, key=event.call)
-                if coverage is not None:
-                    coverage.end(made)
-                same = str(made.verdict) == event.verdict and frozenset(made.asks) == frozenset(event.asks)
-                change = None if same else _change(stamped.seq, now_ns, event, known.tool, made)
-                yield Again(stamped.seq, now_ns, change, made)
+        if isinstance(stamped.event, CallDecided) and stamped.event.call in fold.state.calls:
+            yield deciding.again(fold.state, stamped, stamped.event)
         fold.take(stamped)
+
+
+def decided_together(
+    records: Sequence[RunRecord], plan: Plan, *, coverage: Coverage
+) -> Mapping[str, list[Again | Unreplayable]] | None:
+    """Decide every call of runs that remember each other, in one pass over all of them.
+
+    Each run is folded once, however many go on from it; what comes out is what `decided_again` gives for each
+    by itself.  None: these runs are not as simple as that, or not whole, and must be decided by themselves.
+    """
+    family = _one_by_one(records)
+    if family is None:
+        return None
+    deciding = _Deciding(plan, coverage)
+    found: dict[str, list[Again | Unreplayable]] = {record.run: [] for record in records}
+
+    def decide_it(run: str, state: State, stamped: Stamped) -> None:
+        if run in found and isinstance(stamped.event, CallDecided) and stamped.event.call in state.calls:
+            found[run].append(deciding.again(state, stamped, stamped.event))
+
+    lineage = Lineage(plan, family, deciding=decide_it)
+    for record in records:
+        lineage.state(record.run, record.tale.last)
+    return found
+
+
+def _one_by_one(records: Sequence[RunRecord]) -> Family | None:
+    """Return the family of these runs, if no memory was put together of several; None: one was, or is gone.
+
+    INVARIANT: what a run that remembers several others gives on is settled by the runs of its own family
+    alone, which are fewer here than in a pass over all.
+    """
+    family, joined = Family(), set[Point]()
+    told = {record.run: record for record in records}
+    for record in records:
+        family.want(record.run, record.tale.last)
+    while (run := family.missing()) is not None:
+        record = told[run] if run in told else records[0].other(run)
+        tale = record.tale
+        if tale.gaps or tale.last < family.upto[run] or record.started.continues[1:]:
+            return None
+        for stamped in record.events:
+            event = stamped.event
+            if isinstance(event, SubrunJoined):
+                if (event.run, event.seq) in joined:
+                    return None
+                joined.add((event.run, event.seq))
+            elif isinstance(event, RunStarted) and any(len(point) != 2 for point in event.continues):
+                return None
+        family.tell(run, tale)
+    return family
+
+
+class _Deciding:
+    """Makes recorded decisions again, by another policy."""
+
+    def __init__(self, plan: Plan, coverage: Coverage | None) -> None:
+        self._plan = plan
+        self._coverage = coverage
+        self._budgets = frozenset(budget.id for tool in plan.tools.values() for budget in tool.budgets)
+
+    def again(self, state: State, stamped: Stamped, event: CallDecided) -> Again | Unreplayable:
+        """Make one again; `state` is the run's before it."""
+        known = state.calls[event.call]
+        try:
+            call = call_again(known, event, self._plan.by_bound_name.get(known.tool))
+            facts = _told(facts_of(event.facts), self._budgets)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise RecordError(f"the facts of event {stamped.seq} cannot be read: {error}") from error
+        if isinstance(call, str):
+            return Unreplayable(stamped.seq, event.call, call)
+        now_ns = max(stamped.at_ns, state.latest_ns)
+        if self._coverage is not None:
+            self._coverage.begin()
+        made = decide(self._plan, state, call, facts, now_ns=now_ns, key=event.call)
+        if self._coverage is not None:
+            self._coverage.end(made)
+        same = str(made.verdict) == event.verdict and frozenset(made.asks) == frozenset(event.asks)
+        change = None if same else _change(stamped.seq, now_ns, event, known.tool, made)
+        return Again(stamped.seq, now_ns, change, made)
 
 
 def _told(facts: Facts, budgets: frozenset[str]) -> Facts:

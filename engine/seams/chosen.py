@@ -14,6 +14,9 @@ from ringfence.engine.seams.validated import validated
 
 E = TypeVar("E", AuditSink, ApprovalBackend)
 
+EXTRAS = {"export_otel": "otel", "webhook": "webhook", "witness": "sign"}
+"""What of Ringfence's own stands behind an extra."""
+
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
@@ -143,6 +146,9 @@ def _make(
 
 
 def _unknown(what: str, name: str, known: Mapping[str, object], where: str, at: str) -> Mistake:
+    if name in EXTRAS:
+        install = f'pip install "ringfence[{EXTRAS[name]}]"'
+        return Mistake(where, at, f"there is no {what} `{name}`", f"it comes with an extra: {install}")
     near = nearest(name, known)
     offered = "known: " + ", ".join(f"`{other}`" for other in known) if known else "no plugin brings one"
     return Mistake(

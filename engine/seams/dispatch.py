@@ -19,7 +19,7 @@ from ringfence.engine.seams.executors import KnownExecutor, executor_of
 from ringfence.engine.seams.hookspecs import Answers, ApprovalBackend, AuditSink, Event, Question
 from ringfence.engine.seams.isolates import Lockdown
 from ringfence.engine.seams.observer import Observer, Report
-from ringfence.engine.seams.ports import Entry, Store
+from ringfence.engine.seams.ports import Entry, EventLog, Store
 from ringfence.engine.seams.registry import PluginRow, Registry
 from ringfence.engine.seams.settings import Settings
 from ringfence.engine.seams.stores import store_of
@@ -32,6 +32,17 @@ DEFAULT_BACKEND = "terminal"
 
 def _unheard(sink: str, lost: int, why: str) -> None:
     """Report to nobody."""
+
+
+class _Past:
+    """The log as sinks read it."""
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+
+    async def read(self, run: str, *, after_seq: int = 0, limit: int = 250) -> Sequence[Event]:
+        """Return events of a run in their order."""
+        return [Event.of(entry) for entry in await self._log.read(run, after_seq=after_seq, limit=limit)]
 
 
 class Extensions:
@@ -165,6 +176,11 @@ class Extensions:
             await self._open_one(backend, f"approval backend `{name}`", self._settings.limits.backend_s)
         if self._prewarmed:
             self._warming = asyncio.get_running_loop().create_task(self._warm())
+
+    def take_log(self, log: EventLog) -> None:
+        """Say which log the sinks may read; before they are opened."""
+        for sink in (*(one for one, _ in self._required), *(observer.sink for observer in self._observers)):
+            sink.past = _Past(log)
 
     async def _warm(self) -> None:
         """Make ready what isolated tools will need; whoever calls one is told what failed."""

@@ -233,11 +233,22 @@ class NoSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Past(Protocol):
+    """What the audit log holds: a sink may have missed a part of it, or have forgotten it."""
+
+    async def read(self, run: str, *, after_seq: int = 0, limit: int = 250) -> Sequence[Event]:
+        """Return the run's events after number `after_seq` in their order, at most `limit` of them."""
+        ...
+
+
 class AuditSink(ABC):
     """Takes the events of the audit log elsewhere.
 
     Made once per guard, if `[sinks.NAME]` stands in the settings.  Calls of one sink never overlap.
     """
+
+    past: Past | None = None
+    """Set by the guard before it calls `open`.  None: there is no guard, and nothing to read."""
 
     name: ClassVar[str]
     """The NAME in `[sinks.NAME]`."""

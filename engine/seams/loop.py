@@ -8,16 +8,21 @@ import asyncio
 import concurrent.futures
 import os
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 
 class EngineLoop:
-    """Starts at the first `submit`; a daemon, so a forgotten guard never keeps a process alive."""
+    """Starts at the first `submit`; a daemon, so a forgotten guard never keeps a process alive.
 
-    def __init__(self) -> None:
+    Args:
+        new_loop: Makes the event loop; its time is the one by which the engine lingers and waits.
+    """
+
+    def __init__(self, new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop) -> None:
+        self._new_loop = new_loop
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -46,7 +51,7 @@ class EngineLoop:
             return self._loop
 
     def _start(self) -> None:
-        loop = asyncio.new_event_loop()
+        loop = self._new_loop()
         started = threading.Event()
 
         def run() -> None:

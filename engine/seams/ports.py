@@ -136,9 +136,23 @@ class EventLog(Protocol):
         ...
 
     async def runs(
-        self, *, session: str | None = None, status: str | None = None, limit: int | None = None
+        self,
+        *,
+        session: str | None = None,
+        status: str | None = None,
+        agent: str | None = None,
+        user: str | None = None,
+        workspace: str | None = None,
+        since_ns: int | None = None,
+        until_ns: int | None = None,
+        limit: int | None = None,
     ) -> list[RunRow]:
-        """Return runs, newest first: of one session, of one status, or of all."""
+        """Return runs, newest first, at most `limit`: those whose row holds all that is said.
+
+        Args:
+            since_ns: Only runs that began then or later.
+            until_ns: Only runs that began before.
+        """
         ...
 
     async def run(self, run: str) -> RunRow | None:
@@ -346,6 +360,10 @@ class Leases(Protocol):
 
     async def holds(self, session: str, holder: str) -> bool:
         """Say whether `holder` has the session, and nobody has had it since it took it."""
+        ...
+
+    async def holder(self, session: str) -> str | None:
+        """Return the holder that has the session, one that is known to be dead left out; changes nothing."""
         ...
 
     async def release(self, session: str, holder: str) -> None:

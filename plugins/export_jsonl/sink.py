@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict
 
-from ringfence.plugin import AuditSink, Event, SettingsPath
+from ringfence.plugin import AuditSink, Event, Past, SettingsPath
 from ringfence.plugins.export_jsonl.file import LinesFile, held
 
 
@@ -38,12 +38,51 @@ class JsonlSink(AuditSink):
         await asyncio.to_thread(self._open)
 
     async def write(self, events: Sequence[Event]) -> None:
-        """Append the events that are new, all or none of them."""
+        """Append the events that are new, all or none of them, and before them those that the file lacks."""
+        if self.past is not None and self._lacks(events):
+            await asyncio.to_thread(self._learn)  # another process may have written them meanwhile
+            events = await self._whole(events, self.past)
         await asyncio.to_thread(self._write, events)
 
     async def close(self) -> None:
         """Close the file."""
         await asyncio.to_thread(self._close)
+
+    def _lacks(self, events: Sequence[Event]) -> bool:
+        """Say whether a process may have been killed after the log had events and before the file did.
+
+        A run that was put away had all of its events taken before.
+        """
+        last: dict[str, int] = {}
+        for event in events:
+            known = last.get(event.run, self._last.get(event.run, 0))
+            if event.seq > known + 1 and event.kind != "RunResumed":
+                return True
+            last[event.run] = max(known, event.seq)
+        return False
+
+    async def _whole(self, events: Sequence[Event], past: Past) -> list[Event]:
+        """Return the events, each after those that the file lacks before it, as the log has them."""
+        whole: list[Event] = []
+        last: dict[str, int] = {}
+        for event in events:
+            known = last.get(event.run, self._last.get(event.run, 0))
+            while event.kind != "RunResumed" and event.seq > known + 1:
+                page = await past.read(event.run, after_seq=known, limit=min(250, event.seq - 1 - known))
+                missed = [one for one in page if known < one.seq < event.seq]
+                if not missed:
+                    break
+                whole += missed
+                known = missed[-1].seq
+            whole.append(event)
+            last[event.run] = max(known, event.seq)
+        return whole
+
+    def _learn(self) -> None:
+        """Read once more what the file holds."""
+        with self._lock:
+            for run, seq in held(self.settings.path):
+                self._last[run] = max(seq, self._last.get(run, 0))
 
     def _open(self) -> None:
         path = self.settings.path

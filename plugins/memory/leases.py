@@ -31,6 +31,11 @@ class MemoryLeases:
         with self._lock:
             return self._holders.get(session) == holder
 
+    async def holder(self, session: str) -> str | None:
+        """Return the holder that has the session."""
+        with self._lock:
+            return self._holders.get(session)
+
     async def release(self, session: str, holder: str) -> None:
         """Give the session back, if `holder` has it."""
         with self._lock:

@@ -72,7 +72,16 @@ class MemoryLog:
         return found if limit is None else found[: max(limit, 0)]
 
     async def runs(
-        self, *, session: str | None = None, status: str | None = None, limit: int | None = None
+        self,
+        *,
+        session: str | None = None,
+        status: str | None = None,
+        agent: str | None = None,
+        user: str | None = None,
+        workspace: str | None = None,
+        since_ns: int | None = None,
+        until_ns: int | None = None,
+        limit: int | None = None,
     ) -> list[RunRow]:
         """Return runs, newest first."""
         with self._lock:
@@ -80,6 +89,10 @@ class MemoryLog:
                 row
                 for row in self._rows.values()
                 if session in (None, row.session) and status in (None, row.status)
+                if agent in (None, row.agent) and user in (None, row.user)
+                if workspace in (None, row.workspace)
+                if since_ns is None or row.started_ns >= since_ns
+                if until_ns is None or row.started_ns < until_ns
             ]
         rows.reverse()  # sorting is stable: of two with one start, the later stored comes first
         rows.sort(key=lambda row: row.started_ns, reverse=True)

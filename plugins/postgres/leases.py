@@ -52,6 +52,16 @@ class PostgresLeases:
         )
         return bool(found)
 
+    async def holder(self, session: str) -> str | None:
+        """Return the holder that has the session; None: nobody, or one that was silent for too long."""
+        return read_or_none(
+            await self._door.value(
+                "SELECT h.holder FROM {s}.lease AS l JOIN {s}.holder AS h ON h.holder_key = l.holder_key"
+                " WHERE l.session_key = $1 AND h.until_ns > {s}.now_ns()",
+                key(session),
+            )
+        )
+
     async def _bury(self) -> None:
         """Forget, once for each opened store, the holders that have been silent for a week."""
         await self._door.ask(

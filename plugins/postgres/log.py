@@ -124,7 +124,16 @@ class PostgresLog:
         return found
 
     async def runs(
-        self, *, session: str | None = None, status: str | None = None, limit: int | None = None
+        self,
+        *,
+        session: str | None = None,
+        status: str | None = None,
+        agent: str | None = None,
+        user: str | None = None,
+        workspace: str | None = None,
+        since_ns: int | None = None,
+        until_ns: int | None = None,
+        limit: int | None = None,
     ) -> list[RunRow]:
         """Return runs, newest first."""
         found: list[RunRow] = []
@@ -134,11 +143,19 @@ class PostgresLog:
             page = await self._door.ask(
                 f"SELECT {_ROW}, id FROM {{s}}.run WHERE ($1::bytea IS NULL OR session_key = $1)"
                 " AND ($2::text IS NULL OR status = $2) AND (started_ns, id) < ($3, $4)"
+                ' AND ($5::text IS NULL OR agent = $5) AND ($6::text IS NULL OR "user" = $6)'
+                " AND ($7::text IS NULL OR workspace = $7)"
+                " AND started_ns >= $8 AND started_ns < $9"
                 f" ORDER BY started_ns DESC, id DESC LIMIT {page_size}",
                 None if session is None else key(session),
-                None if status is None else kept(status),
+                kept_or_none(status),
                 start,
                 number,
+                kept_or_none(agent),
+                kept_or_none(user),
+                kept_or_none(workspace),
+                _bigint(-(2**63) if since_ns is None else since_ns),
+                _bigint(2**63 - 1 if until_ns is None else until_ns),
             )
             found += [_row(row) for row in page]
             if len(page) < page_size:
@@ -308,3 +325,8 @@ def _row(row: Any) -> RunRow:
         head=row["head"],
         parent=read_or_none(row["parent"]),
     )
+
+
+def _bigint(number: int) -> int:
+    """Return the number that the server can hold next to this one."""
+    return min(max(number, -(2**63)), 2**63 - 1)

@@ -5,7 +5,7 @@ import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
-from ringfence.plugin import EngineError
+from ringfence.plugin import EngineError, StoreAwayError
 from ringfence.plugins.sqlite.schema import VERSION
 
 
@@ -18,7 +18,7 @@ class ForeignFileError(Exception):
 
 
 class EmptyFileError(Exception):
-    """The file holds no table yet, and may not be written."""
+    """The file holds no table, and whoever opens it makes none."""
 
 
 class ChangedSchemaError(Exception):
@@ -31,13 +31,15 @@ class Fault:
 
     what: str
     mend: str
+    passes: bool = False
+    """True if nothing was written, and the same can be asked again once somebody has mended it."""
 
     def __str__(self) -> str:
         return f"{self.what}; {self.mend}"
 
     def as_engine_error(self, cause: BaseException) -> EngineError:
         """Return the error of a store that fails while it is used."""
-        error = EngineError(self.what, help=self.mend)
+        error = (StoreAwayError if self.passes else EngineError)(self.what, help=self.mend)
         error.__cause__ = cause
         return error
 
@@ -105,7 +107,10 @@ def fault_of(error: BaseException, path: Path, *, busy_s: float) -> Fault:
     if isinstance(error, ForeignFileError):
         return Fault(f"`{path}` is the database of another program", "name a file of its own for Ringfence")
     if isinstance(error, EmptyFileError):
-        return Fault(f"the store `{path}` is empty", "name the file that the agent has written")
+        return Fault(
+            f"the store `{path}` is empty",
+            "name the file that the agent has written; if this is it, bring back the last backup",
+        )
     if isinstance(error, ChangedSchemaError):
         return Fault(
             f"the store `{path}` has other triggers or views than Ringfence made",
@@ -116,11 +121,10 @@ def fault_of(error: BaseException, path: Path, *, busy_s: float) -> Fault:
             return Fault(
                 f"the store `{path}` stayed locked by another process for {busy_s:g} s",
                 "end the process that holds it (`fuser` names it), or try again",
+                passes=True,
             )
         case sqlite3.SQLITE_FULL:
-            return Fault(
-                f"there is no room left to write the store `{path}`", "free disk space, then start again"
-            )
+            return Fault(f"there is no room left to write the store `{path}`", "free disk space", passes=True)
         case sqlite3.SQLITE_NOTADB:
             return Fault(
                 f"`{path}` is not a SQLite database", "name another file; this one was left as it is"
@@ -128,11 +132,13 @@ def fault_of(error: BaseException, path: Path, *, busy_s: float) -> Fault:
         case sqlite3.SQLITE_CORRUPT:
             return Fault(
                 f"the store `{path}` is damaged",
-                "keep a copy, run `ringfence verify` on it, and bring back the last backup",
+                "keep a copy, and bring back the last backup: `ringfence verify` says whether that is whole",
             )
         case sqlite3.SQLITE_READONLY:
             return Fault(
-                f"the store `{path}` is read-only", "give this user the right to write it and its folder"
+                f"the store `{path}` is read-only",
+                "give this user the right to write it and its folder",
+                passes=code != sqlite3.SQLITE_READONLY_DBMOVED,
             )
         case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
             said = path_fault(path)
@@ -140,9 +146,7 @@ def fault_of(error: BaseException, path: Path, *, busy_s: float) -> Fault:
                 f"the store `{path}` cannot be opened", "check the rights of the file and its folder"
             )
         case sqlite3.SQLITE_IOERR:
-            return Fault(
-                f"the disk under the store `{path}` fails: {error}", "check the disk, then start again"
-            )
+            return Fault(f"the disk under the store `{path}` fails: {error}", "check the disk and its quota")
     return Fault(f"the store `{path}` failed: {error}", "see `ringfence doctor`")
 
 

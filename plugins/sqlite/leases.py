@@ -6,6 +6,7 @@ import sqlite3
 from ringfence.plugin import EngineError
 from ringfence.plugins.sqlite.connection import Door
 from ringfence.plugins.sqlite.holders import Holders
+from ringfence.plugins.sqlite.log import is_name
 
 
 class SqliteLeases:
@@ -42,6 +43,15 @@ class SqliteLeases:
             lambda db: db.execute("SELECT holder FROM lease WHERE session = ?", (session,)).fetchone()
         )
         return found is not None and found[0] == holder
+
+    async def holder(self, session: str) -> str | None:
+        """Return the holder that has the session; None: nobody, or one that is known to be dead."""
+        if not is_name(session):
+            return None
+        found = await self._door.read(
+            lambda db: db.execute("SELECT holder FROM lease WHERE session = ?", (session,)).fetchone()
+        )
+        return str(found[0]) if found is not None and self._holders.alive(str(found[0])) else None
 
     async def release(self, session: str, holder: str) -> None:
         """Give the session back, if `holder` has it."""

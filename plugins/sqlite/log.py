@@ -56,7 +56,7 @@ class SqliteLog:
 
     async def read(self, run: str, *, after_seq: int = 0, limit: int | None = None) -> list[Entry]:
         """Return the run's entries in order."""
-        if not _is_name(run):
+        if not is_name(run):
             return []
         found = await self._door.read(
             lambda db: db.execute(
@@ -68,12 +68,31 @@ class SqliteLog:
         return [Entry(run, *row) for row in found]
 
     async def runs(
-        self, *, session: str | None = None, status: str | None = None, limit: int | None = None
+        self,
+        *,
+        session: str | None = None,
+        status: str | None = None,
+        agent: str | None = None,
+        user: str | None = None,
+        workspace: str | None = None,
+        since_ns: int | None = None,
+        until_ns: int | None = None,
+        limit: int | None = None,
     ) -> list[RunRow]:
         """Return runs, newest first."""
-        wanted = {"session": session, "status": status}
-        said = {name: value for name, value in wanted.items() if value is not None}
-        where = "WHERE " + " AND ".join(f"{name} = ?" for name in said) if said else ""
+        wanted = {
+            "session = ?": session,
+            "status = ?": status,
+            "agent = ?": agent,
+            "user = ?": user,
+            "workspace = ?": workspace,
+            "started_ns >= ?": _integer(since_ns),
+            "started_ns < ?": _integer(until_ns),
+        }
+        said = {test: value for test, value in wanted.items() if value is not None}
+        if not all(is_name(value) for value in said.values() if isinstance(value, str) and value):
+            return []
+        where = "WHERE " + " AND ".join(said) if said else ""
         values = list(said.values())
         found = await self._door.read(
             lambda db: db.execute(
@@ -85,7 +104,7 @@ class SqliteLog:
 
     async def run(self, run: str) -> RunRow | None:
         """Return one run, or None."""
-        if not _is_name(run):
+        if not is_name(run):
             return None
         return await self._door.read(lambda db: _row(db, run)[1])
 
@@ -189,9 +208,14 @@ def _store_row(db: sqlite3.Connection, run_id: int | None, row: RunRow) -> int:
     return run_id
 
 
-def _is_name(run: str) -> bool:
-    """Return False for a name that no run can have, and that SQLite would refuse to look for."""
+def is_name(run: str) -> bool:
+    """Return False for a name that no run or session can have, and that SQLite would refuse to look for."""
     try:
         return bool(str(run).encode())
     except UnicodeEncodeError:  # lone surrogates: bytes that are no text
         return False
+
+
+def _integer(number: int | None) -> int | None:
+    """Return the number that SQLite can hold next to this one."""
+    return None if number is None else min(max(number, -(2**63)), 2**63 - 1)

@@ -44,11 +44,17 @@ def connect(path: Path, *, busy_s: float) -> sqlite3.Connection:
     )
 
 
-def connect_writer(path: Path, *, busy_s: float) -> sqlite3.Connection:
-    """Open the file for writing, making its tables if it is empty, and what an older one lacks."""
+def connect_writer(path: Path, *, busy_s: float, make: bool = True) -> sqlite3.Connection:
+    """Open the file for writing, making its tables if it is empty, and what an older one lacks.
+
+    Args:
+        make: False: a file that is empty is an error.  Somebody may have emptied it: that is no log.
+    """
     db = connect(path, busy_s=busy_s)
     try:
         version = _version_now(db)
+        if version == 0 and not make:
+            raise EmptyFileError
         _use_write_ahead_log(db, busy_s)
         # FULL, not NORMAL: a commit that was answered survives a loss of power too (decisions/0004).
         db.execute("PRAGMA synchronous = FULL")

@@ -63,12 +63,15 @@ class SqliteStore:
             return
         if not self._create and not self.path.exists():
             raise FileNotFoundError(str(missing(self.path)))
+        await self._open(make=True)
+
+    async def _open(self, *, make: bool) -> None:
         fault = path_fault(self.path)
         if fault is not None:
             raise RuntimeError(str(fault))
         try:
             make_file(self.path)
-            door = await self._connect()
+            door = await self._connect(make=make)
         except Exception as error:  # fails closed: no store, no guard
             raise RuntimeError(str(fault_of(error, self.path, busy_s=self._busy_s))) from error
         self._holders = Holders(self.path)
@@ -79,7 +82,9 @@ class SqliteStore:
         self.kill_switch = SqliteKillSwitch(door, self._holders)
 
     async def open_to_read(self) -> None:
-        """Open as `open` where the file may be written; else only log and tickets, and leave no trace.
+        """Open as `open` where the file may be written, but make no log where there is none.
+
+        Where it may not be written there are only log, tickets and who holds which session; no trace is left.
 
         Raises:
             FileNotFoundError: It is missing.
@@ -90,7 +95,7 @@ class SqliteStore:
         if not self.path.exists():
             raise FileNotFoundError(str(missing(self.path)))
         if path_fault(self.path) is None:
-            await self.open()
+            await self._open(make=False)
             return
         fault = reading_fault(self.path)
         if fault is not None or not self.path.is_file():
@@ -108,6 +113,7 @@ class SqliteStore:
             await door.close()
             raise RuntimeError(f"the store `{path}` was written while it was opened; run the command again")
         self._offer_log(door)
+        self.leases = SqliteLeases(door, Holders(path))  # who lives can be asked; to lease would be to write
 
     def _offer_log(self, door: Door) -> None:
         self._door = door
@@ -129,9 +135,9 @@ class SqliteStore:
         if self._holders is not None:
             self._holders.close()
 
-    async def _connect(self) -> Door:
+    async def _connect(self, *, make: bool) -> Door:
         path, busy_s = self.path, self._busy_s
-        writer = await Connection.opened(lambda: connect_writer(path, busy_s=busy_s))
+        writer = await Connection.opened(lambda: connect_writer(path, busy_s=busy_s, make=make))
         try:
             reader = await Connection.opened(lambda: connect_reader(path, busy_s=busy_s))
         except BaseException:

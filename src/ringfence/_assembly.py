@@ -146,6 +146,12 @@ def builtins() -> dict[str, object]:
         from ringfence.plugins import witness
 
         found["witness"] = witness
+    if find_spec("opentelemetry") is not None:  # the extra `otel`, perhaps without its exporter
+        from ringfence.plugins import export_otel
+        from ringfence.plugins.export_otel.otlp import is_installed
+
+        if is_installed():
+            found["export_otel"] = export_otel
     if find_spec("py_mini_racer") is not None:  # the extra `isolate`, or the old package, which it refuses
         from ringfence.plugins import isolate
 

@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, TypeVar
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from ringfence.dsl.plan import Plan
 from ringfence.engine.enforcement.drive import Steps, run_async, run_sync
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.opening import Opened, store_error
+from ringfence.engine.retrospect.living import read_living
 from ringfence.engine.retrospect.record import RunRecord
 from ringfence.engine.seams.errors import EngineError, RingfenceError
 from ringfence.engine.seams.isolates import IsolateExecutor
@@ -16,6 +18,9 @@ from ringfence.engine.seams.ports import Entry, RunRow, newest
 
 if TYPE_CHECKING:
     from ringfence.engine.retrospect.backtest import Backtest
+    from ringfence.engine.retrospect.gathered import Unread
+    from ringfence.engine.retrospect.search import RowWords, RunWords
+    from ringfence.engine.retrospect.stats import Stats
 
 T = TypeVar("T")
 Rows = list[RunRow]
@@ -48,13 +53,68 @@ class Records:
         """Like `get`."""
         return await run_async(self._get(run_id))
 
-    def list(self, *, session: str | None = None, limit: int | None = None) -> Rows:
-        """Return rows of runs, newest first."""
-        return run_sync(self._rows(session, limit), self._opening.loop)
+    def list(
+        self,
+        *,
+        session: str | None = None,
+        status: str | None = None,
+        agent: str | None = None,
+        user: str | None = None,
+        workspace: str | None = None,
+        since_ns: int | None = None,
+        until_ns: int | None = None,
+        tool: str | None = None,
+        verdict: str | None = None,
+        rule: str | None = None,
+        limit: int | None = None,
+        unread: "Callable[[Unread], None] | None" = None,
+    ) -> Rows:
+        """Return rows of runs, newest first: those that everything that is said holds of.
 
-    async def alist(self, *, session: str | None = None, limit: int | None = None) -> Rows:
-        """Like `list`."""
-        return await run_async(self._rows(session, limit))
+        Args:
+            since_ns: Only runs that began then or later, nanoseconds since the Unix epoch.
+            until_ns: Only runs that began before.
+            tool: Only runs that called it; as the policy names it, or as the framework does.
+            verdict: Only runs with such a decision of a call: of that tool, by that rule.
+            rule: Only runs with a decision that rests on this rule: of that tool, with that verdict.
+            unread: Is told of each run that would have to be read and cannot be; such runs are left out.
+        """
+        from ringfence.engine.retrospect.search import Wanted, found
+
+        wanted = Wanted(session, status, agent, user, workspace, since_ns, until_ns, tool, verdict, rule)
+        if not wanted.reads:
+            return self._rows_of(wanted.row, limit)
+        told = unread or (lambda _: None)
+        return [*islice(found(wanted, self._rows_of, self._page, unread=told), limit)]
+
+    async def alist(self, **asked: "Unpack[RunWords]") -> Rows:
+        """Like `list`, in a thread of its own."""
+        return await asyncio.to_thread(lambda: self.list(**asked))
+
+    def stats(
+        self,
+        *,
+        session: str | None = None,
+        status: str | None = None,
+        agent: str | None = None,
+        user: str | None = None,
+        workspace: str | None = None,
+        since_ns: int | None = None,
+        until_ns: int | None = None,
+    ) -> "Stats":
+        """Count what happened in the runs of which all that is said holds; see `list`.
+
+        What is counted: `ringfence.engine.retrospect.stats`.
+        """
+        from ringfence.engine.retrospect.search import Wanted
+        from ringfence.engine.retrospect.stats import stats
+
+        wanted = Wanted(session, status, agent, user, workspace, since_ns, until_ns)
+        return stats(wanted, self._rows_of, self._page)
+
+    async def astats(self, **asked: "Unpack[RowWords]") -> "Stats":
+        """Like `stats`, in a thread of its own."""
+        return await asyncio.to_thread(lambda: self.stats(**asked))
 
     def backtest(
         self, plan: Plan, *, since_ns: int | None = None, agent: str | None = None, processes: int = 1
@@ -92,10 +152,10 @@ class Records:
         return (yield from self._get(newest(rows).run))
 
     def _get(self, run_id: str) -> Steps[RunRecord]:
-        entries: list[Entry] = yield from self._ask(lambda opened: opened.log.read(run_id))
+        entries, gone = yield from self._ask(lambda opened: read_living(opened.log, opened.leases, run_id))
         if not entries:
             raise EngineError(f"there is no run `{run_id}`", help="see `ringfence runs`")
-        return RunRecord.read(entries, others=self._entries, isolates=self._isolated)
+        return RunRecord.read(entries, others=self._entries, isolates=self._isolated, gone=gone)
 
     def _entries(self, run_id: str) -> Sequence[Entry]:
         """Read another run, when a replay asks for it."""
@@ -115,6 +175,15 @@ class Records:
 
     def _rows(self, session: str | None, limit: int | None) -> Steps[Rows]:
         return (yield from self._ask(lambda opened: opened.log.runs(session=session, limit=limit)))
+
+    def _rows_of(self, asked: "RowWords", limit: int | None) -> Rows:
+        return run_sync(self._ask(lambda opened: opened.log.runs(**asked, limit=limit)), self._opening.loop)
+
+    def _page(self, run_id: str, after: int, limit: int) -> Sequence[Entry]:
+        return run_sync(
+            self._ask(lambda opened: opened.log.read(run_id, after_seq=after, limit=limit)),
+            self._opening.loop,
+        )
 
     def _ask(self, question: Callable[[Opened], Coroutine[Any, Any, T]]) -> Steps[T]:
         opened = yield from self._opening.opened()

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from ringfence.__main__ import main
+from ringfence.cli import following
 from ringfence.engine.decision import events as e
 from ringfence.plugins.sqlite import SqliteStore
 from ringfence.testing.stores import ticket
@@ -69,16 +71,33 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 COMMANDS = [
-    ["runs"], ["runs", "--session", EVIL], ["show", "last"], ["show", EVIL], ["why", "last", "1"],
+    ["runs"], ["runs", "--session", EVIL], ["show", "last"], ["show", EVIL],
+    ["show", "last", "--html", os.devnull], ["show", "last", "--html", EVIL + "/x"], ["why", "last", "1"],
     ["why", "last", EVIL], ["approvals"], ["approve", "T-1", "--by", EVIL], ["verify"], ["verify", "last"],
+    ["export", "--otel", "http://127.0.0.1:9", "--content"], ["export", "--otel", EVIL],
     ["export"], ["export", "--run", "last"], ["export", "--agent", EVIL], ["export", "--since", EVIL],
     ["verify", "--head", EVIL], ["replay", "last"], ["backtest", "--policy", str(BLOG)],
     ["backtest", "--policy", str(BLOG), "--agent", EVIL], ["kill", "last"],
     ["kill", "--agent", EVIL], ["doctor"], ["purge", "--before", "0s", "--dry-run", "--by", EVIL],
     ["purge", "--before", EVIL],
+    ["kill", "--agent", EVIL], ["doctor"], ["runs", "--tool", EVIL, "--verdict", "deny", "--rule", EVIL],
+    ["runs", "--user", EVIL, "--workspace", EVIL, "--since", EVIL], ["runs", "--rule", EVIL],
+    ["stats"], ["stats", "--agent", EVIL], ["stats", "--until", EVIL], ["tail"], ["tail", "--agent", EVIL],
+    ["tail", "--run", EVIL], ["tail", "--run", "last", "--from-start"],
 ]  # fmt: skip
 
 
+@pytest.fixture
+def stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that goes on without end is stopped where it would wait."""
+
+    def stop(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(following, "sleep", stop)
+
+
+@pytest.mark.usefixtures("stopped")
 @pytest.mark.parametrize("as_json", [False, True])
 @pytest.mark.parametrize("words", COMMANDS, ids=lambda words: " ".join(words)[:12])
 def test_no_text_in_a_log_or_on_the_command_line_steers_a_terminal_or_forges_a_line(
@@ -92,7 +111,7 @@ def test_no_text_in_a_log_or_on_the_command_line_steers_a_terminal_or_forges_a_l
         categories = {unicodedata.category(character) for character in text.replace("\n", "")}
         assert not categories & {"Cc", "Cf", "Cs", "Zl", "Zp"}
     if as_json and said.out:
-        for document in said.out.splitlines() if words[0] == "export" else [said.out]:
+        for document in said.out.splitlines() if words[0] in ("export", "tail") else [said.out]:
             json.loads(document)
 
 
@@ -155,6 +174,7 @@ def test_a_stream_that_is_closed_or_full_gives_no_traceback(hostile: Path, close
     assert done.returncode == (1 if "full" in closed else 0)
 
 
+@pytest.mark.usefixtures("stopped")
 @pytest.mark.parametrize("odd", ["[1]", '"x"', "{}", "7", "null", '[{"effect":[]}]', '{"a":[[]]}'])
 @pytest.mark.parametrize("field", ["reasons", "charges", "facts", "shadow", "verdict"])
 def test_a_body_of_another_form_is_a_sentence_that_points_to_verify(
@@ -166,6 +186,9 @@ def test_a_body_of_another_form_is_a_sentence_that_points_to_verify(
         changed = {**json.loads(body), field: json.loads(odd)}
         db.execute("UPDATE event SET body = ? WHERE kind = 'CallDecided'", (json.dumps(changed).encode(),))
     db.close()
+    for words, ends in ((["stats"], 0), (["runs", "--rule", "x"], 0), (["tail", "--from-start"], 130)):
+        assert main([*words, "--store", str(path)]) == ends  # what cannot be read is said, and ends nothing
+        assert "RINGFENCE_DEBUG" not in capsys.readouterr().err
     for words in (["show", "last"], ["why", "last", "1"]):
         for as_json in ([], ["--json"]):
             code = main([*words, *as_json, "--store", str(path)])

@@ -82,3 +82,22 @@ def test_a_suspended_run_is_halted_when_somebody_wants_to_go_on_with_it(
 def test_a_time_that_is_none_is_refused(said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["kill", "--all", f"--within={said}"]) == 1
     assert "is no time: write 10s" in capsys.readouterr().err
+
+
+def test_the_name_of_whoever_orders_is_kept_without_what_the_settings_call_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = f"store = 'sqlite:///{tmp_path}/log.db'\n[secrets]\npatterns = ['sk-live-[0-9]{{8}}']\n"
+    (tmp_path / "ringfence.toml").write_text(text)
+    guard = make_guard(store=f"sqlite:///{tmp_path}/log.db")
+    with guard.run(principal=ALICE):
+        pass
+    guard.close()
+    secret = "sk-live-12345678"
+    assert main(["kill", "--agent", "main", "--by", f"dana {secret}", "--within", "1m", "--json"]) == 0
+    assert document(capsys)["by"] == "dana [redacted]"
+    assert main(["purge", "--before", "0s", "--by", f"dana {secret}"]) == 0
+    files = [file for file in tmp_path.rglob("log.db*") if file.is_file()]
+    assert files and not any(secret.encode() in file.read_bytes() for file in files)
+    assert any(b"dana [redacted]" in file.read_bytes() for file in files)

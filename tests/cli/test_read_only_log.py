@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from ringfence.__main__ import main
+from ringfence.cli import following
 from ringfence.engine.decision import events as e
 from ringfence.engine.journal.purging import purge_after
 from ringfence.engine.seams.errors import EngineError
@@ -25,7 +26,7 @@ from tests.guards import call, make_guard
 
 COMMANDS = (
     *(["verify"], ["verify", "R-FIRST"], ["runs"], ["show", "R-FIRST"], ["why", "R-FIRST", "1"]),
-    *(["replay", "last"], ["replay", "R-FIRST"]),
+    *(["runs", "--verdict", "allow"], ["stats"], ["replay", "last"], ["replay", "R-FIRST"]),
 )
 """`replay R-FIRST` refuses a log that nobody's guard wrote; it must say the same of it from everywhere."""
 
@@ -158,6 +159,20 @@ async def test_a_store_that_only_reads_refuses_to_purge(written: Written, folder
                 await refused
         assert (await store.events.read("R-FIRST"))[-1] == last
         await store.close()
+
+
+def test_one_can_be_followed(
+    written: Written, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(following, "sleep", stop)
+    path = copied(written, folder, "-wal", "-shm")
+    wanted = said(capsys, written.path, "tail", "--from-start")
+    with only_reading(folder):
+        assert said(capsys, path, "tail", "--from-start") == wanted
+    assert wanted[0] == 130 and "RunStarted" in wanted[1]
 
 
 def test_a_tampered_one_is_refused_as_everywhere(

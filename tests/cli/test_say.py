@@ -48,6 +48,28 @@ def test_a_long_line_is_not_broken_on_a_terminal() -> None:
     assert written("x " * 500, out=Terminal()).count("\n") == 1
 
 
+@pytest.mark.usefixtures("colourful")
+@pytest.mark.parametrize("no_color", ["", "1"])
+def test_a_line_that_is_to_fit_is_cut_at_the_edge_of_a_terminal_and_nowhere_else(
+    no_color: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    monkeypatch.setenv("NO_COLOR", no_color)
+    for out, shown in ((Terminal(), "x" * 19 + "…"), (io.StringIO(), "x" * 50)):
+        say = Say(json=False, out=out)
+        say.line("x" * 50, fit=True)
+        say.table([("x" * 50,)], fit=True)
+        assert out.getvalue() == f"{shown}\n{shown}\n"
+        assert say.width == (20 if isinstance(out, Terminal) else None)
+
+
+@pytest.mark.usefixtures("colourful")
+def test_letters_of_two_columns_are_counted_so() -> None:
+    out = Terminal()
+    Say(json=False, out=out).line(*[("字", "")] * 200, fit=True)
+    assert out.getvalue().count("字") < 100
+
+
 def test_whatever_a_command_forgets_to_escape_is_escaped_on_its_way_out() -> None:
     out, err = io.StringIO(), io.StringIO()
     say = Say(json=False, out=out, err=err)

@@ -400,11 +400,9 @@ class Growing(MemoryLog):
         await self.grow()
         return await super().read(run, after_seq=after_seq, limit=limit)
 
-    async def runs(
-        self, *, session: str | None = None, status: str | None = None, limit: int | None = None
-    ) -> list[RunRow]:
+    async def runs(self, **asked: Any) -> list[RunRow]:
         await self.grow()
-        return await super().runs(session=session, status=status, limit=limit)
+        return await super().runs(**asked)
 
     async def run(self, run: str) -> RunRow | None:
         await self.grow()

@@ -172,3 +172,46 @@ def test_a_place_that_is_not_in_the_policy_shows_no_line() -> None:
     call = CallStep(START_NS, "aa.0", "t", {}, None, None)
     call.decisions.append({"verdict": "deny", "reasons": [reason("t.allow", "deny", "support.fence:999:1")]})
     assert policy_lines(call, {"support.fence": POLICY}) == []
+
+
+UNCLEAN: list[e.RunEvent] = [
+    e.RunHalted(e.UNCLEAN_END, None, "the process that ran it is gone"),
+    e.RunEnded("halted", None),
+]
+ALLOWED: list[e.RunEvent] = [requested("aa.0", "t", {}), decided("aa.0", "allow", reason("t.allow", "allow"))]
+
+
+@pytest.mark.parametrize("gone", [False, True], ids=["as the log says", "as its process tells"])
+@pytest.mark.parametrize(
+    ("call", "outcome", "said"),
+    [
+        ([requested("aa.0", "t", {})], "unknown", "whether it ran is not recorded"),
+        (ALLOWED, "unknown", "whether it ran is not recorded"),
+        ([*ALLOWED[:1], decided("aa.0", "ask", reason("t.ask", "ask"))], "unknown", "whether it ran"),
+        ([*ALLOWED, e.CallStarted("aa.0")], "unknown", "how it ended is not recorded"),
+        ([*ALLOWED, e.CallStarted("aa.0"), e.CallFinished("aa.0", 1, None, 5)], "finished", "-> 1"),
+        ([*ALLOWED, e.CallStarted("aa.0"), e.CallFailed("aa.0", "raised", "x", 5)], "raised", "raised"),
+        ([*ALLOWED[:1], decided("aa.0", "deny", reason("t.allow", "deny"))], "not run", "denied"),
+        ([*ALLOWED[:1], decided("aa.0", "unknown", reason("t", "unknown"))], "not run", "not found"),
+    ],
+)
+def test_what_a_call_did_whose_process_died_is_unknown_unless_it_is_recorded(
+    call: list[e.RunEvent], outcome: str, said: str, gone: bool
+) -> None:
+    events = stamped([started(), *call, *([] if gone else UNCLEAN)])
+    steps = timeline(events, gone=gone)
+    (step,) = [step for step in steps if isinstance(step, CallStep)]
+    assert step.outcome == outcome
+    assert any(said in line for line in told(steps))
+
+
+def test_a_call_of_a_process_that_lives_or_of_a_run_that_ended_in_order_is_not_unknown() -> None:
+    def outcome(*events: e.RunEvent) -> str:
+        (step,) = [one for one in timeline(stamped([started(), *events])) if isinstance(one, CallStep)]
+        return step.outcome
+
+    running: list[e.RunEvent] = [*ALLOWED, e.CallStarted("aa.0")]
+    assert outcome(*running) == "running"
+    assert outcome(*ALLOWED) == outcome(*ALLOWED, e.RunEnded("done", None)) == "not run"
+    assert outcome(*running, e.RunEnded("done", None)) == "unknown", "no guard writes that"
+    assert outcome(*running, e.RunHalted("killed", "dana", None)) == "running"

@@ -87,6 +87,14 @@ class Desk:
         assert store.kill_switch is not None
         return store.kill_switch
 
+    def hidden(self, name: str | None) -> str | None:
+        """Return the name of whoever orders something, without what `[secrets]` hides."""
+        from ringfence.engine.journal.hiding import Hiding
+        from ringfence.engine.journal.secrets import Secrets
+
+        secrets = self.settings.secrets
+        return None if name is None else Hiding(Secrets(secrets.patterns, secrets.names)).text(name)
+
 
 _OTHER = "name another store with --store"
 

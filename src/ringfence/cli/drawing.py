@@ -49,7 +49,7 @@ def reason_line(reason: dict[str, Json]) -> Line:
         (escaped(str(reason.get("name"))), "bold"),
     ]
     if reason.get("place"):
-        line.append((f" at {_place(str(reason['place']))}", "dim"))
+        line.append((f" at {short_place(str(reason['place']))}", "dim"))
     if reason.get("because"):
         line.append(f": {short(reason['because'])}")
     if reason.get("detail"):
@@ -57,7 +57,7 @@ def reason_line(reason: dict[str, Json]) -> Line:
     return tuple(line)
 
 
-def _place(said: str) -> str:
+def short_place(said: str) -> str:
     """Return a place as short as it is from here: without the current folder."""
     return escaped(said.removeprefix(os.path.join(os.getcwd(), "")))
 
@@ -92,7 +92,8 @@ def _call_lines(step: CallStep) -> Iterator[Line]:
     if step.within is not None:
         yield ((f"made inside of call {step.within}", "dim"),)
     if not step.decisions:
-        yield (("not decided: the run ended before", COLOURS["failed"]),)
+        ended = "recorded as decided" if step.outcome == "unknown" else "decided: the run ended before"
+        yield ((f"not {ended}", COLOURS["failed"]),)
     for decision in step.decisions:
         yield from _decision_lines(decision)
     for ticket in step.tickets:
@@ -109,6 +110,9 @@ def _call_lines(step: CallStep) -> Iterator[Line]:
             yield (f"result {'padded' if grown else 'cut'}: {escaped_json(step.truncated)}",)
     elif step.outcome == "running":
         yield (("started, and no outcome was recorded", COLOURS["failed"]),)
+    elif step.outcome == "unknown":
+        ran = "how it ended" if step.started_ns is not None else "whether it ran"
+        yield (("unknown", COLOURS["failed"]), f": {ran} is not recorded, and its process is gone")
     elif step.outcome != "not run":
         took = f" after {duration(step.duration_ns)}" if step.duration_ns is not None else ""
         yield (f"{escaped(step.outcome)}{took}", COLOURS["failed"]), f": {short(step.error)}"

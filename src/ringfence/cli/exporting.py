@@ -27,6 +27,8 @@ class Wanted:
     run: RunRow | None = None
     agent: str | None = None
     since_ns: int | None = None
+    whole_runs: bool = False
+    """True: of a run of which an event is wanted, those before `since_ns` are, too."""
 
     def of_run(self, row: RunRow | None) -> bool:
         """Say whether any event of a run can be wanted; a run that the list leaves out is not passed over."""
@@ -36,25 +38,29 @@ class Wanted:
         return late and self.agent in (None, row.agent)
 
 
-def exported(desk: Desk, say: Say, wanted: Wanted) -> Iterator[tuple[Event, str]]:
+def exported(desk: Desk, say: Say, wanted: Wanted, *, data: bool = True) -> Iterator[tuple[Event, str]]:
     """Yield the wanted events in the log's order, each with its line.
+
+    Args:
+        data: The lines go to the standard output: no bar is drawn where they are seen.
 
     Raises:
         CommandError: One cannot be read, is missing, or is no event; those before it were yielded.
     """
     row = wanted.run
-    pages = _of_log(desk, say, wanted) if row is None else _of_run(desk, say, wanted, row)
+    bar = not (data and say.to_terminal)
+    pages = _of_log(desk, say, wanted, bar) if row is None else _of_run(desk, say, wanted, row, bar)
     for entry in pages:
         event, line = _read(entry)
-        if wanted.since_ns is None or event.at_ns >= wanted.since_ns:
+        if wanted.since_ns is None or wanted.whole_runs or event.at_ns >= wanted.since_ns:
             yield event, line
 
 
-def _of_run(desk: Desk, say: Say, wanted: Wanted, row: RunRow) -> Iterator[Entry]:
+def _of_run(desk: Desk, say: Say, wanted: Wanted, row: RunRow, bar: bool) -> Iterator[Entry]:
     if not wanted.of_run(row):
         return
     after = 0
-    with say.progress("export", 0 if say.to_terminal else _count(row.events)) as advance:
+    with say.progress("export", _count(row.events) if bar else 0) as advance:
         while page := desk.ask(desk.events.read(row.run, after_seq=after, limit=PAGE)):
             for entry in page:
                 if entry.seq != after + 1:
@@ -66,7 +72,7 @@ def _of_run(desk: Desk, say: Say, wanted: Wanted, row: RunRow) -> Iterator[Entry
         raise _missing(row.run, after + 1)
 
 
-def _of_log(desk: Desk, say: Say, wanted: Wanted) -> Iterator[Entry]:
+def _of_log(desk: Desk, say: Say, wanted: Wanted, bar: bool) -> Iterator[Entry]:
     head = desk.ask(desk.events.head())
     if head is None:
         return
@@ -77,7 +83,7 @@ def _of_log(desk: Desk, say: Say, wanted: Wanted) -> Iterator[Entry]:
 
     filtered = wanted != Wanted()
     after = 0
-    with say.progress("export", 0 if say.to_terminal else head.position) as advance:
+    with say.progress("export", head.position if bar else 0) as advance:
         while after < head.position:
             links = desk.ask(desk.events.links(after=after, limit=min(PAGE, head.position - after)))
             for link in links:
@@ -116,6 +122,11 @@ _VERIFY = "the log was changed: see `ringfence verify`"
 
 def _missing(run: str, seq: int) -> CommandError:
     return CommandError(f"event {escaped(f'{run}:{seq}')} is missing", help=_VERIFY)
+
+
+def event_of(entry: Entry) -> Event:
+    """Return the event of an entry; raise CommandError for one that cannot be read."""
+    return _read(entry)[0]
 
 
 def _read(entry: Entry) -> tuple[Event, str]:

@@ -5,16 +5,20 @@ from contextlib import contextmanager
 
 from ringfence.cli.desk import Desk
 from ringfence.cli.exits import CommandError
+from ringfence.engine.retrospect.living import read_living
 from ringfence.engine.retrospect.record import RecordError, RunRecord
 from ringfence.engine.seams.escape import escaped
 
 
 def history(desk: Desk, run: str) -> RunRecord:
     """Return the run as it was recorded; what is not whole is refused, never shown as if it were."""
-    entries = desk.ask(desk.events.read(run))
+    entries, gone = desk.ask(read_living(desk.events, desk.store.leases, run))
     try:
         return RunRecord.read(
-            entries, others=lambda other: desk.ask(desk.events.read(other)), isolates=desk.isolated
+            entries,
+            others=lambda other: desk.ask(desk.events.read(other)),
+            isolates=desk.isolated,
+            gone=gone,
         )
     except RecordError as error:
         raise unreadable(run, error) from error

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ringfence.cli.desk import Desk
 from ringfence.cli.say import Say
@@ -54,6 +54,7 @@ def purge(desk: Desk, say: Say, wish: Wish) -> Purged:
     wanted = [*found.free, *found.remembered] if wish.remembered else list(found.free)
     named = {row.run for row in wanted}
     tickets = {} if desk.store.tickets is None else desk.ask(desk.tickets.closed(named))
+    wish = replace(wish, by=desk.hidden(wish.by))
     work = _Work(desk, wish, frozenset(row.run for row in rows), tickets, Purged(found))
     with say.progress("purge", len(wanted), worth=200) as advance:
         for share in _shares(wanted):

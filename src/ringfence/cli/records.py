@@ -15,7 +15,7 @@ def run_record(row: RunRow) -> dict[str, Json]:
 def step_record(step: Step) -> dict[str, Json]:
     """Return a step of a timeline."""
     if isinstance(step, Moment):
-        return {"step": step.step, "at_ns": step.at_ns, **step.said}
+        return {"step": step.step, "seq": step.seq, "at_ns": step.at_ns, **step.said}
     record = {**asdict(step), "verdict": step.verdict}
     return {"step": record.pop("step"), **record}
 

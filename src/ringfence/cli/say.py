@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from math import isfinite
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from ringfence.dsl.plan import Json
@@ -56,34 +57,59 @@ class Say:
         """True if a person looks at the data itself."""
         return self._out.isatty()
 
+    @property
+    def width(self) -> int | None:
+        """How many columns the terminal has on which a person looks at the data; None: there is none."""
+        if self._console is not None:
+            return self._console.width
+        return get_terminal_size().columns if self.to_terminal else None
+
     def record(self, line: str) -> None:
         """Write one line of JSON Lines, which is ASCII and steers no terminal (`Event.line`)."""
         self._out.write(line + "\n")
 
-    def line(self, *pieces: Piece) -> None:
-        """Write a line to stdout; what could steer a terminal is written out as escapes."""
+    def flush(self) -> None:
+        """Let what was written arrive now: a command that goes on says so after each piece of its work."""
+        self._out.flush()
+
+    def line(self, *pieces: Piece, fit: bool = False) -> None:
+        """Write a line to stdout; what could steer a terminal is written out as escapes.
+
+        Args:
+            fit: On a terminal, cut the line at its edge.
+        """
         # SECURITY: the last gate to the terminal; whatever came out of a log passes here.
         shown = [escaped(p) if isinstance(p, str) else (escaped(p[0]), p[1]) for p in pieces]
         if self._console is None:
-            self._out.write("".join(map(_plain, shown)) + "\n")
+            plain = "".join(map(_plain, shown))
+            if fit and self.width is not None and len(plain) > self.width:
+                plain = f"{plain[: self.width - 1]}…"
+            self._out.write(plain + "\n")
             return
         from rich.text import Text
 
-        self._console.print(Text.assemble(*shown), soft_wrap=True)
+        text = Text.assemble(*shown)
+        if fit:
+            text.truncate(self._console.width, overflow="ellipsis")
+        self._console.print(text, soft_wrap=True)
 
     def lines(self, text: str) -> None:
         """Write text of several lines to stdout."""
         for line in text.rstrip("\n").split("\n"):
             self.line(line)
 
-    def table(self, rows: Sequence[Sequence[Piece]], *, head: Sequence[str] = ()) -> None:
-        """Write rows with their columns aligned; the last column is free."""
+    def table(self, rows: Sequence[Sequence[Piece]], *, head: Sequence[str] = (), fit: bool = False) -> None:
+        """Write rows with their columns aligned; the last column is free.
+
+        Args:
+            fit: On a terminal, cut the rows at its edge.
+        """
         said = [[(name, "dim") for name in head], *rows] if head else list(rows)
         table = [[_escaped(piece) for piece in row] for row in said]
         widths = [max(len(_plain(row[i])) for row in table) for i in range(len(table[0]))] if table else []
         for row in table:
             *aligned, last = zip(row, widths, strict=True)
-            self.line(*_padded(aligned), last[0])
+            self.line(*_padded(aligned), last[0], fit=fit)
 
     def note(self, text: str) -> None:
         """Write lines for people to stderr, fit for a terminal as well."""

@@ -11,8 +11,8 @@ GROUPS = {
     "write": ("check", "fmt", "test", "explain", "convert"),
     "analyse": ("blast",),
     "operate": (
-        *("runs", "show", "why", "replay", "backtest", "approvals", "approve", "deny", "kill"),
-        *("verify", "purge", "export", "schema"),
+        *("runs", "show", "why", "tail", "stats", "replay", "backtest"),
+        *("approvals", "approve", "deny", "kill", "verify", "purge", "export", "schema"),
     ),
     "serve": ("plugins", "doctor"),
 }

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ringfence.testing.functions import PolicyFunctionContract, RedactorContract
     from ringfence.testing.isolates import IsolateExecutorContract, isolate_job
     from ringfence.testing.ledgers import LedgerContract
-    from ringfence.testing.sinks import AuditSinkContract, event
+    from ringfence.testing.sinks import AuditSinkContract, DerivingSinkContract, event
     from ringfence.testing.stores import (
         EventLogContract,
         KillSwitchContract,
@@ -25,6 +25,7 @@ __all__ = [
     "Answered",
     "ApprovalBackendContract",
     "AuditSinkContract",
+    "DerivingSinkContract",
     "EventLogContract",
     "FakeAnswers",
     "FakeClock",
@@ -44,6 +45,7 @@ _HOMES = {
     "Answered": "approvals",
     "ApprovalBackendContract": "approvals",
     "AuditSinkContract": "sinks",
+    "DerivingSinkContract": "sinks",
     "EventLogContract": "stores",
     "FakeAnswers": "approvals",
     "FakeClock": "clock",

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import pytest
 
@@ -355,6 +356,37 @@ class EventLogContract(StoreContract):
             assert len(await log.runs(status="running", session="s1", limit=1)) == 1
             assert await log.runs(status="done") == []
 
+    async def test_runs_are_found_by_all_that_their_row_holds(self, folder: Path) -> None:
+        """Each by itself, several together, and odd names as well."""
+        said: list[tuple[str, Json, Json]] = [
+            ("main", "alice", "w1"),
+            ("main", "bob", None),
+            ("helper", None, "w1"),
+            ("o\x00dd\\\u2028", "", ""),
+        ]
+        async with self.log(folder) as log:
+            batch: list[Entry] = []
+            for number, (agent, user, workspace) in enumerate(said):
+                principal: dict[str, Json] = {"user": user, "workspace": workspace}
+                first = started(f"run-{number}", agent=agent, principal=principal)
+                batch.append(replace(first, at_ns=NOW_NS + number))
+            await log.append(batch)
+
+            async def found(**asked: Any) -> list[str]:
+                return [row.run.removeprefix("run-") for row in await log.runs(**asked)]
+
+            assert await found(agent="main") == ["1", "0"]
+            assert await found(user="alice") == ["0"]
+            assert await found(workspace="w1") == ["2", "0"]
+            assert await found(agent=said[3][0], user="", workspace="") == ["3"]
+            assert await found(agent="main", workspace="w1", status="running", session="s1") == ["0"]
+            assert await found(agent="Main") == await found(user="None") == []
+            assert await found(since_ns=NOW_NS + 2) == ["3", "2"]
+            assert await found(until_ns=NOW_NS + 2) == ["1", "0"]
+            assert await found(since_ns=NOW_NS + 1, until_ns=NOW_NS + 3, limit=1) == ["2"]
+            assert await found(since_ns=-(10**30), until_ns=10**30) == ["3", "2", "1", "0"]
+            assert await found(since_ns=10**30) == await found(until_ns=-(10**30)) == []
+
     async def test_the_chain_of_a_long_run_verifies(self, folder: Path) -> None:
         """What is read is what was chained."""
         async with self.log(folder) as log:
@@ -498,6 +530,7 @@ class LeasesContract(StoreContract):
             await leases.release("s1", "two")
             assert await leases.lease("s1", "two") == "one"
             assert await leases.holds("s1", "one") and not await leases.holds("s1", "two")
+            assert await leases.holder("s1") == "one" and await leases.holder("s3") is None
             await leases.release("s1", "one")
             assert not await leases.holds("s1", "one")
             assert await leases.lease("s1", "two") is None
@@ -518,7 +551,7 @@ class LeasesContract(StoreContract):
                 assert await leases.lease(session, "one") is None
             assert await leases.lease("s3", "two") is None
             await leases.gone("one")
-            assert not await leases.holds("s1", "one")
+            assert not await leases.holds("s1", "one") and await leases.holder("s1") is None
             assert await leases.lease("s1", "three") is None
             assert await leases.lease("s3", "three") == "two"
 

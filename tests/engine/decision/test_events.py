@@ -38,6 +38,8 @@ by_annotation: dict[str, st.SearchStrategy[object]] = {
     "tuple[typing.Any, ...]": st.lists(json_values, max_size=3).map(tuple),
     "typing.Any": json_values,
     "collections.abc.Mapping[str, typing.Any]": st.dictionaries(words, json_values, max_size=3),
+    "collections.abc.Mapping[str, typing.Any] | None": st.none()
+    | st.dictionaries(words, json_values, max_size=3),
 }
 events = st.sampled_from(sorted(KINDS)).flatmap(
     lambda kind: st.builds(

@@ -12,7 +12,7 @@ import pytest
 from ringfence._assembly import assemble
 from ringfence.dsl.load import load_text
 from ringfence.engine.decision.calls import Principal
-from ringfence.engine.decision.events import ApprovalAnswered, CallDecided, PromptGiven
+from ringfence.engine.decision.events import ApprovalAnswered, CallDecided, PromptGiven, body_of
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.enforcement.tickets import question_of
@@ -732,6 +732,28 @@ def test_an_edit_is_taken_once_even_if_it_changes_nothing_or_is_taken_back(guard
     (lead,) = pending(guard, run, "both")
     guard.approve(lead, by="erik")
     assert guard.execute(run, call("both", "c1", amount=5), echo, wait=False) == {"amount": 5}
+
+
+@pytest.mark.parametrize("put_away", [False, True])
+def test_a_call_that_is_edited_more_than_once_is_decided_again_as_it_was(
+    guard: Guard, run: Run, put_away: bool
+) -> None:
+    lead, owner = pending(guard, run, "both")
+    guard.approve(lead, by="dana", edited={"amount": 6})
+    guard.approve(owner, by="olga", edited={"amount": 7})  # at once: the first one is taken
+    (owner,) = pending(guard, run, "both")
+    guard.approve(owner, by="olga", edited={"amount": 8})
+    if put_away:  # the call comes with its first arguments, and each edit is taken once more
+        guard.suspend(run)
+        run = guard.resume_run(run.id)
+    (lead,) = pending(guard, run, "both")
+    guard.approve(lead, by="erik")
+    assert guard.execute(run, call("both", "c1", amount=5), echo, wait=False) == {"amount": 8}
+    decisions = [e for e in events_of(guard, run) if isinstance(e, CallDecided)]
+    assert {"amount": 6} in [one.edited for one in decisions]
+    assert decisions[0].edited is None and "edited" not in body_of(decisions[0])
+    again = guard.runs.get(run.id).replay()
+    assert again.identical and again.decisions == len(decisions), str(again.divergence)
 
 
 SOURCES = """

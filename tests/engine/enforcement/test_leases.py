@@ -116,7 +116,8 @@ def test_a_run_that_the_log_takes_no_more_events_of_keeps_no_session(
         await answers(batch)
 
     log.append = append  # type: ignore[method-assign]
-    guard.execute(run, call("look", what="x"), lambda _: "seen")
+    with contextlib.suppress(EngineError):  # the log may have refused its first events before its last
+        guard.execute(run, call("look", what="x"), lambda _: "seen")
     with pytest.raises(EngineError):
         guard.opening.ready.journal.flush(run.id).result()
     with pytest.raises(EngineError):

@@ -271,12 +271,16 @@ def test_what_a_redactor_failed_on_is_not_in_the_record_of_the_denial(
     with pytest.raises(DeniedError):
         guard.execute(run, call("note", to="no address", body="a-very-own-text", pin="4712-x"), lambda _: 1)
     with pytest.raises(DeniedError):
-        guard.execute(run, call("note", to="a@b.example", body=["listed-own-text"], pin=4713), lambda _: 1)
+        guard.execute(
+            run, call("note", to="a@b.example", body=["listed-own-text"], pin=47130047130047), lambda _: 1
+        )
     guard.end_run(run)
     assert guard.runs.get(run.id).replay().identical
     guard.close()
     assert on_disk(tmp_path, "no address")
-    assert not on_disk(tmp_path, "broken", "4711-x", "4712-x", "a-very-own-text", "listed-own-text", "4713")
+    assert not on_disk(
+        tmp_path, "broken", "4711-x", "4712-x", "a-very-own-text", "listed-own-text", "47130047130047"
+    )
 
 
 def test_a_text_before_the_call_in_the_same_answer_is_hidden_too(

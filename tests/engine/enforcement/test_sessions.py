@@ -184,6 +184,32 @@ def test_a_policy_of_another_digest_folds_the_session_anew_with_its_own_labels(
     stricter.close()
 
 
+@pytest.mark.parametrize(
+    ("was", "now"),
+    [
+        ("takes table: text\n  allow always", 'takes table: text\n  allow when table == "orders"'),
+        ("rate 5 per run", "rate 5 per run\n  rate 9 per hour for each user"),
+        ("takes table: text\n  allow", "takes table: text, why: text\n  allow"),
+        ("agent main { holds read_data, send", "agent main { holds send"),
+        ("takes table: text\n  allow always", "takes table: text\n  allow always\n  ask lead"),
+    ],
+)
+def test_what_was_read_keeps_its_label_under_a_policy_that_would_have_denied_it(
+    guard: Guard, url: str, clock: FakeClock, was: str, now: str
+) -> None:
+    first = begin(guard)
+    query(guard, first, "payments")
+    guard.end_run(first)
+    guard.close()
+    assert was in DESK
+    stricter = elsewhere(url, clock, DESK.replace(was, now, 1))
+    second = begin(stricter)
+    assert post(stricter, second) == "denied by leave"
+    stricter.end_run(second)
+    assert all_replay(stricter) == 2
+    stricter.close()
+
+
 def test_a_session_whose_runs_asked_nothing_of_history_is_remembered_by_one_that_does(
     url: str, clock: FakeClock
 ) -> None:

@@ -29,6 +29,8 @@ from ringfence.engine.seams.ports import Entry
 from ringfence.plugins.memory.log import MemoryLog
 from ringfence.testing import FakeClock
 
+pytestmark = pytest.mark.not_replayed("its events are made up: no guard decided anything")
+
 WAIT_S = 30
 SHORT_S = 0.01
 FAILED = CallFailed("c", "raised", "boom", 1)

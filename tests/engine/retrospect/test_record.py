@@ -4,7 +4,10 @@ import pytest
 
 from ringfence.dsl.canonical import canonical
 from ringfence.engine.decision.events import SCHEMA, ModelAnswered
+from ringfence.engine.retrospect.living import read_living
 from ringfence.engine.retrospect.record import RecordError, RunRecord
+from ringfence.plugins.memory.leases import MemoryLeases
+from ringfence.plugins.memory.log import MemoryLog
 from tests.logs import Recorder
 from tests.plans import parameter, plan, tool
 
@@ -71,3 +74,22 @@ def test_an_entry_that_cannot_be_read_is_named(change: dict[str, object], messag
 def test_an_unknown_run_is_said_to_be_none() -> None:
     with pytest.raises(RecordError, match="no such run"):
         RunRecord.read([])
+
+
+@pytest.mark.parametrize("answer", [None, "host/1-x", OSError("away")])
+async def test_a_run_whose_end_nobody_recorded_is_gone_if_nobody_is_known_to_live_it(
+    answer: str | Exception | None,
+) -> None:
+    class Asked(MemoryLeases):
+        async def holder(self, session: str) -> str | None:
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+    log, leases = MemoryLog(), Asked()
+    run = recorder()
+    await log.append(run.entries("r1"))
+    entries, gone = await read_living(log, leases, "r1")
+    assert gone is (answer is None) and len(entries) == len(run.events)
+    assert await read_living(log, None, "r1") == (entries, False)
+    assert await read_living(log, leases, "r2") == ([], False)

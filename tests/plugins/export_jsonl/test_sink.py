@@ -3,7 +3,10 @@
 import asyncio
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -170,3 +173,85 @@ def test_what_the_file_cannot_take_does_not_happen(tmp_path: Path) -> None:
         path.rmdir()
     guard.close()
     assert did == ["a"]
+
+
+class Log:
+    """The log that a sink may read."""
+
+    def __init__(self, *events: Event) -> None:
+        self.events = events
+        self.asked: list[tuple[str, int, int]] = []
+
+    async def read(self, run: str, *, after_seq: int = 0, limit: int = 250) -> Sequence[Event]:
+        self.asked.append((run, after_seq, limit))
+        return [one for one in self.events if one.run == run and one.seq > after_seq][:limit]
+
+
+async def test_what_a_killed_process_has_not_told_comes_before_what_is_told_next(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    events = [event(seq) for seq in range(1, 701)]
+    before = await opened(path)
+    await before.write(events[:2])
+    await before.close()
+    sink = await opened(path)
+    sink.past = Log(*events)
+    await sink.write([event(1, run="run-2"), events[-1], event(2, run="run-2")])
+    await sink.close()
+    assert read(path) == [*events[:2], event(1, run="run-2"), *events[2:], event(2, run="run-2")]
+
+
+async def test_what_another_process_has_written_meanwhile_is_not_written_again(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    sink, other = await opened(path), await opened(path)
+    sink.past = log = Log(*(event(seq) for seq in range(1, 6)))
+    await other.write([event(1), event(2), event(3)])
+    await sink.write([event(5)])
+    assert read(path) == [event(seq) for seq in range(1, 6)] and log.asked == [("run-1", 3, 1)]
+    await sink.close()
+    await other.close()
+
+
+async def test_a_run_that_was_put_away_is_gone_on_with_where_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    sink = await opened(path)
+    sink.past = log = Log(*(event(seq) for seq in range(1, 10)))
+    resumed = replace(event(5), kind="RunResumed")
+    await sink.write([resumed, event(6)])
+    await sink.write([event(7)])
+    await sink.close()
+    assert read(path) == [resumed, event(6), event(7)] and log.asked == []
+
+
+DIES = """
+import os, sys
+from tests.guards import ALICE, call, make_guard
+guard = make_guard(store=sys.argv[1])
+run = guard.begin_run(principal=ALICE, agent="main", session="s")
+guard.execute(run, call("look", what="a"), dict)
+guard.opening.ready.journal.flush().result(20)
+print(run.id, flush=True)
+os._exit(9)
+"""
+
+
+def test_a_run_whose_process_died_before_its_sinks_were_told_is_in_the_file_whole(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, store = tmp_path / "audit.jsonl", f"sqlite:///{tmp_path}/ringfence.db"
+    died = subprocess.run(
+        [sys.executable, "-c", DIES, store],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert died.returncode == 9, died.stderr
+    guard = make_guard(store=store, sinks={"export_jsonl": {"path": str(path)}})
+    with guard.run(principal=ALICE, agent="main", session="s"):
+        pass
+    guard.close()
+    dead = [one for one in read(path) if one.run == died.stdout.strip()]
+    assert [one.kind for one in dead][-2:] == ["RunHalted", "RunEnded"]
+    assert [one.seq for one in dead] == list(range(1, len(dead) + 1))
+    assert main(["export", "--run", died.stdout.strip(), "--store", store]) == 0
+    assert capsys.readouterr().out.splitlines() == [one.line() for one in dead]

@@ -20,7 +20,7 @@ def run(asked: Namespace, say: Say) -> int:
     if asked.ticket is not None:
         tickets = [known(asked)]
     else:
-        with desk(asked) as here:
+        with desk(asked, reads=True) as here:
             tickets = here.ask(here.tickets.pending())
     settings = settings_of(asked)
     people = [settings.people(ticket.group) if ticket.group else () for ticket in tickets]

@@ -41,7 +41,7 @@ def run(asked: Namespace, say: Say) -> int:
 
     if asked.processes is not None and asked.processes < 1:
         raise CommandError("--processes must be at least 1")
-    with desk(asked) as here:
+    with desk(asked, reads=True) as here:
         plan = (loaded := read_policy(asked.policy, here.settings)).plan
         if plan is None:
             say.note(draw(loaded.diagnostics))

@@ -1,13 +1,15 @@
-"""Write the log as JSON Lines: one event a line, in the order in which the log was written.
+"""Write the log as JSON Lines, or send it to a collector as OpenTelemetry spans.
 
+One event a line, in the order in which the log was written.
 The same log gives the same lines, and a log that has grown gives more of them at the end.  What each line
 holds: `ringfence schema`.
 """
 
 from argparse import ArgumentParser, Namespace
 
-from ringfence.cli.exits import FINE
+from ringfence.cli.exits import FINE, CommandError
 from ringfence.cli.say import Say
+from ringfence.dsl.plan import Json
 
 
 def words(command: ArgumentParser) -> None:
@@ -19,10 +21,18 @@ def words(command: ArgumentParser) -> None:
         metavar="TIME",
         help="only events recorded since: 30s, 15m, 12h, 7d ago, or a date, 2026-11-23 or 2026-11-23T04:00Z",
     )
+    command.add_argument(
+        "--otel", metavar="URL", help="send spans to this collector (OTLP over HTTP) instead; extra `otel`"
+    )
+    command.add_argument(
+        "--content", action="store_true", help="with --otel: prompts, arguments, results and errors, too"
+    )
 
 
 def run(asked: Namespace, say: Say) -> int:
     """Export; an event that cannot be read ends it."""
+    if asked.content and asked.otel is None:
+        raise CommandError("--content belongs to --otel", help="lines hold the whole event")
     import time
 
     from ringfence.cli.desk import desk
@@ -32,8 +42,14 @@ def run(asked: Namespace, say: Say) -> int:
 
     since = None if asked.since is None else since_ns(asked.since, now_ns=time.time_ns())
     events = purged = 0
-    with desk(asked) as here:
+    with desk(asked, reads=True) as here:
         row = find_run(here, asked.run) if asked.run is not None else None
+        if asked.otel is not None:
+            from ringfence.cli.span_export import send_spans
+
+            wanted = Wanted(row, asked.agent, since)
+            _tell(send_spans(here, say, wanted, asked.otel, content=asked.content), say)
+            return FINE
         for event, line in exported(here, say, Wanted(row, asked.agent, since)):
             say.record(line)
             events += 1
@@ -42,3 +58,19 @@ def run(asked: Namespace, say: Say) -> int:
     if purged:
         say.note(f"of {purged} events the body was purged")
     return FINE
+
+
+def _tell(sent: dict[str, Json], say: Say) -> None:
+    """Say how many spans were sent, and that more will come."""
+    if say.json:
+        say.data(sent)
+        return
+    spans, going = sent["spans"], sent["open_runs"]
+    say.line(f"{spans} span{'' if spans == 1 else 's'} sent to {sent['endpoint']}")
+    if going:
+        what = (
+            "1 run has not ended: its span comes"
+            if going == 1
+            else f"{going} runs have not ended: theirs come"
+        )
+        say.note(f"{what} with a later export")

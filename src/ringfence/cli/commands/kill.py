@@ -41,15 +41,11 @@ def run(asked: Namespace, say: Say) -> int:
     from ringfence.cli.desk import desk, login
     from ringfence.cli.find import find_run
     from ringfence.engine.enforcement.acknowledgements import acknowledged
-    from ringfence.engine.journal.hiding import Hiding
-    from ringfence.engine.journal.secrets import Secrets
 
     with desk(asked) as here:
         row = find_run(here, asked.run) if asked.run else None
         switch = here.kill_switch
-        said = here.settings.secrets
-        name = asked.by or login()
-        by = None if name is None else Hiding(Secrets(said.patterns, said.names)).text(name)
+        by = here.hidden(asked.by or login())
         order = here.ask(
             switch.order(run=row.run if row else None, agent=asked.agent, by=by, at_ns=time.time_ns())
         )

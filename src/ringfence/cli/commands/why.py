@@ -29,7 +29,6 @@ def run(asked: Namespace, say: Say) -> int:
     from ringfence.engine.decision.records import texts_of
     from ringfence.engine.retrospect.grounds import Grounds, grounds
     from ringfence.engine.retrospect.record import RecordError
-    from ringfence.engine.retrospect.timeline import timeline
     from ringfence.engine.seams.escape import escaped
 
     known: list[Grounds] = []
@@ -38,7 +37,7 @@ def run(asked: Namespace, say: Say) -> int:
         row = find_run(here, asked.run)
         record = history(here, row.run)
         with readable(row.run):
-            steps = timeline(record.events)
+            steps = record.steps
         refuse_purged(record)
         call = find_call(steps, asked.call)
         try:
