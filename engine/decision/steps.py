@@ -78,7 +78,7 @@ def _requested(state: "State", event: CallRequested, _now_ns: int) -> None:
         if event.ahead:
             known.asked_as = event
     if state.recall.active:
-        state.recall.requested(event.arguments, withheld=event.withheld is not None)
+        state.recall.requested(event.arguments, withheld=event.withheld)
 
 
 def _adopted(state: "State", known: KnownCall, event: CallRequested) -> str:
@@ -99,6 +99,7 @@ def _decided(state: "State", event: CallDecided, _now_ns: int) -> None:
     # SECURITY: a verdict that this version does not know is read as deny.
     verdict = known.verdict = _VERDICTS.get(event.verdict, Verdict.DENY)
     known.given_back = False
+    is_new, is_redacted = known.decided_ns is None, known.withheld == "redacted"
     if event.edited is not None:
         known.request = known.decided_in(event)
     known.decided_ns = state.latest_ns
@@ -125,6 +126,8 @@ def _decided(state: "State", event: CallDecided, _now_ns: int) -> None:
     if event.charges:
         _hold(state, known, event.charges)
     if state.recall.active:
+        if is_new and is_redacted:
+            state.recall.redacted(known.told)
         _remember(state, known, event)
     for record in event.reasons:
         # A crash between this event and RunHalted must not bring the run back.
