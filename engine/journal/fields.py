@@ -29,7 +29,8 @@ _FIELDS: Final = {
     " facts ticket tickets seed output run listed",
     Nature.WORDS: "agent capabilities policy policy_text mode framework external_id policy_file files orders"
     " versions redacted model tools duration_ns tool call_id task attempt schema_names withheld ahead"
-    " verdict reasons shadow charges asks label approver expires_ns by isolate runs name now_ms tick_ms limits v8 layers"
+    " verdict reasons shadow charges asks label approver expires_ns by isolate runs name now_ms"
+    " tick_ms limits v8 layers"
     " failure line column calls truncated outcome counted seq process reason status upto before_ns",
 }
 
