@@ -150,6 +150,7 @@ def test_a_later_turn_begins_with_what_was_said_before(load: LoadGuard) -> None:
     played.check()
 
 
+@pytest.mark.not_replayed("played, each call has the decision of the record, in whichever order they come")
 def test_equal_calls_that_come_at_once_are_each_answered_once(load: LoadGuard) -> None:
     guard = load("tool add { needs work  takes a: integer  allow always  rate 3 per run }")
     turn = asks(*(call("add", f"c{n}", a=1) for n in range(4)))
