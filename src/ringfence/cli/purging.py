@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 
 from ringfence.cli.desk import Desk
 from ringfence.cli.say import Say
-from ringfence.cli.verifying import FIRST
 from ringfence.engine.decision.events import RunEnded
 from ringfence.engine.journal.purging import purge_after
 from ringfence.engine.retrospect.retention import Due, due
@@ -18,6 +17,8 @@ from ringfence.engine.seams.ports import Entry, EventLog, RunRow
 _RUNS_AT_ONCE = 64
 _EVENTS_AT_ONCE = 5_000
 """What is read, and removed in few commits, at a time."""
+
+_FIRST = -(2**63)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +144,7 @@ async def _verified(log: EventLog, run: str) -> _Whole | Fault:
     fault = Fault(f"{run}:1", "its run is listed no more")
     for _ in range(2):
         row = await log.run(run)
-        entries = await log.read(run, after_seq=FIRST)
+        entries = await log.read(run, after_seq=_FIRST)
         if row is None:
             continue
         found = verify_run(entries) or row_fault(row, entries)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ringfence.plugins.witness.reading import Witness
 
 _PAGE = 10_000
-FIRST = -(2**63)
+_FIRST = -(2**63)
 """Before every position and every number of an event, also before those that no guard would write."""
 
 
@@ -109,7 +109,7 @@ def verify_whole(desk: Desk, say: Say, *, head: Link | None, witness: "Witness |
     Agents may write meanwhile, so links and rows are read before the events and again after them: each
     event read first must be named by then, and what came later is read up to there.
     """
-    links = list(_links(desk, after=FIRST))
+    links = list(_links(desk, after=_FIRST))
     # SECURITY: the runs to read come from both, so that a run which either hides is missed by the other.
     runs = dict.fromkeys([*(link.run for link in links), *(row.run for row in _rows(desk))])
     events: dict[str, list[Entry]] = {}
@@ -119,7 +119,7 @@ def verify_whole(desk: Desk, say: Say, *, head: Link | None, witness: "Witness |
             advance(len(events[run]))
     before = {run: len(found) for run, found in events.items()}
     rows = _rows(desk)
-    later = list(_links(desk, after=links[-1].position if links else FIRST))
+    later = list(_links(desk, after=links[-1].position if links else _FIRST))
     named = {(link.run, link.seq) for link in later}
     for run in dict.fromkeys(link.run for link in later):
         seen = len(events.get(run, ()))
@@ -174,7 +174,7 @@ def _counted(row: RunRow) -> int:
 
 
 def _read(desk: Desk, run: str) -> list[Entry]:
-    return desk.ask(desk.events.read(run, after_seq=FIRST))
+    return desk.ask(desk.events.read(run, after_seq=_FIRST))
 
 
 def _rows(desk: Desk) -> list[RunRow]:
