@@ -286,7 +286,7 @@ class Guard(Door):
 
         Args:
             within_s: Wait no longer than this for all of it; None: as long as store and sinks may take for
-                each step, and without end for a plugin that blocks the engine's loop.
+                each step, and for ever for a plugin that blocks the engine's loop.
         """
         until_s = None if within_s is None else time.monotonic() + within_s
         try:

@@ -79,7 +79,7 @@ class EngineLoop:
         """Stop the loop and wait for its thread; safe to call twice, and from anywhere but the loop.
 
         Args:
-            within_s: How long to wait: a plugin that blocks the loop keeps it from stopping; None: without end.
+            within_s: How long to wait: a plugin that blocks the loop keeps it from stopping; None: for ever.
         """
         with self._lock:
             loop, thread, self._loop = self._loop, self._thread, None
