@@ -1,9 +1,11 @@
 """Threads for work that blocks: one is always free for the next job, and nobody waits for one that hangs."""
 
 import asyncio
+import concurrent.futures.thread as pools
+import gc
 import threading
 from collections.abc import Iterator
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 
 import pytest
 
@@ -54,10 +56,9 @@ def test_a_thread_is_free_where_none_can_be_started_any_more(
 
 @pytest.mark.parametrize("cancel", [False, True])
 def test_what_was_taken_is_done_after_the_end_unless_it_is_cancelled(
-    monkeypatch: pytest.MonkeyPatch, cancel: bool
+    cancel: bool,
 ) -> None:
-    monkeypatch.setattr("ringfence.engine.seams.threads.AT_MOST", 1)
-    threads, begun, hang = Threads(), threading.Event(), threading.Event()
+    threads, begun, hang = Threads(1), threading.Event(), threading.Event()
 
     def stay() -> bool:
         begun.set()
@@ -66,12 +67,30 @@ def test_what_was_taken_is_done_after_the_end_unless_it_is_cancelled(
     first, second = threads.submit(stay), threads.submit(str, 2)
     assert begun.wait(WAIT_S)
     threads.shutdown(wait=False, cancel_futures=cancel)
-    with pytest.raises(RuntimeError, match="closed"):
+    with pytest.raises(RuntimeError, match="shut down"):
         threads.submit(str, 3)
     hang.set()
     threads.shutdown()
     assert first.result(WAIT_S) and second.cancelled() is cancel
     assert cancel or second.result(WAIT_S) == "2"
+
+
+def test_threads_that_are_forgotten_end() -> None:
+    threads = Threads(1)
+    thread = threads.submit(threading.current_thread).result(WAIT_S)
+    del threads
+    gc.collect()
+    thread.join(WAIT_S)
+    assert not thread.is_alive()
+
+
+def test_they_take_work_when_those_of_the_standard_library_take_none(
+    threads: Threads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pools, "_shutdown", True)
+    with pytest.raises(RuntimeError):
+        ThreadPoolExecutor(1).submit(str, 1)
+    assert threads.submit(str, 1).result(WAIT_S) == "1"
 
 
 def test_the_engine_gives_what_blocks_to_its_own_threads_and_closes_without_one_that_hangs() -> None:
