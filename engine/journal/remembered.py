@@ -67,7 +67,7 @@ class Remembered:
             return (self.values, self.full) != before
 
     def settled(self, given: Mapping[str, Json], decided: Mapping[str, Json]) -> None:
-        """Take what redactors made of the values of each parameter: what all left as it was is hidden no longer.
+        """Take what redactors made of each parameter's values: what all left as it was is hidden no longer.
 
         Args:
             given: The hidden parameters alone: what another one repeats says nothing about a redactor.
