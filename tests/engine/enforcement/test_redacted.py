@@ -149,6 +149,42 @@ def test_another_policy_decides_what_the_tool_got_or_says_that_it_looks_at_what_
         assert [one.verdict for one in found.changes] == ([] if expected == "same" else [expected])
 
 
+@pytest.mark.parametrize("taken", ["text at most 30", "line at most 30", "line", "text optional"])
+def test_another_policy_that_takes_other_values_cannot_tell_whether_it_would_have_taken_a_hidden_one(
+    make: Callable[..., Guard], taken: str
+) -> None:
+    guard = make()
+    run = guard.begin_run()
+    sent(guard, run, f"{BODY}\nand so on")
+    other = policy(HIDES).replace("body: text", f"body: {taken}")
+    tried = guard.runs.get(run.id).what_if(_plan(load_text(other), "the other policy"))
+    assert tried.decisions == 0 and [one.because for one in tried.not_replayable] == ["redacted"]
+
+
+LABELS = [
+    'result is secret when body contains "please"\n  result is public otherwise',
+    'result is secret when subject is present and (subject contains "key")\n  result is public otherwise',
+    "result is secret when body comes from user\n  result is public otherwise",
+]
+
+
+@pytest.mark.parametrize("label", LABELS)
+@pytest.mark.parametrize("recorded", [HIDES, "allow always", "allow always audit minimal"])
+def test_under_another_policy_a_result_of_a_call_that_is_hidden_is_as_secret_as_any_of_its_tool(
+    make: Callable[..., Guard], label: str, recorded: str
+) -> None:
+    leave = "\ntool leave { needs send takes what: text allow always }\n"
+    guard = make(policy(recorded, leave), secrets={"patterns": ["key-[0-9]{4}"]})
+    run = guard.begin_run()
+    sent(guard, run, "in short", subject="the key-1234" if recorded == "allow always" else "none")
+    guard.execute(run, call("leave", what="x"), lambda _: 1)
+    rule = "\nrule leave: deny leave when after reading secret\n"
+    text = policy(f"allow always redact body with shout\n  {label}", leave + rule)
+    other = _plan(load_text(text.replace("capability", "levels public < secret\ncapability", 1)), "other")
+    found = guard.runs.get(run.id).what_if(other)
+    assert len(found.not_replayable) == 1 and [one.verdict for one in found.changes] == ["deny"]
+
+
 def test_two_redactors_of_one_value_are_decided_again_as_they_were(
     make: Callable[..., Guard], tmp_path: Path
 ) -> None:
