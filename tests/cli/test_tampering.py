@@ -496,3 +496,26 @@ def test_a_purge_that_goes_on_meanwhile_is_no_fault(log: Log) -> None:
         assert verify_whole(desk, say, head=None).fault is None
         for run in ("r0", "r4"):
             assert verify_one(desk, run, head=None).fault is None
+
+
+@pytest.mark.parametrize(
+    ("index", "columns"),
+    [
+        ("run_by_start", "(started_ns)"),
+        ("run_by_session", "(session, started_ns)"),
+        ("run_by_status", "(status, started_ns)"),
+    ],
+)
+def test_an_index_that_hides_a_run_from_lists_is_named(log: Log, index: str, columns: str) -> None:
+    """Made over some of the runs, and then described as one over all: the tables and all chains hold."""
+    log.tampered(
+        f"DROP INDEX {index}",
+        f"CREATE INDEX {index} ON run {columns} WHERE run <> 'r2'",
+        "PRAGMA writable_schema = ON",
+        f"UPDATE sqlite_schema SET sql = 'CREATE INDEX {index} ON run {columns}' WHERE name = '{index}'",
+    )
+    asked = {"run_by_start": {}, "run_by_session": {"session": "s1"}, "run_by_status": {"status": "running"}}
+    found = log.of_store(log.path, lambda desk: desk.ask(desk.events.runs(**asked[index])))
+    assert "r2" not in {row.run for row in found}, "the attack works"
+    said = refused(log.verified(log.head))
+    assert "leaves out" in said if index == "run_by_start" else "contradicts itself" in said
