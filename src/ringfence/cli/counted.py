@@ -7,8 +7,8 @@ from dataclasses import asdict
 from ringfence.cli.drawing import count, duration, short, short_place
 from ringfence.cli.say import COLOURS, Piece, Say
 from ringfence.dsl.plan import Json
-from ringfence.engine.retrospect.spread import EXACT, Spread
-from ringfence.engine.retrospect.stats import ApproverStats, ModelStats, Stats, ToolStats
+from ringfence.engine.retrospect.survey.spread import EXACT, Spread
+from ringfence.engine.retrospect.survey.stats import ApproverStats, ModelStats, Stats, ToolStats
 from ringfence.engine.seams.escape import escaped
 
 _ROWS = 20

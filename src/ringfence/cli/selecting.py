@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from ringfence.cli.desk import Desk
     from ringfence.cli.say import Say
-    from ringfence.engine.retrospect.gathered import Unread
-    from ringfence.engine.retrospect.search import RowWords, Wanted
+    from ringfence.engine.retrospect.survey.gathered import Unread
+    from ringfence.engine.retrospect.survey.search import RowWords, Wanted
     from ringfence.engine.seams.ports import Entry, RunRow
 
 STATUSES = ("running", "suspended", "halted", "done", "failed")
@@ -71,7 +71,7 @@ def wanted_of(asked: Namespace) -> "Wanted":
     import time
 
     from ringfence.cli.since import since_ns
-    from ringfence.engine.retrospect.search import Wanted
+    from ringfence.engine.retrospect.survey.search import Wanted
 
     now_ns = time.time_ns()
     return Wanted(

@@ -29,7 +29,7 @@ from ringfence.adapters.langchain import (
 )
 from ringfence.adapters.langchain.said import recorded_asking
 from ringfence.engine.decision.events import ModelAsked
-from ringfence.engine.retrospect.asking import Asking, differs
+from ringfence.engine.retrospect.playback.asking import Asking, differs
 from ringfence.engine.retrospect.record import RecordError
 from ringfence.engine.seams.settings import Settings
 from tests.adapters.langchain.agents import (
