@@ -143,23 +143,17 @@ class Recall:
         if self.plan.levels:
             self._shown(len(self.plan.levels) - 1, at_ns)
 
-    def requested(self, arguments: Json, *, withheld: str | None) -> None:
-        """Take what the model wrote in a call's arguments, whatever becomes of the call.
-
-        Args:
-            withheld: Why `arguments` are not those; of what is `redacted`, the decision tells.
-        """
+    def requested(self, arguments: Json, *, withheld: bool) -> None:
+        """Take what the model wrote in a call's arguments, whatever becomes of the call."""
         self.position += 1
-        if self.traces is not None and withheld != "redacted":
-            self.traces.written(self.position, None if withheld is not None else arguments)
-
-    def redacted(self, arguments: Json) -> None:
-        """Take what redactors left of what the model wrote in a call; None: that is not in the record.
-
-        SECURITY: what they took away reaches no tool, so no result can be the echo of it.
-        """
         if self.traces is not None:
-            self.traces.written(self.position, arguments)
+            self.traces.written(self.position, None if withheld else arguments)
+
+    def rewritten(self, arguments: Json, *, withheld: bool) -> None:
+        """Take the arguments that a call has once its policy has redacted some of them."""
+        self.position += 1
+        if self.traces is not None:
+            self.traces.written(self.position, None if withheld else arguments)
 
     def allowed(
         self,
