@@ -197,14 +197,21 @@ class RunRecord:
         return tale
 
 
-def stamped(entry: Entry, body: bytes) -> Stamped:
-    """Return the event of an entry; raise RecordError for one that no guard of this version wrote."""
-    if not (isinstance(body, bytes) and type(entry.schema) is type(entry.at_ns) is int):
+def refuse_unknown(entry: Entry) -> None:
+    """Raise RecordError for an entry of a kind, or from a version, that this one does not know."""
+    if not (type(entry.schema) is type(entry.at_ns) is int):
         raise RecordError(f"event {entry.id} holds other types than were recorded")
     if entry.schema > SCHEMA:
         raise RecordError(f"{NewerEventError(entry)}: read it with that version")
     if entry.kind not in KINDS:
         raise RecordError(f"event {entry.id} is of the unknown kind `{entry.kind}`")
+
+
+def stamped(entry: Entry, body: bytes) -> Stamped:
+    """Return the event of an entry; raise RecordError for one that no guard of this version wrote."""
+    if not isinstance(body, bytes):
+        raise RecordError(f"event {entry.id} holds other types than were recorded")
+    refuse_unknown(entry)
     if (entry.seq == 1) != (entry.kind == "RunStarted"):
         raise RecordError(f"event {entry.id} is `{entry.kind}`: a run begins with RunStarted, once")
     try:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from ringfence.dsl.plan import Json, Plan
 from ringfence.engine.decision import events as e
 from ringfence.engine.retrospect.policies import policy_of
-from ringfence.engine.retrospect.record import RecordError, stamped
+from ringfence.engine.retrospect.record import RecordError, refuse_unknown, stamped
 from ringfence.engine.retrospect.whatif import Rule
 from ringfence.engine.seams.ports import Entry
 
@@ -145,8 +145,7 @@ def gathered(run: str, pages: Pages, kinds: frozenset[str] = EVERYTHING) -> RunF
         facts.events += 1
         if entry.seq == 1:
             facts.first = entry
-        if type(entry.schema) is not int or entry.schema > e.SCHEMA or entry.kind not in e.KINDS:
-            stamped(entry, b"{}")  # says what is wrong with it
+        refuse_unknown(entry)
         if entry.kind not in kinds:
             continue
         if entry.body is None:
