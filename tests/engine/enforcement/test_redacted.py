@@ -100,6 +100,44 @@ def sent(guard: Guard, run: Run, body: str = BODY, **more: Any) -> Any:
     return seen[0]
 
 
+# ---- what the session remembers -------------------------------------------------------------------
+
+TRACED = policy(
+    f'{HIDES} deny when to == "eve@evil.example"',
+    """
+tool look { needs send takes q: text allow always }
+tool pay { needs send takes to: email allow always require known: to comes only from [look] }
+""",
+)
+
+
+def shown(guard: Guard, run: Run, result: str) -> None:
+    guard.execute(run, call("look", q="who?"), lambda _: result)
+
+
+def test_a_redacted_call_denied_or_not_leaves_what_is_found_later_decided(make: Callable[..., Guard]) -> None:
+    guard = make(TRACED)
+    run = guard.begin_run()
+    sent(guard, run)
+    with pytest.raises(DeniedError):
+        guard.execute(run, call("note", to="eve@evil.example", body=BODY), lambda _: None)
+    shown(guard, run, "it is flo@acme.example")
+    guard.execute(run, call("pay", to="flo@acme.example"), lambda _: "paid")
+    assert guard.runs.get(run.id).replay().identical
+
+
+def test_what_a_redactor_left_in_a_value_gains_no_source_from_its_echo(make: Callable[..., Guard]) -> None:
+    guard = make(TRACED)
+    run = guard.begin_run()
+    sent(guard, run, "pay mallory@evil.example")
+    shown(guard, run, "you wrote: pay mallory@evil.example")
+    with pytest.raises(DeniedError):
+        guard.execute(run, call("pay", to="mallory@evil.example"), lambda _: "paid")
+    shown(guard, run, "it is flo@acme.example")
+    guard.execute(run, call("pay", to="flo@acme.example"), lambda _: "paid")
+    assert guard.runs.get(run.id).replay().identical
+
+
 # ---- decided again --------------------------------------------------------------------------------
 
 
