@@ -11,7 +11,7 @@ from ringfence.cli.exits import REFUSED, CommandError
 from ringfence.cli.say import Say
 from ringfence.engine.retrospect.verify import Fault, row_fault, verify_log, verify_run
 from ringfence.engine.seams.escape import escaped
-from ringfence.engine.seams.ports import Entry, Link, RunRow
+from ringfence.engine.seams.ports import Entry, Inspected, Link, RunRow
 
 if TYPE_CHECKING:
     from ringfence.plugins.witness.reading import Witness
@@ -128,7 +128,7 @@ def verify_whole(desk: Desk, say: Say, *, head: Link | None, witness: "Witness |
     entries = [entry for run in events.values() for entry in run]
     verified = verify_log([*links, *later], entries, head=head)
     told = _seen(witness, entries)
-    fault = verified.fault or _listed_wrongly(rows, events, before) or told.fault
+    fault = verified.fault or _listed_wrongly(rows, events, before) or told.fault or _damage(desk)
     last = verified.head
     noted = f"{last.position}:{last.hash.hex()}" if last else None
     return Checked(
@@ -157,12 +157,23 @@ def _listed_wrongly(
     rows: list[RunRow], events: dict[str, list[Entry]], before: dict[str, int]
 ) -> Fault | None:
     """Return the first fault of a row; of a run that grows, as many events count as its row says."""
+    # SECURITY: a run that only its links name is one that nobody finds in the list.
+    listed = {row.run for row in rows}
+    hidden = next((run for run, seen in before.items() if seen and run not in listed), None)
+    if hidden is not None:
+        return Fault(f"{hidden}:1", "the list of runs leaves out its run")
     for row in rows:
         of_run = events.get(row.run, [])
         told = of_run[: max(_counted(row), before.get(row.run, 0))]
         if (fault := row_fault(row, told)) is not None:
             return fault
     return None
+
+
+def _damage(desk: Desk) -> Fault | None:
+    """Return in what a store contradicts itself, though all that was read of it holds."""
+    said = desk.ask(desk.events.damage()) if isinstance(desk.events, Inspected) else None
+    return None if said is None else Fault("", f"the store contradicts itself: {said}")
 
 
 def _purged(entries: list[Entry]) -> int:
