@@ -13,6 +13,7 @@ from ringfence.dsl.plan import Json, Question, Redaction, ToolPlan
 from ringfence.engine.decision.calls import ToolCall
 from ringfence.engine.decision.events import MARK, CallDecided, CallRequested
 from ringfence.engine.decision.known import KnownCall
+from ringfence.engine.decision.watched import is_unconditional
 
 _ASKED = '["redact '
 """How a question to a redactor begins."""
@@ -99,7 +100,7 @@ def _is_marked(value: Json) -> bool:
 
 
 def _unconditional(tool: ToolPlan) -> bool:
-    return all(clause.condition is None for clause in tool.redactions)
+    return all(is_unconditional(clause.condition) for clause in tool.redactions)
 
 
 def _chains(tool: ToolPlan, given: Mapping[str, Json]) -> dict[str, list[str]]:

@@ -188,6 +188,17 @@ def test_another_policy_decides_what_the_tool_got_or_says_that_it_looks_at_what_
         assert [one.verdict for one in found.changes] == ([] if expected == "same" else [expected])
 
 
+def test_a_backtest_which_watches_the_clauses_decides_what_another_policy_alone_decides(
+    make: Callable[..., Guard],
+) -> None:
+    guard = make()
+    run = guard.begin_run()
+    sent(guard, run)
+    tried = guard.runs.backtest(plan(HIDES + ' deny when to == "bob@acme.example"'))
+    assert (tried.decisions, tried.not_replayable) == (1, ())
+    assert [one.change.verdict for one in tried.changes] == ["deny"]
+
+
 @pytest.mark.parametrize("taken", ["text at most 30", "line at most 30", "line", "text optional"])
 def test_another_policy_that_takes_other_values_cannot_tell_whether_it_would_have_taken_a_hidden_one(
     make: Callable[..., Guard], taken: str
