@@ -12,8 +12,8 @@ from ringfence.dsl.plan import Plan
 from ringfence.engine.retrospect.coverage import Coverage, Reachable
 from ringfence.engine.retrospect.record import Others
 from ringfence.engine.retrospect.replay import Unreplayable
-from ringfence.engine.retrospect.shares import Tried, shares_of, tried
-from ringfence.engine.retrospect.whatif import Again, Change, Rule
+from ringfence.engine.retrospect.shares import Made, Tried, shares_of, tried
+from ringfence.engine.retrospect.whatif import Change, Rule
 from ringfence.engine.seams.ports import RunRow
 
 Done = Callable[[int], None]
@@ -153,7 +153,7 @@ _Moment = tuple[int, int, int]
 """When a decision was made, the place of its run in the order in which they began, and its event."""
 
 
-def _moments(runs: Sequence[tuple[str, Tried]]) -> Iterator[tuple[str, Tried, Again, _Moment]]:
+def _moments(runs: Sequence[tuple[str, Tried]]) -> Iterator[tuple[str, Tried, Made, _Moment]]:
     """Yield every decision with its session and its run."""
     for number, (session, run) in enumerate(runs):
         for one in run.decided:

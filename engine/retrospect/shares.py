@@ -9,10 +9,12 @@ import signal
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import islice
 from multiprocessing import get_context, parent_process
+from operator import attrgetter
 from threading import Thread
+from typing import Any, Final, NamedTuple
 
 from ringfence.dsl.plan import Plan, TextFile
 from ringfence.engine.decision.events import event_of
@@ -21,12 +23,14 @@ from ringfence.engine.journal.tales import decode
 from ringfence.engine.retrospect.coverage import Coverage, Reachable
 from ringfence.engine.retrospect.record import Others, RecordError, RunRecord
 from ringfence.engine.retrospect.replay import Unreplayable
-from ringfence.engine.retrospect.whatif import Again, decided_again, decided_together
+from ringfence.engine.retrospect.whatif import Again, Change, decided_again, decided_together
 from ringfence.engine.seams.errors import EngineError
 from ringfence.engine.seams.ports import Entry
 
 _RUNS = 32
 """In one share, where runs need nothing of each other."""
+
+_fields: Final = attrgetter(*(field.name for field in fields(Entry)))
 
 _RESTING = frozenset({"RunStarted", "SubrunJoined"})
 """Kinds of events that name other runs."""
@@ -39,13 +43,30 @@ class Share:
     runs: tuple[str, ...]
     entries: dict[str, Sequence[Entry]]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Be sent as plain tuples: to pickle an entry by itself costs as much as to decide it."""
+        plain = {run: [_fields(entry) for entry in entries] for run, entries in self.entries.items()}
+        return _received, (self.runs, plain)
+
+
+def _received(runs: tuple[str, ...], plain: dict[str, list[tuple[Any, ...]]]) -> Share:
+    return Share(runs, {run: [Entry(*one) for one in entries] for run, entries in plain.items()})
+
+
+class Made(NamedTuple):
+    """One recorded decision, made again: what is counted of it, and sent to the process that counts."""
+
+    seq: int
+    at_ns: int
+    change: Change | None
+
 
 @dataclass(frozen=True, slots=True)
 class Tried:
     """One run, decided again."""
 
     run: str
-    decided: tuple[Again, ...] = ()
+    decided: tuple[Made, ...] = ()
     not_replayable: tuple[Unreplayable, ...] = ()
     problem: str | None = None
     """Why it cannot be decided again; then nothing of it counts."""
@@ -180,7 +201,7 @@ def _together(share: Share, coverage: Coverage) -> DoneShare | None:
 
 
 def _apart(run: str, found: Sequence[Again | Unreplayable]) -> Tried:
-    decided = tuple(one for one in found if isinstance(one, Again))
+    decided = tuple(Made(one.seq, one.at_ns, one.change) for one in found if isinstance(one, Again))
     return Tried(run, decided, tuple(one for one in found if isinstance(one, Unreplayable)))
 
 
