@@ -1,4 +1,4 @@
-"""One `ringfence` command in a process of its own, and what it took: its start, its end and its processes too."""
+"""One `ringfence` command in a process of its own, and what it took, with the processes that it starts."""
 
 import json
 import resource

@@ -37,7 +37,7 @@ async def recorded(folder: Path, *, calls: int) -> list[Entry]:
     """Return the entries of a run of so many calls, which a guard made and recorded."""
     with tempfile.TemporaryDirectory(dir=folder) as own:
         url = f"sqlite:///{own}/one.db"
-        guard = Guard.load(policy_file(Path(own)), store=url)
+        guard = Guard.load(policy_file(folder), store=url)
         async with guard.run(principal=ALICE) as run:
             for number in range(calls):
                 asked = ToolCall("look_up", {"table": "users"}, call_id=f"call_{number}")
