@@ -38,7 +38,7 @@ def rows() -> Iterator[Row]:
 
 
 async def _audited() -> list[Row]:
-    """Count calls that are queued, and those that wait until their decision is durable, one or many at once."""
+    """Count calls that are queued, and calls that wait for a durable decision: one at a time, and many."""
     found: dict[str, list[_Rate]] = {"queued": [], "alone": [], "together": []}
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(3):

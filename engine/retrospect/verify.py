@@ -220,7 +220,7 @@ class _Run:
 class Walk:
     """A walk along a log's own chain, which checks each run's with it.
 
-    Agents may write meanwhile.  So what is in the store beyond the links that were taken is noted with `rest`,
+    Agents may write meanwhile.  So what the store holds beyond the links so far is noted with `rest`,
     and the links that have come until then are taken after: those must name it.
 
     Args:
