@@ -453,7 +453,12 @@ def _value_of(name: str, value: Json) -> Json:
         return None
     if name in _TUPLES or name == "redacted":
         return tuple(value)
-    return int(value) if name in TIMES else value
+    if name not in TIMES:
+        return value
+    try:
+        return int(value)
+    except OverflowError:  # JSON has no infinity, and its readers take a number that is too large for one
+        raise ValueError(f"`{name}` is no time") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,10 @@ class Secrets:
             free: It is anybody's text, so that `name=value` and the known values are looked for in it, too.
         """
         data, said = text.encode("utf-8", "backslashreplace"), None
-        known = [value.encode("utf-8", "backslashreplace") for value in values] if free else []
+        long = len(text)  # undoing escapes makes no text longer
+        known = (
+            [one.encode("utf-8", "backslashreplace") for one in values if len(one) <= long] if free else []
+        )
         for _ in range(_LAYERS):
             spans = list(self._spans(data, known, free))
             if spans:

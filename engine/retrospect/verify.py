@@ -240,6 +240,8 @@ class Walk:
         self._last: Link | None = None
         self._runs: dict[str, _Run] = {}
         self._listed: list[RunRow] = []
+        self._hidden: str | None = None
+        """A run that the list leaves out."""
         self._inserted: Entry | None = None
         """One that no link can ever name."""
 
@@ -264,18 +266,23 @@ class Walk:
                 return
             self._last = link
 
-    def rest(self, runs: Iterable[str], rows: Iterable[RunRow] = ()) -> None:
+    def rest(self, runs: Iterable[str] = (), *, rows: Iterable[RunRow] | None = None) -> None:
         """Note what the store holds beyond the links so far, and what the list of runs says by now.
 
         Args:
-            runs: All runs that anybody knows of, besides those that the links name.
+            runs: All runs that anybody knows of, besides those that the links and the list name.
+            rows: The list of runs; None: there is none to compare.
         """
         # SECURITY: the runs come from both, so that a run which either hides is missed by the other.
         for run in runs:
             self._of(run)
-        for row in rows:
+        for row in rows or ():
             self._of(row.run).row = row
             self._listed.append(row)
+        if rows is not None:
+            # SECURITY: a run that only its links name is one that nobody finds in the list.
+            seen = (run for run, walked in self._runs.items() if walked.seq and walked.row is None)
+            self._hidden = next(seen, None)
         parts = [Part(run, self._after(run), 1) for run in self._runs]
         for start in range(0, len(parts), _AHEAD):
             some = parts[start : start + _AHEAD]
@@ -288,6 +295,8 @@ class Walk:
         fault = self.fault or self._unnamed()
         if fault is None and self._head is not None and (last is None or self._head.position > last.position):
             fault = Fault("", "the end was cut off: the known head is not there", self._head.position)
+        if fault is None and self._hidden is not None:
+            fault = Fault(f"{self._hidden}:1", "the list of runs leaves out its run")
         told = (self._runs[row.run].told.fault(row) for row in self._listed)
         fault = fault or next((one for one in told if one is not None), None)
         return Verified(fault, self.events, sum(run.seq > 0 for run in self._runs.values()), last)

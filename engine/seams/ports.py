@@ -168,6 +168,19 @@ class EventLog(Protocol):
         ...
 
 
+@runtime_checkable
+class Inspected(Protocol):
+    """An `EventLog` that keeps some things twice, and can say whether they agree; no store need be one."""
+
+    async def damage(self) -> str | None:
+        """Say in what the store contradicts itself; None: in nothing.
+
+        A list that is filtered may be read from an index.  One that leaves out a run hides it, though every
+        chain holds.
+        """
+        ...
+
+
 # ---- the ledger ----------------------------------------------------------------------------------
 
 

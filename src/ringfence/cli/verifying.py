@@ -11,7 +11,7 @@ from ringfence.cli.exits import REFUSED, CommandError
 from ringfence.cli.say import Say
 from ringfence.engine.retrospect.verify import FIRST, Fault, Part, Walk, counted, row_fault, verify_run
 from ringfence.engine.seams.escape import escaped
-from ringfence.engine.seams.ports import Entry, EventLog, Link
+from ringfence.engine.seams.ports import Entry, EventLog, Inspected, Link
 
 if TYPE_CHECKING:
     from ringfence.plugins.witness.reading import Seeing, Witness
@@ -134,7 +134,7 @@ def verify_whole(desk: Desk, say: Say, *, head: Link | None, witness: "Witness |
             advance(len(links))
     if walk.fault is None:
         rows = desk.ask(desk.events.runs())
-        walk.rest((), rows)
+        walk.rest(rows=rows)
         end = desk.ask(desk.events.head())
         for links in _links(desk, after=after, upto=_position(end)):
             walk.take(links)
@@ -143,7 +143,7 @@ def verify_whole(desk: Desk, say: Say, *, head: Link | None, witness: "Witness |
     last = verified.head
     noted = f"{last.position}:{last.hash.hex()}" if last else None
     return Checked(
-        verified.fault or told.fault,
+        verified.fault or told.fault or _damage(desk),
         verified.events,
         verified.runs,
         None,
@@ -171,6 +171,12 @@ class _Seen:
 def _seen(seeing: "Seeing") -> _Seen:
     named = seeing.fault
     return _Seen(None if named is None else Fault(*named), seeing.witness.lines, seeing.later)
+
+
+def _damage(desk: Desk) -> Fault | None:
+    """Return in what a store contradicts itself, though all that was read of it holds."""
+    said = desk.ask(desk.events.damage()) if isinstance(desk.events, Inspected) else None
+    return None if said is None else Fault("", f"the store contradicts itself: {said}")
 
 
 def _read(desk: Desk, run: str) -> list[Entry]:
