@@ -70,7 +70,8 @@ def call_again(known: KnownCall, event: CallDecided, tool: ToolPlan | None) -> T
     """
     request = known.decided_in(event)
     if known.withheld is None:
-        return request
+        # What a plugin answered is hidden, or why it failed: the decision rests on what is not there.
+        return "secret" if event.redacted else request
     if known.withheld != "redacted" or event.redacted or not isinstance(event.arguments, Mapping):
         return known.withheld
     shown = request.arguments.get(SHOWN)

@@ -131,9 +131,13 @@ class Records:
             EngineError: The log cannot be read, or a process died.
         """
         from ringfence.engine.retrospect.backtest import backtest, chosen
+        from ringfence.engine.retrospect.shares import read_runs
+
+        def read(runs: Sequence[str]) -> Sequence[Sequence[Entry]]:
+            return run_sync(self._ask(lambda opened: read_runs(opened.log, runs)), self._opening.loop)
 
         rows = chosen(self.list(), since_ns=since_ns, agent=agent)
-        return backtest(rows, self._entries, plan, processes=processes)
+        return backtest(rows, read, plan, processes=processes)
 
     async def abacktest(
         self, plan: Plan, *, since_ns: int | None = None, agent: str | None = None, processes: int = 1

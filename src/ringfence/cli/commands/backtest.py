@@ -36,6 +36,7 @@ def run(asked: Namespace, say: Say) -> int:
     from ringfence.cli.since import since_ns
     from ringfence.dsl.diagnostic import draw
     from ringfence.engine.retrospect.backtest import backtest, chosen
+    from ringfence.engine.retrospect.shares import read_runs
     from ringfence.engine.seams.errors import EngineError
 
     if asked.processes is not None and asked.processes < 1:
@@ -56,7 +57,7 @@ def run(asked: Namespace, say: Say) -> int:
             with say.progress("backtest", len(rows), worth=200) as advance:
                 found = backtest(
                     rows,
-                    lambda each: here.ask(here.events.read(each)),
+                    lambda runs: here.ask(read_runs(here.events, runs)),
                     plan,
                     processes=processes,
                     each=advance,
