@@ -1,6 +1,7 @@
 """The distribution ships one import package, all of it, and nothing else; imports stay light."""
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -8,6 +9,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
+from ringfence.cli.examination import EXTRAS
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("adapters", "dsl", "engine", "grammar", "plugins")
@@ -132,3 +135,14 @@ def test_ci_runs_every_check_and_stops_at_the_first_that_fails() -> None:
     places = [planned.index(step) for step in steps]
     assert places == sorted(places)
     assert "|| true" not in planned
+
+
+def test_doctor_knows_what_every_extra_brings() -> None:
+    """An extra is for users: `all` has each of them, the others are for work on the product itself."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    (everything,) = extras["all"]
+    named = everything.removeprefix("ringfence[").removesuffix("]").split(",")
+    assert list(EXTRAS) == named
+    for extra, distributions in EXTRAS.items():
+        brought = {re.split("[<>=;\\[ ]", wanted)[0] for wanted in extras[extra]}
+        assert brought <= set(distributions), extra

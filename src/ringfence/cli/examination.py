@@ -34,6 +34,7 @@ EXTRAS = {
     "postgres": ("asyncpg",),
     "webhook": ("aiohttp",),
     "sign": ("cryptography",),
+    "otel": ("opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http"),
 }
 """Extra -> the distributions that it brings."""
 

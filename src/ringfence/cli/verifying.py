@@ -75,7 +75,7 @@ def witness_of(file: str | None, key: str | None) -> "Witness | None":
         return witness_of(Path(file), public_key(Path(key)))
     except ImportError as error:
         raise CommandError(
-            "signatures need the package `cryptography`", help="pip install 'ringfence[sign]'"
+            "cryptography is not installed", help='install it with pip install "ringfence[sign]"'
         ) from error
     except KeyFileError as error:
         raise CommandError(error.message, help=error.help) from error
