@@ -26,9 +26,10 @@ _ROW: Final = (
 )
 _fields: Final = attrgetter(*_ROW.split(", "))
 _CHANGES: Final = ", ".join(f"{name} = ?" for name in _ROW.split(", "))
-# SECURITY: an event whose run is not listed is a link all the same, or verifying would pass it over.
+# SECURITY: an event whose run is not listed, or not as text, is a link too: else verifying passes it by.
 _LINK: Final = (
-    "position, coalesce(run.run, '(run ' || run_id || ')'), seq, link FROM event "
+    "position, CASE typeof(run.run) WHEN 'text' THEN run.run ELSE '(run ' || run_id || ')' END, "
+    "seq, link FROM event "
     "LEFT JOIN run ON run.id = run_id"
 )
 _ENTRY: Final = "seq, kind, schema, at_ns, mono_ns, salt, body, digest, prev, hash"

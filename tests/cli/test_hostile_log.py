@@ -195,3 +195,44 @@ def test_a_body_of_another_form_is_a_sentence_that_points_to_verify(
             said = capsys.readouterr()
             assert code == 0 or "ringfence verify" in said.err
             assert "RINGFENCE_DEBUG" not in said.err
+
+
+@pytest.mark.usefixtures("stopped")
+@pytest.mark.parametrize("column", ["run", "session", "agent", "user", "status", "started_ns", "events"])
+@pytest.mark.parametrize("odd", [b"\xff\x00", b"", 1.5, "x"])
+def test_a_list_of_runs_with_other_types_is_a_sentence_that_points_to_verify(
+    hostile: Path, tmp_path: Path, column: str, odd: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = Path(shutil.copy(hostile, tmp_path / "r.db"))
+    with sqlite3.connect(path) as db:
+        db.execute(f"UPDATE run SET {column} = ?", (odd,))
+    db.close()
+    listing = [["runs"], ["runs", "--rule", "x"], ["stats"], ["show", "last"], ["why", "last", "1"]]
+    for words in (
+        *listing,
+        ["replay", "last"],
+        ["export"],
+        ["tail", "--from-start"],
+        ["purge", "--before", "0s"],
+    ):
+        code = main([*words, "--store", str(path)])
+        said = capsys.readouterr().err
+        assert "RINGFENCE_DEBUG" not in said and "Traceback" not in said
+        assert code in (0, 2, 130) or "ringfence verify" in said, said
+    assert main(["verify", "--store", str(path)]) == 2
+
+
+@pytest.mark.usefixtures("stopped")
+def test_a_time_beyond_every_number_is_a_run_that_cannot_be_read(
+    hostile: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = Path(shutil.copy(hostile, tmp_path / "r.db"))
+    with sqlite3.connect(path) as db:
+        (body,) = db.execute("SELECT body FROM event WHERE kind = 'ApprovalAsked'").fetchone()
+        changed = body.replace(b'"expires_ns":null', b'"expires_ns":1e999')
+        db.execute("UPDATE event SET body = ? WHERE kind = 'ApprovalAsked'", (changed,))
+    db.close()
+    assert changed != body
+    for words, ends in ((["stats"], 0), (["tail", "--from-start"], 130), (["show", "last"], 1)):
+        assert main([*words, "--store", str(path)]) == ends
+        assert "RINGFENCE_DEBUG" not in capsys.readouterr().err

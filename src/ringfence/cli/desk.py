@@ -18,7 +18,7 @@ from ringfence.engine.seams.composed import open_one
 from ringfence.engine.seams.errors import EngineError
 from ringfence.engine.seams.loop import EngineLoop
 from ringfence.engine.seams.parts import lacking
-from ringfence.engine.seams.ports import EventLog, KillSwitch, Store, TicketStore
+from ringfence.engine.seams.ports import EventLog, KillSwitch, RunRow, Store, TicketStore
 from ringfence.engine.seams.settings import Settings
 from ringfence.engine.seams.store_urls import absolute_url, file_of
 
@@ -88,6 +88,19 @@ class Desk:
         assert store.kill_switch is not None
         return store.kill_switch
 
+    def runs(self, **asked: Any) -> list[RunRow]:
+        """Return rows of the list of runs, newest first; arguments as of `EventLog.runs`.
+
+        Raises:
+            CommandError: One holds what no guard writes; verifying, which reads them by itself, names it.
+        """
+        return [_readable(row) for row in self.ask(self.events.runs(**asked))]
+
+    def run(self, run: str) -> RunRow | None:
+        """Return the row of one run, or None; raise as `runs`."""
+        row = self.ask(self.events.run(run))
+        return None if row is None else _readable(row)
+
     def hidden(self, name: str | None) -> str | None:
         """Return the name of whoever orders something, without what `[secrets]` hides."""
         from ringfence.engine.journal.hiding import Hiding
@@ -95,6 +108,22 @@ class Desk:
 
         secrets = self.settings.secrets
         return None if name is None else Hiding(Secrets(secrets.patterns, secrets.names)).text(name)
+
+
+def _readable(row: RunRow) -> RunRow:
+    texts = (row.run, row.session, row.agent, row.policy, row.status)
+    more = (row.user, row.workspace, row.parent)
+    numbers = (row.started_ns, row.last_ns, row.events)
+    # SECURITY: a column may hold any type, and what is no text has no form in which it could be shown.
+    if not (
+        all(type(text) is str for text in texts)
+        and all(text is None or type(text) is str for text in more)
+        and all(type(number) is int for number in numbers)
+    ):
+        raise CommandError(
+            "the list of runs holds what no guard writes", help="`ringfence verify` says where it was changed"
+        )
+    return row
 
 
 _OTHER = "name another store with --store"

@@ -80,7 +80,7 @@ def _of_log(desk: Desk, say: Say, wanted: Wanted, bar: bool) -> Iterator[Entry]:
 
     @lru_cache(maxsize=_KNOWN_RUNS)
     def is_wanted(run: str) -> bool:
-        return wanted.of_run(desk.ask(desk.events.run(run)))
+        return wanted.of_run(desk.run(run))
 
     filtered = wanted != Wanted()
     after = 0

@@ -10,13 +10,17 @@ from ringfence.engine.seams.escape import escaped
 from ringfence.engine.seams.ports import RunRow, newest
 from ringfence.engine.seams.store_urls import without_password
 
+_LONGEST = 200
+_COMPARED = 2_000
+"""So much of what was typed, and so many of the newest ids, are searched for one that is alike."""
+
 
 def find_run(desk: Desk, text: str) -> RunRow:
     """Return the run with this id, or the one whose id begins so; `last` is the newest, sub-runs left out."""
     said = escaped(text)
-    if text and (row := desk.ask(desk.events.run(text))) is not None:
+    if text and (row := desk.run(text)) is not None:
         return row
-    rows = desk.ask(desk.events.runs())
+    rows = desk.runs()
     if text == "last" and rows:
         return newest(rows)
     found = [row for row in rows if text and row.run.startswith(text)]
@@ -30,7 +34,7 @@ def find_run(desk: Desk, text: str) -> RunRow:
         )
     if not ids:
         raise CommandError(f"there is no run `{said}`: the log is empty", help="run an agent first")
-    near = get_close_matches(text, ids, n=3)
+    near = get_close_matches(text[:_LONGEST], ids[:_COMPARED], n=3)
     help = (
         f"did you mean {_some(near)}?"
         if near

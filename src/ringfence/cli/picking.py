@@ -82,7 +82,7 @@ class Picked:
     def _agent_of(self, here: Desk, run: str) -> str | None:
         agent = self._agents.get(run)
         if agent is None:
-            row = here.ask(here.events.run(run))
+            row = here.run(run)
             if row is not None:
                 agent = self._agents[run] = row.agent
         return agent

@@ -48,7 +48,7 @@ class Purged:
 
 def purge(desk: Desk, say: Say, wish: Wish) -> Purged:
     """Purge the runs that are due; whenever it is interrupted, each run is purged whole or not at all."""
-    rows = desk.ask(desk.events.runs())
+    rows = desk.runs()
     with say.progress("look", len(rows), counted=False):
         found = due(rows, lambda row: desk.ask(_last_kind(desk.events, row)), before_ns=wish.before_ns)
     wanted = [*found.free, *found.remembered] if wish.remembered else list(found.free)

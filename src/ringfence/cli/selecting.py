@@ -98,7 +98,7 @@ class Reader:
 
     def rows(self, asked: "RowWords", limit: int | None) -> "list[RunRow]":
         """Return rows of runs, newest first."""
-        found = self._desk.ask(self._desk.events.runs(**asked, limit=limit))
+        found = self._desk.runs(**asked, limit=limit)
         self._coming.extend(row.run for row in found)
         return found
 

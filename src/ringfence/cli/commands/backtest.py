@@ -47,7 +47,7 @@ def run(asked: Namespace, say: Say) -> int:
         if plan is None:
             say.note(draw(loaded.diagnostics))
             return POLICY_INVALID
-        rows = chosen(here.ask(here.events.runs()), since_ns=since, agent=asked.agent)
+        rows = chosen(here.runs(), since_ns=since, agent=asked.agent)
         if not rows:
             say.note("no runs")
         processes = asked.processes or _processes(

@@ -47,7 +47,7 @@ def page_of(desk: Desk, row: RunRow, *, made: str) -> Page:
                 cut.append(f"more than {_INNER} runs began inside of it: `ringfence show` has the others")
                 break
             try:
-                found = desk.ask(desk.events.run(run))
+                found = desk.run(run)
                 record = history(desk, run) if found is not None else None
             except CommandError as error:  # the page says so, and shows what can be read
                 cut.append(f"a run inside of it cannot be read: {error}")
