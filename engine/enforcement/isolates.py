@@ -85,7 +85,10 @@ def begin(run: Run, held: Held, isolated: Isolated, executor: IsolateExecutor, b
     plan = run.plan.isolates[isolated.isolate]
     made = _job(run, held, isolated, plan, bound_ns)
     event = started(held.key, plan.name, made)
-    hidden = run.hiding is not None and run.hiding.finds(made.source)
+    known = run.state.calls.get(held.key)
+    # What the request shows was recorded before anybody knew that it is secret: a digest tells no more.
+    shown = known is not None and known.withheld is None
+    hidden = not shown and run.hiding is not None and run.hiding.finds(made.source)
     if isolated.param is not None and (hidden or keeps_digests_only(run, held.call.tool)):
         # SECURITY: from the digest of a text of which little is hidden, that little could be guessed.
         event = replace(event, source=keyed(run, event.source)["$keyed"])
