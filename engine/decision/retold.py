@@ -13,6 +13,7 @@ from ringfence.dsl.plan import Json, Question, Redaction, ToolPlan
 from ringfence.engine.decision.calls import ToolCall
 from ringfence.engine.decision.events import MARK, CallDecided, CallRequested
 from ringfence.engine.decision.known import KnownCall
+from ringfence.engine.decision.watched import is_unconditional
 
 _ASKED = '["redact '
 """How a question to a redactor begins."""
@@ -69,7 +70,8 @@ def call_again(known: KnownCall, event: CallDecided, tool: ToolPlan | None) -> T
     """
     request = known.decided_in(event)
     if known.withheld is None:
-        return request
+        # What a plugin answered is hidden, or why it failed: the decision rests on what is not there.
+        return "secret" if event.redacted else request
     if known.withheld != "redacted" or event.redacted or not isinstance(event.arguments, Mapping):
         return known.withheld
     shown = request.arguments.get(SHOWN)
@@ -98,7 +100,7 @@ def _is_marked(value: Json) -> bool:
 
 
 def _unconditional(tool: ToolPlan) -> bool:
-    return all(clause.condition is None for clause in tool.redactions)
+    return all(is_unconditional(clause.condition) for clause in tool.redactions)
 
 
 def _chains(tool: ToolPlan, given: Mapping[str, Json]) -> dict[str, list[str]]:

@@ -54,9 +54,17 @@ class Hiding:
         redacted = self._redactions.get(tool)
         return self._looked(value, lambda walk: walk.arguments(value, redacted), Nature.SAID)
 
+    def principal(self, values: Mapping[str, Json]) -> Json:
+        """Return what a host says of whom a run is for; a memory that is full hides nothing of it."""
+        return self._looked(values, lambda walk: walk.value(values), Nature.SAID, full=False)
+
     def finds(self, value: Any) -> bool:
         """Say whether something in the value is secret."""
         return self.value(value) is not value
+
+    def finds_in_name(self, name: str) -> bool:
+        """Say whether something secret stands in a name that the host gives."""
+        return self.secrets.text(name, values=self.remembered.values) != name
 
     def finds_secret(self, value: Any) -> bool:
         """Say whether something in the value is secret by the settings, and not by the policy alone."""
@@ -135,6 +143,8 @@ class Hiding:
         look = _LOOKS.get(name)
         if look is not None:
             return self._looked(value, lambda walk: look(self, walk, value), nature_of(name))
+        if name == "principal":
+            return self.principal(value)
         if event.kind == "CallRequested" and name == "arguments" and getattr(event, "withheld", None) is None:
             return self.value(value, tool=str(getattr(event, "tool", None)))
         found = self._looked(value, lambda walk: walk.value(value), nature_of(name))
@@ -160,11 +170,12 @@ class Hiding:
                 shown[said] = own
         return shown
 
-    def _looked(self, value: Any, look: Callable[[Walk], Any], nature: Nature) -> Any:
+    def _looked(self, value: Any, look: Callable[[Walk], Any], nature: Nature, *, full: bool = True) -> Any:
         """Return what a walk shows of a value, once it finds nothing more to remember."""
         while True:
             remembered = self.remembered
-            walk = Walk(self.secrets, self._redactions, remembered.values, nature, full=remembered.full)
+            whole = full and remembered.full
+            walk = Walk(self.secrets, self._redactions, remembered.values, nature, full=whole)
             shown = look(walk)
             learned = (walk.named or walk.redacted) and (
                 self.remembered.take(walk.redacted, Why.GIVEN) | self.remembered.take(walk.named, Why.NAMED)

@@ -55,10 +55,7 @@ class Secrets:
             free: It is anybody's text, so that `name=value` and the known values are looked for in it, too.
         """
         data, said = text.encode("utf-8", "backslashreplace"), None
-        long = len(text)  # undoing escapes makes no text longer
-        known = (
-            [one.encode("utf-8", "backslashreplace") for one in values if len(one) <= long] if free else []
-        )
+        known = [one.encode("utf-8", "backslashreplace") for one in _possible(values, text)] if free else []
         for _ in range(_LAYERS):
             spans = list(self._spans(data, known, free))
             if spans:
@@ -87,6 +84,13 @@ class Secrets:
                 while at >= 0:
                     yield at, at + len(value)
                     at = data.find(value, at + len(value))
+
+
+def _possible(values: Sequence[str], text: str) -> Iterable[str]:
+    """Return those that may stand in the text, whose escapes are not undone yet: that makes it no longer."""
+    if text.isascii() and "\\" not in text:
+        return [value for value in values if value in text]
+    return [value for value in values if len(value) <= len(text)]
 
 
 def folded(name: str) -> str:

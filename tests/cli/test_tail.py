@@ -288,16 +288,18 @@ def test_ctrl_c_ends_it_as_it_ends_every_command(
 
 def test_a_reader_that_goes_away_ends_it_without_a_word(log: Path) -> None:
     """Though nothing more is ever written: the command sees that the pipe has no other end."""
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "ringfence", "tail", "--store", str(log)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    assert process.stdout is not None and process.stderr is not None
-    process.stdout.readline()
-    process.stdout.close()
-    assert process.wait(timeout=60) == 1
-    assert process.stderr.read() == b""
-    process.stderr.close()
+    ) as process:  # fmt: skip
+        assert process.stdout is not None and process.stderr is not None
+        try:
+            assert process.stdout.readline() != b""
+            process.stdout.close()
+            assert process.wait(timeout=60) == 1
+            assert process.stderr.read() == b""
+        finally:
+            process.kill()
 
 
 def test_a_refusal_by_a_rule_says_the_authors_words(log: Path) -> None:

@@ -514,7 +514,11 @@ def test_an_index_that_hides_a_run_from_lists_is_named(log: Log, index: str, col
         "PRAGMA writable_schema = ON",
         f"UPDATE sqlite_schema SET sql = 'CREATE INDEX {index} ON run {columns}' WHERE name = '{index}'",
     )
-    asked = {"run_by_start": {}, "run_by_session": {"session": "s1"}, "run_by_status": {"status": "running"}}
+    asked: dict[str, dict[str, Any]] = {
+        "run_by_start": {},
+        "run_by_session": {"session": "s1"},
+        "run_by_status": {"status": "running"},
+    }
     found = log.of_store(log.path, lambda desk: desk.ask(desk.events.runs(**asked[index])))
     assert "r2" not in {row.run for row in found}, "the attack works"
     said = refused(log.verified(log.head))

@@ -25,6 +25,7 @@ from ringfence.engine.decision.events import (
 )
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
+from ringfence.engine.journal.remembered import MOST_VALUES
 from ringfence.engine.retrospect.timeline import CallStep, timeline
 from ringfence.engine.seams.errors import DeniedError, PendingError
 from ringfence.plugin import redactor
@@ -100,6 +101,44 @@ def sent(guard: Guard, run: Run, body: str = BODY, **more: Any) -> Any:
     return seen[0]
 
 
+# ---- what the session remembers -------------------------------------------------------------------
+
+TRACED = policy(
+    f'{HIDES} deny when to == "eve@evil.example"',
+    """
+tool look { needs send takes q: text allow always }
+tool pay { needs send takes to: email allow always require known: to comes only from [look] }
+""",
+)
+
+
+def shown(guard: Guard, run: Run, result: str) -> None:
+    guard.execute(run, call("look", q="who?"), lambda _: result)
+
+
+def test_a_redacted_call_denied_or_not_leaves_what_is_found_later_decided(make: Callable[..., Guard]) -> None:
+    guard = make(TRACED)
+    run = guard.begin_run()
+    sent(guard, run)
+    with pytest.raises(DeniedError):
+        guard.execute(run, call("note", to="eve@evil.example", body=BODY), lambda _: None)
+    shown(guard, run, "it is flo@acme.example")
+    guard.execute(run, call("pay", to="flo@acme.example"), lambda _: "paid")
+    assert guard.runs.get(run.id).replay().identical
+
+
+def test_what_a_redactor_left_in_a_value_gains_no_source_from_its_echo(make: Callable[..., Guard]) -> None:
+    guard = make(TRACED)
+    run = guard.begin_run()
+    sent(guard, run, "pay mallory@evil.example")
+    shown(guard, run, "you wrote: pay mallory@evil.example")
+    with pytest.raises(DeniedError):
+        guard.execute(run, call("pay", to="mallory@evil.example"), lambda _: "paid")
+    shown(guard, run, "it is flo@acme.example")
+    guard.execute(run, call("pay", to="flo@acme.example"), lambda _: "paid")
+    assert guard.runs.get(run.id).replay().identical
+
+
 # ---- decided again --------------------------------------------------------------------------------
 
 
@@ -147,6 +186,17 @@ def test_another_policy_decides_what_the_tool_got_or_says_that_it_looks_at_what_
     else:
         assert found.decisions == 1 and not found.not_replayable
         assert [one.verdict for one in found.changes] == ([] if expected == "same" else [expected])
+
+
+def test_a_backtest_which_watches_the_clauses_decides_what_another_policy_alone_decides(
+    make: Callable[..., Guard],
+) -> None:
+    guard = make()
+    run = guard.begin_run()
+    sent(guard, run)
+    tried = guard.runs.backtest(plan(HIDES + ' deny when to == "bob@acme.example"'))
+    assert (tried.decisions, tried.not_replayable) == (1, ())
+    assert [one.change.verdict for one in tried.changes] == ["deny"]
 
 
 @pytest.mark.parametrize("taken", ["text at most 30", "line at most 30", "line", "text optional"])
@@ -516,3 +566,33 @@ def test_a_tool_that_does_not_exist_and_the_id_of_a_call_do_not_repeat_it(
     assert guard.runs.get(run.id).replay().identical
     guard.close()
     assert on_disk(tmp_path, "nobody") and not on_disk(tmp_path, MAIL)
+
+
+def test_a_session_whose_memory_was_filled_up_goes_on_and_its_record_shows_no_text(
+    make: Callable[..., Guard], tmp_path: Path
+) -> None:
+    asks = """
+tool look { takes what: text allow when what comes from user rate 1000 per run }
+tool count { takes what: text allow always rate 9 per day for each what }
+"""
+    guard = make(policy(HIDES, asks))
+    run = guard.begin_run(session="the session of a chat")
+    filling = [{"name": "note", "args": {"body": [f"of no use {number}" for number in range(MOST_VALUES)]}}]
+    guard.record(run, ModelAnswered("q", filling, None, 1, None))
+    assert sent(guard, run)["body"] == "please write to [mail]"
+    guard.record(run, PromptGiven("user", f"and {MAIL} again"))
+    for made in (call("look", what="and"), call("look", what=MAIL), call("count", what="a longer key")):
+        with pytest.raises(DeniedError):
+            guard.execute(run, made, lambda _: 1)
+    assert guard.execute(run, call("count", what="key"), lambda _: MAIL) == MAIL
+    guard.end_run(run)
+    found = guard.runs.get(run.id).replay()
+    assert found.identical and found.decisions + len(found.not_replayable) == 5
+    alice = Principal(user="alice in person")
+    later = guard.begin_run(session="the session of a chat", prompt=f"once more: {MAIL}", principal=alice)
+    guard.end_run(later)
+    assert guard.runs.get(later.id).started.principal == {"user": "alice in person"}
+    other = guard.begin_run(prompt="control: another session")
+    guard.end_run(other)
+    guard.close()
+    assert on_disk(tmp_path, "control: another session") and not on_disk(tmp_path, MAIL)
