@@ -10,7 +10,8 @@ from ringfence.dsl.canonical import canonical
 from ringfence.engine.journal.chain import SALT_BYTES, ZERO, body_digest, entry_hash, header_of
 from ringfence.engine.journal.purging import purge_after
 from ringfence.engine.journal.rows import row_after
-from ringfence.engine.retrospect.verify import Part, Walk, verify_log, verify_run
+from ringfence.engine.retrospect.verify import verify_run
+from ringfence.engine.retrospect.walk import Part, Walk, verify_log
 from ringfence.engine.seams.ports import Entry, Link, RunRow
 from tests.logs import Recorder, links_of
 from tests.plans import parameter, plan, tool
@@ -270,8 +271,10 @@ def test_a_log_is_walked_a_page_at_a_time_and_comes_to_the_same(
 ) -> None:
     entries, links = log()
     entry = entries[index]
-    if how in ("body", "hash"):
-        entries[index] = replace(entry, **{how: b"x" * 32})
+    if how == "body":
+        entries[index] = replace(entry, body=b"{}")
+    elif how == "hash":
+        entries[index] = replace(entry, hash=b"x" * 32)
     elif how == "gone":
         entries[index] = gone(entry)
     elif how == "missing":
