@@ -13,7 +13,7 @@ from ringfence.dsl.plan import Verdict
 from ringfence.engine.decision.events import CallDecided, CallFailed, CallFinished
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
-from ringfence.engine.retrospect.verify import verify_log
+from ringfence.engine.retrospect.walk import verify_log
 from ringfence.engine.seams.errors import (
     DeniedError,
     EngineError,

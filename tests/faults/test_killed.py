@@ -14,7 +14,7 @@ import pytest
 
 from ringfence.engine.decision.events import CallDecided
 from ringfence.engine.retrospect.record import RunRecord
-from ringfence.engine.retrospect.verify import verify_log
+from ringfence.engine.retrospect.walk import verify_log
 from ringfence.engine.seams.errors import RunHaltedError
 from ringfence.engine.seams.ports import Entry, Link, RunRow
 from ringfence.plugins.sqlite import SqliteStore

@@ -16,7 +16,7 @@ import pytest
 from ringfence.engine.decision.events import CallDecided, CallFinished
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
-from ringfence.engine.retrospect.verify import verify_log
+from ringfence.engine.retrospect.walk import verify_log
 from ringfence.engine.seams.errors import EngineError, RingfenceError, StoreAwayError
 from tests.guards import ALICE, call, events_of, make_guard
 from tests.services import Server, needed

@@ -19,7 +19,7 @@ import pytest
 
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
-from ringfence.engine.retrospect.verify import verify_log
+from ringfence.engine.retrospect.walk import verify_log
 from ringfence.engine.seams.errors import EngineError
 from tests.guards import ALICE, call
 from tests.hosts.standing import WHERE, short_lived

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from ringfence.cli.desk import Desk
 from ringfence.cli.exits import REFUSED, CommandError
 from ringfence.cli.say import Say
-from ringfence.engine.retrospect.verify import FIRST, Fault, Part, Walk, counted, row_fault, verify_run
+from ringfence.engine.retrospect.verify import Fault, row_fault, verify_run
+from ringfence.engine.retrospect.walk import FIRST, Part, Walk, counted
 from ringfence.engine.seams.escape import escaped
 from ringfence.engine.seams.ports import Entry, EventLog, Inspected, Link
 

@@ -10,7 +10,8 @@ from ringfence.dsl.canonical import canonical
 from ringfence.engine.journal.chain import SALT_BYTES, ZERO, body_digest, entry_hash, header_of
 from ringfence.engine.journal.purging import purge_after
 from ringfence.engine.journal.rows import row_after
-from ringfence.engine.retrospect.verify import verify_log, verify_run
+from ringfence.engine.retrospect.verify import verify_run
+from ringfence.engine.retrospect.walk import Part, Walk, verify_log
 from ringfence.engine.seams.ports import Entry, Link, RunRow
 from tests.logs import Recorder, links_of
 from tests.plans import parameter, plan, tool
@@ -262,3 +263,69 @@ def test_a_salt_of_another_length_is_found() -> None:
     assert len(moved.salt) == SALT_BYTES + 1
     entries[4] = moved
     assert verify_log(links, entries).fault is not None
+
+
+@given(st.integers(1, 5), positions, st.sampled_from([None, "body", "hash", "gone", "missing", "twice"]))
+def test_a_log_is_walked_a_page_at_a_time_and_comes_to_the_same(
+    page: int, index: int, how: str | None
+) -> None:
+    entries, links = log()
+    entry = entries[index]
+    if how == "body":
+        entries[index] = replace(entry, body=b"{}")
+    elif how == "hash":
+        entries[index] = replace(entry, hash=b"x" * 32)
+    elif how == "gone":
+        entries[index] = gone(entry)
+    elif how == "missing":
+        del entries[index]
+    elif how == "twice":
+        entries.insert(index, entry)
+    asked: list[int] = []
+
+    def read(parts: Sequence[Part]) -> list[list[Entry]]:
+        found = [
+            [one for one in entries if one.run == part.run and one.seq > part.after_seq][: part.limit]
+            for part in parts
+        ]
+        asked.append(sum(map(len, found)))
+        return found
+
+    walk = Walk(read)
+    for start in range(0, len(links), page):
+        walk.take(links[start : start + page])
+    if how != "gone":
+        assert max(asked) <= page + 2, "of each run no more than its page names, and the next one"
+    walk.rest(["r1", "r2"])
+    assert walk.end() == verify_log(links, entries)
+
+
+def test_a_purge_far_ahead_is_found_when_its_first_body_is_missed() -> None:
+    one = run_of("r1", calls=600)
+    purged = [*map(gone, one), purge_of(one)]
+    links = links_of(purged)
+    assert verify_log(links, purged).intact
+    assert verify_log(links[:-1], purged[:-1]).fault is not None
+
+
+def test_a_run_that_its_list_leaves_out_is_named() -> None:
+    entries, links = log()
+    rows: list[RunRow] = []
+    for name in ("r1", "r2"):
+        row: RunRow | None = None
+        for entry in run_of(name):
+            row = row_after(row, entry)
+        assert row is not None
+        rows.append(row)
+
+    def read(parts: Sequence[Part]) -> list[list[Entry]]:
+        return [
+            [one for one in entries if one.run == part.run and one.seq > part.after_seq] for part in parts
+        ]
+
+    for listed, named in ((rows, None), (rows[:1], "r2:1"), (rows[1:], "r1:1"), ([], "r1:1")):
+        walk = Walk(read)
+        walk.take(links)
+        walk.rest(rows=listed)
+        fault = walk.end().fault
+        assert (None if fault is None else fault.event) == named
