@@ -7,7 +7,7 @@
 #   make check   what CI runs: format, lint, types, import contracts, all tests with those servers; a skip fails
 #   make fuzz    the laws of the language on 1,000,000 random cases; FUZZ="--seed 7" for other ones
 #   make soak    10,000 calls into V8 isolates, half of them hostile; CALLS=n for more or fewer
-#   make bench   speed, against the goals; writes bench/results.json
+#   make bench   speed, against the goals; writes bench/results.json; ONLY="logged large" for some parts of it
 #   make bench-agentdojo   recorded attacks, about half an hour; CORPUS=FILE says where the recordings are
 #   make fmt     format and mend what can be mended
 #   make clean   remove .venv, caches and what the demo has left
@@ -95,7 +95,7 @@ soak:
 
 bench:
 	$(call install,speed)
-	$(BIN)/python -m bench
+	$(BIN)/python -m bench $(ONLY)
 
 # An environment of its own: the benchmark brings a dozen model clients along.
 bench-agentdojo:

@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from bench import (
     guarded,
     isolated,
     killed,
+    large,
     loading,
     logged,
     remembered,
@@ -26,6 +28,7 @@ PARTS: dict[str, Callable[[], Iterator[Row]]] = {
     "loading": loading.rows,
     "guarded": guarded.rows,
     "logged": logged.rows,
+    "large": large.rows,
     "reserved": reserved.rows,
     "killed": killed.rows,
     "isolated": isolated.rows,
@@ -39,11 +42,17 @@ def main(names: list[str]) -> int:
     print(
         f"Python {platform.python_version()}, {os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}"
     )
+    unknown = [name for name in names if name not in PARTS]
+    if unknown:
+        print(f"there is no part `{unknown[0]}`; there are {', '.join(PARTS)}", file=sys.stderr)
+        return 2
     rows: list[Row] = []
     for name in names or PARTS:
+        start = time.perf_counter()
         for row in PARTS[name]():
             rows.append(row)
             print(_line(row), flush=True)
+        print(f"({name} took {time.perf_counter() - start:.0f} s)", flush=True)
     print(f"load average {os.getloadavg()[0]:.1f}")
     if not names:
         RESULTS.write_text(json.dumps({"rows": [_record(row) for row in rows]}, indent=2) + "\n", "utf-8")
@@ -58,7 +67,7 @@ def _record(row: Row) -> dict[str, str | float | bool | None]:
 def _line(row: Row) -> str:
     sign = ">=" if row.at_least else "<="
     goal = "" if row.goal is None else f"  goal {sign} {row.goal:,g}  {'met' if row.met else 'NOT MET'}"
-    return f"{row.name:<58} {row.value:>10,.2f} {row.unit:<4}{goal}"
+    return f"{row.name:<62} {row.value:>10,.2f} {row.unit:<4}{goal}"
 
 
 if __name__ == "__main__":

@@ -8,32 +8,32 @@ in no chain and follows from the events: `ringfence verify` compares it, and rea
 import json
 import sqlite3
 import sys
-from contextlib import closing, suppress
+from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
 
 EVENTS = """WITH purge AS (SELECT run_id AS of, max(min(json_extract(CAST(body AS TEXT), '$.upto'), seq - 1))
-    AS upto FROM event WHERE kind = 'BodiesPurged' AND json_valid(CAST(body AS TEXT)) GROUP BY run_id)
-    SELECT run, upto, event.* FROM event LEFT JOIN run ON run.id = run_id LEFT JOIN purge ON of = run_id
-    ORDER BY position"""
+upto FROM event WHERE kind = 'BodiesPurged' AND json_valid(CAST(body AS TEXT)) GROUP BY run_id) SELECT run,
+upto, event.* FROM event LEFT JOIN run ON run.id = run_id LEFT JOIN purge ON of = run_id ORDER BY position"""
 
 
 def verify(file, head=None):
     """Return the log's head, and the first thing that is wrong; None: nothing is."""
-    runs, link, noted, seen = {}, bytes(32), "0:", head is None
-    with closing(sqlite3.connect(Path(file).resolve().as_uri() + "?mode=ro", uri=True)) as db:
-        db.row_factory, db.text_factory = sqlite3.Row, lambda raw: raw.decode("utf-8", "surrogateescape")
-        for place, event in enumerate(db.execute(EVENTS), start=1):
-            good = False
-            with suppress(TypeError, ValueError):  # not good: no guard has written a value of such a type
+    runs, link, noted, seen, fault = {}, bytes(32), "0:", head is None, "not a Ringfence log, or damaged"
+    try:
+        with closing(sqlite3.connect(Path(file).resolve().as_uri() + "?mode=ro", uri=True)) as db:
+            db.row_factory, db.text_factory = sqlite3.Row, lambda raw: raw.decode("utf-8", "surrogateescape")
+            for place, event in enumerate(db.execute(EVENTS), start=1):
+                fault = f"changed: link {place} of the log, event {event['run']}:{event['seq']}"
                 link = sha256(link + event["hash"]).digest()
                 linked = (f"{event['position']:d}", event["link"]) == (f"{place}", link)
-                good = linked and sound(event, *runs.get(event["run"], (0, bytes(32))))
-            if not good:
-                return noted, f"link {place} of the log, event {event['run']}:{event['seq']}"
-            runs[event["run"]], noted = (event["seq"], event["hash"]), f"{place}:{link.hex()}"
-            seen = seen or noted == head
-    return noted, None if seen else "the known head is not there: the end was cut off, or all replaced"
+                if not (linked and sound(event, *runs.get(event["run"], (0, bytes(32))))):
+                    return noted, fault
+                runs[event["run"]], noted = (event["seq"], event["hash"]), f"{place}:{link.hex()}"
+                seen, fault = seen or noted == head, f"changed: the log cannot be read after link {place}"
+        return noted, None if seen else "changed: the known head is not there: cut off, or all replaced"
+    except (TypeError, ValueError, IndexError, sqlite3.Error) as error:  # no guard has written such a file
+        return noted, f"{fault} ({error})"
 
 
 def sound(event, last, head):
@@ -50,5 +50,5 @@ def sound(event, last, head):
 
 if __name__ == "__main__":
     head, fault = verify(*sys.argv[1:])
-    print(f"changed: {fault}" if fault else f"intact, head {head}")
+    print(fault or f"intact, head {head}")
     sys.exit(2 if fault else 0)

@@ -64,6 +64,9 @@ class Log:
     def read(self, run: str) -> Sequence[Entry]:
         return self.entries.get(run, [])
 
+    def read_all(self, runs: Sequence[str]) -> list[Sequence[Entry]]:
+        return [self.read(run) for run in runs]
+
 
 def recorded(plan: Plan, session: str, numbers: Sequence[int], *, at_ns: int = T0) -> Recorder:
     """Return a run of a session that calls `t` with each of the numbers."""

@@ -4,7 +4,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from bench import isolated, reserved
+from bench import isolated, large, reserved
+from bench.__main__ import main as bench
+from bench.commanded import Taken, taken
 from bench.decisions import decider
 from bench.harness import Row
 from bench.isolated import Way, turns
@@ -12,6 +14,7 @@ from bench.policies import calls_for, plan_of, policy_text, text_of_lines
 from bench.reserved import at_many_keys, spender
 from bench.whole import whole_text
 
+from ringfence.__main__ import main as ringfence
 from ringfence.dsl.load import load_text
 from ringfence.engine.decision.calls import Charge
 from ringfence.engine.seams.ports import Reservation
@@ -128,3 +131,33 @@ def test_the_bytes_of_a_key_do_not_hang_on_how_many_there_are() -> None:
 )
 def test_a_row_says_whether_its_goal_is_met(row: Row, met: bool | None) -> None:
     assert row.met is met
+
+
+def test_a_log_that_is_told_over_and_over_is_a_log() -> None:
+    commands: list[tuple[str, ...]] = []
+
+    def command(*words: str) -> Taken:
+        commands.append(words)
+        assert ringfence(words) == 0
+        return Taken(0, 1.0, 2.0, 2**20)
+
+    found = {row.name: row for row in large.rows(events=500, many_runs=3, replays=2, command=command)}
+    assert [words[0] for words in commands] == [
+        *("verify", "export", "stats", "backtest", "backtest"),
+        *("replay", "verify"),
+    ]
+    assert found["both: read and replayed, p50"].goal == 2.0
+    assert found["backtest of 3 runs, one process: runs per CPU-second"].value == 1.5
+    assert found["verify's memory at its peak, 54 events"].value == 1.0
+
+
+def test_what_a_command_takes_is_told_by_the_command_itself(tmp_path: Path) -> None:
+    assert taken("schema").code == 0
+    took = taken("verify", "--store", str(tmp_path / "none.db"))
+    assert took.code != 0 and took.cpu_s > 0 and took.wall_s > 0
+    assert took.peak_bytes is None or took.peak_bytes > 2**20
+
+
+def test_a_part_that_there_is_not_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench(["lodged"]) == 2
+    assert "`lodged`; there are decisions, " in capsys.readouterr().err

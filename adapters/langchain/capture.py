@@ -19,8 +19,8 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGeneration, LLMResult
 from langchain_core.tracers.context import register_configure_hook
-from pydantic import Secret, SecretBytes, SecretStr
 
+from ringfence.adapters.langchain.credentials import tools_without_keys, without_keys
 from ringfence.adapters.langchain.tree import TREE, innermost
 from ringfence.adapters.langchain.values import json_of as plain
 from ringfence.dsl.plan import Json
@@ -215,7 +215,7 @@ class Witness(BaseCallbackHandler):
             request=str(request),
             model=str(model) if model else None,
             messages=[shown(message, run) for message in messages],
-            tools=shown(parameters.get("tools") or parameters.get("functions"), run),
+            tools=shown(tools_without_keys(parameters.get("tools") or parameters.get("functions")), run),
             parameters=_said(parameters, metadata or {}, run),
             parent=str(parent) if parent else None,
         )
@@ -236,20 +236,10 @@ class Witness(BaseCallbackHandler):
 
 
 def _said(parameters: Mapping[str, Any], metadata: Mapping[str, Any], run: Run) -> Json:
-    """Return the parameters of a request; what the integration keeps secret is not one."""
+    """Return the parameters of a request; what opens a service is not shown."""
     said = {own: metadata[name] for name, own in _STANDARD.items() if metadata.get(name) is not None}
     said |= {name: value for name, value in parameters.items() if name not in _NOT_PARAMETERS}
-    return shown({name: _open(value) for name, value in said.items()}, run)
-
-
-def _open(value: Any) -> Any:
-    """Return a value as it may stand in the log: a key to a provider's service is never written out."""
-    # SECURITY: an argument of a tool is decided as it is used; a parameter decides nothing.
-    if isinstance(value, SecretStr | SecretBytes | Secret):
-        return str(value)
-    if isinstance(value, Mapping):
-        return {name: _open(inner) for name, inner in value.items()}
-    return [_open(inner) for inner in value] if isinstance(value, list | tuple) else value
+    return shown(without_keys(said), run)
 
 
 def run_around(invocation: UUID | None) -> Run | None:

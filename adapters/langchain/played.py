@@ -28,15 +28,15 @@ from ringfence.engine.decision.events import CallFinished, PromptGiven
 from ringfence.engine.enforcement.current import current_run
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.tool_results import ResultLens
-from ringfence.engine.retrospect.playing import (
+from ringfence.engine.retrospect.playback.playing import (
     DivergedError,
     Divergence,
     NotAsRecordedError,
     Playing,
     Report,
 )
+from ringfence.engine.retrospect.playback.tape import Call, Track
 from ringfence.engine.retrospect.record import RunRecord
-from ringfence.engine.retrospect.tape import Call, Track
 from ringfence.engine.seams.escape import escaped
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from ringfence.adapters.langchain.values import json_of
 from ringfence.dsl.plan import Json
 from ringfence.engine.decision.events import ModelAsked
 from ringfence.engine.journal.jsonable import jsonable
-from ringfence.engine.retrospect.asking import Asking
+from ringfence.engine.retrospect.playback.asking import Asking
 
 _ONLY_ASKED: Final = frozenset({"tool_choice", "stop", "response_format"})
 """Parameters that no model has of its own: a request brings them."""

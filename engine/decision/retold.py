@@ -13,6 +13,7 @@ from ringfence.dsl.plan import Json, Question, Redaction, ToolPlan
 from ringfence.engine.decision.calls import ToolCall
 from ringfence.engine.decision.events import MARK, CallDecided, CallRequested
 from ringfence.engine.decision.known import KnownCall
+from ringfence.engine.decision.watched import is_unconditional
 
 _ASKED = '["redact '
 """How a question to a redactor begins."""
@@ -69,7 +70,8 @@ def call_again(known: KnownCall, event: CallDecided, tool: ToolPlan | None) -> T
     """
     request = known.decided_in(event)
     if known.withheld is None:
-        return request
+        # What a plugin answered is hidden, or why it failed: the decision rests on what is not there.
+        return "secret" if event.redacted else request
     if known.withheld != "redacted" or event.redacted or not isinstance(event.arguments, Mapping):
         return known.withheld
     shown = request.arguments.get(SHOWN)
@@ -78,17 +80,27 @@ def call_again(known: KnownCall, event: CallDecided, tool: ToolPlan | None) -> T
         return _with(request, given)
     decided, answers = event.arguments, event.facts.get("answers", {})
     chains = _chains(tool, given)
-    hidden = {name for name, value in given.items() if value == MARK}
-    if not _unconditional(tool) or hidden - chains.keys():
+    if not _unconditional(tool):
         return known.withheld
+    again: dict[str, Json] = {}
+    for name in (name for name, value in given.items() if _is_marked(value)):
+        # What no redactor was asked about is decided as it was given, and stands in the decision.
+        if name not in chains and (name not in decided or _redactors_of(decided[name], answers)):
+            return known.withheld
+        again[name] = decided.get(name)
     for param, chain in chains.items():
         if param not in decided or set(chain) != set(_redactors_of(decided[param], answers)):
             return known.withheld
-    return _with(request, {**given, **{param: decided[param] for param in chains}})
+    return _with(request, {**given, **again, **{param: decided[param] for param in chains}})
+
+
+def _is_marked(value: Json) -> bool:
+    """Say whether something in a value may be hidden."""
+    return MARK in canonical(value).decode()
 
 
 def _unconditional(tool: ToolPlan) -> bool:
-    return all(clause.condition is None for clause in tool.redactions)
+    return all(is_unconditional(clause.condition) for clause in tool.redactions)
 
 
 def _chains(tool: ToolPlan, given: Mapping[str, Json]) -> dict[str, list[str]]:

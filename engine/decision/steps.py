@@ -34,6 +34,7 @@ from ringfence.engine.decision.events import (
 from ringfence.engine.decision.known import HeldCharge, KnownCall, OpenTicket, Outcome
 from ringfence.engine.decision.outages import recorded_by_outage_alone
 from ringfence.engine.decision.records import call_of
+from ringfence.engine.decision.retold import shown_of
 from ringfence.engine.decision.tree import known_below
 
 if TYPE_CHECKING:
@@ -78,7 +79,8 @@ def _requested(state: "State", event: CallRequested, _now_ns: int) -> None:
         if event.ahead:
             known.asked_as = event
     if state.recall.active:
-        state.recall.requested(event.arguments, withheld=event.withheld is not None)
+        # What a policy redacts reaches nobody as it was given: what its tool gets counts, once it is decided.
+        state.recall.requested(shown_of(event), withheld=event.withheld not in (None, "redacted"))
 
 
 def _adopted(state: "State", known: KnownCall, event: CallRequested) -> str:
@@ -103,6 +105,7 @@ def _decided(state: "State", event: CallDecided, _now_ns: int) -> None:
         known.request = known.decided_in(event)
     known.decided_ns = state.latest_ns
     known.decided_arguments = event.arguments
+    redacted = known.withheld == "redacted"
     if event.redacted and known.withheld is not None:  # fails closed: they are not those that were decided
         known.withheld = "secret"
     known.digest = event.digest
@@ -125,6 +128,8 @@ def _decided(state: "State", event: CallDecided, _now_ns: int) -> None:
     if event.charges:
         _hold(state, known, event.charges)
     if state.recall.active:
+        if redacted and verdict > Verdict.DENY:
+            state.recall.rewritten(event.arguments, withheld=known.withheld != "redacted")
         _remember(state, known, event)
     for record in event.reasons:
         # A crash between this event and RunHalted must not bring the run back.

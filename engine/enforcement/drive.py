@@ -9,6 +9,7 @@ stopped half-way leaves a fate unknown.
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Generator
 from concurrent.futures import Future
 from typing import Any, TypeVar
@@ -20,8 +21,11 @@ T = TypeVar("T")
 Steps = Generator["Future[Any]", Any, T]
 
 
-def run_sync(steps: Steps[T], loop: EngineLoop) -> T:
+def run_sync(steps: Steps[T], loop: EngineLoop, *, until_s: float | None = None) -> T:
     """Drive `steps` to their end; futures are waited for in this thread.
+
+    Args:
+        until_s: From then on, on the monotonic clock, a wait is a TimeoutError; None: each may last.
 
     Raises:
         EngineError: Where waiting would never end: on the engine's own thread, or in an event loop one of
@@ -47,7 +51,7 @@ def run_sync(steps: Steps[T], loop: EngineLoop) -> T:
                 )
                 continue
             try:
-                value = waited.result()
+                value = waited.result(None if until_s is None else max(0.0, until_s - time.monotonic()))
             except BaseException as error:  # thrown on: the steps say which way it fails
                 waited = steps.throw(error)
             else:

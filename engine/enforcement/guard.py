@@ -5,6 +5,7 @@ steps (`admission`, `answers`, `lifecycle`).
 """
 
 import contextlib
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -280,12 +281,18 @@ class Guard(Door):
         kills = self._lifecycle.kills
         return await run_async(kills.order(run=run_id, agent=agent, by=by, within_s=within_s))
 
-    def close(self) -> None:
-        """End what is live, write what is queued, close the store; safe to call twice."""
+    def close(self, *, within_s: float | None = None) -> None:
+        """End what is live, write what is queued, close the store; safe to call twice.
+
+        Args:
+            within_s: Wait no longer than this for all of it; None: as long as store and sinks may take for
+                each step, and for ever for a plugin that blocks the engine's loop.
+        """
+        until_s = None if within_s is None else time.monotonic() + within_s
         try:
-            self._sync(self._close())
+            run_sync(self._close(), self._loop, until_s=until_s)
         finally:  # what cannot be written now never will be
-            self._loop.close()
+            self._loop.close(within_s=None if until_s is None else max(0.0, until_s - time.monotonic()))
 
     async def aclose(self) -> None:
         """Like `close`."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import Context, ContextVar, copy_context
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Final
 
@@ -20,6 +20,7 @@ from ringfence.dsl.canonical import canonical
 from ringfence.dsl.plan import Isolated, IsolatePlan, Json
 from ringfence.engine.enforcement.drive import Steps
 from ringfence.engine.enforcement.opening import Opening
+from ringfence.engine.enforcement.requests import keeps_digests_only, keyed
 from ringfence.engine.enforcement.runs import Held, Run
 from ringfence.engine.journal.isolated import answers_record, started
 from ringfence.engine.seams.errors import EngineError
@@ -83,7 +84,12 @@ def begin(run: Run, held: Held, isolated: Isolated, executor: IsolateExecutor, b
     """
     plan = run.plan.isolates[isolated.isolate]
     made = _job(run, held, isolated, plan, bound_ns)
-    run.append(started(held.key, plan.name, made))
+    event = started(held.key, plan.name, made)
+    hidden = run.hiding is not None and run.hiding.finds(made.source)
+    if isolated.param is not None and (hidden or keeps_digests_only(run, held.call.tool)):
+        # SECURITY: from the digest of a text of which little is hidden, that little could be guessed.
+        event = replace(event, source=keyed(run, event.source)["$keyed"])
+    run.append(event)
     return Job(run.opening.loop, executor, made, plan, run.opening.clock)
 
 

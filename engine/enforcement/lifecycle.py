@@ -149,7 +149,7 @@ class Lifecycle:
             run.lock = around.lock  # INVARIANT: what one of a tree records, all of it counts, at once
         session_id = session if session is not None else run.id
         run.hides_with(around, session_id)
-        if session is not None and run.hide(session) != session:
+        if session is not None and run.hiding is not None and run.hiding.finds_in_name(session):
             # SECURITY: leases and the list of runs are kept by it, so it cannot be hidden.
             raise EngineError(
                 "the name of the session holds what `[secrets]` calls secret",
@@ -634,7 +634,7 @@ def _same(run: Run, began: Principal, goes_on: Principal | None) -> None:
 
 def _shown(run: Run, principal: Principal) -> Principal:
     """Return the principal as the record has it; a value that is hidden decides nothing."""
-    return principal if run.hiding is None else Principal(**run.hiding.value(dict(principal.values)))
+    return principal if run.hiding is None else Principal(**run.hiding.principal(dict(principal.values)))
 
 
 def _detach(run: Run) -> None:

@@ -16,10 +16,11 @@ from ringfence.engine.journal.hiding import Hiding
 from ringfence.engine.journal.journal import Journal
 from ringfence.engine.journal.remembered import Sessions
 from ringfence.engine.journal.secrets import Secrets
-from ringfence.engine.seams.composed import lacking, open_one
+from ringfence.engine.seams.composed import open_one
 from ringfence.engine.seams.dispatch import Extensions
 from ringfence.engine.seams.errors import EngineError, RingfenceError, StoreAwayError, TakenOverError
 from ringfence.engine.seams.loop import EngineLoop
+from ringfence.engine.seams.parts import lacking
 from ringfence.engine.seams.ports import Clock, EventLog, KillSwitch, Leases, Ledger, Store, TicketStore
 from ringfence.engine.seams.settings import Settings
 

@@ -94,14 +94,16 @@ def given(run: Run, call: ToolCall) -> Given:
     except Exception:  # recorded by description, and denied
         kept = None
     if kept is None or not (type(arguments) is dict or isinstance(arguments, Mapping)):
-        shown = jsonable(arguments, hide=run.hide)
+        # SECURITY: what a policy redacts is known by its name, which a description cut short does not have.
+        shown = jsonable(run.shown(arguments, tool=call.tool), hide=run.hide)
         if isinstance(arguments, Mapping):
             call = replace(call, arguments=dict(arguments))
         return Given(call, key_base(replace(call, arguments={"given": shown})), "not JSON", shown)
     call = ToolCall(call.tool, kept, call.call_id, call.task, call.attempt, call.schema_names)
     named, hidden = call, kept
     if run.hiding is not None:
-        named, hidden = run.hiding.named(call), run.hiding.value(kept, tool=call.tool)
+        hidden = run.hiding.value(kept, tool=call.tool)
+        named = run.hiding.named(call)  # after it: they may repeat what the arguments hide
     if keeps_digests_only(run, call.tool):
         return Given(call, key_base(replace(named, arguments={})), "keyed", keyed(run, kept), named, said)
     if named is not call or hidden is not kept:
@@ -197,11 +199,12 @@ def decision_record(
         return event
     arguments: Json = None
     if withheld == "redacted" and not keyed_only and run.hiding is not None:
-        tool = run.plan.by_bound_name[call.tool]
-        event, is_told = run.hiding.settled(tool, call, event, decided_on)
-        if is_told:
-            return event
-        arguments = event.arguments
+        tool = run.plan.by_bound_name.get(call.tool)
+        if tool is not None:  # else it repeats what was hidden elsewhere, and nothing was decided on it
+            event, is_told = run.hiding.settled(tool, call, event, decided_on)
+            if is_told:
+                return event
+            arguments = event.arguments
     kept = keyed(run, event.digest)
     facts = event.facts
     if facts.get("answers"):  # the questions hold values of the arguments

@@ -14,7 +14,7 @@ from ringfence.engine.decision.retold import retold
 from ringfence.engine.journal.fields import Nature, nature_of
 from ringfence.engine.journal.remembered import Remembered, Why, texts_of
 from ringfence.engine.journal.secrets import Secrets
-from ringfence.engine.journal.walk import Redactions, Walk, is_made
+from ringfence.engine.journal.walk import Redacted, Redactions, Walk, is_made
 
 
 class Hiding:
@@ -23,14 +23,20 @@ class Hiding:
     Args:
         redactions: The parameters that its policy redacts.
         remembered: What was hidden in its session, in this process.
+        tools: Those that its policy declares.
     """
 
     def __init__(
-        self, secrets: Secrets, redactions: Redactions | None = None, remembered: Remembered | None = None
+        self,
+        secrets: Secrets,
+        redactions: Redactions | None = None,
+        remembered: Remembered | None = None,
+        tools: frozenset[str] = frozenset(),
     ) -> None:
         self.secrets = secrets
         self.remembered = Remembered() if remembered is None else remembered
         self._redactions = redactions or {}
+        self._tools = tools
 
     def text(self, text: str) -> str:
         """Return anybody's text with what is secret in it hidden."""
@@ -45,12 +51,20 @@ class Hiding:
         """
         if tool is None:
             return self._looked(value, lambda walk: walk.value(value), Nature.SAID)
-        redacted = self._redactions.get(tool, frozenset())
+        redacted = self._redactions.get(tool)
         return self._looked(value, lambda walk: walk.arguments(value, redacted), Nature.SAID)
+
+    def principal(self, values: Mapping[str, Json]) -> Json:
+        """Return what a host says of whom a run is for; a memory that is full hides nothing of it."""
+        return self._looked(values, lambda walk: walk.value(values), Nature.SAID, full=False)
 
     def finds(self, value: Any) -> bool:
         """Say whether something in the value is secret."""
         return self.value(value) is not value
+
+    def finds_in_name(self, name: str) -> bool:
+        """Say whether something secret stands in a name that the host gives."""
+        return self.secrets.text(name, values=self.remembered.values) != name
 
     def finds_secret(self, value: Any) -> bool:
         """Say whether something in the value is secret by the settings, and not by the policy alone."""
@@ -63,7 +77,11 @@ class Hiding:
     def named(self, call: ToolCall) -> ToolCall:
         """Return the call with what is secret hidden in all but its arguments; the same if nothing is."""
         said = (call.tool, call.call_id, call.task, call.attempt)
-        shown = tuple(part if part is None else self._name(part) for part in said)
+        # SECURITY: a model writes the name of a tool that does not exist, and the id of its call.
+        free = (call.tool not in self._tools, True, False, False)
+        shown = tuple(
+            part if part is None else self._name(part, own) for part, own in zip(said, free, strict=True)
+        )
         names = call.schema_names
         shown_names = None if names is None else frozenset(map(self._name, names))
         if shown == said and shown_names == names:
@@ -77,8 +95,8 @@ class Hiding:
         What one field has of it is looked for in the others, too, whichever stands first.
         """
         before = None
-        while before != self.remembered.values:
-            before = self.remembered.values
+        while before != (self.remembered.values, self.remembered.full):
+            before = self.remembered.values, self.remembered.full
             shown = {
                 name: said
                 for name in _FIELDS[event.kind]
@@ -109,7 +127,10 @@ class Hiding:
             # SECURITY: a redactor may have failed, and have hidden nothing.
             return replace(event, arguments=None), False
         arguments = dict(decided_on)
-        self.remembered.settled(dict(call.arguments), arguments)
+        redacted = self._redactions.get(call.tool)
+        if redacted is not None:
+            given = {name: value for name, value in call.arguments.items() if redacted.hides(name)}
+            self.remembered.settled(given, arguments)
         event = replace(event, arguments=arguments)
         if told is None or self.finds(arguments):
             return event, False
@@ -122,7 +143,9 @@ class Hiding:
         look = _LOOKS.get(name)
         if look is not None:
             return self._looked(value, lambda walk: look(self, walk, value), nature_of(name))
-        if event.kind == "CallRequested" and name == "arguments":
+        if name == "principal":
+            return self.principal(value)
+        if event.kind == "CallRequested" and name == "arguments" and getattr(event, "withheld", None) is None:
             return self.value(value, tool=str(getattr(event, "tool", None)))
         found = self._looked(value, lambda walk: walk.value(value), nature_of(name))
         return tuple(found) if type(value) is tuple and type(found) is list else found
@@ -147,10 +170,12 @@ class Hiding:
                 shown[said] = own
         return shown
 
-    def _looked(self, value: Any, look: Callable[[Walk], Any], nature: Nature) -> Any:
+    def _looked(self, value: Any, look: Callable[[Walk], Any], nature: Nature, *, full: bool = True) -> Any:
         """Return what a walk shows of a value, once it finds nothing more to remember."""
         while True:
-            walk = Walk(self.secrets, self._redactions, self.remembered.values, nature)
+            remembered = self.remembered
+            whole = full and remembered.full
+            walk = Walk(self.secrets, self._redactions, remembered.values, nature, full=whole)
             shown = look(walk)
             learned = (walk.named or walk.redacted) and (
                 self.remembered.take(walk.redacted, Why.GIVEN) | self.remembered.take(walk.named, Why.NAMED)
@@ -158,18 +183,26 @@ class Hiding:
             if not learned:
                 return shown if walk.found else value
 
-    def _name(self, text: str) -> str:
-        return text if is_made(text) else self.secrets.text(text, free=False)
+    def _name(self, text: str, free: bool = False) -> str:
+        if is_made(text) and not (free and text in self.remembered.values):
+            return text
+        if free and (self.remembered.full or any(value in text for value in self.remembered.values)):
+            return MARK
+        return self.secrets.text(text, free=False)
 
 
 def hiding_of(secrets: Secrets, plan: Plan, remembered: Remembered | None = None) -> Hiding | None:
     """Return what hides of a run under this plan; None: nothing is secret."""
     redactions = {
-        tool.bound: frozenset(clause.param for clause in tool.redactions if not clause.shadow)
+        tool.bound: Redacted(
+            frozenset(clause.param for clause in tool.redactions if not clause.shadow),
+            frozenset(tool.parameters or ()),
+        )
         for tool in plan.tools.values()
         if any(not clause.shadow for clause in tool.redactions)
     }
-    return Hiding(secrets, redactions, remembered) if secrets or redactions else None
+    tools = frozenset(plan.by_bound_name)
+    return Hiding(secrets, redactions, remembered, tools) if secrets or redactions else None
 
 
 def in_policy(secrets: Secrets, plan: Plan) -> str | None:

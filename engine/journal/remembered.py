@@ -12,13 +12,15 @@ from typing import Any, Final
 
 from ringfence.dsl.plan import Json
 
-MOST_VALUES: Final = 256
-"""Values of one session that are remembered; the first ones are kept."""
+MOST_VALUES: Final = 1024
+"""Values of one session that are remembered; once there are more, every text of it is hidden as a whole."""
 SHORTEST_VALUE: Final = 8
 """A shorter one is hidden where it stands, and not looked for elsewhere."""
 MOST_CHARACTERS: Final = 4 * 1024 * 1024
 """Of all values of one session together."""
 _MOST_SESSIONS: Final = 1_000
+_MOST_PARTS: Final = 1_000_000
+"""Parts of a value that are looked at; the arguments of a call have fewer."""
 
 
 class Why(IntEnum):
@@ -43,32 +45,46 @@ class Remembered:
         """All that are looked for."""
         self.named: tuple[str, ...] = ()
         """Those that stood under a name of the settings."""
+        self.full = False
+        """A value could not be remembered, so that any text may repeat it."""
 
     def take(self, values: Iterable[str], why: Why) -> bool:
-        """Remember values; say whether one is looked for from now on that was not before."""
-        before = self.values
+        """Remember values; say whether more is looked for from now on than before."""
+        before = self.values, self.full
         with self._lock:
             for value in values:
                 if value in self._why:
                     self._why[value] = max(self._why[value], why)
-                elif (
-                    len(value) >= SHORTEST_VALUE and len(self._why) < MOST_VALUES and len(value) <= self._room
-                ):
+                elif len(value) < SHORTEST_VALUE:
+                    continue
+                elif len(self._why) < MOST_VALUES and len(value) <= self._room:
                     self._why[value] = why
                     self._room -= len(value)
+                else:
+                    # SECURITY: whoever fills the memory first must not have the next value written out.
+                    self.full = True
             self._settle()
-            return self.values != before
+            return (self.values, self.full) != before
 
-    def settled(self, given: Json, decided: Json) -> None:
-        """Take what redactors made of values: what they left as it was is no longer hidden."""
-        left = set(texts_of(decided))
+    def settled(self, given: Mapping[str, Json], decided: Mapping[str, Json]) -> None:
+        """Take what redactors made of each parameter's values: what all left as it was is hidden no longer.
+
+        Args:
+            given: The hidden parameters alone: what another one repeats says nothing about a redactor.
+        """
+        changed: dict[str, None] = {}
+        left: dict[str, None] = {}
+        for name, value in given.items():
+            kept = set(texts_of(decided.get(name)))
+            for text in texts_of(value):
+                (left if text in kept else changed)[text] = None
         with self._lock:
-            for value in texts_of(given):
-                if value in left and self._why.get(value) is Why.GIVEN:
-                    del self._why[value]
-                    self._room += len(value)
+            for text in left.keys() - changed.keys():
+                if self._why.get(text) is Why.GIVEN:
+                    del self._why[text]
+                    self._room += len(text)
             self._settle()
-        self.take([one for one in texts_of(given) if one not in left], Why.REDACTED)
+        self.take(changed, Why.REDACTED)
 
     def _settle(self) -> None:
         self.values = tuple(self._why)
@@ -101,8 +117,9 @@ class Sessions:
 def texts_of(value: Any) -> list[str]:
     """Return the texts and numbers in a value, as texts; not without end."""
     found: list[str] = []
-    heap = [value]
-    while heap and len(found) < MOST_VALUES:
+    heap, looked = [value], 0
+    while heap and looked < _MOST_PARTS:
+        looked += 1
         part = heap.pop()
         if isinstance(part, str):
             found.append(part)

@@ -55,7 +55,7 @@ class Secrets:
             free: It is anybody's text, so that `name=value` and the known values are looked for in it, too.
         """
         data, said = text.encode("utf-8", "backslashreplace"), None
-        known = [value.encode("utf-8", "backslashreplace") for value in values] if free else []
+        known = [one.encode("utf-8", "backslashreplace") for one in _possible(values, text)] if free else []
         for _ in range(_LAYERS):
             spans = list(self._spans(data, known, free))
             if spans:
@@ -84,6 +84,13 @@ class Secrets:
                 while at >= 0:
                     yield at, at + len(value)
                     at = data.find(value, at + len(value))
+
+
+def _possible(values: Sequence[str], text: str) -> Iterable[str]:
+    """Return those that may stand in the text, whose escapes are not undone yet: that makes it no longer."""
+    if text.isascii() and "\\" not in text:
+        return [value for value in values if value in text]
+    return [value for value in values if len(value) <= len(text)]
 
 
 def folded(name: str) -> str:

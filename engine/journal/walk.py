@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import isfinite
 from typing import Any, Final
 
@@ -10,11 +11,30 @@ from ringfence.dsl.plan import Json
 from ringfence.engine.decision.events import MARK
 from ringfence.engine.journal.fields import Nature
 from ringfence.engine.journal.jsonable import jsonable
-from ringfence.engine.journal.remembered import texts_of
+from ringfence.engine.journal.remembered import SHORTEST_VALUE, texts_of
 from ringfence.engine.journal.secrets import Secrets
 
-Redactions = Mapping[str, frozenset[str]]
-"""Framework's name of a tool -> its parameters whose values a policy redacts."""
+
+@dataclass(frozen=True, slots=True)
+class Redacted:
+    """The parameters of a tool whose values are hidden.
+
+    Args:
+        params: Those that a policy redacts.
+        taken: All that the tool takes.
+    """
+
+    params: frozenset[str]
+    taken: frozenset[str]
+
+    def hides(self, name: object) -> bool:
+        """Say whether what is given under this name is hidden."""
+        # SECURITY: a name that the policy does not know may be the tool's own alias of one that it redacts.
+        return name in self.params or name not in self.taken
+
+
+Redactions = Mapping[str, Redacted]
+"""Framework's name of a tool -> what of its calls a policy redacts."""
 
 _SHAPE: Final = re.compile(
     r"[0-9a-f]{16}\.\d+|run-[0-9a-f]{16}|T-[0-9A-Z]{8}|(?:hmac-)?sha256:[0-9a-f]{64}|[0-9a-f]{32}|[0-9a-f]{64}"
@@ -25,7 +45,11 @@ _SHAPE: Final = re.compile(
 _CALL_PARTS: Final = ("args", "arguments", "input", "parameters", "partial_json")
 """Where frameworks keep the arguments of a call that a model makes."""
 _DEEPEST: Final = 200
-_NONE: Final[frozenset[str]] = frozenset()
+_ANY: Final = Redacted(frozenset(), frozenset())
+"""Of a call of nobody knows which tool: everything."""
+_WORD: Final = re.compile(r"[$A-Za-z_]{1,40}")
+"""A name of a field, of no value."""
+_HASHED: Final = ("sha256:", "hmac-sha256:")
 
 
 def is_made(text: str) -> bool:
@@ -38,16 +62,24 @@ class Walk:
 
     Args:
         values: Those that are known to be secret.
+        full: There are more than are known, so no text of anybody is shown.
     """
 
     def __init__(
-        self, secrets: Secrets, redactions: Redactions, values: Sequence[str], nature: Nature
+        self,
+        secrets: Secrets,
+        redactions: Redactions,
+        values: Sequence[str],
+        nature: Nature,
+        *,
+        full: bool = False,
     ) -> None:
         self._secrets = secrets
         self._redactions = redactions
         self._values = values
         self._said = bool(nature & Nature.SAID)
         self._made = bool(nature & Nature.MADE)
+        self._full = full and self._said
         self.found = False
         """Something was hidden."""
         self.named: list[str] = []
@@ -79,8 +111,10 @@ class Walk:
 
     def text(self, text: str) -> str:
         """Return the text with what is secret in it hidden; one that is JSON is walked over, too."""
-        if self._made and is_made(text):
+        if self._made and is_made(text) and not (self._said and self._is_known(text)):
             return text
+        if self._full and len(text) >= SHORTEST_VALUE and text != MARK:
+            return self._hidden()
         said = text
         if self._said and text.lstrip()[:1] in ("{", "["):
             said = self._json(text, self.value)
@@ -111,29 +145,32 @@ class Walk:
                 shown[own] = self.value(part)
         return shown
 
-    def arguments(self, arguments: Any, redacted: frozenset[str]) -> Json:
+    def arguments(self, arguments: Any, redacted: Redacted | None) -> Json:
         """Return the arguments of a call, which may be a JSON text.
 
         Args:
-            redacted: The parameters whose values are hidden as a whole.
+            redacted: The parameters whose values are hidden as a whole; None: none are.
         """
         if isinstance(arguments, str):
             read = _read(arguments)
             if isinstance(read, dict):
                 return self._json(arguments, lambda record: self.arguments(record, redacted))
             # Fails closed: of what cannot be read, a piece of a stream perhaps, nothing is kept.
-            return (
-                self._whole(arguments, self.redacted) if redacted and read is None else self.value(arguments)
-            )
-        if not isinstance(arguments, Mapping) or not redacted:
+            return self.value(arguments) if redacted is None else self._whole(arguments, self.redacted)
+        if redacted is None or arguments is None:
             return self.value(arguments)
+        if not isinstance(arguments, Mapping):  # no tool takes that; it may hold what one would have hidden
+            return self._whole(arguments, self.redacted)
         hidden = {
-            name: self._whole(part, self.redacted) for name, part in arguments.items() if name in redacted
+            name: self._whole(part, self.redacted) for name, part in arguments.items() if redacted.hides(name)
         }
         return {
             **self.record({name: part for name, part in arguments.items() if name not in hidden}),
             **hidden,
         }
+
+    def _is_known(self, text: str) -> bool:
+        return text in self._values or (self._full and not text.startswith(_HASHED))
 
     def _json(self, text: str, look: Any) -> str:
         """Return a text with what is secret hidden in the JSON that it is; as it is if it is none."""
@@ -148,7 +185,7 @@ class Walk:
     def _is_named(self, name: str | None) -> bool:
         return self._said and name is not None and self._secrets.is_name(name)
 
-    def _redacted_in(self, record: Mapping[Any, Any]) -> frozenset[str] | None:
+    def _redacted_in(self, record: Mapping[Any, Any]) -> Redacted | None:
         """Return the parameters to hide in the call that a record may be; None: it is none."""
         if not (self._said and self._redactions):
             return None
@@ -157,7 +194,7 @@ class Walk:
             return self._redactions.get(tool)
         # A piece of a stream does not say of which call it is.
         piece = tool is None and any(isinstance(record.get(part), str) for part in _CALL_PARTS)
-        return frozenset().union(*self._redactions.values()) if piece else None
+        return _ANY if piece else None
 
     def _pair(self, pair: Any) -> Json:
         if isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str) and self._is_named(pair[0]):
@@ -165,7 +202,7 @@ class Walk:
         return self.value(pair)
 
     def _name(self, name: str, taken: Mapping[Any, Json]) -> str:
-        shown = self.text(name)
+        shown = name if self._full and _WORD.fullmatch(name) else self.text(name)
         if shown == name:
             return name
         number, own = 2, shown
@@ -180,6 +217,8 @@ class Walk:
             written = [repr(number)] if not isfinite(number) else [repr(number), f"{number:.0f}"]
         else:
             written = [str(number) if number.bit_length() <= 1024 else hex(number)]
+        if self._full and len(written[0]) >= SHORTEST_VALUE:
+            return self._hidden()
         if any(self._secrets.text(one, values=self._values) != one for one in written):
             return self._hidden()
         return number
@@ -189,8 +228,8 @@ class Walk:
         return MARK
 
     def _whole(self, value: Any, learned: list[str]) -> Json:
-        """Hide a value as a whole, and note what it was; an empty one hides nothing."""
-        if value is None or type(value) is bool or value == MARK:
+        """Hide a value as a whole, and note what it was; an absent one hides nothing."""
+        if value is None or value == MARK:
             return value
         learned += texts_of(value)
         return self._hidden()

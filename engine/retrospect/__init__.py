@@ -1,1 +1,1 @@
-"""Looking back: replay and verification; nothing here can execute a tool."""
+"""Looking back at recorded runs: read, verified, decided again, played back; nothing here runs a tool."""

@@ -41,7 +41,7 @@ def by_own(record: RunRecord, plan: Plan) -> Iterator[Anew]:
             made = decided_again(plan, fold.state, stamped, event)
             if not isinstance(made, Unreplayable):
                 decision, divergence = made
-                yield Anew(stamped.seq, decision, None if divergence is None else str(divergence))
+                yield Anew(stamped.seq, decision, None if divergence is None else _lines(str(divergence)))
         fold.take(stamped)
 
 
@@ -67,6 +67,11 @@ def as_recorded(event: CallDecided) -> Decision:
         return Decision(_VERDICTS[event.verdict], reasons, event.arguments or {}, asks=event.asks)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RecordError(f"the decision of call {escaped(event.call)} cannot be read: {error}") from error
+
+
+def _lines(said: str) -> str:
+    """Return lines with nothing in them that steers a terminal."""
+    return "\n".join(map(escaped, said.split("\n")))
 
 
 _VERDICTS = {str(verdict): verdict for verdict in Verdict}

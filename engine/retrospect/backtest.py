@@ -10,10 +10,9 @@ from dataclasses import dataclass
 
 from ringfence.dsl.plan import Plan
 from ringfence.engine.retrospect.coverage import Coverage, Reachable
-from ringfence.engine.retrospect.record import Others
 from ringfence.engine.retrospect.replay import Unreplayable
-from ringfence.engine.retrospect.shares import Tried, shares_of, tried
-from ringfence.engine.retrospect.whatif import Again, Change, Rule
+from ringfence.engine.retrospect.shares import Made, Reads, Tried, shares_of, tried
+from ringfence.engine.retrospect.whatif import Change, Rule
 from ringfence.engine.seams.ports import RunRow
 
 Done = Callable[[int], None]
@@ -102,13 +101,13 @@ def chosen(rows: Sequence[RunRow], *, since_ns: int | None, agent: str | None) -
 
 
 def backtest(
-    rows: Iterable[RunRow], read: Others, plan: Plan, *, processes: int = 1, each: Done | None = None
+    rows: Iterable[RunRow], read: Reads, plan: Plan, *, processes: int = 1, each: Done | None = None
 ) -> Backtest:
     """Decide the calls of many runs by another policy; the store is only read, nothing is executed.
 
     Args:
         rows: The runs, in the order in which they began.
-        read: Returns the entries of a run; it is called in this thread alone.
+        read: Returns the entries of each of several runs; it is called in this thread alone.
         processes: In how many processes; a plan without `files` is decided by in this one alone.
         each: Called whenever some more runs are done.
 
@@ -153,7 +152,7 @@ _Moment = tuple[int, int, int]
 """When a decision was made, the place of its run in the order in which they began, and its event."""
 
 
-def _moments(runs: Sequence[tuple[str, Tried]]) -> Iterator[tuple[str, Tried, Again, _Moment]]:
+def _moments(runs: Sequence[tuple[str, Tried]]) -> Iterator[tuple[str, Tried, Made, _Moment]]:
     """Yield every decision with its session and its run."""
     for number, (session, run) in enumerate(runs):
         for one in run.decided:

@@ -17,12 +17,12 @@ from ringfence.dsl.plan import (
     LabelClause,
     Plan,
     Redaction,
-    Scope,
     ToolPlan,
     Truth,
 )
 from ringfence.dsl.source import Place
 from ringfence.engine.decision.calls import Decision
+from ringfence.engine.decision.watched import Watched
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -126,13 +126,11 @@ class Coverage:
         """Watch a condition; one that only opens (an `allow`) is not reached where it is undecided."""
         one = self._reachable(place, name)
 
-        def asked(scope: Scope) -> Truth:
-            truth = True if condition is None else condition(scope)
+        def told(truth: Truth) -> None:
             if truth is True or (truth is None and not opening):
                 self._now.add(one)
-            return truth
 
-        return asked
+        return Watched(condition, told)
 
 
 _C = TypeVar("_C", Clause, Redaction)

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from ringfence.engine.journal.rows import OVER
 from ringfence.engine.seams.ports import Entry, EventLog, Leases
 
 _GOING: Final = frozenset({"running", "halted"})
@@ -16,7 +17,7 @@ async def read_living(log: EventLog, leases: Leases | None, run: str) -> tuple[l
     """
     while True:
         entries = await log.read(run)
-        if leases is None or not entries or entries[-1].kind == "RunEnded":
+        if leases is None or not entries or entries[-1].kind in OVER:
             return entries, False
         row = await log.run(run)
         if row is None or row.status not in _GOING or await _lives(leases, row.session):

@@ -8,11 +8,9 @@ and needs no body, which may be gone.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final
 
-from ringfence.engine.decision.events import RunEnded
 from ringfence.engine.journal.purging import PURGED
-from ringfence.engine.journal.rows import FINAL
+from ringfence.engine.journal.rows import FINAL, OVER
 from ringfence.engine.seams.ports import RunRow
 
 LastKind = Callable[[RunRow], str | None]
@@ -45,7 +43,7 @@ def due(rows: Iterable[RunRow], last_kind: LastKind, *, before_ns: int) -> Due:
         # Fails closed: a time that is no number was not written by a guard, and counts as new.
         if type(row.last_ns) is not int or row.last_ns >= before_ns:
             young.append(row)
-        elif row.status not in FINAL or (kind := last_kind(row)) not in _OVER:
+        elif row.status not in FINAL or (kind := last_kind(row)) not in OVER:
             unfinished.append(row)
         elif kind != PURGED:
             ripe.append(row)
@@ -63,9 +61,6 @@ def due(rows: Iterable[RunRow], last_kind: LastKind, *, before_ns: int) -> Due:
         tuple(row for row in ripe if families.of(row) in needed),
         tuple(unfinished),
     )
-
-
-_OVER: Final = frozenset({RunEnded.kind, PURGED})
 
 
 class _Families:

@@ -6,27 +6,34 @@ on from.  It says nothing of the process that does it, so that the number of pro
 
 import os
 import signal
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import islice
 from multiprocessing import get_context, parent_process
+from operator import attrgetter
 from threading import Thread
+from typing import Any, Final, NamedTuple
 
 from ringfence.dsl.plan import Plan, TextFile
 from ringfence.engine.decision.events import event_of
 from ringfence.engine.decision.lineage import points_of, remembers
 from ringfence.engine.journal.tales import decode
 from ringfence.engine.retrospect.coverage import Coverage, Reachable
-from ringfence.engine.retrospect.record import Others, RecordError, RunRecord
+from ringfence.engine.retrospect.record import RecordError, RunRecord
 from ringfence.engine.retrospect.replay import Unreplayable
-from ringfence.engine.retrospect.whatif import Again, decided_again, decided_together
+from ringfence.engine.retrospect.whatif import Again, Change, decided_again, decided_together
 from ringfence.engine.seams.errors import EngineError
-from ringfence.engine.seams.ports import Entry
+from ringfence.engine.seams.ports import Entry, EventLog
 
 _RUNS = 32
-"""In one share, where runs need nothing of each other."""
+"""In one share, where runs need nothing of each other; so many are read at once."""
+
+Reads = Callable[[Sequence[str]], Sequence[Sequence[Entry]]]
+"""Returns the entries of each of several runs."""
+
+_fields: Final = attrgetter(*(field.name for field in fields(Entry)))
 
 _RESTING = frozenset({"RunStarted", "SubrunJoined"})
 """Kinds of events that name other runs."""
@@ -39,13 +46,30 @@ class Share:
     runs: tuple[str, ...]
     entries: dict[str, Sequence[Entry]]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Be sent as plain tuples: to pickle an entry by itself costs as much as to decide it."""
+        plain = {run: [_fields(entry) for entry in entries] for run, entries in self.entries.items()}
+        return _received, (self.runs, plain)
+
+
+def _received(runs: tuple[str, ...], plain: dict[str, list[tuple[Any, ...]]]) -> Share:
+    return Share(runs, {run: [Entry(*one) for one in entries] for run, entries in plain.items()})
+
+
+class Made(NamedTuple):
+    """One recorded decision, made again: what is counted of it, and sent to the process that counts."""
+
+    seq: int
+    at_ns: int
+    change: Change | None
+
 
 @dataclass(frozen=True, slots=True)
 class Tried:
     """One run, decided again."""
 
     run: str
-    decided: tuple[Again, ...] = ()
+    decided: tuple[Made, ...] = ()
     not_replayable: tuple[Unreplayable, ...] = ()
     problem: str | None = None
     """Why it cannot be decided again; then nothing of it counts."""
@@ -59,25 +83,45 @@ class DoneShare:
     reached: frozenset[Reachable]
 
 
-def shares_of(runs: Sequence[str], sessions: Sequence[str], read: Others, plan: Plan) -> Iterator[Share]:
+async def read_runs(log: EventLog, runs: Sequence[str]) -> list[Sequence[Entry]]:
+    """Read several runs, with one way to the store's loop and back."""
+    return [await log.read(run) for run in runs]
+
+
+def shares_of(runs: Sequence[str], sessions: Sequence[str], read: Reads, plan: Plan) -> Iterator[Share]:
     """Cut the runs into shares, one after another; those of one session together if the plan remembers."""
     if not remembers(plan):
         ahead = iter(runs)
         while some := tuple(islice(ahead, _RUNS)):
-            yield Share(some, {run: read(run) for run in some})
+            yield Share(some, dict(zip(some, read(some), strict=True)))
         return
     together: dict[str, list[str]] = {}
     for run, session in zip(runs, sessions, strict=True):
         together.setdefault(session, []).append(run)
-    for of_session in together.values():
-        entries: dict[str, Sequence[Entry]] = {}
-        wanted = list(of_session)
-        while wanted:
-            run = wanted.pop()
-            if run not in entries:
-                entries[run] = read(run)
-                wanted += _rests_on(entries[run])
-        yield Share(tuple(of_session), entries)
+    for several in _several(together.values()):
+        told = [run for of_session in several for run in of_session]
+        found = dict(zip(told, read(told), strict=True))
+        for of_session in several:
+            entries: dict[str, Sequence[Entry]] = {}
+            wanted = list(of_session)
+            while wanted:
+                run = wanted.pop()
+                if run not in entries:
+                    entries[run] = found[run] if run in found else read([run])[0]
+                    wanted += _rests_on(entries[run])
+            yield Share(tuple(of_session), entries)
+
+
+def _several(sessions: Iterable[list[str]]) -> Iterator[list[list[str]]]:
+    """Yield as many sessions at a time as are worth a way to the store."""
+    some: list[list[str]] = []
+    for of_session in sessions:
+        some.append(of_session)
+        if sum(map(len, some)) >= _RUNS:
+            yield some
+            some = []
+    if some:
+        yield some
 
 
 def _rests_on(entries: Sequence[Entry]) -> list[str]:
@@ -180,7 +224,7 @@ def _together(share: Share, coverage: Coverage) -> DoneShare | None:
 
 
 def _apart(run: str, found: Sequence[Again | Unreplayable]) -> Tried:
-    decided = tuple(one for one in found if isinstance(one, Again))
+    decided = tuple(Made(one.seq, one.at_ns, one.change) for one in found if isinstance(one, Again))
     return Tried(run, decided, tuple(one for one in found if isinstance(one, Unreplayable)))
 
 

@@ -9,7 +9,7 @@ room; functions that were not asked are undecided; a run holds no more than it w
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ringfence.dsl.plan import Plan, Verdict
+from ringfence.dsl.plan import Plan, ToolPlan, Verdict
 from ringfence.engine.decision.calls import Decision, Facts
 from ringfence.engine.decision.decide import decide
 from ringfence.engine.decision.events import CallDecided, RunStarted, Stamped, SubrunJoined
@@ -18,6 +18,7 @@ from ringfence.engine.decision.records import facts_of
 from ringfence.engine.decision.retold import call_again
 from ringfence.engine.decision.state import State
 from ringfence.engine.retrospect.coverage import Coverage
+from ringfence.engine.retrospect.policies import policy_of
 from ringfence.engine.retrospect.record import RecordError, RunRecord
 from ringfence.engine.retrospect.replay import Fold, Unreplayable
 
@@ -117,7 +118,7 @@ def decided_again(
     deciding = _Deciding(plan, coverage)
     for stamped in record.events[1:]:
         if isinstance(stamped.event, CallDecided) and stamped.event.call in fold.state.calls:
-            yield deciding.again(fold.state, stamped, stamped.event)
+            yield deciding.again(fold.state, stamped, stamped.event, record.started)
         fold.take(stamped)
 
 
@@ -134,10 +135,11 @@ def decided_together(
         return None
     deciding = _Deciding(plan, coverage)
     found: dict[str, list[Again | Unreplayable]] = {record.run: [] for record in records}
+    begun = {record.run: record.started for record in records}
 
     def decide_it(run: str, state: State, stamped: Stamped) -> None:
         if run in found and isinstance(stamped.event, CallDecided) and stamped.event.call in state.calls:
-            found[run].append(deciding.again(state, stamped, stamped.event))
+            found[run].append(deciding.again(state, stamped, stamped.event, begun[run]))
 
     lineage = Lineage(plan, family, deciding=decide_it)
     for record in records:
@@ -180,9 +182,14 @@ class _Deciding:
         self._coverage = coverage
         self._budgets = frozenset(budget.id for tool in plan.tools.values() for budget in tool.budgets)
 
-    def again(self, state: State, stamped: Stamped, event: CallDecided) -> Again | Unreplayable:
-        """Make one again; `state` is the run's before it."""
+    def again(
+        self, state: State, stamped: Stamped, event: CallDecided, begun: RunStarted
+    ) -> Again | Unreplayable:
+        """Make one again; `state` is the run's before it, `begun` its beginning."""
         known = state.calls[event.call]
+        if known.withheld == "redacted" and not self._takes_the_same(known.tool, begun):
+            # SECURITY: whether a hidden value would have been taken, nobody can tell any more.
+            return Unreplayable(stamped.seq, event.call, known.withheld)
         try:
             call = call_again(known, event, self._plan.by_bound_name.get(known.tool))
             facts = _told(facts_of(event.facts), self._budgets)
@@ -199,6 +206,21 @@ class _Deciding:
         same = str(made.verdict) == event.verdict and frozenset(made.asks) == frozenset(event.asks)
         change = None if same else _change(stamped.seq, now_ns, event, known.tool, made)
         return Again(stamped.seq, now_ns, change, made)
+
+    def _takes_the_same(self, bound: str, begun: RunStarted) -> bool:
+        """Say whether what the tool's parameters may hold is the same by both policies."""
+        if begun.policy_digest == self._plan.digest:
+            return True
+        then = policy_of(begun)
+        if then is None:
+            return False
+        before, now = then.by_bound_name.get(bound), self._plan.by_bound_name.get(bound)
+        return now is None or (before is not None and _takes(before) == _takes(now))
+
+
+def _takes(tool: ToolPlan) -> dict[str, tuple[str, bool]] | None:
+    taken = tool.parameters
+    return None if taken is None else {one.name: (one.type, one.optional) for one in taken.values()}
 
 
 def _told(facts: Facts, budgets: frozenset[str]) -> Facts:

@@ -3,6 +3,7 @@
 import asyncio
 
 from ringfence.engine.seams.errors import EngineError, StoreAwayError
+from ringfence.engine.seams.parts import lacking
 from ringfence.engine.seams.ports import (
     EventLog,
     KillSwitch,
@@ -91,36 +92,6 @@ class ComposedStore:
         for failure in outcomes:
             if failure is not None:
                 raise failure
-
-
-PARTS = {
-    "events": "audit log",
-    "tickets": "tickets",
-    "leases": "leases of sessions",
-    "ledger": "budgets",
-    "kill_switch": "orders to stop",
-}
-"""The parts of a store, and what people call them."""
-
-_FOR_LOG = "keep the log under `store`, in one like `sqlite:` or `postgresql:`"
-
-
-def lacking(store: Store, wanted: tuple[str, ...] = tuple(PARTS)) -> EngineError | None:
-    """Return the error of an opened store that does not keep all that is `wanted` of it; None: it does."""
-    missing = [part for part in wanted if getattr(store, part) is None]
-    if not missing:
-        return None
-    words = [f"no {PARTS[part]}" for part in missing]
-    said = f"{', '.join(words[:-1])} and {words[-1]}" if len(words) > 1 else words[0]
-    if "events" not in missing:
-        help = "name a store that keeps budgets and orders to stop under `ledger`, like `redis:`"
-        if not {"ledger", "kill_switch"} & {*missing}:
-            help = f"use one that keeps them: {_FOR_LOG}"
-    elif store.ledger is not None and store.kill_switch is not None:
-        help = f"write its URL under `ledger` (RINGFENCE_LEDGER), and {_FOR_LOG}"
-    else:
-        help = _FOR_LOG
-    return EngineError(f"the store {without_password(store.url)} keeps {said}", help=help)
 
 
 def _refuse_if_lacking(store: Store, key: str, wanted: tuple[str, ...]) -> None:

@@ -1,7 +1,8 @@
 """The engine's own event loop, on a thread of its own: stores and plugins live there, callers anywhere.
 
 A caller with or without an event loop hands a coroutine in and gets a `concurrent.futures.Future`:
-sync callers wait for its result, async ones wrap it.
+sync callers wait for its result, async ones wrap it.  What a plugin gives to `asyncio.to_thread` there runs
+on threads of the loop's own, which last until it is closed.
 """
 
 import asyncio
@@ -10,6 +11,8 @@ import os
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
+
+from ringfence.engine.seams.threads import Threads
 
 T = TypeVar("T")
 
@@ -52,6 +55,7 @@ class EngineLoop:
 
     def _start(self) -> None:
         loop = self._new_loop()
+        loop.set_default_executor(Threads())
         started = threading.Event()
 
         def run() -> None:
@@ -71,11 +75,15 @@ class EngineLoop:
         started.wait()
         self._loop, self._pid = loop, os.getpid()
 
-    def close(self) -> None:
-        """Stop the loop and wait for its thread; safe to call twice, and from anywhere but the loop."""
+    def close(self, *, within_s: float | None = None) -> None:
+        """Stop the loop and wait for its thread; safe to call twice, and from anywhere but the loop.
+
+        Args:
+            within_s: How long to wait: a plugin that blocks the loop keeps it from stopping; None: for ever.
+        """
         with self._lock:
             loop, thread, self._loop = self._loop, self._thread, None
         if loop is not None and thread is not None and self._pid == os.getpid():
             loop.call_soon_threadsafe(loop.stop)
             if not self.inside():
-                thread.join()
+                thread.join(within_s)

@@ -5,10 +5,18 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 
-from ringfence.plugin import EngineError, Fitness, InnerAnswering, IsolateJob, IsolateOutcome, Layer, Lockdown
+from ringfence.plugin import (
+    EngineError,
+    Fitness,
+    InnerAnswering,
+    IsolateJob,
+    IsolateOutcome,
+    Layer,
+    Lockdown,
+    Threads,
+)
 from ringfence.plugins.isolate.conversation import Ended, failed, first_frame
 from ringfence.plugins.isolate.frames import FrameError
 from ringfence.plugins.isolate.installed import Installed, installed
@@ -48,7 +56,7 @@ class IsolatePool:
         self._look = look
         self._found: Installed | None = None
         self._pool: Pool | None = None
-        self._starter: ThreadPoolExecutor | None = None
+        self._starter: Threads | None = None
         self._home: tuple[int, asyncio.AbstractEventLoop] | None = None
         self._closed = False
 
@@ -150,7 +158,7 @@ class IsolatePool:
             if self._pool is not None and self._home is not None and self._home[0] == home[0]:
                 self._pool.drop()
             if self._starter is None or self._home is None or self._home[0] != home[0]:
-                self._starter = ThreadPoolExecutor(1, "ringfence-isolates")
+                self._starter = Threads(1, "ringfence-isolates")
             self._home = home
             self._pool = Pool(self._start, self.settings)
         return self._pool

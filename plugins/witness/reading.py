@@ -1,6 +1,5 @@
 """A whole witness read and checked, and what it says of the events of a log."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,22 +29,37 @@ class Witness:
         """Return what was witnessed of one run."""
         return Witness(self.lines, self.at_ns, {run: self.heads[run]} if run in self.heads else {})
 
-    def unwitnessed(self, entries: Iterable[Entry]) -> int:
-        """Return how many events were recorded after the last one of their run that was witnessed."""
-        last = {run: max(seqs) for run, seqs in self.heads.items()}
-        return sum(entry.seq > last.get(entry.run, 0) for entry in entries)
+    def seeing(self) -> "Seeing":
+        """Return what compares the events of a log with it."""
+        return Seeing(self)
 
-    def fault(self, entries: Iterable[Entry]) -> tuple[str, str] | None:
-        """Return event and reason of the first event that was witnessed and is not there; None: all are.
 
-        The chain of its run, verified before, proves what came before each of them.
-        """
-        there = {(entry.run, entry.seq): entry.hash for entry in entries}
+class Seeing:
+    """Compares the events of a log with a witness, one after another; only what is named is kept."""
+
+    def __init__(self, witness: Witness) -> None:
+        self.witness = witness
+        self.later = 0
+        """How many events were recorded after the last one of their run that was witnessed."""
+        self._last = {run: max(seqs) for run, seqs in witness.heads.items()}
+        self._there: dict[tuple[str, int], bytes] = {}
+
+    def take(self, entry: Entry) -> None:
+        """Take an event; the chain of its run proves what came before it."""
+        if type(entry.seq) is not int:
+            return  # no witness names it, and its chain does not hold
+        self.later += entry.seq > self._last.get(entry.run, 0)
+        if entry.seq in self.witness.heads.get(entry.run, ()):
+            self._there[entry.run, entry.seq] = entry.hash
+
+    @property
+    def fault(self) -> tuple[str, str] | None:
+        """Event and reason of the first event that was witnessed and was not taken; None: all were."""
         wrong = [
-            (line, run, seq, there.get((run, seq)))
-            for run, seqs in self.heads.items()
+            (line, run, seq, self._there.get((run, seq)))
+            for run, seqs in self.witness.heads.items()
             for seq, (hash, line) in seqs.items()
-            if there.get((run, seq)) != bytes.fromhex(hash)
+            if self._there.get((run, seq)) != bytes.fromhex(hash)
         ]
         if not wrong:
             return None

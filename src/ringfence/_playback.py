@@ -35,11 +35,11 @@ from ringfence.engine.enforcement.run_block import AboutRun
 from ringfence.engine.enforcement.runs import Held, Run
 from ringfence.engine.enforcement.tool_results import ResultLens
 from ringfence.engine.journal.jsonable import jsonable
-from ringfence.engine.retrospect.asking import Asking
 from ringfence.engine.retrospect.exported import read_exported
-from ringfence.engine.retrospect.playing import Playing
+from ringfence.engine.retrospect.playback.asking import Asking
+from ringfence.engine.retrospect.playback.playing import Playing
+from ringfence.engine.retrospect.playback.tape import Call, is_described, wound
 from ringfence.engine.retrospect.record import RunRecord
-from ringfence.engine.retrospect.tape import Call, is_described, wound
 from ringfence.engine.seams.dispatch import Extensions
 from ringfence.engine.seams.errors import PendingError
 from ringfence.engine.seams.loop import EngineLoop

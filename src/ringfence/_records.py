@@ -18,9 +18,9 @@ from ringfence.engine.seams.ports import Entry, RunRow, newest
 
 if TYPE_CHECKING:
     from ringfence.engine.retrospect.backtest import Backtest
-    from ringfence.engine.retrospect.gathered import Unread
-    from ringfence.engine.retrospect.search import RowWords, RunWords
-    from ringfence.engine.retrospect.stats import Stats
+    from ringfence.engine.retrospect.survey.gathered import Unread
+    from ringfence.engine.retrospect.survey.search import RowWords, RunWords
+    from ringfence.engine.retrospect.survey.stats import Stats
 
 T = TypeVar("T")
 Rows = list[RunRow]
@@ -79,7 +79,7 @@ class Records:
             rule: Only runs with a decision that rests on this rule: of that tool, with that verdict.
             unread: Is told of each run that would have to be read and cannot be; such runs are left out.
         """
-        from ringfence.engine.retrospect.search import Wanted, found
+        from ringfence.engine.retrospect.survey.search import Wanted, found
 
         wanted = Wanted(session, status, agent, user, workspace, since_ns, until_ns, tool, verdict, rule)
         if not wanted.reads:
@@ -104,10 +104,10 @@ class Records:
     ) -> "Stats":
         """Count what happened in the runs of which all that is said holds; see `list`.
 
-        What is counted: `ringfence.engine.retrospect.stats`.
+        What is counted: `ringfence.engine.retrospect.survey.stats`.
         """
-        from ringfence.engine.retrospect.search import Wanted
-        from ringfence.engine.retrospect.stats import stats
+        from ringfence.engine.retrospect.survey.search import Wanted
+        from ringfence.engine.retrospect.survey.stats import stats
 
         wanted = Wanted(session, status, agent, user, workspace, since_ns, until_ns)
         return stats(wanted, self._rows_of, self._page)
@@ -131,9 +131,13 @@ class Records:
             EngineError: The log cannot be read, or a process died.
         """
         from ringfence.engine.retrospect.backtest import backtest, chosen
+        from ringfence.engine.retrospect.shares import read_runs
+
+        def read(runs: Sequence[str]) -> Sequence[Sequence[Entry]]:
+            return run_sync(self._ask(lambda opened: read_runs(opened.log, runs)), self._opening.loop)
 
         rows = chosen(self.list(), since_ns=since_ns, agent=agent)
-        return backtest(rows, self._entries, plan, processes=processes)
+        return backtest(rows, read, plan, processes=processes)
 
     async def abacktest(
         self, plan: Plan, *, since_ns: int | None = None, agent: str | None = None, processes: int = 1

@@ -72,6 +72,7 @@ from ringfence.engine.seams.ports import (
     TicketStore,
 )
 from ringfence.engine.seams.store_urls import without_password
+from ringfence.engine.seams.threads import Threads
 
 __all__ = [
     "ENTRY_POINTS",
@@ -127,6 +128,7 @@ __all__ = [
     "StoreAwayError",
     "StoreNote",
     "TakenOverError",
+    "Threads",
     "Ticket",
     "TicketStatus",
     "TicketStore",

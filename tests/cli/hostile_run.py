@@ -63,7 +63,8 @@ _FACTS = {
 }
 _OF_TYPE: dict[object, Json] = {
     str: EVIL, str | None: EVIL, int: 5, int | None: 5, bool: True, Any: HUGE,
-    tuple[str, ...]: (EVIL,), tuple[str, ...] | None: (EVIL,), Mapping[str, Json]: {EVIL: EVIL},
+    tuple[str, ...]: (EVIL,), tuple[str, ...] | None: (EVIL,),
+    Mapping[str, Json]: {EVIL: EVIL}, Mapping[str, Json] | None: {EVIL: EVIL},
 }  # fmt: skip
 
 

@@ -197,7 +197,7 @@ def test_how_many_lines_there_are_is_said_to_people(log: Path, capsys: pytest.Ca
     change(log, "UPDATE event SET body = NULL, salt = x'' WHERE position IN (2, 4)")
     assert main(["export", "--json"]) == 0
     shown = capsys.readouterr()
-    assert shown.err == "28 events\nof 2 events the body was purged\n"
+    assert shown.err == "28 events\nof 2 of them the body was purged\n"
     found = [json.loads(line) for line in shown.out.splitlines()]
     assert [line["body"] is None for line in found] == [number in (1, 3) for number in range(28)]
     wanted = schema()

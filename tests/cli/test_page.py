@@ -1,6 +1,7 @@
 """`show RUN --html FILE`: what a person looks for stands on the page, and the file is treated with care."""
 
 import json
+import platform
 import re
 import sqlite3
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from ringfence import __version__
 from ringfence.__main__ import main
 from ringfence.cli.page.clauses import Clauses
 from ringfence.cli.page.drawing import MARK
@@ -90,21 +92,48 @@ def test_what_became_of_a_call_is_said_also_where_nobody_knows(
     assert 'from line 5 allow when domain(to) == "acme.example"' in said
 
 
-def test_a_changed_log_and_purged_bodies_are_said(tmp_path: Path, whole_run: list[e.RunEvent]) -> None:
+def test_of_a_purged_run_the_page_says_when_and_by_whom(tmp_path: Path, whole_run: list[e.RunEvent]) -> None:
+    store = stored(tmp_path / "r.db", r1=whole_run)
+    assert main(["purge", "--before", "1d", "--by", "dana <b>", "--store", str(store)]) == 0
+    said = page(store)
+    assert "Chain ✓ intact" in said
+    assert re.search(
+        rf"{len(whole_run)} events were purged on \d{{4}}-[-0-9:Z ]+: what they said is gone", said
+    )
+    assert re.search(r"purged \d{4}-[-0-9:Z ]+", said) and " took " not in said
+    assert "it was purged: the policy's text, mode, framework and versions are not known" in said
+    assert "purged what it said was removed by dana <b>: whatever was older than" in said
+    assert "the session's level cannot be told: the beginning of run `r1` is not there" in said
+    assert "&lt;b&gt;" in (tmp_path / "page.html").read_text("utf-8")
+
+
+def test_a_body_that_no_purge_has_removed_is_a_change(tmp_path: Path, whole_run: list[e.RunEvent]) -> None:
     store = stored(tmp_path / "r.db", r1=whole_run)
     with closing(sqlite3.connect(store)) as db, db:
         db.execute("UPDATE event SET body = NULL, salt = x'' WHERE kind = 'PromptGiven'")
     said = page(store)
-    assert "Chain ✓ intact" in said
-    assert "1 events were purged: what they said is gone (1 PromptGiven)" in said
+    assert "CHANGED: event r1:2: its body was removed, and no purge says so" in said
+    assert "the bodies of 1 events are gone, and no purge says so (1 PromptGiven)" in said
+    assert "purged" not in said
+    with closing(sqlite3.connect(store)) as db, db:
+        db.execute("UPDATE event SET body = NULL, salt = x'' WHERE kind = 'RunStarted'")
+    said = page(store)
+    assert "CHANGED: event r1:1" in said
+    assert "it is gone, and no purge says so: the policy's text" in said
+
+
+def test_a_changed_log_is_said(tmp_path: Path, whole_run: list[e.RunEvent]) -> None:
+    store = stored(tmp_path / "r.db", r1=whole_run)
     with closing(sqlite3.connect(store)) as db, db:
         db.execute(
             "UPDATE event SET body = CAST(replace(body, 'eve@', 'bob@') AS BLOB) WHERE kind = 'CallRequested'"
         )
-        db.execute("UPDATE event SET body = NULL, salt = x'' WHERE kind = 'RunStarted'")
-    said = page(store)
-    assert "CHANGED: event r1:8" in said
-    assert "the session's level cannot be told: the beginning of run `r1` is not there" in said
+    assert "CHANGED: event r1:8" in page(store)
+
+
+def test_the_head_of_the_page_says_what_the_run_ran_on(desk: tuple[Path, str]) -> None:
+    said = page(desk[0])
+    assert f"versions python {platform.python_version()}, ringfence {__version__}" in said
 
 
 def test_of_a_call_under_audit_minimal_the_page_says_that_its_values_were_not_kept(tmp_path: Path) -> None:

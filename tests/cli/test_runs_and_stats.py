@@ -12,13 +12,13 @@ from ringfence.__main__ import main
 from ringfence.cli.counted import tell
 from ringfence.cli.say import Say
 from ringfence.engine.decision import events as e
-from ringfence.engine.retrospect import gathered, search
-from ringfence.engine.retrospect.gathered import Unread
+from ringfence.engine.retrospect.survey import gathered, search
+from ringfence.engine.retrospect.survey.gathered import Unread
 from ringfence.engine.seams.ports import Entry
 from ringfence.plugins.sqlite import SqliteStore
 from tests.cli.conftest import decided, entries, reason, requested, started
 from tests.cli.test_say import Terminal
-from tests.engine.retrospect.test_stats import Log, stamped
+from tests.engine.retrospect.survey.test_stats import Log, stamped
 from tests.guards import ALICE, call, make_guard
 
 

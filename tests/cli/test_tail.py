@@ -262,10 +262,11 @@ def test_over_days_no_more_is_held_than_the_latest_calls(log: Path, monkeypatch:
 
 
 def test_every_kind_of_event_has_its_line_or_is_no_step(log: Path) -> None:
-    write(log, entries("run-kinds", KINDS))
+    run = [*KINDS, e.BodiesPurged(len(KINDS), 1, "dana", "sha256:0")]
+    write(log, entries("run-kinds", run))
     lines = Watched(log, "--run", "run-kinds", "--from-start").follow().lines
-    assert {event.kind for event in KINDS} == set(e.KINDS) and set(e.KINDS) > telling.QUIET
-    assert len(lines) == sum(event.kind not in telling.QUIET for event in KINDS)
+    assert {event.kind for event in run} == set(e.KINDS) and set(e.KINDS) > telling.QUIET
+    assert len(lines) == sum(event.kind not in telling.QUIET for event in run)
     assert not any("cannot be read" in line or line[25] == " " for line in lines), lines
 
 
@@ -287,16 +288,18 @@ def test_ctrl_c_ends_it_as_it_ends_every_command(
 
 def test_a_reader_that_goes_away_ends_it_without_a_word(log: Path) -> None:
     """Though nothing more is ever written: the command sees that the pipe has no other end."""
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "ringfence", "tail", "--store", str(log)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    assert process.stdout is not None and process.stderr is not None
-    process.stdout.readline()
-    process.stdout.close()
-    assert process.wait(timeout=60) == 1
-    assert process.stderr.read() == b""
-    process.stderr.close()
+    ) as process:  # fmt: skip
+        assert process.stdout is not None and process.stderr is not None
+        try:
+            assert process.stdout.readline() != b""
+            process.stdout.close()
+            assert process.wait(timeout=60) == 1
+            assert process.stderr.read() == b""
+        finally:
+            process.kill()
 
 
 def test_a_refusal_by_a_rule_says_the_authors_words(log: Path) -> None:

@@ -375,6 +375,43 @@ def test_the_verifier_of_the_documentation_runs_by_itself(log: Log) -> None:
     assert ran() == ran(log.head) == (0, f"intact, head {log.head}\n")
     log.tampered("UPDATE event SET kind = 'CallStarted' WHERE position = 14")
     assert ran() == (2, "changed: link 14 of the log, event r3:3\n")
+    log.tampered("UPDATE event SET at_ns = 'soon' WHERE position = 14")
+    code, told = ran()
+    assert code == 2 and told.startswith("changed: link 14 of the log, event r3:3 (")
+
+
+@pytest.mark.parametrize("what", ["missing", "empty", "text", "folder", "a database", "with a table `event`"])
+def test_the_verifier_of_the_documentation_says_of_a_foreign_file_that_it_is_no_log(
+    tmp_path: Path, what: str
+) -> None:
+    path = tmp_path / "foreign.db"
+    if what == "folder":
+        path.mkdir()
+    elif what.endswith("`"):
+        columns = "run_id, seq, kind, position, body"
+        with closing(sqlite3.connect(path)) as db, db:
+            db.execute(f"CREATE TABLE event ({columns})")
+            db.execute("CREATE TABLE run (id, run)")
+            db.execute(f"INSERT INTO event ({columns}) VALUES (1, 1, 'RunStarted', 1, '{{}}')")
+    elif what == "a database":
+        with closing(sqlite3.connect(path)) as db, db:
+            db.execute("CREATE TABLE other (id)")
+    elif what != "missing":
+        path.write_bytes(b"" if what == "empty" else b"Dear diary, " * 500)
+    script = [sys.executable, "-I", str(ROOT / "docs" / "verify_log.py"), str(path)]
+    done = subprocess.run(script, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (2, "")
+    assert "changed: link 1 of the log" in done.stdout or "not a Ringfence log" in done.stdout
+    assert path.exists() is (what != "missing")
+
+
+def test_the_verifier_of_the_documentation_finds_every_log_that_was_cut_off(log: Log) -> None:
+    log.tampered()
+    whole = log.path.read_bytes()
+    for size in {*range(0, len(whole), 4_096), *range(1, len(whole), 9_973)}:
+        log.path.write_bytes(whole[:size])
+        told, wrong = alone(log.path)
+        assert wrong is not None and ("changed: " in wrong or "not a Ringfence log" in wrong), (size, told)
 
 
 def test_the_verifier_of_the_documentation_is_a_page() -> None:
@@ -477,7 +514,11 @@ def test_an_index_that_hides_a_run_from_lists_is_named(log: Log, index: str, col
         "PRAGMA writable_schema = ON",
         f"UPDATE sqlite_schema SET sql = 'CREATE INDEX {index} ON run {columns}' WHERE name = '{index}'",
     )
-    asked = {"run_by_start": {}, "run_by_session": {"session": "s1"}, "run_by_status": {"status": "running"}}
+    asked: dict[str, dict[str, Any]] = {
+        "run_by_start": {},
+        "run_by_session": {"session": "s1"},
+        "run_by_status": {"status": "running"},
+    }
     found = log.of_store(log.path, lambda desk: desk.ask(desk.events.runs(**asked[index])))
     assert "r2" not in {row.run for row in found}, "the attack works"
     said = refused(log.verified(log.head))

@@ -19,6 +19,8 @@ from ringfence import Guard
 from ringfence.adapters.langchain import DivergedError, NotAsRecordedError, playback
 from tests.examples.test_support_desk import no_key, quiet
 
+pytestmark = pytest.mark.not_replayed("played, each call has the decision of the record, that of another run")
+
 __all__ = ["no_key"]
 
 PLAYED = ("hallucination", "table", "attacker", "loop", "secret", "summary", "turn", "researcher", "time")

@@ -149,6 +149,12 @@ class Recall:
         if self.traces is not None:
             self.traces.written(self.position, None if withheld else arguments)
 
+    def rewritten(self, arguments: Json, *, withheld: bool) -> None:
+        """Take the arguments that a call has once its policy has redacted some of them."""
+        self.position += 1
+        if self.traces is not None:
+            self.traces.written(self.position, None if withheld else arguments)
+
     def allowed(
         self,
         key: str,

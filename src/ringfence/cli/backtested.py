@@ -1,7 +1,7 @@
 """What came of a backtest, for people and for programs."""
 
-from ringfence.cli.drawing import short
-from ringfence.cli.say import COLOURS, Say
+from ringfence.cli.drawing import change_line, count, short
+from ringfence.cli.say import Say
 from ringfence.dsl.plan import Json
 from ringfence.engine.retrospect.backtest import Backtest, RuleChanges
 from ringfence.engine.retrospect.whatif import Rule
@@ -19,23 +19,23 @@ def tell(found: Backtest, say: Say) -> None:
     for one in found.not_replayable:
         key = one.run, one.decision.because
         withheld[key] = withheld.get(key, 0) + 1
-    for (run, because), count in withheld.items():
-        what = "1 decision is" if count == 1 else f"{count} decisions are"
+    for (run, because), number in withheld.items():
+        what = count(number, "decision is", "decisions are")
         say.note(f"{escaped(run)}: {what} not replayable, the arguments are {escaped(because)}")
     for its in found.rules:
         _tell_rule(its, say)
-    moves = ", ".join(f"{count} {_moved(*move)}" for move, count in found.moves.items())
-    runs = _count(found.runs - len(found.not_decided), "run")
+    moves = ", ".join(f"{number:,} {_moved(*move)}" for move, number in found.moves.items())
+    runs = count(found.runs - len(found.not_decided), "run")
     say.line(
-        (f"{len(found.changes)} of {found.decisions}", "bold" if found.changes else "green"),
+        (f"{len(found.changes):,} of {found.decisions:,}", "bold" if found.changes else "green"),
         f" decisions in {runs} would have been different{': ' if moves else ''}{moves}",
     )
     if found.not_decided:
-        say.line((f"{_count(len(found.not_decided), 'run')} cannot be decided again", "yellow"))
+        say.line((f"{count(len(found.not_decided), 'run')} cannot be decided again", "yellow"))
     after = found.decisions - found.comparable
     if after:
         say.line(
-            f"no longer comparable: {_count(after, 'decision')} after a change in the same session, told as "
+            f"no longer comparable: {count(after, 'decision')} after a change in the same session, told as "
             "things went then; with the other policy they might not have come at all"
         )
     say.line(f"coverage: {found.clauses - len(found.unreached)} of {found.clauses} clauses exercised")
@@ -49,18 +49,13 @@ def _tell_rule(its: RuleChanges, say: Say) -> None:
     because = f": {short(its.rule.because)}" if its.rule.because else ""
     say.line(
         (escaped(its.rule.name), "bold"), (at, "dim"), because,
-        f": {_count(len(its.changed), 'decision')} in {_count(runs, 'run')}",
+        f": {count(len(its.changed), 'decision')} in {count(runs, 'run')}",
     )  # fmt: skip
     if its.words:
         say.line("  ", (short(its.words), "dim"))
     for one in its.changed[:_SHOWN]:
-        change = one.change
-        verdict = f"asks {escaped(', '.join(change.asks))}" if change.asks else change.verdict
-        say.line(
-            f"  {escaped(one.run)} event {change.seq}, {short(change.tool)}: {short(change.recorded)} then, ",
-            (verdict, COLOURS.get(change.verdict, "")),
-            "" if one.comparable else "; after a change",
-        )
+        after = "" if one.comparable else "; after a change"
+        say.line(f"  {escaped(one.run)} ", *change_line(one.change), after)
     if len(its.changed) > _SHOWN:
         say.line(f"  and {len(its.changed) - _SHOWN} more")
     say.line()
@@ -68,10 +63,6 @@ def _tell_rule(its: RuleChanges, say: Say) -> None:
 
 def _moved(recorded: str, verdict: str) -> str:
     return f"{short(recorded)} to {verdict}" if recorded != verdict else f"{verdict} of others"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def document(found: Backtest) -> dict[str, Json]:
@@ -83,8 +74,8 @@ def document(found: Backtest) -> dict[str, Json]:
         "decisions": found.decisions,
         "comparable": found.comparable,
         "moves": [
-            {"recorded": recorded, "verdict": verdict, "decisions": count}
-            for (recorded, verdict), count in found.moves.items()
+            {"recorded": recorded, "verdict": verdict, "decisions": number}
+            for (recorded, verdict), number in found.moves.items()
         ],
         "rules": [
             {

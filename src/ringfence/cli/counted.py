@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 
-from ringfence.cli.drawing import duration, short, short_place
+from ringfence.cli.drawing import count, duration, short, short_place
 from ringfence.cli.say import COLOURS, Piece, Say
 from ringfence.dsl.plan import Json
-from ringfence.engine.retrospect.spread import EXACT, Spread
-from ringfence.engine.retrospect.stats import ApproverStats, ModelStats, Stats, ToolStats
+from ringfence.engine.retrospect.survey.spread import EXACT, Spread
+from ringfence.engine.retrospect.survey.stats import ApproverStats, ModelStats, Stats, ToolStats
 from ringfence.engine.seams.escape import escaped
 
 _ROWS = 20
@@ -29,7 +29,7 @@ def document(found: Stats) -> dict[str, Json]:
 
 def tell(found: Stats, say: Say) -> None:
     """Write the counts for people; what is 0 in every row of a table is left out."""
-    _sum(say, found.runs, "run", found.statuses, f", {found.events:,} events")
+    _sum(say, found.runs, "run", found.statuses, f", {count(found.events, 'event')}")
     _sum(say, found.calls, "call", found.verdicts)
     _calls(found.tools, say)
     _denials(found, say)
@@ -37,7 +37,7 @@ def tell(found: Stats, say: Say) -> None:
     _slowest(found.slowest, say)
     _models(found.models, say)
     if found.halts:
-        rows = [(_words(reason, 60), count) for reason, count in found.halts.items()]
+        rows = [(_words(reason, 60), runs) for reason, runs in found.halts.items()]
         _table(say, ("HALTED BY", "RUNS"), rows)
     _errors(found.tools, say)
     unknown = sum(tool.unknown for tool in found.tools)
@@ -46,16 +46,16 @@ def tell(found: Stats, say: Say) -> None:
         going = (
             f", {found.unknown_in_running:,} of them in runs that go on" if found.unknown_in_running else ""
         )
-        say.line((f"{_count(unknown, 'call')} without a known outcome", COLOURS["failed"]), going)
+        say.line((f"{count(unknown, 'call')} without a known outcome", COLOURS["failed"]), going)
     if any(spread is not None and not spread.exact for spread in _spreads(found)):
         say.line()
         say.line((f"of more than {EXACT:,} durations, median and 95 % may be up to 1/64 too long", "dim"))
 
 
 def _sum(say: Say, number: int, what: str, parts: Mapping[str, int], more: str = "") -> None:
-    said: list[Piece] = [(_count(number, what), "bold"), ": " if parts else ""]
-    for place, (name, count) in enumerate(parts.items()):
-        said += [", " if place else "", f"{count:,} ", (_words(name, 30), COLOURS.get(name, ""))]
+    said: list[Piece] = [(count(number, what), "bold"), ": " if parts else ""]
+    for place, (name, some) in enumerate(parts.items()):
+        said += [", " if place else "", f"{some:,} ", (_words(name, 30), COLOURS.get(name, ""))]
     say.line(*said, more)
 
 
@@ -201,7 +201,3 @@ def _spreads(found: Stats) -> Iterable[Spread | None]:
     yield found.approvals.waited
     yield from (one.took for one in found.tools)
     yield from (one.took for one in found.models)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ringfence.cli.exits import CommandError
-from ringfence.engine.seams.composed import lacking, open_one
+from ringfence.engine.seams.composed import open_one
 from ringfence.engine.seams.errors import EngineError
 from ringfence.engine.seams.loop import EngineLoop
+from ringfence.engine.seams.parts import lacking
 from ringfence.engine.seams.ports import EventLog, KillSwitch, RunRow, Store, TicketStore
 from ringfence.engine.seams.settings import Settings
 from ringfence.engine.seams.store_urls import absolute_url, file_of

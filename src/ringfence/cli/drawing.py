@@ -8,12 +8,16 @@ from typing import TypeAlias
 from ringfence.cli.say import COLOURS, Piece
 from ringfence.dsl.plan import Json
 from ringfence.engine.retrospect.timeline import CallStep, Moment, Step
+from ringfence.engine.retrospect.whatif import Change
 from ringfence.engine.seams.escape import escaped, escaped_json
 
 Line: TypeAlias = tuple[Piece, ...]
 
 VERDICTS = {"unknown": "not found", "deny": "denied", "ask": "asked", "allow": "allowed"}
 """What a verdict is called in a sentence."""
+
+ANSWERS = {"approve": "approved", "reject": "rejected", "expire": "expired", "withdraw": "withdrawn"}
+"""What became of a question, in a sentence."""
 
 _INSET = " " * 13
 
@@ -38,6 +42,20 @@ def short(text: object, limit: int = 160) -> str:
     """Return text from a log on one line, escaped; what is cut is said."""
     words = escaped(str(text))
     return words if len(words) <= limit else f"{words[:limit]}… [{len(words) - limit} more characters]"
+
+
+def count(number: int, what: str, many: str = "") -> str:
+    """Return how many of something there are, as people write it."""
+    return f"{number:,} {what if number == 1 else many or f'{what}s'}"
+
+
+def change_line(change: Change) -> Line:
+    """Return one decision that comes out otherwise, then and now."""
+    verdict = f"asks {escaped(', '.join(change.asks))}" if change.asks else change.verdict
+    return (
+        f"event {change.seq}, {short(change.tool)}: {short(change.recorded)} then, ",
+        (verdict, COLOURS.get(change.verdict, "")),
+    )
 
 
 def reason_line(reason: dict[str, Json]) -> Line:
@@ -153,14 +171,13 @@ def _ticket_lines(ticket: dict[str, Json]) -> Iterator[Line]:
         (escaped(str(ticket["approver"])), "bold"),
         f", ticket {escaped(str(ticket['ticket']))}",
     )
-    words = {"approve": "approved", "reject": "rejected", "expire": "expired", "withdraw": "withdrawn"}
     for answer in ticket["answers"]:
         verdict = str(answer["verdict"])
         by = f" by {short(answer['by'])}" if answer.get("by") else ""
         because = f": {short(answer['because'])}" if answer.get("because") else ""
         waited = duration(answer["at_ns"] - ticket["asked_ns"])
         style = COLOURS["allow"] if verdict == "approve" else COLOURS["deny"]
-        yield (words.get(verdict, escaped(verdict)), style), f"{by} after {waited}{because}"
+        yield (ANSWERS.get(verdict, escaped(verdict)), style), f"{by} after {waited}{because}"
 
 
 def _moment_line(step: Moment) -> Line:

@@ -18,10 +18,10 @@ from ringfence.cli.exits import CommandError
 from ringfence.cli.findings import Finding
 from ringfence.cli.walls import Isolates, isolates_here
 from ringfence.dsl.plan import Plan
-from ringfence.engine.seams.composed import PARTS, lacking
 from ringfence.engine.seams.errors import RingfenceError
 from ringfence.engine.seams.executors import isolate_settings
 from ringfence.engine.seams.mistakes import Mistake
+from ringfence.engine.seams.parts import PARTS, lacking
 from ringfence.engine.seams.ports import Examined, Store
 from ringfence.engine.seams.settings import Settings
 from ringfence.engine.seams.store_urls import file_of, hide_passwords, without_password

@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from ringfence.cli.desk import Desk
 from ringfence.cli.exits import CommandError
+from ringfence.cli.linked import named
 from ringfence.cli.say import Say
 from ringfence.engine.seams.escape import escaped
 from ringfence.engine.seams.hookspecs import Event
@@ -99,22 +100,11 @@ def _of_log(desk: Desk, say: Say, wanted: Wanted, bar: bool) -> Iterator[Entry]:
 
 
 def _named(desk: Desk, links: Sequence[Link], is_wanted: Callable[[str], bool] | None) -> Iterator[Entry]:
-    """Yield the entries that the links name; each run is read once."""
-    seqs: dict[str, list[int]] = {}
-    for link in links:
-        if is_wanted is None or is_wanted(link.run):
-            seqs.setdefault(link.run, []).append(link.seq)
-    found = {
-        (run, entry.seq): entry
-        for run, of_run in seqs.items()
-        for entry in desk.ask(desk.events.read(run, after_seq=min(of_run) - 1, limit=len(of_run)))
-    }
-    for link in links:
-        if link.run in seqs:
-            entry = found.get((link.run, link.seq))
-            if entry is None:
-                raise _missing(link.run, link.seq)
-            yield entry
+    """Yield the wanted entries that the links name; one that is missing ends it."""
+    for link, entry in named(desk, [link for link in links if is_wanted is None or is_wanted(link.run)]):
+        if entry is None:
+            raise _missing(link.run, link.seq)
+        yield entry
 
 
 _VERIFY = "the log was changed: see `ringfence verify`"

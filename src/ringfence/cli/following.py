@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from ringfence.cli.desk import Desk, desk
 from ringfence.cli.exits import CommandError
+from ringfence.cli.linked import named
 from ringfence.cli.say import Say
 from ringfence.engine.seams.errors import RingfenceError
 from ringfence.engine.seams.ports import Entry, Link
@@ -112,18 +113,8 @@ def _replaced(here: Desk, say: Say) -> Place:
 
 
 def _named(here: Desk, links: Sequence[Link], say: Say) -> Iterator[tuple[Link, Entry]]:
-    """Yield the entries that the links name; each run is read once."""
-    seqs: dict[str, list[int]] = {}
-    for link in links:
-        if type(link.seq) is int:
-            seqs.setdefault(link.run, []).append(link.seq)
-    found = {
-        (run, entry.seq): entry
-        for run, of_run in seqs.items()
-        for entry in here.ask(here.events.read(run, after_seq=min(of_run) - 1, limit=len(of_run)))
-    }
-    for link in links:
-        entry = found.get((link.run, link.seq))
+    """Yield the entries that the links name; of one that is missing it is said."""
+    for link, entry in named(here, links):
         if entry is None:
             say.note(f"event {link.run}:{link.seq} is missing: the log was changed, see `ringfence verify`")
         else:

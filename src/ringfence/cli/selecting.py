@@ -1,9 +1,11 @@
-"""The words that say which runs are meant: the same in every command that goes over many of them."""
+"""The words that say which runs are meant: the same in every command."""
 
 from argparse import ArgumentParser, Namespace
 from collections import deque
 from itertools import takewhile
 from typing import TYPE_CHECKING
+
+from ringfence.cli.since import MOMENT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -11,26 +13,47 @@ if TYPE_CHECKING:
 
     from ringfence.cli.desk import Desk
     from ringfence.cli.say import Say
-    from ringfence.engine.retrospect.gathered import Unread
-    from ringfence.engine.retrospect.search import RowWords, Wanted
+    from ringfence.engine.retrospect.survey.gathered import Unread
+    from ringfence.engine.retrospect.survey.search import RowWords, Wanted
     from ringfence.engine.seams.ports import Entry, RunRow
 
 STATUSES = ("running", "suspended", "halted", "done", "failed")
 VERDICTS = ("allow", "ask", "deny", "unknown")
-_TIME = "30s, 15m, 12h, 7d ago, or a date, 2026-11-23 or 2026-11-23T04:00Z"
+RUN = "its id, the beginning of one, or `last`"
 _NAMED = 3
 _AHEAD = 8
 """So many runs are asked for before their turn: the store works while the last one is looked at."""
 
 
+def run_word(command: ArgumentParser) -> None:
+    """Add the one run that a command is about."""
+    command.add_argument("run", metavar="RUN", help=f"a run: {RUN}")
+
+
+def only_run_word(command: ArgumentParser, *flags: str) -> None:
+    """Add the run that a command may be kept to; without flags it is said by its place."""
+    said = flags or ("run",)
+    command.add_argument(*said, metavar="RUN", nargs=None if flags else "?", help=f"only this run: {RUN}")
+
+
+def agent_word(command: ArgumentParser) -> None:
+    """Add the agent whose runs are meant."""
+    command.add_argument("--agent", metavar="NAME", help="only runs of this agent")
+
+
+def since_word(command: ArgumentParser) -> None:
+    """Add the moment since which runs began."""
+    command.add_argument("--since", metavar="TIME", help=f"only runs that began since: {MOMENT}")
+
+
 def words(command: ArgumentParser) -> None:
     """Add the words that the row of a run answers."""
-    command.add_argument("--agent", metavar="NAME", help="only runs of this agent")
+    agent_word(command)
     command.add_argument("--user", metavar="NAME", help="only runs on behalf of this user")
     command.add_argument("--workspace", metavar="NAME", help="only runs in this workspace")
     command.add_argument("--session", metavar="ID", help="only runs of this session")
     command.add_argument("--status", metavar="STATUS", choices=STATUSES, help="only runs that are so")
-    command.add_argument("--since", metavar="TIME", help=f"only runs that began since: {_TIME}")
+    since_word(command)
     command.add_argument("--until", metavar="TIME", help="only runs that began before: said likewise")
 
 
@@ -48,7 +71,7 @@ def wanted_of(asked: Namespace) -> "Wanted":
     import time
 
     from ringfence.cli.since import since_ns
-    from ringfence.engine.retrospect.search import Wanted
+    from ringfence.engine.retrospect.survey.search import Wanted
 
     now_ns = time.time_ns()
     return Wanted(

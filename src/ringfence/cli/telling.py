@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 from zlib import crc32
 
 from ringfence.cli.desk import Desk
-from ringfence.cli.drawing import VERDICTS, Line, arguments, duration, short, step_lines
+from ringfence.cli.drawing import ANSWERS, VERDICTS, Line, arguments, duration, short, step_lines
 from ringfence.cli.say import COLOURS, Piece
 from ringfence.dsl.plan import Json
 from ringfence.engine.decision import events as e
@@ -43,7 +43,6 @@ _MOMENTS = {
     "PromptGiven": "prompt", "ModelAnswered": "model", "RunSuspended": "suspended", "RunResumed": "resumed",
     "SubrunStarted": "subrun", "RunHalted": "halted", "BodiesPurged": "purged", "RunEnded": "ended",
 }  # fmt: skip
-_ANSWERS = {"approve": "approved", "reject": "rejected", "expire": "expired", "withdraw": "withdrawn"}
 _ODD = (AttributeError, KeyError, TypeError, ValueError, IndexError, OverflowError)
 
 
@@ -179,7 +178,7 @@ class Teller:
         after = "" if asked_ns is None else f" after {duration(max(0, entry.at_ns - asked_ns))}"
         because = f": {short(event.because)}" if event.because else ""
         style = COLOURS["allow"] if event.verdict == "approve" else COLOURS["deny"]
-        said = _ANSWERS.get(event.verdict, event.verdict)
+        said = ANSWERS.get(event.verdict, event.verdict)
         return _word(said, style), (short(event.ticket, 20), "bold"), f"{by}{after}{because}"
 
     def _call(self, here: Desk, entry: Entry, call: str) -> tuple[str, str]:

@@ -1,7 +1,7 @@
 """Reading a whole log to verify it, and heads as people note them down."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING
 from ringfence.cli.desk import Desk
 from ringfence.cli.exits import REFUSED, CommandError
 from ringfence.cli.say import Say
-from ringfence.engine.retrospect.verify import Fault, row_fault, verify_log, verify_run
+from ringfence.engine.retrospect.verify import FIRST, Fault, Part, Walk, counted, row_fault, verify_run
 from ringfence.engine.seams.escape import escaped
-from ringfence.engine.seams.ports import Entry, Inspected, Link, RunRow
+from ringfence.engine.seams.ports import Entry, EventLog, Inspected, Link
 
 if TYPE_CHECKING:
-    from ringfence.plugins.witness.reading import Witness
+    from ringfence.plugins.witness.reading import Seeing, Witness
 
-_PAGE = 10_000
-_FIRST = -(2**63)
-"""Before every position and every number of an event, also before those that no guard would write."""
+_PAGE = 2_000
+"""So many events are held at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,48 +91,72 @@ def verify_one(desk: Desk, run: str, *, head: bytes | None, witness: "Witness | 
     """Verify one run's own chain, what the list of runs says of it, and what was witnessed of it."""
     entries = _read(desk, run)
     row = desk.ask(desk.events.run(run))  # read later: it tells of these events, or of more
-    if row is not None and _counted(row) > len(entries):
+    if row is not None and counted(row) > len(entries):
         entries = [*entries, *_read(desk, run)[len(entries) : row.events]]
     fault = verify_run(entries, head=head)
     if fault is None and row is not None:
         fault = row_fault(row, entries)
-    seen = _seen(witness.only(run) if witness else None, entries)
+    seen = _Seen()
+    if witness is not None:
+        seeing = witness.only(run).seeing()
+        for entry in entries:
+            seeing.take(entry)
+        seen = _seen(seeing)
     last = entries[-1].hash if entries else None
     noted = last.hex() if isinstance(last, bytes) else None
-    return Checked(fault or seen.fault, len(entries), 1, run, noted, _purged(entries), seen.lines, seen.later)
+    purged = sum(entry.body is None for entry in entries)
+    return Checked(fault or seen.fault, len(entries), 1, run, noted, purged, seen.lines, seen.later)
 
 
 def verify_whole(desk: Desk, say: Say, *, head: Link | None, witness: "Witness | None" = None) -> Checked:
     """Verify every run's chain, the chain over all of them, the list of runs, and what was witnessed.
 
-    Agents may write meanwhile, so links and rows are read before the events and again after them: each
-    event read first must be named by then, and what came later is read up to there.
+    Agents may write meanwhile, so where the log ends is settled first, and once more after the list of runs.
     """
-    links = list(_links(desk, after=_FIRST))
-    # SECURITY: the runs to read come from both, so that a run which either hides is missed by the other.
-    runs = dict.fromkeys([*(link.run for link in links), *(row.run for row in _rows(desk))])
-    events: dict[str, list[Entry]] = {}
-    with say.progress("verify", len(links)) as advance:
-        for run in runs:
-            events[run] = _read(desk, run)
-            advance(len(events[run]))
-    before = {run: len(found) for run, found in events.items()}
-    rows = _rows(desk)
-    later = list(_links(desk, after=links[-1].position if links else _FIRST))
-    named = {(link.run, link.seq) for link in later}
-    for run in dict.fromkeys(link.run for link in later):
-        seen = len(events.get(run, ()))
-        grown = [entry for entry in _read(desk, run)[seen:] if (run, entry.seq) in named]
-        events[run] = [*events.get(run, ()), *grown]
-    entries = [entry for run in events.values() for entry in run]
-    verified = verify_log([*links, *later], entries, head=head)
-    told = _seen(witness, entries)
-    fault = verified.fault or _listed_wrongly(rows, events, before) or told.fault or _damage(desk)
+    purged = 0
+    seeing = None if witness is None else witness.seeing()
+
+    def each(entry: Entry) -> None:
+        nonlocal purged
+        purged += entry.body is None
+        if seeing is not None:
+            seeing.take(entry)
+
+    walk = Walk(lambda parts: desk.ask(_parts(desk.events, parts)), head=head, each=each)
+    end = desk.ask(desk.events.head())
+    after = FIRST
+    with say.progress("verify", _position(end) or 0) as advance:
+        for links in _links(desk, after=FIRST, upto=_position(end)):
+            walk.take(links)
+            if walk.fault is not None:
+                break
+            after = links[-1].position
+            advance(len(links))
+    if walk.fault is None:
+        rows = desk.ask(desk.events.runs())
+        walk.rest(rows=rows)
+        end = desk.ask(desk.events.head())
+        for links in _links(desk, after=after, upto=_position(end)):
+            walk.take(links)
+    verified = walk.end()
+    told = _Seen() if seeing is None else _seen(seeing)
     last = verified.head
     noted = f"{last.position}:{last.hash.hex()}" if last else None
     return Checked(
-        fault, verified.events, verified.runs, None, noted, _purged(entries), told.lines, told.later
+        verified.fault or told.fault or _damage(desk),
+        verified.events,
+        verified.runs,
+        None,
+        noted,
+        purged,
+        told.lines,
+        told.later,
     )
+
+
+async def _parts(events: EventLog, parts: Sequence[Part]) -> list[list[Entry]]:
+    """Read parts of runs, all with one hop to the store's loop."""
+    return [await events.read(part.run, after_seq=part.after_seq, limit=part.limit) for part in parts]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,29 +168,9 @@ class _Seen:
     later: int | None = None
 
 
-def _seen(witness: "Witness | None", entries: list[Entry]) -> _Seen:
-    if witness is None:
-        return _Seen()
-    named = witness.fault(entries)
-    fault = None if named is None else Fault(*named)
-    return _Seen(fault, witness.lines, witness.unwitnessed(entries))
-
-
-def _listed_wrongly(
-    rows: list[RunRow], events: dict[str, list[Entry]], before: dict[str, int]
-) -> Fault | None:
-    """Return the first fault of a row; of a run that grows, as many events count as its row says."""
-    # SECURITY: a run that only its links name is one that nobody finds in the list.
-    listed = {row.run for row in rows}
-    hidden = next((run for run, seen in before.items() if seen and run not in listed), None)
-    if hidden is not None:
-        return Fault(f"{hidden}:1", "the list of runs leaves out its run")
-    for row in rows:
-        of_run = events.get(row.run, [])
-        told = of_run[: max(_counted(row), before.get(row.run, 0))]
-        if (fault := row_fault(row, told)) is not None:
-            return fault
-    return None
+def _seen(seeing: "Seeing") -> _Seen:
+    named = seeing.fault
+    return _Seen(None if named is None else Fault(*named), seeing.witness.lines, seeing.later)
 
 
 def _damage(desk: Desk) -> Fault | None:
@@ -176,25 +179,19 @@ def _damage(desk: Desk) -> Fault | None:
     return None if said is None else Fault("", f"the store contradicts itself: {said}")
 
 
-def _purged(entries: list[Entry]) -> int:
-    return sum(entry.body is None for entry in entries)
-
-
-def _counted(row: RunRow) -> int:
-    return row.events if isinstance(row.events, int) else 0
-
-
 def _read(desk: Desk, run: str) -> list[Entry]:
-    return desk.ask(desk.events.read(run, after_seq=_FIRST))
+    return desk.ask(desk.events.read(run, after_seq=FIRST))
 
 
-def _rows(desk: Desk) -> list[RunRow]:
-    return desk.ask(desk.events.runs())
+def _position(link: Link | None) -> int | None:
+    """Return where a link says that it stands; None: it says no place."""
+    return link.position if link is not None and type(link.position) is int else None
 
 
-def _links(desk: Desk, *, after: int) -> Iterator[Link]:
-    while isinstance(after, int) and (page := desk.ask(desk.events.links(after=after, limit=_PAGE))):
-        yield from page
+def _links(desk: Desk, *, after: int, upto: int | None) -> Iterator[list[Link]]:
+    """Yield the links after one, at least up to another, a page at a time."""
+    while (upto is None or after < upto) and (page := desk.ask(desk.events.links(after=after, limit=_PAGE))):
+        yield page
         last = page[-1].position
         if not isinstance(last, int) or last <= after:
             return  # verifying names the link that does not stand at its place

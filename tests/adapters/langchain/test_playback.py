@@ -196,6 +196,7 @@ def test_another_principal_is_a_divergence_and_none_is_the_recorded_one(load: Lo
         agent_in(played).invoke(played.input, context=Principal(user="eve"))
 
 
+@pytest.mark.not_replayed("played by another policy, a run records the reasons that were given then")
 @both
 def test_a_changed_policy_is_a_divergence_at_the_call_that_it_decides_otherwise(
     load: LoadGuard, invoke: Invoke, tmp_path: Path

@@ -4,13 +4,14 @@ import contextlib
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from langchain.agents import create_agent
 from langchain_core.messages import AIMessage, HumanMessage
-from langchain_core.tools import BaseTool
+from langchain_core.tools import BaseTool, tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
 
@@ -23,27 +24,30 @@ from ringfence.adapters.langchain import (
     guard_tools,
     isolate_tool,
     playback,
+    questions,
     tool_node,
 )
 from ringfence.adapters.langchain.said import recorded_asking
 from ringfence.engine.decision.events import ModelAsked
-from ringfence.engine.retrospect.asking import Asking, differs
+from ringfence.engine.retrospect.playback.asking import Asking, differs
 from ringfence.engine.retrospect.record import RecordError
 from ringfence.engine.seams.settings import Settings
 from tests.adapters.langchain.agents import (
     ADD,
     ALICE,
     HELLO,
+    SEND,
     THREAD,
     Invoke,
     add_of,
     agent_of,
     both,
     replies,
+    send_of,
 )
 from tests.adapters.langchain.conftest import HEAD, LoadGuard
 from tests.adapters.langchain.model import asks, call, model, says
-from tests.adapters.langchain.played import ADDS, agent_in
+from tests.adapters.langchain.played import ADDS, SENDS, agent_in
 from tests.adapters.langchain.test_isolates import query_of
 from tests.adapters.langchain.test_playback import HELP, by_task, helpers
 from tests.isolated_tools import executor, guard_of
@@ -146,6 +150,7 @@ def test_a_later_turn_begins_with_what_was_said_before(load: LoadGuard) -> None:
     played.check()
 
 
+@pytest.mark.not_replayed("played, each call has the decision of the record, in whichever order they come")
 def test_equal_calls_that_come_at_once_are_each_answered_once(load: LoadGuard) -> None:
     guard = load("tool add { needs work  takes a: integer  allow always  rate 3 per run }")
     turn = asks(*(call("add", f"c{n}", a=1) for n in range(4)))
@@ -234,3 +239,66 @@ def test_the_middleware_of_a_playback_is_the_agents(load: LoadGuard) -> None:
     agent: Any = create_agent(played.model, tools, middleware=[middleware])
     agent.invoke(played.input)
     played.check()
+
+
+@both
+@pytest.mark.parametrize("agents", [["outer"], []])
+def test_a_sub_agent_that_waited_for_people_plays_back_without_waiting(
+    load: LoadGuard, invoke: Invoke, agents: list[str]
+) -> None:
+    guard = load(SEND + "\ntool outer { needs work  allow always }")
+
+    def outer_of(guard: Guard, asked: Any, send: BaseTool) -> BaseTool:
+        inner: Any = create_agent(asked, [send], middleware=[GuardMiddleware(guard)])
+
+        @tool
+        def outer() -> str:
+            """Let another agent do it."""
+            return str(inner.invoke(HELLO)["messages"][-1].content)
+
+        return outer
+
+    turn = asks(call("send", to="bob"))
+    tools = [outer_of(guard, model(turn, says("inner"), turn, says("inner")), send_of([]))]
+    agent = agent_of(guard, tools, asks(call("outer")), says(), checkpointer=InMemorySaver())
+    (question,) = questions(invoke(agent, HELLO, THREAD, context=ALICE))
+    guard.approve(question.ticket, by="dana")
+    first = invoke(agent, None, THREAD)
+    for saver in (None, InMemorySaver()):
+        played = playback(guard.runs.latest(), agents=agents)
+        tools = [outer_of(played.guard, played.model, SENDS)]
+        again = invoke(agent_in(played, tools, checkpointer=saver), played.input, THREAD)
+        assert replies(again) == replies(first) == ["inner"]
+        played.check()
+
+
+def test_nothing_of_a_record_steers_the_terminal_that_shows_it(load: LoadGuard) -> None:
+    hostile = "\x1b[2J\u202eforged\r\n+ line"
+    guard = load("tool add { needs work  takes a: text  allow always }")
+
+    @tool
+    def add(a: str) -> str:
+        """Add."""
+        return hostile
+
+    turns = (asks(call("add", "c1", a=hostile)), asks(call(hostile, "c2")), says(hostile))
+    agent_of(guard, [add], *turns, system_prompt=hostile).invoke(HELLO, context=ALICE)
+    run = guard.runs.latest()
+    texts = []
+    for at, stamped in enumerate(run.events):
+        for name in ("messages", "arguments", "result"):
+            if not hasattr(stamped.event, name) or stamped.event.kind == "CallDecided":
+                continue
+            said = ["x"] if name == "messages" else {"a": "x"} if name == "arguments" else "x"
+            event = replace(stamped.event, **{name: said})
+            played = playback(
+                replace(run, events=(*run.events[:at], replace(stamped, event=event), *run.events[at + 1 :]))
+            )
+            with contextlib.suppress(DivergedError):
+                invoked = agent_in(played, [add], system_prompt=hostile)
+                invoked.invoke({"messages": [("user", "hello")]})
+            texts.append(str(played.report))
+    assert len(texts) >= 8
+    for text in texts:
+        assert all(line.isprintable() for line in text.split("\n")), text
+        assert not any(line.startswith("+ line") for line in text.split("\n"))

@@ -18,7 +18,7 @@ from langchain_core.runnables import Runnable
 from langchain_core.tools import tool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from langgraph.checkpoint.memory import InMemorySaver
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 
 import ringfence
 from ringfence import Guard
@@ -52,6 +52,7 @@ class Provided(ScriptedModel):
     """Says of itself what the models of providers say, binds tools as they do, and streams."""
 
     temperature: float = 0.25
+    more: dict[str, Any] = Field(default_factory=dict)
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
@@ -60,6 +61,7 @@ class Provided(ScriptedModel):
             "temperature": self.temperature,
             "service_key": SecretStr(KEY),
             "headers": {"authorization": SecretStr(KEY)},
+            **self.more,
         }
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
@@ -191,6 +193,31 @@ def test_a_key_to_the_provider_is_not_in_the_record(load: LoadGuard) -> None:
     assert not [event for event in events(guard) if KEY in str(e.body_of(event))]
     (asked,) = of_type(guard, e.ModelAsked)
     assert asked.parameters["service_key"] == asked.parameters["headers"]["authorization"] == "**********"
+
+
+PLAIN: dict[str, Any] = {
+    "openai_api_key": KEY,
+    "aws_secret_access_key": KEY,
+    "default_headers": {"X-Gateway": KEY, "Authorization": f"Bearer {KEY}"},
+    "model_kwargs": {"extra_body": {"auth": {"client-secret": KEY}}, "extra_headers": [["x-key", KEY]]},
+    "mcp_servers": [{"url": f"https://me:{KEY}@mcp.example/", "authorization_token": KEY}],
+    "azure_ad_token": KEY.encode(),
+    "tools": [
+        {"type": "mcp", "server_url": "https://mcp.example", "headers": {"Authorization": KEY}},
+        {"type": "mcp", "authorization": KEY},
+    ],
+}
+
+
+def test_a_key_that_is_written_openly_in_a_parameter_or_a_tool_is_not_in_the_record(load: LoadGuard) -> None:
+    guard = load(ADD)
+    model = Provided(script=[says()], more=PLAIN)
+    run_sync(create_agent(model, [], middleware=[GuardMiddleware(guard)]), HELLO)
+    assert not [event for event in events(guard) if KEY in str(e.body_of(event))]
+    (asked,) = of_type(guard, e.ModelAsked)
+    assert asked.parameters["mcp_servers"][0]["url"] == f"https://me:{e.MARK}@mcp.example/"
+    assert asked.parameters["temperature"] == 0.25 and asked.parameters["max_tokens"] == 99
+    assert asked.tools[0]["server_url"] == "https://mcp.example"
 
 
 @pytest.mark.parametrize("mode", ["messages", "values"])

@@ -576,7 +576,8 @@ def test_what_code_of_a_private_tool_throws_is_not_in_the_record(fake: FakeExecu
         js(guard, run, "throws")
     events = events_of(guard, run)
     assert not [event for event in events if "GB33" in repr(event)]
-    (ended,) = of(guard, run, IsolateEnded)
+    (began,), (ended,) = of(guard, run, IsolateStarted), of(guard, run, IsolateEnded)
+    assert began.source.startswith("hmac-sha256:")
     assert (ended.failure, ended.message, ended.line) == ("exception", None, 3)
     assert of(guard, run, CallFailed)[0].error == "exception (line 3, column 7 of `code`)"
     guard.close()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ringfence._assembly import _plan
 from ringfence.dsl.load import load_text
 from ringfence.dsl.plan import Plan
-from ringfence.engine.decision.calls import Principal
+from ringfence.engine.decision.calls import Principal, ToolCall
 from ringfence.engine.decision.events import (
     CallDecided,
     CallFinished,
@@ -25,6 +25,7 @@ from ringfence.engine.decision.events import (
 )
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
+from ringfence.engine.journal.remembered import MOST_VALUES
 from ringfence.engine.retrospect.timeline import CallStep, timeline
 from ringfence.engine.seams.errors import DeniedError, PendingError
 from ringfence.plugin import redactor
@@ -100,6 +101,44 @@ def sent(guard: Guard, run: Run, body: str = BODY, **more: Any) -> Any:
     return seen[0]
 
 
+# ---- what the session remembers -------------------------------------------------------------------
+
+TRACED = policy(
+    f'{HIDES} deny when to == "eve@evil.example"',
+    """
+tool look { needs send takes q: text allow always }
+tool pay { needs send takes to: email allow always require known: to comes only from [look] }
+""",
+)
+
+
+def shown(guard: Guard, run: Run, result: str) -> None:
+    guard.execute(run, call("look", q="who?"), lambda _: result)
+
+
+def test_a_redacted_call_denied_or_not_leaves_what_is_found_later_decided(make: Callable[..., Guard]) -> None:
+    guard = make(TRACED)
+    run = guard.begin_run()
+    sent(guard, run)
+    with pytest.raises(DeniedError):
+        guard.execute(run, call("note", to="eve@evil.example", body=BODY), lambda _: None)
+    shown(guard, run, "it is flo@acme.example")
+    guard.execute(run, call("pay", to="flo@acme.example"), lambda _: "paid")
+    assert guard.runs.get(run.id).replay().identical
+
+
+def test_what_a_redactor_left_in_a_value_gains_no_source_from_its_echo(make: Callable[..., Guard]) -> None:
+    guard = make(TRACED)
+    run = guard.begin_run()
+    sent(guard, run, "pay mallory@evil.example")
+    shown(guard, run, "you wrote: pay mallory@evil.example")
+    with pytest.raises(DeniedError):
+        guard.execute(run, call("pay", to="mallory@evil.example"), lambda _: "paid")
+    shown(guard, run, "it is flo@acme.example")
+    guard.execute(run, call("pay", to="flo@acme.example"), lambda _: "paid")
+    assert guard.runs.get(run.id).replay().identical
+
+
 # ---- decided again --------------------------------------------------------------------------------
 
 
@@ -147,6 +186,53 @@ def test_another_policy_decides_what_the_tool_got_or_says_that_it_looks_at_what_
     else:
         assert found.decisions == 1 and not found.not_replayable
         assert [one.verdict for one in found.changes] == ([] if expected == "same" else [expected])
+
+
+def test_a_backtest_which_watches_the_clauses_decides_what_another_policy_alone_decides(
+    make: Callable[..., Guard],
+) -> None:
+    guard = make()
+    run = guard.begin_run()
+    sent(guard, run)
+    tried = guard.runs.backtest(plan(HIDES + ' deny when to == "bob@acme.example"'))
+    assert (tried.decisions, tried.not_replayable) == (1, ())
+    assert [one.change.verdict for one in tried.changes] == ["deny"]
+
+
+@pytest.mark.parametrize("taken", ["text at most 30", "line at most 30", "line", "text optional"])
+def test_another_policy_that_takes_other_values_cannot_tell_whether_it_would_have_taken_a_hidden_one(
+    make: Callable[..., Guard], taken: str
+) -> None:
+    guard = make()
+    run = guard.begin_run()
+    sent(guard, run, f"{BODY}\nand so on")
+    other = policy(HIDES).replace("body: text", f"body: {taken}")
+    tried = guard.runs.get(run.id).what_if(_plan(load_text(other), "the other policy"))
+    assert tried.decisions == 0 and [one.because for one in tried.not_replayable] == ["redacted"]
+
+
+LABELS = [
+    'result is secret when body contains "please"\n  result is public otherwise',
+    'result is secret when subject is present and (subject contains "key")\n  result is public otherwise',
+    "result is secret when body comes from user\n  result is public otherwise",
+]
+
+
+@pytest.mark.parametrize("label", LABELS)
+@pytest.mark.parametrize("recorded", [HIDES, "allow always", "allow always audit minimal"])
+def test_under_another_policy_a_result_of_a_call_that_is_hidden_is_as_secret_as_any_of_its_tool(
+    make: Callable[..., Guard], label: str, recorded: str
+) -> None:
+    leave = "\ntool leave { needs send takes what: text allow always }\n"
+    guard = make(policy(recorded, leave), secrets={"patterns": ["key-[0-9]{4}"]})
+    run = guard.begin_run()
+    sent(guard, run, "in short", subject="the key-1234" if recorded == "allow always" else "none")
+    guard.execute(run, call("leave", what="x"), lambda _: 1)
+    rule = "\nrule leave: deny leave when after reading secret\n"
+    text = policy(f"allow always redact body with shout\n  {label}", leave + rule)
+    other = _plan(load_text(text.replace("capability", "levels public < secret\ncapability", 1)), "other")
+    found = guard.runs.get(run.id).what_if(other)
+    assert len(found.not_replayable) == 1 and [one.verdict for one in found.changes] == ["deny"]
 
 
 def test_two_redactors_of_one_value_are_decided_again_as_they_were(
@@ -256,6 +342,18 @@ def test_what_is_hidden_never_makes_a_replay_diverge(
 
 def _said(text: str, _: Any) -> str:
     return text
+
+
+def test_an_argument_with_a_value_in_it_that_its_redactor_left_is_decided_again(
+    make: Callable[..., Guard],
+) -> None:
+    guard = make(policy(HIDES + ' deny when subject is present and (subject contains "about nothing")'))
+    run = guard.begin_run()
+    with pytest.raises(DeniedError):
+        sent(guard, run, "nothing in it", subject="about nothing in it, then")
+    sent(guard, run, "nothing in it", subject="nothing in it")
+    found = guard.runs.get(run.id).replay()
+    assert found.identical and found.decisions == 1 and len(found.not_replayable) == 1
 
 
 # ---- never on the disk ----------------------------------------------------------------------------
@@ -406,3 +504,95 @@ def test_requests_of_equal_calls_look_equal_and_of_others_do_not(make: Callable[
         sent(guard, run, body)
     asked = [event.arguments for event in events_of(guard, run) if isinstance(event, CallRequested)]
     assert asked[0] == asked[2] != asked[1]
+
+
+def test_a_value_in_two_arguments_is_hidden_though_one_of_them_is_not_redacted(
+    make: Callable[..., Guard], tmp_path: Path
+) -> None:
+    guard = make()
+    run = guard.begin_run()
+    assert sent(guard, run, subject=BODY)["subject"] == BODY
+    guard.record(run, PromptGiven("tool", f"control: {BODY}"))
+    guard.end_run(run)
+    assert guard.runs.get(run.id).replay().identical
+    guard.close()
+    assert on_disk(tmp_path, "control: ") and not on_disk(tmp_path, MAIL)
+
+
+def test_a_name_that_the_policy_does_not_know_may_be_an_alias_of_one_that_it_redacts(
+    make: Callable[..., Guard], tmp_path: Path
+) -> None:
+    guard = make()
+    run = guard.begin_run()
+    made = [{"content": "control", "tool_calls": [{"name": "note", "args": {"Body": BODY}}]}]
+    guard.record(run, ModelAnswered("q", made, None, 1, None))
+    with pytest.raises(DeniedError):
+        sent(guard, run, Body=BODY)
+    guard.end_run(run)
+    assert guard.runs.get(run.id).replay().identical
+    guard.close()
+    assert on_disk(tmp_path, "control") and not on_disk(tmp_path, MAIL)
+
+
+def test_arguments_that_are_no_json_or_no_record_are_hidden_before_they_are_cut(
+    make: Callable[..., Guard], tmp_path: Path
+) -> None:
+    guard = make()
+    run = guard.begin_run()
+    for arguments in (
+        {"body": BODY, "subject": float("nan"), "to": [1234567] * 200_000},
+        {"body": BODY, "subject": "\ud800"},
+        [BODY],
+        f'["{BODY}"]',
+    ):
+        with pytest.raises(DeniedError):
+            guard.execute(run, ToolCall("note", arguments), lambda _: 1)  # type: ignore[arg-type]
+    guard.end_run(run)
+    guard.close()
+    assert on_disk(tmp_path, "CallRequested") and not on_disk(tmp_path, MAIL)
+
+
+def test_a_tool_that_does_not_exist_and_the_id_of_a_call_do_not_repeat_it(
+    make: Callable[..., Guard], tmp_path: Path
+) -> None:
+    guard = make()
+    run = guard.begin_run()
+    sent(guard, run)
+    for made in (call(BODY), call("nobody", said=BODY), call("nobody", **{BODY: 1}), call("nobody", BODY)):
+        with pytest.raises(DeniedError):
+            guard.execute(run, made, lambda _: 1)
+    guard.execute(run, call("note", f"id {BODY}", to="bob@acme.example", body="x"), lambda _: 1)
+    guard.end_run(run)
+    assert guard.runs.get(run.id).replay().identical
+    guard.close()
+    assert on_disk(tmp_path, "nobody") and not on_disk(tmp_path, MAIL)
+
+
+def test_a_session_whose_memory_was_filled_up_goes_on_and_its_record_shows_no_text(
+    make: Callable[..., Guard], tmp_path: Path
+) -> None:
+    asks = """
+tool look { takes what: text allow when what comes from user rate 1000 per run }
+tool count { takes what: text allow always rate 9 per day for each what }
+"""
+    guard = make(policy(HIDES, asks))
+    run = guard.begin_run(session="the session of a chat")
+    filling = [{"name": "note", "args": {"body": [f"of no use {number}" for number in range(MOST_VALUES)]}}]
+    guard.record(run, ModelAnswered("q", filling, None, 1, None))
+    assert sent(guard, run)["body"] == "please write to [mail]"
+    guard.record(run, PromptGiven("user", f"and {MAIL} again"))
+    for made in (call("look", what="and"), call("look", what=MAIL), call("count", what="a longer key")):
+        with pytest.raises(DeniedError):
+            guard.execute(run, made, lambda _: 1)
+    assert guard.execute(run, call("count", what="key"), lambda _: MAIL) == MAIL
+    guard.end_run(run)
+    found = guard.runs.get(run.id).replay()
+    assert found.identical and found.decisions + len(found.not_replayable) == 5
+    alice = Principal(user="alice in person")
+    later = guard.begin_run(session="the session of a chat", prompt=f"once more: {MAIL}", principal=alice)
+    guard.end_run(later)
+    assert guard.runs.get(later.id).started.principal == {"user": "alice in person"}
+    other = guard.begin_run(prompt="control: another session")
+    guard.end_run(other)
+    guard.close()
+    assert on_disk(tmp_path, "control: another session") and not on_disk(tmp_path, MAIL)

@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
+from ringfence.dsl.canonical import digest
 from ringfence.engine.decision.calls import Principal, ToolCall
 from ringfence.engine.decision.events import (
     CallDecided,
     CallFailed,
     CallFinished,
     CallRequested,
+    IsolateStarted,
     ModelAnswered,
     ModelAsked,
     PromptGiven,
@@ -141,6 +143,25 @@ def test_a_call_with_a_secret_is_not_replayable_and_all_others_replay_identicall
     assert found.divergence is None
     assert found.decisions == 2
     assert [one.because for one in found.not_replayable] == ["secret", "secret"]
+
+
+def test_the_digest_of_code_with_a_secret_in_it_confirms_no_guess(
+    make: Callable[..., Guard], tmp_path: Path
+) -> None:
+    box = """
+isolate box { time 60 seconds }
+tool js { takes code: text allow when size(code) > 0 bytes runs code in box rate 1000 per run }
+"""
+    guard = make(POLICY + box)
+    run = guard.begin_run()
+    for code in ("control", f"throw Error('{CANARY}')", f"password = '{PASSWORD}'"):
+        with pytest.raises(ToolFailedError):
+            guard.execute(run, call("js", code=code), lambda _: 1)
+    sources = [event.source for event in events_of(guard, run) if isinstance(event, IsolateStarted)]
+    assert sources[0] == digest("control")
+    assert [one.split(":")[0] for one in sources] == ["sha256", "hmac-sha256", "hmac-sha256"]
+    guard.close()
+    assert not on_disk(tmp_path, CANARY, PASSWORD)
 
 
 def test_two_calls_whose_secrets_differ_are_two_calls(make: Callable[..., Guard]) -> None:

@@ -19,6 +19,7 @@ from ringfence.engine.journal.hiding import Hiding
 from ringfence.engine.journal.jsonable import jsonable
 from ringfence.engine.journal.remembered import MOST_CHARACTERS, MOST_VALUES, Remembered, Sessions, Why
 from ringfence.engine.journal.secrets import MOST_FINDS, Secrets
+from ringfence.engine.journal.walk import Redacted
 from ringfence.engine.seams.errors import DeniedError, SettingsError
 from tests.guards import call, make_guard
 
@@ -26,6 +27,7 @@ CANARY = "sk-live-Ab12Cd34Ef56Gh78"
 NUMBER = 4929123412341234
 NAMED = "correct horse battery"
 SECRETS = Secrets([r"sk-live-[A-Za-z0-9]{16}", r"4929\d{12}"], ["password", "api_key"])
+MAIL = {"mail": Redacted(frozenset({"body"}), frozenset({"to", "body"}))}
 WORDS = (CANARY, str(NUMBER), NAMED)
 
 
@@ -206,7 +208,7 @@ def test_finds_that_overlap_leave_nothing_between_them() -> None:
 
 
 def test_the_arguments_of_a_call_that_a_policy_redacts_are_hidden_wherever_a_model_writes_them() -> None:
-    hiding = Hiding(Secrets(), {"mail": frozenset({"body"})})
+    hiding = Hiding(Secrets(), MAIL)
     for part in ("args", "input", "arguments"):
         for said_so in ({"to": "a", "body": NAMED}, json.dumps({"to": "a", "body": NAMED})):
             said = canonical(hiding.value({"name": "mail", part: said_so}))
@@ -241,7 +243,7 @@ def test_what_one_field_names_is_hidden_in_the_fields_and_texts_before_it() -> N
 
 
 def test_a_name_that_stands_twice_in_a_json_text_hides_both_values() -> None:
-    hiding = Hiding(Secrets(), {"mail": frozenset({"body"})})
+    hiding = Hiding(Secrets(), MAIL)
     for said in ('{"body": "first-own-text", "body": null}', '{"body": 1, "body": "first-own-text"}'):
         assert "first-own-text" not in str(hiding.value({"name": "mail", "args": said}))
         assert "first-own-text" not in str(hiding.value(said, tool="mail"))
@@ -249,7 +251,7 @@ def test_a_name_that_stands_twice_in_a_json_text_hides_both_values() -> None:
 
 def test_a_piece_of_a_stream_is_hidden_as_a_whole_if_some_tool_redacts() -> None:
     piece = {"name": None, "args": 'dy": "an own text', "index": 0}
-    assert Hiding(Secrets(), {"mail": frozenset({"body"})}).value(piece)["args"] == MARK
+    assert Hiding(Secrets(), MAIL).value(piece)["args"] == MARK
     assert Hiding(SECRETS).value(piece) is piece
 
 
@@ -274,14 +276,45 @@ def test_what_a_redactor_left_is_forgotten_and_what_it_changed_or_a_name_held_is
     assert remembered.named == ("under a name",)
 
 
-def test_values_are_remembered_up_to_a_number_and_a_size_and_the_first_ones_stay() -> None:
+def test_values_are_remembered_up_to_a_number_and_a_size() -> None:
     remembered = Remembered()
     assert not remembered.take(["short"], Why.NAMED)
-    assert remembered.take(["x" * MOST_CHARACTERS], Why.NAMED)
-    assert not remembered.take(["another one"], Why.NAMED)
+    assert remembered.take(["x" * MOST_CHARACTERS], Why.NAMED) and not remembered.full
+    assert remembered.take(["another one"], Why.NAMED) and remembered.full
     many = Remembered()
-    many.take([f"value {number}" for number in range(2 * MOST_VALUES)], Why.GIVEN)
-    assert len(many.values) == MOST_VALUES and many.values[0] == "value 10"
+    many.take([f"value {number}" for number in range(10, 10 + MOST_VALUES)], Why.GIVEN)
+    assert len(many.values) == MOST_VALUES and not many.full
+    assert not many.take(["value 10", "x"], Why.NAMED) and not many.full
+
+
+FILLINGS: dict[str, list[Any]] = {
+    "many": [{"body": f"of no use {number}"} for number in range(MOST_VALUES)],
+    "a list": [{"body": [f"of no use {number}" for number in range(MOST_VALUES)]}],
+    "characters": [{"body": f"{number}" * MOST_CHARACTERS} for number in range(2)],
+    "short ones": [{"body": [NAMED, *map(str, range(3 * MOST_VALUES))]}],
+}
+
+
+@pytest.mark.parametrize("filling", FILLINGS)
+def test_a_memory_that_was_filled_up_first_leaves_no_later_value_in_the_record(filling: str) -> None:
+    hiding = Hiding(Secrets(), MAIL)
+    for given_ in FILLINGS[filling]:
+        hiding.value(given_, tool="mail")
+    hiding.value({"to": "a", "body": NAMED}, tool="mail")
+    for text in (NAMED, {"a": [f"they said: {NAMED}."]}, json.dumps({"a": NAMED}), {NAMED: 1}):
+        assert NAMED not in str(hiding.event(PromptGiven("user", text)))
+    decided = {"call": "0123456789abcdef.0", "tool": "mail", "seq": 1}
+    assert hiding.event(RunEnded("done", None)) == RunEnded("done", None)
+    assert hiding.value(decided)["seq"] == 1
+
+
+def test_a_number_a_truth_and_an_id_that_are_secret_are_hidden() -> None:
+    hiding = Hiding(SECRETS, {})
+    assert hiding.value({"password": True, "api_key": 0}) == {"password": MARK, "api_key": MARK}
+    own = "123e4567-e89b-12d3-a456-426614174000"
+    hiding.value({"password": own})
+    ended = of_kind(KINDS["IsolateEnded"], "answers", [[{"error": own}]])
+    assert own not in str(hiding.event(ended))
 
 
 def test_threads_that_remember_at_once_lose_nothing() -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +14,8 @@ from ringfence.engine.seams.loop import EngineLoop
 from ringfence.engine.seams.ports import Entry
 from ringfence.plugins.memory.log import MemoryLog
 from tests.engine.journal.still import JumpingLoop, LoopClock
+
+pytestmark = pytest.mark.not_replayed("its events are made up: no guard decided anything")
 
 MS = 1_000_000
 WAIT_S = 30

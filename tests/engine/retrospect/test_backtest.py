@@ -36,7 +36,7 @@ def found_of(found: Backtest) -> list[tuple[str, int, str, str]]:
 
 
 def tried(log: Log, plan: Plan, **more: Any) -> Backtest:
-    return backtest(log.rows, log.read, plan, **more)
+    return backtest(log.rows, log.read_all, plan, **more)
 
 
 def many(runs: int, *, seed: int = 1) -> Log:
@@ -209,11 +209,11 @@ import multiprocessing, sys, time
 from tests.backtests import Limits, log_of, recorded
 from ringfence.engine.retrospect.backtest import backtest
 
-def read(run):
-    if run == "r100":
+def read(runs):
+    if "r100" in runs:
         print(*(child.pid for child in multiprocessing.active_children()), flush=True)
         sys.stdin.read()
-    return log.read(run)
+    return log.read_all(runs)
 
 if __name__ == "__main__":
     plan = Limits().plan

@@ -259,7 +259,7 @@ def test_one_altered_rule_diverges_and_changes_exactly_what_the_naive_model_says
             wanted = {(name, index): other.naively(plan, name, index) for name, index, _ in decided}
             differing = [(name, index) for name, index, one in decided if said_of(one) != wanted[name, index]]
             diverged += diverges(made, plan, wanted, differing)
-            found = backtest(log.rows, log.read, plan)
+            found = backtest(log.rows, log.read_all, plan)
             assert not found.not_decided and found.decisions == len(decided)
             moved = {
                 (one.run, one.change.seq - 1): (one.change.recorded, one.change.verdict)

@@ -16,6 +16,7 @@ from ringfence.engine.retrospect.backtest import backtest
 from ringfence.engine.retrospect.record import RecordError, RunRecord
 from ringfence.engine.retrospect.replay import replay
 from ringfence.engine.retrospect.retention import due
+from ringfence.engine.retrospect.shares import read_runs
 from ringfence.engine.seams.loop import EngineLoop
 from ringfence.engine.seams.ports import Entry, RunRow
 from ringfence.engine.seams.settings import Settings
@@ -145,7 +146,7 @@ def test_after_any_purge_the_log_verifies_and_what_stays_is_what_it_was(
         rows = desk.ask(store.events.runs())
         told = backtest(
             [row for row in reversed(rows) if isinstance(row, RunRow)],
-            lambda run: desk.ask(store.events.read(run)),
+            lambda runs: desk.ask(read_runs(store.events, runs)),
             LIMITS.plan,
         )
         assert {one.run for one in told.not_decided} == purged.keys() and told.changes == ()

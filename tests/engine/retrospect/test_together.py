@@ -134,9 +134,9 @@ def test_a_generated_session_comes_out_as_each_run_by_itself(
     made = case(seed)
     log = made.log()
     plans = [made.plan, *other_policies(made, seed)][:3]
-    one = [backtest(log.rows, log.read, plan) for plan in plans]
+    one = [backtest(log.rows, log.read_all, plan) for plan in plans]
     monkeypatch.setattr(shares, "_together", lambda share, coverage: None)
-    assert one == [backtest(log.rows, log.read, plan) for plan in plans]
+    assert one == [backtest(log.rows, log.read_all, plan) for plan in plans]
 
 
 @pytest.mark.parametrize("broken", ["gone", "purged", "unreadable"])
@@ -155,6 +155,6 @@ def test_one_run_that_is_not_whole_is_named_and_the_others_of_its_session_are_de
     else:
         body = None if broken == "purged" else b"{}"
         entries[middle][at] = replace(entries[middle][at], body=body)
-    found = backtest(rows, lambda run: entries.get(run, ()), OTHER)
+    found = backtest(rows, lambda runs: [entries.get(run, ()) for run in runs], OTHER)
     assert [one.run for one in found.not_decided] == [middle, rows[2].run]
     assert found.decisions == 1

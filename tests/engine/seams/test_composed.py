@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from ringfence._assembly import builtins
-from ringfence.engine.seams.composed import ComposedStore, lacking
+from ringfence.engine.seams.composed import ComposedStore
 from ringfence.engine.seams.dispatch import Extensions
 from ringfence.engine.seams.errors import EngineError, SettingsError, StoreAwayError
+from ringfence.engine.seams.parts import lacking
 from ringfence.engine.seams.ports import Store
 from ringfence.engine.seams.settings import Settings
 from ringfence.engine.seams.store_urls import hide_passwords, without_password

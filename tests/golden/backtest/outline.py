@@ -31,5 +31,5 @@ def told(case: str) -> str:
     log = log_of(runs)
     del log.entries["run-d"][2]
     out, err = StringIO(), StringIO()
-    tell(backtest(log.rows, log.read, CASES[case].plan), Say(json=False, out=out, err=err))
+    tell(backtest(log.rows, log.read_all, CASES[case].plan), Say(json=False, out=out, err=err))
     return f"{err.getvalue()}---\n{out.getvalue()}"

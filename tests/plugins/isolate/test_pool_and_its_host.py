@@ -1,6 +1,7 @@
 """What becomes of workers when their pool is closed or dropped, and when the host forks or ends."""
 
 import asyncio
+import concurrent.futures.thread as pools
 import gc
 import os
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from ringfence.engine.seams.isolates import InnerAnswer, InnerCall
+from ringfence.engine.seams.threads import Threads
 from tests.plugins.isolate.workers import (
     alive,
     children,
@@ -56,6 +58,15 @@ async def test_close_does_not_wait_for_a_worker_that_never_gets_ready() -> None:
     await executor.close()
     assert (await run).failure == "executor"
     await until_there_are(0)
+
+
+async def test_a_worker_is_started_also_while_the_interpreter_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that outlives the main one may still call tools: `concurrent.futures` takes nothing then."""
+    asyncio.get_running_loop().set_default_executor(Threads())  # as the engine's loop has it
+    executor = pool()
+    async with closing(executor):
+        monkeypatch.setattr(pools, "_shutdown", True)
+        assert (await executor.run(job("echo"), none)).failure is None
 
 
 def test_a_pool_that_is_dropped_leaves_nothing() -> None:

@@ -3,12 +3,12 @@
 The same as `replay --policy`, over all runs of the log.  No tool is executed, and nothing is written.
 """
 
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentParser, Namespace
 
+from ringfence.cli import selecting
 from ringfence.cli.exits import CANNOT_RUN, FINE, POLICY_INVALID, REFUSED, CommandError
 from ringfence.cli.say import Say
 
-_UNITS_NS = {"s": 10**9, "m": 60 * 10**9, "h": 3_600 * 10**9, "d": 86_400 * 10**9, "w": 604_800 * 10**9}
 _FEW_EVENTS = 50_000
 """So many events are decided again sooner than another process has started."""
 
@@ -16,10 +16,8 @@ _FEW_EVENTS = 50_000
 def words(command: ArgumentParser) -> None:
     """Say what the command takes."""
     command.add_argument("--policy", metavar="FILE", required=True, help="the policy to decide by")
-    command.add_argument(
-        "--since", metavar="TIME", type=_ago_ns, help="only runs that began within it: 7d, 12h, 30m, 45s, 2w"
-    )
-    command.add_argument("--agent", metavar="NAME", help="only runs of this agent")
+    selecting.agent_word(command)
+    selecting.since_word(command)
     command.add_argument(
         "--processes",
         metavar="N",
@@ -35,22 +33,29 @@ def run(asked: Namespace, say: Say) -> int:
     from ringfence.cli.backtested import document, tell
     from ringfence.cli.desk import desk
     from ringfence.cli.policy import read_policy
+    from ringfence.cli.since import since_ns
     from ringfence.dsl.diagnostic import draw
     from ringfence.engine.retrospect.backtest import backtest, chosen
+    from ringfence.engine.retrospect.shares import read_runs
     from ringfence.engine.seams.errors import EngineError
 
     if asked.processes is not None and asked.processes < 1:
-        raise CommandError("--processes must be at least 1")
+        raise CommandError("--processes must be at least 1", help="leave it out for one for each core")
+    since = None if asked.since is None else since_ns(asked.since, now_ns=time.time_ns())
     with desk(asked, reads=True) as here:
         plan = (loaded := read_policy(asked.policy, here.settings)).plan
         if plan is None:
             say.note(draw(loaded.diagnostics))
             return POLICY_INVALID
+<<<<<<< HEAD
         since_ns = None
         if asked.since is not None:
             # The store's clock may be ahead of this host's; of a file it is the last time that was recorded.
             since_ns = max(time.time_ns(), here.ask(here.store.now_ns()) or 0) - asked.since
         rows = chosen(here.runs(), since_ns=since_ns, agent=asked.agent)
+=======
+        rows = chosen(here.ask(here.events.runs()), since_ns=since, agent=asked.agent)
+>>>>>>> next
         if not rows:
             say.note("no runs")
         processes = asked.processes or _processes(
@@ -60,7 +65,7 @@ def run(asked: Namespace, say: Say) -> int:
             with say.progress("backtest", len(rows), worth=200) as advance:
                 found = backtest(
                     rows,
-                    lambda each: here.ask(here.events.read(each)),
+                    lambda runs: here.ask(read_runs(here.events, runs)),
                     plan,
                     processes=processes,
                     each=advance,
@@ -82,11 +87,3 @@ def _processes(events: int) -> int:
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(cores, events // _FEW_EVENTS))
-
-
-def _ago_ns(said: str) -> int:
-    """Read a time like `7d` or `12h`, in nanoseconds."""
-    number, unit = said[:-1], said[-1:]
-    if not (number.isascii() and number.isdecimal() and unit in _UNITS_NS and len(number) < 7):
-        raise ArgumentTypeError(f"`{said}` is no time: write 7d, 12h, 30m, 45s or 2w")
-    return int(number) * _UNITS_NS[unit]

@@ -7,20 +7,18 @@ holds: `ringfence schema`.
 
 from argparse import ArgumentParser, Namespace
 
+from ringfence.cli import selecting
 from ringfence.cli.exits import FINE, CommandError
 from ringfence.cli.say import Say
+from ringfence.cli.since import MOMENT
 from ringfence.dsl.plan import Json
 
 
 def words(command: ArgumentParser) -> None:
     """Say what the command takes."""
-    command.add_argument("--run", metavar="RUN", help="only this run; the beginning of its id, or `last`")
-    command.add_argument("--agent", metavar="NAME", help="only runs of this agent")
-    command.add_argument(
-        "--since",
-        metavar="TIME",
-        help="only events recorded since: 30s, 15m, 12h, 7d ago, or a date, 2026-11-23 or 2026-11-23T04:00Z",
-    )
+    selecting.only_run_word(command, "--run")
+    selecting.agent_word(command)
+    command.add_argument("--since", metavar="TIME", help=f"only events recorded since: {MOMENT}")
     command.add_argument(
         "--otel", metavar="URL", help="send spans to this collector (OTLP over HTTP) instead; extra `otel`"
     )
@@ -36,6 +34,7 @@ def run(asked: Namespace, say: Say) -> int:
     import time
 
     from ringfence.cli.desk import desk
+    from ringfence.cli.drawing import count
     from ringfence.cli.exporting import Wanted, exported
     from ringfence.cli.find import find_run
     from ringfence.cli.since import since_ns
@@ -54,9 +53,9 @@ def run(asked: Namespace, say: Say) -> int:
             say.record(line)
             events += 1
             purged += event.body is None
-    say.note(f"{events} event{'' if events == 1 else 's'}")
+    say.note(count(events, "event"))
     if purged:
-        say.note(f"of {purged} events the body was purged")
+        say.note(f"of {purged:,} of them the body was purged")
     return FINE
 
 
@@ -65,12 +64,9 @@ def _tell(sent: dict[str, Json], say: Say) -> None:
     if say.json:
         say.data(sent)
         return
-    spans, going = sent["spans"], sent["open_runs"]
-    say.line(f"{spans} span{'' if spans == 1 else 's'} sent to {sent['endpoint']}")
-    if going:
-        what = (
-            "1 run has not ended: its span comes"
-            if going == 1
-            else f"{going} runs have not ended: theirs come"
-        )
+    from ringfence.cli.drawing import count
+
+    say.line(f"{count(sent['spans'], 'span')} sent to {sent['endpoint']}")
+    if going := sent["open_runs"]:
+        what = count(going, "run has not ended: its span comes", "runs have not ended: theirs come")
         say.note(f"{what} with a later export")

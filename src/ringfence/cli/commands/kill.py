@@ -7,6 +7,7 @@ It names those that have not in time and ends with 1.
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from typing import TYPE_CHECKING
 
+from ringfence.cli import selecting
 from ringfence.cli.exits import CANNOT_RUN, FINE
 from ringfence.cli.say import Say
 
@@ -21,7 +22,7 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
 def words(command: ArgumentParser) -> None:
     """Say what the command takes."""
     which = command.add_mutually_exclusive_group(required=True)
-    which.add_argument("run", metavar="RUN", nargs="?", help="a run's id or the beginning of one")
+    which.add_argument("run", metavar="RUN", nargs="?", help=f"this run: {selecting.RUN}")
     which.add_argument("--agent", metavar="NAME", help="every run of this agent")
     which.add_argument("--all", action="store_true", help="every run")
     command.add_argument("--by", metavar="NAME", help="who orders it; the login name if not said")

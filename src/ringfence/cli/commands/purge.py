@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ringfence.cli.exits import CANNOT_RUN, FINE, REFUSED, CommandError
 from ringfence.cli.say import Say
+from ringfence.cli.since import MOMENT
 
 if TYPE_CHECKING:
     from ringfence.cli.purging import Purged, Wish
@@ -20,10 +21,7 @@ _NAME_AT_MOST = 200
 def words(command: ArgumentParser) -> None:
     """Say what the command takes."""
     command.add_argument(
-        "--before",
-        metavar="DATE",
-        required=True,
-        help="older than this: 30d, 12h ago, or a date, 2026-11-01 or 2026-11-01T04:00Z",
+        "--before", metavar="DATE", required=True, help=f"runs whose last event is older: {MOMENT}"
     )
     command.add_argument(
         "--remembered",
@@ -75,35 +73,32 @@ def run(asked: Namespace, say: Say) -> int:
 
 
 def _tell(done: "Purged", wish: "Wish", say: Say) -> None:
+    from ringfence.cli.drawing import count
     from ringfence.engine.seams.escape import escaped
 
-    what = f"{_some(len(done.runs), 'run')}: {_some(done.bodies, 'body')}, {_some(done.tickets, 'ticket')}"
+    runs, tickets = count(len(done.runs), "run"), count(done.tickets, "ticket")
+    what = f"{runs}: {count(done.bodies, 'body', 'bodies')}, {tickets}"
     say.line(f"would purge {what}" if wish.dry else f"purged {what}")
     for _, fault in done.changed:
         say.line(("kept, since it was changed", "bold red"), f": {escaped(str(fault))}")
     remembered, unfinished = len(done.due.remembered), len(done.due.unfinished)
     if remembered and wish.remembered:
         say.note(
-            f"{_some(remembered, 'run')} of them may be remembered by runs that are newer or not over: what "
+            f"{count(remembered, 'run')} of them may be remembered by runs that are newer or not over: what "
             "the policy asks there of history, labels or provenance is undecided from now on, and so denied"
         )
     elif remembered:
         say.note(
-            f"kept {_some(remembered, 'older run')}: runs that are newer, or not over, may remember them (of "
+            f"kept {count(remembered, 'older run')}: runs that are newer, or not over, may remember them (of "
             "one session, or one inside of the other) and would be denied whatever asks for that; "
             "--remembered purges them too"
         )
     if unfinished:
         say.note(
-            f"kept {_some(unfinished, 'older run')} that never ended: `ringfence kill RUN` stops one for good"
+            f"kept {count(unfinished, 'older run')} that never ended: `ringfence kill RUN` stops one for good"
         )
     if done.busy:
-        say.note(f"kept {_some(len(done.busy), 'run')} whose session somebody used just now: purge again")
-
-
-def _some(count: int, what: str) -> str:
-    many = "bodies" if what == "body" else f"{what}s"
-    return f"{count} {what if count == 1 else many}"
+        say.note(f"kept {count(len(done.busy), 'run')} whose session somebody used just now: purge again")
 
 
 def _record(done: "Purged", wish: "Wish") -> "dict[str, Json]":

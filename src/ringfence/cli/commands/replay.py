@@ -7,6 +7,7 @@ decision that another policy would have made otherwise.  No tool is executed.
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
+from ringfence.cli import selecting
 from ringfence.cli.exits import CANNOT_RUN, FINE, REFUSED, CommandError
 from ringfence.cli.say import Say
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 def words(command: ArgumentParser) -> None:
     """Say what the command takes."""
-    command.add_argument("run", metavar="RUN", help="a run's id, the beginning of one, or `last`")
+    selecting.run_word(command)
     other = command.add_mutually_exclusive_group()
     other.add_argument("--policy", metavar="FILE", help="decide by this policy instead")
     other.add_argument("--isolates", action="store_true", help="run what ran in isolates again, too")
@@ -38,6 +39,7 @@ def run(asked: Namespace, say: Say) -> int:
     from dataclasses import asdict
 
     from ringfence.cli.desk import desk
+    from ringfence.cli.drawing import count
     from ringfence.cli.find import find_run
     from ringfence.cli.history import history, unreadable
     from ringfence.engine.retrospect.record import RecordError
@@ -61,8 +63,7 @@ def run(asked: Namespace, say: Say) -> int:
         for skipped in replay.not_replayable:
             say.note(f"call {escaped(skipped.call)}: not replayable, its arguments are {skipped.because}")
         if replay.divergence is None:
-            decisions = "decision" if replay.decisions == 1 else "decisions"
-            say.line(("identical", "green"), f": {row.run}, {replay.decisions} {decisions} made again")
+            say.line(("identical", "green"), f": {row.run}, {count(replay.decisions, 'decision')} made again")
         else:
             say.line(("diverges", "bold red"), f": {row.run}, decision {replay.decisions}")
             say.lines(str(replay.divergence))
@@ -87,6 +88,7 @@ def _rerun(record: "RunRecord", say: Say, lockdown: "Lockdown") -> "Rerun":
 
 
 def _tell(rerun: "Rerun", say: Say) -> None:
+    from ringfence.cli.drawing import count
     from ringfence.engine.seams.escape import escaped
 
     for why in rerun.only_calls:
@@ -98,8 +100,8 @@ def _tell(rerun: "Rerun", say: Say) -> None:
         say.line(("diverges", "bold red"), f": {rerun.run}, isolate {rerun.isolates}")
         say.lines(str(rerun.divergence))
         return
-    done = f"{rerun.isolates} {'isolate' if rerun.isolates == 1 else 'isolates'} run again"
-    calls = f"{rerun.calls} inner {'call' if rerun.calls == 1 else 'calls'} answered from the record"
+    done = f"{count(rerun.isolates, 'isolate')} run again"
+    calls = f"{count(rerun.calls, 'inner call')} answered from the record"
     v8 = f", V8 {escaped(rerun.v8)}" if rerun.v8 else ""
     if rerun.not_rerun:
         say.line(("incomplete", "yellow"), f": {rerun.run}, {done}, {len(rerun.not_rerun)} not{v8}")
@@ -113,6 +115,7 @@ def _what_if(asked: Namespace, say: Say) -> int:
     from dataclasses import asdict
 
     from ringfence.cli.desk import desk
+    from ringfence.cli.drawing import change_line, count
     from ringfence.cli.exits import POLICY_INVALID
     from ringfence.cli.find import find_run
     from ringfence.cli.history import history, unreadable
@@ -138,17 +141,16 @@ def _what_if(asked: Namespace, say: Say) -> int:
     for skipped in found.not_replayable:
         say.note(f"call {escaped(skipped.call)}: not replayable, its arguments are {skipped.because}")
     for change in found.changes:
-        asks = f" asks {', '.join(change.asks)}" if change.asks else ""
-        worded = [f"{rule}, because {rule.because}" if rule.because else str(rule) for rule in change.rules]
-        rules = f" by {escaped('; '.join(worded))}" if worded else ""
-        say.line(
-            f"event {change.seq}, {escaped(change.tool)}: {escaped(change.recorded)} then, ",
-            (f"{change.verdict}{asks}", "bold"), rules,
-        )  # fmt: skip
-    say.line(f"{len(found.changes)} of {found.decisions} decisions would have been different: {row.run}")
+        worded = [f"{rule}: {rule.because}" if rule.because else str(rule) for rule in change.rules]
+        say.line(*change_line(change), f" by {escaped('; '.join(worded))}" if worded else "")
+    changes = len(found.changes)
+    say.line(
+        (f"{changes:,} of {found.decisions:,}", "bold" if changes else "green"),
+        f" decisions would have been different: {row.run}",
+    )
     if after := found.decisions - found.comparable:
         say.line(
-            f"no longer comparable: {after} decision{'' if after == 1 else 's'} after the first change, "
+            f"no longer comparable: {count(after, 'decision')} after the first change, "
             "told as things went then; with the other policy they might not have come at all"
         )
     return REFUSED if found.changes else FINE

@@ -25,8 +25,8 @@ def run(asked: Namespace, say: Say) -> int:
     from ringfence.cli.desk import desk
     from ringfence.cli.drawing import moment, short
     from ringfence.cli.records import run_record
-    from ringfence.engine.retrospect.gathered import Unread
-    from ringfence.engine.retrospect.search import found
+    from ringfence.engine.retrospect.survey.gathered import Unread
+    from ringfence.engine.retrospect.survey.search import found
 
     if asked.limit < 0:
         raise CommandError("--limit must not be negative", help="say 0 for all runs")

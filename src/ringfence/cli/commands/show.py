@@ -6,13 +6,14 @@ file: it loads nothing, runs nothing, and may be sent to others as it is.
 
 from argparse import ArgumentParser, Namespace
 
+from ringfence.cli import selecting
 from ringfence.cli.exits import FINE
 from ringfence.cli.say import COLOURS, Say
 
 
 def words(command: ArgumentParser) -> None:
     """Say what the command takes."""
-    command.add_argument("run", metavar="RUN", help="a run's id, the beginning of one, or `last`")
+    selecting.run_word(command)
     command.add_argument(
         "--html", metavar="FILE", help="write one page of HTML there instead; `-` is the standard output"
     )
@@ -23,7 +24,7 @@ def run(asked: Namespace, say: Say) -> int:
     if asked.html is not None:
         return _page(asked, say)
     from ringfence.cli.desk import desk
-    from ringfence.cli.drawing import duration, moment, step_lines
+    from ringfence.cli.drawing import count, duration, moment, step_lines
     from ringfence.cli.find import find_run
     from ringfence.cli.history import history, readable
     from ringfence.cli.records import run_record, step_record
@@ -49,10 +50,11 @@ def run(asked: Namespace, say: Say) -> int:
         (row.run, "bold"), f": agent {escaped(row.agent)}{user}{workspace}, ",
         (row.status, COLOURS.get(row.status, "")),
     )  # fmt: skip
+    # A row of the list may say anything of its run.
+    events = count(row.events, "event") if isinstance(row.events, int) else f"{row.events} events"
     say.line(
         (
-            f"policy {escaped(row.policy)}, session {escaped(row.session)}, {began}, "
-            f"{took}{row.events} events",
+            f"policy {escaped(row.policy)}, session {escaped(row.session)}, {began}, {took}{events}",
             "dim",
         )
     )
@@ -62,7 +64,7 @@ def run(asked: Namespace, say: Say) -> int:
     if record.gone:
         say.note("its process is gone, and so is what it had not yet recorded: what it did last is not known")
     if record.purged:
-        say.note(f"{len(record.purged)} events were purged")
+        say.note(f"of {count(len(record.purged), 'event')} the body was purged")
     return FINE
 
 
@@ -72,6 +74,7 @@ def _page(asked: Namespace, say: Say) -> int:
 
     from ringfence import __version__
     from ringfence.cli.desk import desk
+    from ringfence.cli.drawing import count
     from ringfence.cli.exits import CommandError
     from ringfence.cli.find import find_run
     from ringfence.cli.page.drawing import drawn
@@ -100,7 +103,7 @@ def _page(asked: Namespace, say: Say) -> int:
         size = len(document.encode())
         say.data({"run": run_record(row), "file": str(path), "bytes": size, "shown": said, "cut": cut})
         return FINE
-    say.line(f"{escaped(str(path))}: {len(page.sections[0].steps):,} steps of run {escaped(row.run)}")
+    say.line(f"{escaped(str(path))}: {count(len(page.sections[0].steps), 'step')} of run {escaped(row.run)}")
     for one in cut:
         say.note(one)
     return FINE

@@ -20,8 +20,8 @@ def run(asked: Namespace, say: Say) -> int:
     """Count."""
     from ringfence.cli.counted import document, tell
     from ringfence.cli.desk import desk
-    from ringfence.engine.retrospect.search import Wanted
-    from ringfence.engine.retrospect.stats import stats
+    from ringfence.engine.retrospect.survey.search import Wanted
+    from ringfence.engine.retrospect.survey.stats import stats
 
     wanted = selecting.wanted_of(asked)
     with desk(asked, reads=True) as here:

@@ -6,9 +6,9 @@ It begins a few lines before the end of the log.  A log that is away for a while
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
+from ringfence.cli import selecting
 from ringfence.cli.exits import CommandError
 from ringfence.cli.say import Say
-from ringfence.cli.selecting import VERDICTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 def words(command: ArgumentParser) -> None:
     """Say what the command takes."""
-    command.add_argument("--run", metavar="RUN", help="only this run; the beginning of its id, or `last`")
-    command.add_argument("--agent", metavar="NAME", help="only runs of this agent")
+    selecting.only_run_word(command, "--run")
+    selecting.agent_word(command)
     command.add_argument(
-        "--verdict", metavar="VERDICT", choices=VERDICTS, help="only decisions that came out so"
+        "--verdict", metavar="VERDICT", choices=selecting.VERDICTS, help="only decisions that came out so"
     )
     command.add_argument(
         "-n", metavar="N", dest="lines", type=int, default=10, help="begin N lines before the end (10)"

@@ -6,15 +6,14 @@ Without RUN the whole log is checked, and its head is printed: note it down else
 
 from argparse import ArgumentParser, Namespace
 
+from ringfence.cli import selecting
 from ringfence.cli.exits import FINE, REFUSED
 from ringfence.cli.say import Say
 
 
 def words(command: ArgumentParser) -> None:
     """Say what the command takes."""
-    command.add_argument(
-        "run", metavar="RUN", nargs="?", help="only this run; the beginning of its id, or `last`"
-    )
+    selecting.only_run_word(command)
     command.add_argument(
         "--head", metavar="H", help="a head printed earlier: POSITION:HASH of the log, or the HASH of a run"
     )
@@ -33,6 +32,7 @@ def run(asked: Namespace, say: Say) -> int:
     from dataclasses import asdict
 
     from ringfence.cli.desk import desk
+    from ringfence.cli.drawing import count
     from ringfence.cli.find import find_run
     from ringfence.cli.verifying import head_of_log, head_of_run, verify_one, verify_whole, witness_of
     from ringfence.engine.seams.escape import escaped
@@ -50,16 +50,16 @@ def run(asked: Namespace, say: Say) -> int:
     elif found.fault is not None:
         say.line(("changed", "bold red"), f": {escaped(str(found.fault))}")
     else:
-        what = found.run if found.run else f"{found.runs} run{'' if found.runs == 1 else 's'}"
-        say.line(("intact", "green"), f": {what}, {found.events} events")
+        what = found.run if found.run else count(found.runs, "run")
+        say.line(("intact", "green"), f": {what}, {count(found.events, 'event')}")
         if found.purged:
             say.line(
-                f"of {found.purged} events the body was purged: that they were written, not what they said"
+                f"of {found.purged:,} of them the body was purged: that they were written, not what they said"
             )
         if witness is not None:
             say.line(
-                f"all that {found.witnessed} lines of the witness name is there; "
-                f"{found.unwitnessed} events came later"
+                f"all that the witness names is there, in {count(found.witnessed or 0, 'line')}; "
+                f"{count(found.unwitnessed or 0, 'event')} came later"
             )
         say.line(f"head {found.head or '(the log is empty)'}")
     return FINE if found.fault is None else REFUSED

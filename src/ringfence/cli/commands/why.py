@@ -6,13 +6,14 @@ call used it.
 
 from argparse import ArgumentParser, Namespace
 
+from ringfence.cli import selecting
 from ringfence.cli.exits import FINE
 from ringfence.cli.say import Say
 
 
 def words(command: ArgumentParser) -> None:
     """Say what the command takes."""
-    command.add_argument("run", metavar="RUN", help="a run's id, the beginning of one, or `last`")
+    selecting.run_word(command)
     command.add_argument("call", metavar="CALL", help="the call's number, key or tool")
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from ringfence.cli.page.calls import Drawer
 from ringfence.cli.page.model import Level, Message, Step
 from ringfence.cli.page.texts import Texts
-from ringfence.cli.page.times import number, took
+from ringfence.cli.page.times import number, took, when
 from ringfence.dsl.plan import Json
 from ringfence.engine.retrospect.timeline import Moment
 
@@ -73,6 +73,11 @@ def moment_step(
             detail = f": {texts.line(said['detail'], 500)}" if said.get("detail") else ""
             title = f"{texts.line(said['reason'], 200)}{by_whom}{detail}"
             return Step(anchor, "note", "deny", offset, "halted", title, level=level)
+        case "purged":
+            by_whom = f" by {texts.line(said['by'], 120)}" if said.get("by") else ""
+            older = when(int(said["before_ns"]))
+            title = f"what it said was removed{by_whom}: whatever was older than {older}"
+            return Step(anchor, "note", "plain", offset, "purged", title, level=level)
     status = str(said.get("status", moment.step))
     error = f": {texts.line(said['error'], 500)}" if said.get("error") else ""
     tone = {"done": "allow", "halted": "deny", "failed": "failed"}.get(status, "plain")

@@ -67,10 +67,7 @@ def section(
     cut = [f"{missing:,} of {len(found):,} steps are left out where the page says so"] if missing else []
     if len(known.names) > _BANDS:
         cut.append(f"the chart shows the highest {_BANDS} of {len(known.names):,} levels")
-    if record.purged:
-        kinds = Counter(record.purged.values())
-        what = ", ".join(f"{count} {texts.line(kind, 40)}" for kind, count in kinds.most_common(12))
-        cut.append(f"{len(record.purged):,} events were purged: what they said is gone ({what})")
+    cut += _without_bodies(record, texts)
     striking = [(step.anchor, _first_tone(step), _striking(step)) for step in steps if _strikes(step)]
     if len(striking) > _STRIKING:
         cut.append(f"the list of what to look at first ends after {_STRIKING} of {len(striking):,}")
@@ -104,6 +101,27 @@ def _times(record: RunRecord, row: RunRow) -> Times:
     return Times(min(moments), max(moments))
 
 
+def _purges(record: RunRecord) -> list[tuple[int, e.BodiesPurged]]:
+    """Return the run's purges, each with its moment."""
+    return [(one.at_ns, one.event) for one in record.events if isinstance(one.event, e.BodiesPurged)]
+
+
+def _without_bodies(record: RunRecord, texts: Texts) -> Iterator[str]:
+    """Say which events say nothing any more, and since when; what no purge says was changed."""
+    purges = _purges(record)
+    upto = max((purge.upto for _, purge in purges), default=0)
+    for of_purge in (True, False):
+        kinds = Counter(kind for seq, kind in record.purged.items() if (seq <= upto) is of_purge)
+        what = ", ".join(f"{count} {texts.line(kind, 40)}" for kind, count in kinds.most_common(12))
+        if not kinds:
+            continue
+        if of_purge:
+            dates = ", ".join(when(at_ns) for at_ns, _ in purges)
+            yield f"{kinds.total():,} events were purged on {dates}: what they said is gone ({what})"
+        else:
+            yield f"the bodies of {kinds.total():,} events are gone, and no purge says so ({what})"
+
+
 def _facts(
     record: RunRecord, row: RunRow, begun: e.RunStarted | None, texts: Texts
 ) -> Iterator[tuple[str, str]]:
@@ -112,15 +130,23 @@ def _facts(
     yield "workspace", texts.line(row.workspace or "none was named", 120)
     yield "session", texts.line(row.session, 120)
     yield "began", when(row.started_ns)
-    yield "took", took(row.last_ns - row.started_ns)
+    purged = [at_ns for at_ns, _ in _purges(record)]
+    if purged:  # the last event of the run, and no part of what it did
+        yield "purged", ", ".join(map(when, purged))
+    else:
+        yield "took", took(row.last_ns - row.started_ns)
     yield "events", f"{row.events:,}"
     yield "policy", texts.line(row.policy, 120)
     if begun is None:
-        yield "beginning", "it was purged: the policy's text, mode and framework are not known"
+        gone = "was purged" if purged else "is gone, and no purge says so"
+        yield "beginning", f"it {gone}: the policy's text, mode, framework and versions are not known"
     else:
         yield "policy digest", texts.line(begun.policy_digest, 120)
         yield "mode", texts.line(begun.mode, 60)
         yield "framework", texts.line(begun.framework, 60)
+        if begun.versions:
+            ran_on = ", ".join(f"{name} {version}" for name, version in begun.versions.items())
+            yield "versions", texts.line(ran_on, 400)
         more = {name: said for name, said in begun.principal.items() if name not in ("user", "workspace")}
         if more:
             yield "principal", texts.given(more)

@@ -62,7 +62,7 @@ class Request:
     came: bool = False
 
     def __str__(self) -> str:
-        return f"step {self.step}, model request {self.number} (event {self.run}:{self.seq})"
+        return f"step {self.step}, model request {self.number} (event {escaped(self.run)}:{self.seq})"
 
 
 @dataclass(slots=True, eq=False)
@@ -111,7 +111,7 @@ class Call:
 
     def __str__(self) -> str:
         tool = escaped(self.requested.tool)
-        return f"step {self.step}, call {self.number}, {tool} (event {self.run}:{self.seq})"
+        return f"step {self.step}, call {self.number}, {tool} (event {escaped(self.run)}:{self.seq})"
 
 
 @dataclass(slots=True)
@@ -189,8 +189,8 @@ def wound(record: RunRecord, *, agents: Collection[str] = (), policy: Plan | Non
     own = compiled(record.started, record.run)
     if policy is None and own.digest != record.started.policy_digest:
         raise RecordError(
-            f"run `{record.run}` cannot be played back: its policy is not the one that it began with;"
-            " see `ringfence replay`"
+            f"run `{escaped(record.run)}` cannot be played back: its policy is not the one that it began"
+            " with; see `ringfence replay`"
         )
     tape = Tape(record.run, own if policy is None else policy, frozenset(agents))
     missing: list[str] = []
@@ -199,7 +199,7 @@ def wound(record: RunRecord, *, agents: Collection[str] = (), policy: Plan | Non
         shown = "; ".join(missing[:_MISSING_SHOWN])
         more = len(missing) - _MISSING_SHOWN
         rest = f"; and {more} more" if more > 0 else ""
-        raise RecordError(f"run `{record.run}` cannot be played back: {shown}{rest}")
+        raise RecordError(f"run `{escaped(record.run)}` cannot be played back: {shown}{rest}")
     for track in tape.tracks.values():
         _decide(tape, track, policy)
     _note_hidden(tape)
@@ -210,7 +210,7 @@ def wound(record: RunRecord, *, agents: Collection[str] = (), policy: Plan | Non
 def _wind(tape: Tape, record: RunRecord, within: str | None, missing: list[str]) -> None:
     gone = [(seq, kind) for seq, kind in sorted(record.purged.items()) if kind in _NEEDED]
     if gone:
-        missing.extend(f"event {record.run}:{seq} ({kind}) was purged" for seq, kind in gone)
+        missing.extend(f"event {escaped(record.run)}:{seq} ({kind}) was purged" for seq, kind in gone)
         return
     track = tape.tracks[record.run] = _track(record, within)
     for one in track.steps:

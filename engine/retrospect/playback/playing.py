@@ -12,9 +12,9 @@ from typing import Final, NoReturn
 
 from ringfence.dsl.plan import Json
 from ringfence.engine.decision import events as e
-from ringfence.engine.retrospect.asking import Asking, bounded, diff, differs, in_common, value_diff
-from ringfence.engine.retrospect.hidden import fits
-from ringfence.engine.retrospect.tape import Call, Request, Tape, Track
+from ringfence.engine.retrospect.playback.asking import Asking, bounded, diff, differs, in_common, value_diff
+from ringfence.engine.retrospect.playback.hidden import fits
+from ringfence.engine.retrospect.playback.tape import Call, Request, Tape, Track
 from ringfence.engine.seams.escape import escaped, escaped_json
 
 _SHOWN: Final = 2_000

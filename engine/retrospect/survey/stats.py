@@ -8,11 +8,11 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ringfence.engine.retrospect.counting import ApproverTotal, ModelTotal, ToolTotal, Totals
-from ringfence.engine.retrospect.gathered import Pages, Unread, gathered
 from ringfence.engine.retrospect.record import RecordError
-from ringfence.engine.retrospect.search import Each, Rows, Wanted, rows_of
-from ringfence.engine.retrospect.spread import Spread
+from ringfence.engine.retrospect.survey.counting import ApproverTotal, ModelTotal, ToolTotal, Totals
+from ringfence.engine.retrospect.survey.gathered import Pages, Unread, gathered
+from ringfence.engine.retrospect.survey.search import Each, Rows, Wanted, rows_of
+from ringfence.engine.retrospect.survey.spread import Spread
 from ringfence.engine.retrospect.whatif import Rule
 
 NAMED = 1_000

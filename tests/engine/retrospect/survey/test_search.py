@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from ringfence.dsl.plan import Json
 from ringfence.engine.decision import events as e
-from ringfence.engine.retrospect import search
-from ringfence.engine.retrospect.gathered import Unread
-from ringfence.engine.retrospect.search import RowWords, Wanted, found, rows_of
+from ringfence.engine.retrospect.survey import search
+from ringfence.engine.retrospect.survey.gathered import Unread
+from ringfence.engine.retrospect.survey.search import RowWords, Wanted, found, rows_of
 from ringfence.engine.seams.ports import RunRow
 from tests.cli.conftest import decided, reason, requested, started
-from tests.engine.retrospect.test_stats import Log, stamped
+from tests.engine.retrospect.survey.test_stats import Log, stamped
 from tests.plans import T0
 
 POLICY = """language 1

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ringfence.dsl.plan import Json
-from ringfence.engine.retrospect.hidden import fits
+from ringfence.engine.retrospect.playback.hidden import fits
 from ringfence.engine.seams.escape import escaped, escaped_json
 
 _WIDTH: Final = 160

@@ -5,18 +5,15 @@ No more than a page of events is held, and of each call, question and model requ
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 from ringfence.dsl.plan import Json, Plan
 from ringfence.engine.decision import events as e
+from ringfence.engine.retrospect.policies import policy_of
 from ringfence.engine.retrospect.record import RecordError, stamped
-from ringfence.engine.retrospect.replay import compiled
 from ringfence.engine.retrospect.whatif import Rule
 from ringfence.engine.seams.ports import Entry
 
 PAGE = 250
-_POLICIES = 32
-"""So many policies are kept compiled."""
 
 Pages = Callable[[str, int, int], Sequence[Entry]]
 """Returns of a run the entries after an event, at most so many."""
@@ -110,7 +107,7 @@ class RunFacts:
             return None
         try:
             begun = stamped(first, first.body).event
-            return _policy(_Texts(begun)) if isinstance(begun, e.RunStarted) else None
+            return policy_of(begun) if isinstance(begun, e.RunStarted) else None
         except (RecordError, TypeError):  # a policy that is not known translates nothing
             return None
 
@@ -206,31 +203,6 @@ def _answer(ticket: TicketFacts | None, event: e.ApprovalAnswered, at_ns: int) -
         ticket.approvals.setdefault(_text_or_none(event.by), at_ns)
     elif event.verdict in ("reject", "expire", "withdraw"):
         ticket.closed = event.verdict, at_ns
-
-
-class _Texts:
-    """The beginning of a run, as nothing but the texts of its policy."""
-
-    def __init__(self, begun: e.RunStarted) -> None:
-        self.begun = begun
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Texts) and self._all == other._all
-
-    def __hash__(self) -> int:
-        return hash(self.begun.policy_text)
-
-    @property
-    def _all(self) -> tuple[Json, ...]:
-        return self.begun.policy_file, self.begun.policy_text, self.begun.files
-
-
-@lru_cache(maxsize=_POLICIES)
-def _policy(texts: _Texts) -> Plan | None:
-    try:
-        return compiled(texts.begun, "")
-    except RecordError:  # recorded by another version: nothing is translated, and a quorum is one
-        return None
 
 
 def _text(value: Json) -> str:

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from ringfence.dsl.plan import Json
 from ringfence.engine.decision import events as e
 from ringfence.engine.journal.rows import row_after
-from ringfence.engine.retrospect import stats as counting
-from ringfence.engine.retrospect.search import RowWords, Wanted
-from ringfence.engine.retrospect.spread import Spread
-from ringfence.engine.retrospect.stats import Stats, stats
+from ringfence.engine.retrospect.survey import stats as counting
+from ringfence.engine.retrospect.survey.search import RowWords, Wanted
+from ringfence.engine.retrospect.survey.spread import Spread
+from ringfence.engine.retrospect.survey.stats import Stats, stats
 from ringfence.engine.retrospect.whatif import Rule
 from ringfence.engine.seams.ports import Entry, RunRow
 from tests.backtests import planned

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ringfence.engine.retrospect import spread
-from ringfence.engine.retrospect.spread import Durations
+from ringfence.engine.retrospect.survey import spread
+from ringfence.engine.retrospect.survey.spread import Durations
 
 NUMBERS = st.lists(st.integers(0, 2**53), min_size=1, max_size=60)
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from ringfence.dsl.plan import Json
-from ringfence.engine.retrospect.gathered import CallFacts, ModelFacts, RunFacts, TicketFacts, Unread
-from ringfence.engine.retrospect.spread import Durations
+from ringfence.engine.retrospect.survey.gathered import CallFacts, ModelFacts, RunFacts, TicketFacts, Unread
+from ringfence.engine.retrospect.survey.spread import Durations
 from ringfence.engine.retrospect.whatif import Rule
 from ringfence.engine.seams.ports import RunRow
 

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ringfence.dsl.plan import Json
-from ringfence.engine.retrospect.asking import Asking, diff, differs
-from ringfence.engine.retrospect.hidden import fits
+from ringfence.engine.retrospect.playback.asking import Asking, diff, differs
+from ringfence.engine.retrospect.playback.hidden import fits
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=5),

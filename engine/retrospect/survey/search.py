@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypedDict
 
-from ringfence.engine.retrospect.gathered import CALLS, CallFacts, Pages, RunFacts, Unread, gathered
 from ringfence.engine.retrospect.record import RecordError
+from ringfence.engine.retrospect.survey.gathered import CALLS, CallFacts, Pages, RunFacts, Unread, gathered
 from ringfence.engine.seams.ports import RunRow
 
 PAGE = 1_000

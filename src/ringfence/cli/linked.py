@@ -1,0 +1,21 @@
+"""The events that links of the log name, a page at a time."""
+
+from collections.abc import Iterator, Sequence
+
+from ringfence.cli.desk import Desk
+from ringfence.engine.seams.ports import Entry, Link
+
+
+def named(desk: Desk, links: Sequence[Link]) -> Iterator[tuple[Link, Entry | None]]:
+    """Yield each link with the entry that it names, None for one that is missing; each run is read once."""
+    seqs: dict[str, list[int]] = {}
+    for link in links:
+        if type(link.seq) is int:
+            seqs.setdefault(link.run, []).append(link.seq)
+    found = {
+        (run, entry.seq): entry
+        for run, of_run in seqs.items()
+        for entry in desk.ask(desk.events.read(run, after_seq=min(of_run) - 1, limit=len(of_run)))
+    }
+    for link in links:
+        yield link, found.get((link.run, link.seq))
