@@ -68,7 +68,7 @@ def _runs(file: Path, name: str) -> dict[str, list[Entry]]:
         KeyError,
         ArithmeticError,
         RecursionError,
-    ) as error:  # nothing of it is used
+    ) as error:  # fails closed
         raise RecordError(f"{name}:{number}: this line is no event of a log: {_EXPORT}") from error
     if not runs:
         raise RecordError(f"{name}: holds no event: {_EXPORT}")

@@ -47,15 +47,7 @@ def run(asked: Namespace, say: Say) -> int:
         if plan is None:
             say.note(draw(loaded.diagnostics))
             return POLICY_INVALID
-<<<<<<< HEAD
-        since_ns = None
-        if asked.since is not None:
-            # The store's clock may be ahead of this host's; of a file it is the last time that was recorded.
-            since_ns = max(time.time_ns(), here.ask(here.store.now_ns()) or 0) - asked.since
-        rows = chosen(here.runs(), since_ns=since_ns, agent=asked.agent)
-=======
-        rows = chosen(here.ask(here.events.runs()), since_ns=since, agent=asked.agent)
->>>>>>> next
+        rows = chosen(here.runs(), since_ns=since, agent=asked.agent)
         if not rows:
             say.note("no runs")
         processes = asked.processes or _processes(
