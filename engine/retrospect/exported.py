@@ -51,6 +51,8 @@ def read_exported(file: str | Path, run: str | None = None) -> RunRecord:
 def _runs(file: Path, name: str) -> dict[str, list[Entry]]:
     runs: dict[str, list[Entry]] = {}
     number = 0
+    if file.exists() and not file.is_file():  # a pipe, or a device, may keep whoever reads it for ever
+        raise RecordError(f"{name}: cannot be read: it is no file: {_EXPORT}")
     try:
         with file.open(encoding="utf-8") as lines:
             for line in lines:
@@ -60,7 +62,13 @@ def _runs(file: Path, name: str) -> dict[str, list[Entry]]:
                     runs.setdefault(entry.run, []).append(entry)
     except OSError as error:
         raise RecordError(f"{name}: cannot be read: {error.strerror or error}") from error
-    except (ValueError, TypeError, KeyError, RecursionError) as error:  # fails closed: nothing of it is used
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:  # fails closed
         raise RecordError(f"{name}:{number}: this line is no event of a log: {_EXPORT}") from error
     if not runs:
         raise RecordError(f"{name}: holds no event: {_EXPORT}")
@@ -69,7 +77,7 @@ def _runs(file: Path, name: str) -> dict[str, list[Entry]]:
 
 def _entry(line: str) -> Entry:
     """Return the entry that a line was made from; raise if it is no line of an export."""
-    said = json.loads(line)
+    said = json.loads(line, object_pairs_hook=_record, parse_constant=_refuse)
     body: Json = said["body"]
     for key, kind in (("run", str), ("kind", str), ("seq", int), ("schema", int), ("at_ns", int)):
         if type(said[key]) is not kind:
@@ -87,6 +95,18 @@ def _entry(line: str) -> Entry:
         prev=bytes.fromhex(said["prev"]),
         hash=bytes.fromhex(said["hash"]),
     )
+
+
+def _record(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    """Return a record; a name that stands in it twice would be read otherwise by others."""
+    record = dict(pairs)
+    if len(record) != len(pairs):
+        raise ValueError("a name stands twice")
+    return record
+
+
+def _refuse(name: str) -> Json:
+    raise ValueError(f"{name} is no JSON")
 
 
 def _chosen(runs: dict[str, list[Entry]], name: str) -> str:

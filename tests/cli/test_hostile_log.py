@@ -236,3 +236,17 @@ def test_a_time_beyond_every_number_is_a_run_that_cannot_be_read(
     for words, ends in ((["stats"], 0), (["tail", "--from-start"], 130), (["show", "last"], 1)):
         assert main([*words, "--store", str(path)]) == ends
         assert "RINGFENCE_DEBUG" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("role", ["--witness", "--key"])
+def test_a_pipe_in_the_place_of_witness_or_key_is_refused_and_not_waited_for(
+    hostile: Path, tmp_path: Path, role: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = {"--witness": tmp_path / "heads.jsonl", "--key": tmp_path / "log.pub"}
+    for path in named.values():
+        path.touch()
+    named[role].unlink()
+    os.mkfifo(named[role])
+    words = [str(word) for pair in named.items() for word in pair]
+    assert main(["verify", *words, "--store", str(hostile)]) == 1
+    assert "is no file" in capsys.readouterr().err

@@ -69,6 +69,9 @@ def witness_of(file: str | None, key: str | None) -> "Witness | None":
         raise CommandError(
             "--witness and --key belong together", help="give both: --witness FILE --key PUBLIC"
         )
+    for path in map(Path, (file, key)):
+        if path.exists() and not path.is_file():  # a pipe, or a device, may keep whoever reads it for ever
+            raise CommandError(f"{escaped(str(path))} is no file", help="name the witness and the public key")
     try:
         from ringfence.plugins.witness.keys import KeyFileError, public_key
         from ringfence.plugins.witness.reading import WitnessError, witness_of

@@ -1,6 +1,7 @@
 """A run is read from a file of `ringfence export` if its chain holds; else the file is refused, and why."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,29 @@ def test_a_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
     file = written(tmp_path, lines()[0].replace('"schema":1', '"schema":99'))
     with pytest.raises(RecordError, match="event r1:1"):
         read_exported(file)
+
+
+@pytest.mark.parametrize("at", [0, 3])
+@pytest.mark.parametrize(
+    "more", ['"mono_ns":1e999', '"mono_ns":Infinity', '"run":"r1"', '"body":{"a":1,"a":1}']
+)
+def test_a_line_that_readers_may_understand_differently_is_refused(
+    tmp_path: Path, at: int, more: str
+) -> None:
+    whole = lines()
+    whole[at] = whole[at].rstrip()[:-1] + f",{more}}}"
+    with pytest.raises(RecordError, match=f"run.jsonl:{at + 1}: this line is no event"):
+        read_exported(written(tmp_path, *whole))
+
+
+def test_a_number_that_is_too_large_is_refused(tmp_path: Path) -> None:
+    said = {**json.loads(lines()[0]), "mono_ns": 1}
+    line = json.dumps(said).replace('"mono_ns": 1', '"mono_ns": 1e999')
+    with pytest.raises(RecordError, match=r"run.jsonl:1: this line is no event"):
+        read_exported(written(tmp_path, line))
+
+
+def test_a_pipe_in_the_place_of_the_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "run.jsonl")
+    with pytest.raises(RecordError, match="it is no file"):
+        read_exported(tmp_path / "run.jsonl")
