@@ -59,7 +59,7 @@ class Outer:
     """A memory store's part whose inline methods are out of sight, so that all calls go the long way."""
 
     def __init__(self, inner: Any) -> None:
-        for name in METHODS["ledger"]:
+        for name in (*METHODS["ledger"], "settle"):
             setattr(self, name, getattr(inner, name))
 
 
