@@ -129,8 +129,9 @@ class Playback:
         return self._playing.report([_NO_TOOLS_SAID.format(silent)] if silent else [])
 
     def check(self) -> None:
-        """Raise NotAsRecordedError, an AssertionError, unless all went as recorded, to its end."""
+        """Close it, and raise NotAsRecordedError, an AssertionError, unless all went as recorded, to its end."""
         report = self.report
+        self.close()
         if not report.identical:
             raise NotAsRecordedError(str(report))
 

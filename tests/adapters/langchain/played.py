@@ -1,7 +1,7 @@
 """Agents for playbacks: their tools and models fail the test if anything of them runs."""
 
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -11,6 +11,22 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from ringfence.adapters.langchain import Playback
 from tests.adapters.langchain.model import ScriptedModel
+
+
+@pytest.fixture(autouse=True)
+def closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Close what was played, whatever became of it: an open guard keeps its event loop and its threads."""
+    made: list[Playback] = []
+    begin = Playback.__init__
+
+    def kept(self: Playback, *arguments: Any) -> None:
+        begin(self, *arguments)
+        made.append(self)
+
+    monkeypatch.setattr(Playback, "__init__", kept)
+    yield
+    for one in made:
+        one.close()
 
 
 class OfferedModel(ScriptedModel):

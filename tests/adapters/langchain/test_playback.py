@@ -39,9 +39,9 @@ from tests.adapters.langchain.agents import (
 )
 from tests.adapters.langchain.conftest import LoadGuard
 from tests.adapters.langchain.model import asks, call, model, says
-from tests.adapters.langchain.played import ADDS, SENDS, agent_in, no_network, offering
+from tests.adapters.langchain.played import ADDS, SENDS, agent_in, closed, no_network, offering
 
-__all__ = ["no_network"]
+__all__ = ["closed", "no_network"]
 
 TWO_TURNS = (
     asks(call("add", "c1", a=1), call("add", "c2", a=2)),

@@ -47,10 +47,12 @@ from tests.adapters.langchain.agents import (
 )
 from tests.adapters.langchain.conftest import HEAD, LoadGuard
 from tests.adapters.langchain.model import asks, call, model, says
-from tests.adapters.langchain.played import ADDS, SENDS, agent_in
+from tests.adapters.langchain.played import ADDS, SENDS, agent_in, closed
 from tests.adapters.langchain.test_isolates import query_of
 from tests.adapters.langchain.test_playback import HELP, by_task, helpers
 from tests.isolated_tools import executor, guard_of
+
+__all__ = ["closed"]
 
 
 def exported(folder: Path, run: str, *, mode: str = "w") -> Path:

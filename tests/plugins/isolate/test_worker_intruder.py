@@ -225,7 +225,7 @@ def test_no_descriptor_is_open_but_the_null_ones_and_the_socket(user: Account) -
     reading, writing = os.pipe()
     with intruded(account=user, keep=[reading, writing]) as worker:
         found = worker.inject(
-            "k = kernel; seen = [n for n in range(256) if k.refusal('lseek', n, 0, 1) in (0, 29)]"
+            "k = kernel; seen = [n for n in range(4096) if k.refusal('lseek', n, 0, 1) in (0, 29)]"
         )
         descriptors = eval(found)
         assert descriptors[:3] == [0, 1, 2]
