@@ -81,6 +81,7 @@ class Shop:
 
         executor = Executors(FakeExecutor({"wire": calls_wire}))
         self.guard = make_guard(POLICY, clock=FakeClock(), opened=lambda: self.store, plugins=[executor])
+        self.guard.opening.patience_s = 4 * WAIT_S  # commits are held for as long as the test takes
         self.seen: list[tuple[str, bool]] = []
         """Tool, and whether the commit of its decision had returned when the body started."""
 
