@@ -129,7 +129,7 @@ class Playback:
         return self._playing.report([_NO_TOOLS_SAID.format(silent)] if silent else [])
 
     def check(self) -> None:
-        """Close it, and raise NotAsRecordedError, an AssertionError, unless all went as recorded, to its end."""
+        """Close it; raise NotAsRecordedError, an AssertionError, unless all went as recorded, to its end."""
         report = self.report
         self.close()
         if not report.identical:
