@@ -82,7 +82,7 @@ def playback(
 
 
 class Playback:
-    """One playback; use it once.  `with playback(run) as played:` closes what it opened."""
+    """One playback; use it once.  `check` closes what it opened; so does `with playback(run) as played:`."""
 
     guard: Guard
     """Give it to `GuardMiddleware`, `guard_tools`, `begin_node`, `tool_node`, `isolate_tool`."""
