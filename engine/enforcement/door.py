@@ -5,7 +5,7 @@ same steps (`admission`); only the body itself runs differently.
 """
 
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from ringfence.dsl.plan import Json, Verdict
 from ringfence.engine.decision.calls import Decision, ToolCall
@@ -19,6 +19,7 @@ from ringfence.engine.enforcement.inner import Inner, aconverse, answer, convers
 from ringfence.engine.enforcement.isolates import Job
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.enforcement.tool_results import PLAIN, ResultLens
+from ringfence.engine.seams.errors import EngineError
 from ringfence.engine.seams.isolates import InnerAnswer, InnerCall
 from ringfence.engine.seams.loop import EngineLoop
 
@@ -88,6 +89,28 @@ class Door:
             if pacing.told(error, ()):
                 await pacing.ahold(run, reached_ns)
             raise
+
+    def refuse(self, run: Run, call: ToolCall, why: str) -> NoReturn:
+        """Have a call refused and recorded that has no body to reach, whatever the policy says of it.
+
+        A tool that is not the one that was bound, or arguments that do not fit its schema: the refusal is a
+        decision, so it counts against what bounds denials and requests.
+
+        Args:
+            why: For the record and for people, never for the model.
+
+        Raises:
+            DeniedError: Always, unless one of those below is.
+            RunHaltedError: The run is over, or this refusal was one too many.
+            EngineError: Ringfence could not do its work; nothing ran.
+        """
+        self._execute(run, call, _no_body, False, PLAIN, (), {}, why)
+        raise EngineError(f"`{call.tool}` was not refused", run=run.id)
+
+    async def arefuse(self, run: Run, call: ToolCall, why: str) -> NoReturn:
+        """Like `refuse`."""
+        await self._aexecute(run, call, _no_body, False, PLAIN, (), {}, why)
+        raise EngineError(f"`{call.tool}` was not refused", run=run.id)
 
     def execute(
         self,
@@ -255,3 +278,7 @@ class Door:
         assert isinstance(started.flight, AsyncFlight)
         landed = await started.flight.fly(work, started.within_s)
         return isolated.land(started, job, await isolated.asettle(job, landed), lens)
+
+
+def _no_body(_: Mapping[str, Json]) -> NoReturn:
+    raise EngineError("a call without a body was not denied")

@@ -8,6 +8,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ringfence.testing.adapters.contract import AdapterContract
+    from ringfence.testing.adapters.scenes import Asked, Outcome, Scene, Told
     from ringfence.testing.approvals import Answered, ApprovalBackendContract, FakeAnswers, question
     from ringfence.testing.clock import FakeClock
     from ringfence.testing.functions import PolicyFunctionContract, RedactorContract
@@ -22,8 +24,10 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "AdapterContract",
     "Answered",
     "ApprovalBackendContract",
+    "Asked",
     "AuditSinkContract",
     "DerivingSinkContract",
     "EventLogContract",
@@ -33,15 +37,23 @@ __all__ = [
     "KillSwitchContract",
     "LeasesContract",
     "LedgerContract",
+    "Outcome",
     "PolicyFunctionContract",
     "RedactorContract",
+    "Scene",
     "TicketStoreContract",
+    "Told",
     "event",
     "isolate_job",
     "question",
 ]
 
 _HOMES = {
+    "AdapterContract": "adapters.contract",
+    "Asked": "adapters.scenes",
+    "Outcome": "adapters.scenes",
+    "Scene": "adapters.scenes",
+    "Told": "adapters.scenes",
     "Answered": "approvals",
     "ApprovalBackendContract": "approvals",
     "AuditSinkContract": "sinks",
