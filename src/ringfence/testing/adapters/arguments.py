@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from ringfence.dsl.plan import Json
-from ringfence.testing.adapters.props import Props
 from ringfence.testing.adapters.scenes import Asked
 from ringfence.testing.adapters.stage import Stage, needs
 
@@ -22,7 +21,7 @@ class Arguments(Stage):
         def to_eve(tool: str, arguments: dict[str, Json]) -> dict[str, Json]:
             return {**arguments, "to": "eve"}
 
-        async with Props(folder, SEND) as props:
+        async with self.props(folder, SEND) as props:
             outcome = await self.played(
                 props, [Asked("send", {"to": "bob"})], tools=[props.send()], rewrites=to_eve
             )
@@ -40,7 +39,7 @@ class Arguments(Stage):
         def to_carol(tool: str, arguments: dict[str, Json]) -> dict[str, Json]:
             return {**arguments, "to": "carol"}
 
-        async with Props(folder, SEND) as props:
+        async with self.props(folder, SEND) as props:
             await self.played(props, [Asked("send", {"to": "bob"})], tools=[props.send()], rewrites=to_carol)
             assert props.bodies("send") == [{"to": "carol"}], (
                 f"the body gets what the hook made of it, once; it got {props.bodies('send')}"
@@ -57,7 +56,7 @@ class Arguments(Stage):
             props.note("mail", to=to)
             return f"mailed {to}"
 
-        async with Props(folder, MAIL) as props:
+        async with self.props(folder, MAIL) as props:
             outcome = await self.played(props, [Asked("mail", {"to": "Ann@ACME.example"})], tools=[mail])
             assert props.bodies("mail") == [{"to": "Ann@acme.example"}], (
                 "the body must be run with the arguments that the guard hands to it, not those it had before:"
@@ -67,7 +66,7 @@ class Arguments(Stage):
 
     async def test_a_default_that_the_body_would_get_is_decided(self, folder: Path) -> None:
         """An argument that is left out is not an argument that is allowed."""
-        async with Props(folder, SEND) as props:
+        async with self.props(folder, SEND) as props:
             outcome = await self.played(props, [Asked("send", {})], tools=[props.send()])
             self.nothing_ran(props, "send", "its default, `eve`, is not allowed")
             assert self.told_of(outcome, "send").failed
@@ -75,7 +74,7 @@ class Arguments(Stage):
 
     async def test_a_value_that_the_framework_coerces_is_decided_coerced(self, folder: Path) -> None:
         """`"500"` where a number is wanted is 500, or nothing at all."""
-        async with Props(folder, ADD) as props:
+        async with self.props(folder, ADD) as props:
             await self.played(props, [Asked("add", {"amount": "500"})], tools=[props.add()])
             self.nothing_ran(props, "add", 'the text "500" was taken for a number after the decision')
             await self.played(props, [Asked("add", {"amount": "5"})], tools=[props.add()])
@@ -88,7 +87,7 @@ class Arguments(Stage):
     async def test_arguments_that_fit_no_schema_run_nothing(self, folder: Path) -> None:
         """Wrong in type, missing, or of another shape; the agent goes on."""
         for given in ({"amount": {"x": 1}}, {"amount": None}, {}, {"sum": 5}, {"amount": "many"}):
-            async with Props(folder, ADD) as props:
+            async with self.props(folder, ADD) as props:
                 outcome = await self.played(props, [Asked("add", given)], tools=[props.add()])
                 self.nothing_ran(props, "add", f"{given} is nothing it takes")
                 assert self.told_of(outcome, "add").failed, f"{given} must be told as a failure: {outcome}"
@@ -104,7 +103,7 @@ class Arguments(Stage):
             props.note("send", to=to, bcc=bcc)
             return f"sent to {to}"
 
-        async with Props(folder, SEND) as props:
+        async with self.props(folder, SEND) as props:
             await self.played(props, [Asked("send", {"to": "bob", "bcc": "eve"})], tools=[send])
             for got in props.bodies("send"):
                 recorded = await props.decided_arguments("send")
@@ -114,7 +113,7 @@ class Arguments(Stage):
 
     async def test_arguments_that_no_function_has_do_not_fail_open(self, folder: Path) -> None:
         """Neither policy nor function knows them."""
-        async with Props(folder, SEND) as props:
+        async with self.props(folder, SEND) as props:
             outcome = await self.played(
                 props, [Asked("send", {"to": "eve", "force": True})], tools=[props.send()]
             )
@@ -125,7 +124,7 @@ class Arguments(Stage):
     async def test_a_name_that_stands_twice_is_decided_as_it_runs(self, folder: Path) -> None:
         """JSON readers differ in which of two values they take."""
         for text in ('{"to": "bob", "to": "eve"}', '{"to": "eve", "to": "bob"}'):
-            async with Props(folder, SEND) as props:
+            async with self.props(folder, SEND) as props:
                 await self.played(props, [Asked("send", text=text)], tools=[props.send()])
                 for got in props.bodies("send"):
                     assert got == {"to": "bob"}, f"{text} reached the body as {got}: it was never decided"
@@ -135,7 +134,7 @@ class Arguments(Stage):
     async def test_a_text_that_is_no_record_runs_nothing(self, folder: Path) -> None:
         """Broken JSON, a list, null; the agent goes on."""
         for text in ('{"to": "bob"', "[1]", "null", "", "bob"):
-            async with Props(folder, SEND) as props:
+            async with self.props(folder, SEND) as props:
                 outcome = await self.played(props, [Asked("send", text=text)], tools=[props.send()])
                 self.nothing_ran(
                     props, "send", f"{text!r} is no record of arguments, and its default is denied"

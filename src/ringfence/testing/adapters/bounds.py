@@ -7,7 +7,7 @@ from ringfence.engine.decision import events as e
 from ringfence.engine.seams.errors import RunHaltedError
 from ringfence.testing.adapters.props import Props
 from ringfence.testing.adapters.scenes import Asked, Outcome
-from ringfence.testing.adapters.stage import FAILED, Stage, causes_of, needs, within
+from ringfence.testing.adapters.stage import FAILED, Stage, causes_of, needs
 
 SHORT = "tool hang { needs work  takes what: text  allow always  stop after 100 ms }"
 HANG = "tool hang { needs work  takes what: text  allow always }"
@@ -21,7 +21,7 @@ class Bounds(Stage):
 
     async def test_a_body_past_its_tools_bound_fails_the_call_alone(self, folder: Path) -> None:
         """A plain function, which is abandoned; the agent goes on."""
-        async with Props(folder, SHORT) as props:
+        async with self.props(folder, SHORT) as props:
             outcome = await self.played(
                 props, [Asked("hang", {"what": "godot"})], THEN_LOOK, tools=[props.hang(), props.look()]
             )
@@ -34,7 +34,7 @@ class Bounds(Stage):
     @needs("awaits")
     async def test_a_coroutine_past_its_tools_bound_is_cancelled(self, folder: Path) -> None:
         """Nobody waits for it, and the agent goes on."""
-        async with Props(folder, SHORT) as props:
+        async with self.props(folder, SHORT) as props:
             tools = [props.hang_awaiting(), props.look()]
             outcome = await self.played(props, [Asked("hang", {"what": "godot"})], THEN_LOOK, tools=tools)
             assert props.stopped == ["hang"], "a coroutine past its tool's bound must be cancelled"
@@ -44,7 +44,7 @@ class Bounds(Stage):
 
     async def test_nothing_starts_after_the_runs_deadline(self, folder: Path) -> None:
         """The time passes in a body; what it returned is told, and that was all."""
-        async with Props(folder, LATE, limits="stop after 5 minutes") as props:
+        async with self.props(folder, LATE, limits="stop after 5 minutes") as props:
             outcome = await self.played(
                 props, [Asked("late", {"what": "it"})], THEN_LOOK, tools=[props.late(), props.look()]
             )
@@ -55,7 +55,7 @@ class Bounds(Stage):
     @needs("has_model")
     async def test_what_a_model_asks_after_the_runs_deadline_is_not_started(self, folder: Path) -> None:
         """The time passes while the model thinks: run it under `guard.bound`, and decide its calls after."""
-        async with Props(folder, "", limits="stop after 5 minutes") as props:
+        async with self.props(folder, "", limits="stop after 5 minutes") as props:
             outcome = await self.played(
                 props, [Asked("look", {"what": "x"})], before=lambda _: props.clock.advance(600)
             )
@@ -64,7 +64,7 @@ class Bounds(Stage):
 
     async def test_a_run_that_is_killed_starts_nothing_more(self, folder: Path) -> None:
         """A plain function in flight is abandoned."""
-        async with Props(folder, HANG, limits="stop after 50 minutes") as props:
+        async with self.props(folder, HANG, limits="stop after 50 minutes") as props:
             outcome = await self._killed(props, [props.hang(), props.look()])
             self.nothing_ran(props, "look", "its run had been killed")
             await self._halted(props, outcome)
@@ -72,7 +72,7 @@ class Bounds(Stage):
     @needs("awaits")
     async def test_a_kill_cancels_a_coroutine_in_flight(self, folder: Path) -> None:
         """And nothing starts after it."""
-        async with Props(folder, HANG) as props:
+        async with self.props(folder, HANG) as props:
             outcome = await self._killed(props, [props.hang_awaiting(), props.look()])
             assert props.stopped == ["hang"], "a coroutine of a run that is killed must be cancelled"
             self.nothing_ran(props, "look", "its run had been killed")
@@ -80,7 +80,7 @@ class Bounds(Stage):
 
     async def test_a_bound_on_calls_halts_the_run(self, folder: Path) -> None:
         """The first call beyond it ends the run: cleanly, or with RunHaltedError."""
-        async with Props(folder, "", limits="at most 2 calls") as props:
+        async with self.props(folder, "", limits="at most 2 calls") as props:
             turns = [[Asked("look", {"what": str(number)}, f"c{number}")] for number in range(4)]
             outcome = await self.played(props, *turns)
             assert props.bodies("look") == [{"what": "0"}, {"what": "1"}], (
@@ -90,7 +90,7 @@ class Bounds(Stage):
 
     async def test_a_rate_refuses_what_is_beyond_it_and_the_agent_goes_on(self, folder: Path) -> None:
         """All calls of an invocation are of one run."""
-        async with Props(folder, FEW) as props:
+        async with self.props(folder, FEW) as props:
             turns = [[Asked("few", {"what": str(number)}, f"c{number}")] for number in range(3)]
             outcome = await self.played(props, *turns, tools=[few_of(props)])
             assert props.bodies("few") == [{"what": "0"}, {"what": "1"}], (
@@ -110,7 +110,7 @@ class Bounds(Stage):
         (run,) = await props.runs()
         killed = await props.guard.akill(run, by="olga")
         assert killed.missing == (), "a kill must be acknowledged by the guard of the run"
-        return await within(playing, "a killed run must come to an end, and its caller to an answer")
+        return await self.within(playing, "a killed run must come to an end, and its caller to an answer")
 
     async def _halted(self, props: Props, outcome: Outcome) -> None:
         """Claim a clean end, or the halt itself, and that the record says so."""

@@ -18,7 +18,7 @@ class Company(Stage):
     @needs("parallel")
     async def test_parallel_calls_share_one_rate(self, folder: Path) -> None:
         """Of three at once exactly two run, and each is told its own answer."""
-        async with Props(folder, FEW) as props:
+        async with self.props(folder, FEW) as props:
             turn = [Asked("few", {"what": str(number)}, f"c{number}") for number in range(3)]
             outcome = await self.played(props, turn, tools=[few_of(props)])
             assert len(props.bodies("few")) == 2, (
@@ -34,7 +34,7 @@ class Company(Stage):
     @needs("has_ids")
     async def test_an_id_that_comes_again_is_another_call(self, folder: Path) -> None:
         """Models reuse ids: the second call is decided and run, not answered from the first."""
-        async with Props(folder, "") as props:
+        async with self.props(folder, "") as props:
             outcome = await self.played(
                 props,
                 [Asked("look", {"what": "x"}, "c1")],
@@ -50,7 +50,7 @@ class Company(Stage):
     @needs("streams")
     async def test_a_streamed_agent_is_guarded_like_any(self, folder: Path) -> None:
         """Allowed, denied, and what is offered."""
-        async with Props(folder, "") as props:
+        async with self.props(folder, "") as props:
             outcome = await self.played(
                 props,
                 [Asked("look", {"what": "x"}, "c1")],
@@ -69,7 +69,7 @@ class Company(Stage):
     @needs("streams")
     async def test_a_streamed_agent_asks_people(self, folder: Path) -> None:
         """Nothing runs before they have answered."""
-        async with Props(folder, SEND) as props:
+        async with self.props(folder, SEND) as props:
             scene = self.scene(props, BOB, tools=[props.send()], streamed=True)
             outcome, playing = await self.asked(props, scene)
             self.nothing_ran(props, "send", "nobody has approved it")
@@ -87,7 +87,7 @@ class Company(Stage):
     @needs("has_helpers")
     async def test_a_helpers_calls_are_guarded(self, folder: Path) -> None:
         """What is denied to the agent is denied to whom it starts."""
-        async with Props(folder, HELPER) as props:
+        async with self.props(folder, HELPER) as props:
             inner = self._helper(
                 props,
                 [Asked("look", {"what": "classified"}, "i1")],
@@ -103,7 +103,7 @@ class Company(Stage):
     @needs("has_helpers")
     async def test_a_helper_shares_the_budgets_of_the_run_around_it(self, folder: Path) -> None:
         """`per run` counts the whole tree: pass `parent=current_run()`."""
-        async with Props(folder, HELPER + FEW) as props:
+        async with self.props(folder, HELPER + FEW) as props:
             inner = self._helper(
                 props,
                 [Asked("few", {"what": "1"}, "i1")],
@@ -121,7 +121,7 @@ class Company(Stage):
     @needs("has_helpers")
     async def test_a_helper_acts_for_the_same_principal(self, folder: Path) -> None:
         """Whoever started it, it is on their behalf."""
-        async with Props(folder, HELPER) as props:
+        async with self.props(folder, HELPER) as props:
             await self._helped(props, self._helper(props, [Asked("look", {"what": "x"}, "i1")]))
             users = {one.principal.get("user") for one in await props.events(e.RunStarted) if one.principal}
             assert users == {ALICE.user}, f"every run of the tree is alice's; they are of {users}"
@@ -129,7 +129,7 @@ class Company(Stage):
     @needs("has_provider_tools")
     async def test_a_tool_that_runs_at_the_provider_is_not_offered(self, folder: Path) -> None:
         """Nobody here could intercept its call: refused at the outset, or left out."""
-        async with Props(folder, "") as props:
+        async with self.props(folder, "") as props:
             outcome = await self.played(props, [Asked("look", {"what": "x"})], provider_tools=["web_search"])
             if outcome.error is not None:
                 assert props.ran == [] and outcome.offered == [], (

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ringfence.testing.adapters.props import Props, awaiting
+from ringfence.testing.adapters.props import awaiting
 from ringfence.testing.adapters.scenes import Asked
 from ringfence.testing.adapters.stage import NOT_FOUND, Stage, needs
 
@@ -18,7 +18,7 @@ class Deciding(Stage):
 
     async def test_an_allowed_call_runs_once_and_its_result_is_told(self, folder: Path) -> None:
         """With the arguments that the model gave."""
-        async with Props(folder, "") as props:
+        async with self.props(folder, "") as props:
             outcome = await self.played(props, [Asked("look", {"what": "x"})])
             assert props.ran == [("look", {"what": "x"})], f"an allowed body runs once; it ran {props.ran}"
             self.succeeded(outcome, "look", "saw x")
@@ -28,7 +28,7 @@ class Deciding(Stage):
     @needs("awaits")
     async def test_a_body_may_be_a_coroutine_function(self, folder: Path) -> None:
         """Its result is told, not the coroutine."""
-        async with Props(folder, "") as props:
+        async with self.props(folder, "") as props:
             tools = [awaiting(props.look())]
             outcome = await self.played(props, [Asked("look", {"what": "x"})], tools=tools)
             assert props.ran == [("look", {"what": "x"})], f"an allowed body runs once; it ran {props.ran}"
@@ -36,7 +36,7 @@ class Deciding(Stage):
 
     async def test_a_denied_call_runs_no_body_and_the_agent_goes_on(self, folder: Path) -> None:
         """It is told as a failure of the tool, in the framework's form."""
-        async with Props(folder, "") as props:
+        async with self.props(folder, "") as props:
             outcome = await self.played(
                 props, [Asked("look", {"what": "classified"}, "c1")], [Asked("look", {"what": "x"}, "c2")]
             )
@@ -52,7 +52,7 @@ class Deciding(Stage):
     @needs("awaits")
     async def test_a_denied_coroutine_function_does_not_begin(self, folder: Path) -> None:
         """No more than a plain function does."""
-        async with Props(folder, "") as props:
+        async with self.props(folder, "") as props:
             tools = [awaiting(props.look())]
             outcome = await self.played(props, [Asked("look", {"what": "classified"})], tools=tools)
             self.nothing_ran(props, "look", "it was denied")
@@ -66,7 +66,7 @@ class Deciding(Stage):
             props.note("archive", what=what)
             return "all of it"
 
-        async with Props(folder, ARCHIVE) as props:
+        async with self.props(folder, ARCHIVE) as props:
             outcome = await self.played(props, [Asked("archive", {"what": "open"})], tools=[archive])
             self.nothing_ran(props, "archive", "it was denied")
             told = self.refused(outcome, "archive")
@@ -78,7 +78,7 @@ class Deciding(Stage):
     @needs("hides_tools")
     async def test_tools_that_the_policy_does_not_open_are_not_offered(self, folder: Path) -> None:
         """Neither one that nobody declared, nor one whose capability is not held."""
-        async with Props(folder, "") as props:
+        async with self.props(folder, "") as props:
             tools = [props.scrub(), props.look(), props.wipe()]
             outcome = await self.played(props, [Asked("look", {"what": "x"})], tools=tools)
             assert outcome.offered, "the stage must say what was offered in each request"
@@ -90,7 +90,7 @@ class Deciding(Stage):
 
     async def test_a_hidden_tool_does_not_run_if_it_is_called_all_the_same(self, folder: Path) -> None:
         """A model may know its name from elsewhere."""
-        async with Props(folder, "") as props:
+        async with self.props(folder, "") as props:
             tools = [props.scrub(), props.look(), props.wipe()]
             outcome = await self.played(
                 props,
@@ -118,7 +118,7 @@ class Deciding(Stage):
     @needs("has_unknown_tools")
     async def test_a_name_that_no_tool_has_is_refused_and_the_agent_goes_on(self, folder: Path) -> None:
         """Without naming the tools that there are and that the model may not see."""
-        async with Props(folder, "") as props:
+        async with self.props(folder, "") as props:
             outcome = await self.played(
                 props,
                 [Asked("conjure", {"what": "x"}, "c1")],

@@ -21,7 +21,7 @@ class Failing(Stage):
 
     async def test_an_engine_that_fails_runs_nothing_and_stops_the_agent(self, folder: Path) -> None:
         """It comes out as an error of the host's; the model is told nothing of it and goes no further."""
-        async with Props(folder, FULL) as props:
+        async with self.props(folder, FULL) as props:
             props.store.log.fails = True
             outcome = await self.played(
                 props,
@@ -50,7 +50,7 @@ class Failing(Stage):
 
     async def test_a_body_that_fails_is_recorded_and_ends_as_the_framework_has_it(self, folder: Path) -> None:
         """Told to the model or raised to the host: the framework's own way; on the record either way."""
-        async with Props(folder, BREAK) as props:
+        async with self.props(folder, BREAK) as props:
             outcome = await self.played(
                 props, [Asked("break_down", {"what": "vase"})], tools=[props.break_down()]
             )
@@ -68,7 +68,7 @@ class Failing(Stage):
     @needs("cancels", "awaits")
     async def test_a_cancelled_invocation_takes_its_body_along(self, folder: Path) -> None:
         """It is cancelled, recorded as such, and its run ends."""
-        async with Props(folder, HANG) as props:
+        async with self.props(folder, HANG) as props:
             scene = self.scene(
                 props,
                 [Asked("hang", {"what": "godot"}, "c1")],

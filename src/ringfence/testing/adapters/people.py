@@ -7,7 +7,7 @@ from ringfence.engine.decision import events as e
 from ringfence.engine.seams.ports import Ticket
 from ringfence.testing.adapters.props import Props
 from ringfence.testing.adapters.scenes import Asked, Outcome
-from ringfence.testing.adapters.stage import Stage, needs, within
+from ringfence.testing.adapters.stage import Stage, needs
 
 SEND = "tool send { needs work  takes to: text  allow always  ask lead }"
 BOB = [Asked("send", {"to": "bob"})]
@@ -32,7 +32,7 @@ class People(Stage):
 
     async def test_a_call_that_asks_waits_for_people_and_then_runs_once(self, folder: Path) -> None:
         """Asked, approved, run."""
-        async with Props(folder, SEND) as props:
+        async with self.props(folder, SEND) as props:
             scene = self.scene(props, BOB, [Asked("look", {"what": "x"}, "c2")], tools=self._tools(props))
             seen: list[str] = []
 
@@ -51,7 +51,7 @@ class People(Stage):
 
     async def test_a_rejected_call_never_runs_and_the_agent_goes_on(self, folder: Path) -> None:
         """It is told like any refusal: neither who said no, nor why."""
-        async with Props(folder, SEND) as props:
+        async with self.props(folder, SEND) as props:
             scene = self.scene(props, BOB, [Asked("look", {"what": "x"}, "c2")], tools=self._tools(props))
             outcome = await self.settled(props, scene, rejecting(props))
             self.nothing_ran(props, "send", "it was rejected")
@@ -64,10 +64,10 @@ class People(Stage):
     @needs("suspends")
     async def test_going_on_without_an_answer_runs_nothing(self, folder: Path) -> None:
         """The saved state of the framework is no answer."""
-        async with Props(folder, SEND) as props:
+        async with self.props(folder, SEND) as props:
             outcome = await self._suspended(props)
             assert outcome.resume is not None
-            again = await within(outcome.resume(), "going on without an answer did not end")
+            again = await self.within(outcome.resume(), "going on without an answer did not end")
             self.nothing_ran(props, "send", "its ticket is open")
             assert again.suspended and len(await props.questions()) == 1, (
                 f"it still waits for the same people, with one ticket: {again}"
@@ -76,27 +76,27 @@ class People(Stage):
     @needs("suspends", "claims")
     async def test_the_frameworks_own_approval_is_no_authority(self, folder: Path) -> None:
         """Whoever holds the saved state can say yes there; the ticket is still open."""
-        async with Props(folder, SEND) as props:
+        async with self.props(folder, SEND) as props:
             outcome = await self._suspended(props)
             assert outcome.claim is not None, (
                 "the stage must bring `claim`, or its class say `claims = False`"
             )
-            await within(outcome.claim(), "claiming an approval did not end")
+            await self.within(outcome.claim(), "claiming an approval did not end")
             self.nothing_ran(props, "send", "the framework's own yes was taken for an approval")
             assert "approve" not in await _answers(props), "nobody who may has approved"
 
     @needs("suspends")
     async def test_an_approval_is_used_once_however_often_the_state_is_replayed(self, folder: Path) -> None:
         """The saved state can be loaded again; the ticket is consumed."""
-        async with Props(folder, SEND) as props:
+        async with self.props(folder, SEND) as props:
             outcome = await self._suspended(props)
             assert outcome.resume is not None
             (ticket,) = await props.questions()
             await props.guard.aapprove(ticket.id, by="dana")
-            first = await within(outcome.resume(), "the approved scene did not end")
+            first = await self.within(outcome.resume(), "the approved scene did not end")
             self.succeeded(first, "send", "sent to bob")
             for _ in range(2):
-                await within(outcome.resume(), "the replayed scene did not end")
+                await self.within(outcome.resume(), "the replayed scene did not end")
             assert props.bodies("send") == [{"to": "bob"}], (
                 "one approval, one execution: a replayed state ran it again; give `ToolCall.task` the"
                 f" framework's durable id of the call.  It ran {len(props.bodies('send'))} times"
@@ -104,7 +104,7 @@ class People(Stage):
 
     async def test_an_approval_of_one_call_opens_no_other(self, folder: Path) -> None:
         """Other arguments are another question."""
-        async with Props(folder, SEND) as props:
+        async with self.props(folder, SEND) as props:
             scene = self.scene(props, BOB, [Asked("send", {"to": "carol"}, "c2")], tools=self._tools(props))
             asked: list[str] = []
 
@@ -123,7 +123,7 @@ class People(Stage):
     @needs("parallel")
     async def test_calls_of_one_turn_are_answered_one_by_one(self, folder: Path) -> None:
         """One is approved, one rejected, one asks nobody; each is told its own answer."""
-        async with Props(folder, SEND) as props:
+        async with self.props(folder, SEND) as props:
             turn = [
                 Asked("send", {"to": "bob"}, "c1"),
                 Asked("look", {"what": "x"}, "c2"),

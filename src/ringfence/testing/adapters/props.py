@@ -19,9 +19,6 @@ from ringfence.engine.seams.settings import Settings
 from ringfence.testing.adapters.held_store import URL, HeldStore, Stores
 from ringfence.testing.clock import FakeClock
 
-WITHIN_S = 30.0
-"""How long anything that is waited for may take before the test fails."""
-
 POLICY = """language 1
 policy contract
 capability work is read
@@ -39,7 +36,11 @@ Event = TypeVar("Event", bound=e.RunEvent)
 class Props:
     """`async with Props(…)`: the guard is closed at the end, and bodies that hang are let go."""
 
-    def __init__(self, folder: Path, clauses: str, *, limits: str = "", policy: str = POLICY) -> None:
+    def __init__(
+        self, folder: Path, clauses: str, *, limits: str = "", policy: str = POLICY, within_s: float = 30.0
+    ) -> None:
+        """Make the guard of these clauses; nothing that is waited for takes longer than `within_s` seconds."""
+        self.within_s = within_s
         self.clock = FakeClock()
         self.store = HeldStore()
         self.ran: list[tuple[str, Mapping[str, Any]]] = []
@@ -146,7 +147,7 @@ class Props:
         def hang(what: str) -> str:
             """Wait for something."""
             self.note("hang", what=what)
-            self.let_go.wait(WITHIN_S)
+            self.let_go.wait(self.within_s)
             return f"waited for {what}"
 
         return hang
@@ -218,9 +219,9 @@ class Props:
 
     async def until(self, met: Callable[[], bool], what: str) -> None:
         """Return when the condition holds; fail with `what` if it does not in time."""
-        over = time.monotonic() + WITHIN_S
+        over = time.monotonic() + self.within_s
         while not met():
-            assert time.monotonic() < over, f"waited {WITHIN_S:.0f} s in vain: {what}"
+            assert time.monotonic() < over, f"waited {self.within_s:.0f} s in vain: {what}"
             await asyncio.sleep(0.005)
 
 

@@ -6,9 +6,8 @@ from pathlib import Path
 
 from ringfence.engine.decision import events as e
 from ringfence.engine.journal.jsonable import jsonable
-from ringfence.testing.adapters.props import Props
 from ringfence.testing.adapters.scenes import Asked
-from ringfence.testing.adapters.stage import Stage, needs, within
+from ringfence.testing.adapters.stage import Stage, needs
 
 MINE = "tool mine { needs work  takes what: text  allow when what == principal.user }"
 FULL = "tool add { needs work  takes amount: integer  allow always  audit full }"
@@ -40,7 +39,7 @@ class Recording(Stage):
             props.note("mine", what=what)
             return f"read {what}"
 
-        async with Props(folder, MINE) as props:
+        async with self.props(folder, MINE) as props:
             outcome = await self.played(
                 props,
                 [Asked("mine", {"what": "alice"}, "c1")],
@@ -56,7 +55,7 @@ class Recording(Stage):
 
     async def test_the_record_says_what_called_and_that_it_ended(self, folder: Path) -> None:
         """The framework's name, its versions; one run, done; a replay decides the same."""
-        async with Props(folder, "") as props:
+        async with self.props(folder, "") as props:
             await self.played(props, [Asked("look", {"what": "x"})])
             (started,) = await props.events(e.RunStarted)
             assert started.framework == self.framework, (
@@ -71,7 +70,7 @@ class Recording(Stage):
     @needs("has_ids")
     async def test_the_record_has_the_models_ids_of_calls(self, folder: Path) -> None:
         """So that a call can be found in the framework's own logs."""
-        async with Props(folder, "") as props:
+        async with self.props(folder, "") as props:
             await self.played(props, [Asked("look", {"what": "x"}, "call-77")])
             ids = [one.call_id for one in await props.events(e.CallRequested)]
             assert ids == ["call-77"], f"`ToolCall.call_id` is the model's id of the call; recorded: {ids}"
@@ -79,7 +78,7 @@ class Recording(Stage):
     @needs("has_model")
     async def test_what_the_model_was_given_and_said_is_recorded(self, folder: Path) -> None:
         """Every request with its messages and tools, every answer with its calls, before they are decided."""
-        async with Props(folder, "") as props:
+        async with self.props(folder, "") as props:
             outcome = await self.played(
                 props,
                 [Asked("look", {"what": "x"})],
@@ -115,7 +114,7 @@ class Recording(Stage):
             props.note("post", what=what)
             return f"posted {what}"
 
-        async with Props(folder, "", policy=SECRETS) as props:
+        async with self.props(folder, "", policy=SECRETS) as props:
             tools = [props.look(), post]
             await self.played(props, [Asked("look", {"what": "payroll"})], tools=tools, session="s1")
             outcome = await self.played(props, [Asked("post", {"what": "news"})], tools=tools, session="s1")
@@ -126,7 +125,7 @@ class Recording(Stage):
 
     async def test_under_full_audit_the_decision_is_kept_before_the_body_begins(self, folder: Path) -> None:
         """The body waits for the store."""
-        async with Props(folder, FULL) as props:
+        async with self.props(folder, FULL) as props:
             log = props.store.log
             log.hold()
             scene = self.scene(props, [Asked("add", {"amount": 5})], tools=[props.add()])
@@ -137,7 +136,7 @@ class Recording(Stage):
             self.nothing_ran(props, "add", "its decision was not durable yet (`audit full`)")
             assert not playing.done(), "a call under `audit full` must wait for the store"
             log.release()
-            outcome = await within(playing, "the store had kept everything, and the scene did not end")
+            outcome = await self.within(playing, "the store had kept everything, and the scene did not end")
             assert props.bodies("add") == [{"amount": 5}], "and then it runs, once"
             self.succeeded(outcome, "add", "added 5")
 

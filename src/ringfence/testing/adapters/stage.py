@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypeVar
 import pytest
 
 from ringfence.engine.seams.ports import Ticket
-from ringfence.testing.adapters.props import WITHIN_S, Props
+from ringfence.testing.adapters.props import Props
 from ringfence.testing.adapters.scenes import Asked, Outcome, Scene, Told
 
 T = TypeVar("T")
@@ -71,6 +71,8 @@ class Stage(ABC):
     """Cancelling the task that plays cancels what it plays; False for entries that block a thread."""
     raises_ours: ClassVar[bool] = True
     """Errors come out as Ringfence's own, or caused by them; False: another process stands between."""
+    within_s: ClassVar[float] = 30.0
+    """How long anything may take that a test waits for."""
 
     @abstractmethod
     async def play(self, scene: Scene) -> Outcome:
@@ -87,10 +89,21 @@ class Stage(ABC):
 
     # ---- playing -----------------------------------------------------------------------------------
 
+    def props(self, folder: Path, clauses: str, **more: Any) -> Props:
+        """Return what a scene is played with."""
+        return Props(folder, clauses, within_s=self.within_s, **more)
+
+    async def within(self, work: Awaitable[T], what: str) -> T:
+        """Await something that has to end; fail with `what` if it does not."""
+        try:
+            return await asyncio.wait_for(work, self.within_s)
+        except TimeoutError:
+            raise AssertionError(f"{what} within {self.within_s:.0f} s") from None
+
     async def played(self, props: Props, *turns: Sequence[Asked], **scene: Any) -> Outcome:
         """Play turns with all tools of the props that the clauses name; fail if it does not end."""
         made = self.scene(props, *turns, **scene)
-        return await within(self.play(made), "the scene did not come to an end")
+        return await self.within(self.play(made), "the scene did not come to an end")
 
     def scene(self, props: Props, *turns: Sequence[Asked], **scene: Any) -> Scene:
         """Return a scene of these turns."""
@@ -107,7 +120,7 @@ class Stage(ABC):
                 assert outcome is not None
                 if outcome.resume is None:
                     return outcome
-                outcome = await within(outcome.resume(), "the resumed scene did not come to an end")
+                outcome = await self.within(outcome.resume(), "the resumed scene did not come to an end")
             elif (outcome := await self._asked(props, playing)) is not None:
                 playing = None
         raise AssertionError("people were asked again and again: an answered call must go on")
@@ -122,7 +135,7 @@ class Stage(ABC):
 
     async def _asked(self, props: Props, playing: "asyncio.Task[Outcome]") -> Outcome | None:
         """Return what came of it, or None when it waits for people."""
-        over = asyncio.get_running_loop().time() + WITHIN_S
+        over = asyncio.get_running_loop().time() + self.within_s
         while not playing.done():
             if not self.suspends and await props.questions():
                 return None
@@ -165,14 +178,6 @@ class Stage(ABC):
         )
         if self.has_model:
             assert outcome.said == "done", f"the agent must go on to its last word; it said {outcome.said!r}"
-
-
-async def within(work: Awaitable[T], what: str) -> T:
-    """Await something that has to end; fail with `what` if it does not."""
-    try:
-        return await asyncio.wait_for(work, WITHIN_S)
-    except TimeoutError:
-        raise AssertionError(f"{what} within {WITHIN_S:.0f} s") from None
 
 
 def causes_of(error: BaseException | None) -> list[BaseException]:
