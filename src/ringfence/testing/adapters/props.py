@@ -39,7 +39,7 @@ class Props:
     def __init__(
         self, folder: Path, clauses: str, *, limits: str = "", policy: str = POLICY, within_s: float = 30.0
     ) -> None:
-        """Make the guard of these clauses; nothing that is waited for takes longer than `within_s` seconds."""
+        """Make the guard of these clauses; nothing is waited for longer than `within_s` seconds."""
         self.within_s = within_s
         self.clock = FakeClock()
         self.store = HeldStore()
