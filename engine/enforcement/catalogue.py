@@ -27,8 +27,8 @@ _said: set[tuple[str, str]] = set()
 def undeclared(guard: Guard, names: Iterable[str], how: str) -> tuple[str, ...]:
     """Return those of a tool set that the policy does not declare; name them on the standard error, once.
 
-    For adapters, wherever they learn of tools: when they are bound, and again whenever they are offered, which
-    costs a look-up a name.  Names that this process has said already, of this policy, are not said again; a
+    For adapters, wherever they learn of tools: when they are bound, and again whenever they are offered,
+    which costs a look-up a name.  Names that this process has said already, of this policy, are not said again; a
     set with new ones is said whole.
 
     Args:

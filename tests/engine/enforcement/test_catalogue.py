@@ -13,7 +13,8 @@ HOW = 'mcp:"COMMAND"'
 def test_all_that_is_missing_is_named_at_once_with_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert undeclared(make_guard(), ["look", "drop", "rows", "fetch", "drop"], HOW) == ("drop", "fetch")
     assert capsys.readouterr().err == (
-        "ringfence: the policy `shop` declares no tool `drop`, `fetch`: not offered to the model, and never run\n"
+        "ringfence: the policy `shop` declares no tool `drop`, `fetch`:"
+        " not offered to the model, and never run\n"
         '  help: `ringfence init --tools mcp:"COMMAND"` writes a policy that declares every tool\n'
     )
 
