@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ringfence.adapters.langchain.isolates import isolate_tool
     from ringfence.adapters.langchain.middleware import GuardMiddleware
     from ringfence.adapters.langchain.nodes import begin_node, end_node
+    from ringfence.adapters.langchain.offered import visible_tools
     from ringfence.adapters.langchain.played import DivergedError, NotAsRecordedError, Playback, playback
     from ringfence.adapters.langchain.runs import NoRunError
     from ringfence.adapters.langchain.suspension import Question, questions
@@ -34,6 +35,7 @@ __all__ = [
     "playback",
     "questions",
     "tool_node",
+    "visible_tools",
 ]
 
 _HOMES = {
@@ -52,6 +54,7 @@ _HOMES = {
     "playback": "played",
     "questions": "suspension",
     "tool_node": "unbound",
+    "visible_tools": "offered",
 }
 
 

@@ -20,6 +20,7 @@ from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGeneration, LLMResult
 from langchain_core.tracers.context import register_configure_hook
 
+from ringfence.adapters.langchain.classic import refuse_unknown
 from ringfence.adapters.langchain.credentials import tools_without_keys, without_keys
 from ringfence.adapters.langchain.tree import TREE, innermost
 from ringfence.adapters.langchain.values import json_of as plain
@@ -108,7 +109,14 @@ class Witness(BaseCallbackHandler):
         TREE.leave(run_id, error)
 
     def on_tool_start(
-        self, serialized: Any, input_str: str, *, run_id: UUID, parent_run_id: UUID | None = None, **_: Any
+        self,
+        serialized: Any,
+        input_str: str,
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        inputs: Any = None,
+        **_: Any,
     ) -> None:
         """A tool begins."""
         TREE.enter(run_id, parent_run_id)
@@ -116,7 +124,9 @@ class Witness(BaseCallbackHandler):
         if expected:
             expected.clear()
         elif (run := run_around(parent_run_id)) is not None:
-            self._unguarded(str((serialized or {}).get("name")), run)
+            name = str((serialized or {}).get("name"))
+            if not refuse_unknown(name, inputs, run):
+                self._unguarded(name, run)
 
     def on_tool_end(self, output: Any, *, run_id: UUID, **_: Any) -> None:
         """A tool is over."""

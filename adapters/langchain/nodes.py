@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
 
 from ringfence.adapters.langchain.principals import new_prompts, principal_of
@@ -19,12 +20,17 @@ def begin_node(
     The run ends with this invocation of the graph.  With a checkpointer it belongs to the thread and may
     go on: it ends at `end_node`, or when the next one begins.  The principal is the graph's context.
     `typed` says what of the messages the user typed, as for `GuardMiddleware`.
+
+    Where a graph has no place for a node of its own it may stand before the model, as in
+    `create_react_agent(..., pre_model_hook=begin_node(guard))`: after a tool has answered it does nothing.
     """
 
     def begin(state: Any, config: RunnableConfig) -> dict[str, Any]:
         runs = runs_of(guard)
         messages = _messages(state, messages_key)
         thread = thread_of(config)
+        if messages and isinstance(messages[-1], ToolMessage) and runs.is_under_way(config):
+            return {}
         if thread is not None and (before := runs.open_run_of(thread)) is not None:
             runs.close(before, new_prompts(messages), messages)
         runtime = (config.get("configurable") or {}).get("__pregel_runtime")

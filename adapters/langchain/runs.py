@@ -146,6 +146,13 @@ class Runs:
 
     # ---- find --------------------------------------------------------------------------------------
 
+    def is_under_way(self, config: Mapping[str, Any] | None) -> bool:
+        """Say whether a run is bound around `config`, or is the thread's and may go on."""
+        if TREE.bound(around(config), self.guard) is not None:
+            return True
+        thread = thread_of(config)
+        return thread is not None and self.open_run_of(thread) is not None
+
     def of_tool(self, tool: str, config: Mapping[str, Any] | None) -> Run:
         """Return the run that a tool call belongs to.
 
@@ -344,6 +351,12 @@ def runs_of(guard: Guard) -> Runs:
         if found is None:
             found = _RUNS[guard] = Runs(guard)
         return found
+
+
+def guard_of(run: Run) -> Guard | None:
+    """Return the guard of a run, if a tool or a middleware of this process knows it."""
+    with _RUNS_LOCK:
+        return next((guard for guard in _RUNS if guard.owns(run)), None)
 
 
 def thread_of(config: Mapping[str, Any] | None) -> str | None:
