@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ringfence.adapters.langchain.decisions import ResumeError
     from ringfence.adapters.langchain.isolates import isolate_tool
     from ringfence.adapters.langchain.middleware import GuardMiddleware
-    from ringfence.adapters.langchain.nodes import begin_node, end_node
+    from ringfence.adapters.langchain.nodes import begin_hook, begin_node, end_hook, end_node
     from ringfence.adapters.langchain.offered import visible_tools
     from ringfence.adapters.langchain.played import DivergedError, NotAsRecordedError, Playback, playback
     from ringfence.adapters.langchain.runs import NoRunError
@@ -27,7 +27,9 @@ __all__ = [
     "Playback",
     "Question",
     "ResumeError",
+    "begin_hook",
     "begin_node",
+    "end_hook",
     "end_node",
     "guard_tools",
     "injected",
@@ -46,7 +48,9 @@ _HOMES = {
     "Playback": "played",
     "Question": "suspension",
     "ResumeError": "decisions",
+    "begin_hook": "nodes",
     "begin_node": "nodes",
+    "end_hook": "nodes",
     "end_node": "nodes",
     "guard_tools": "tools",
     "injected": "tools",
