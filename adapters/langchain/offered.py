@@ -10,6 +10,8 @@ from langchain_core.runnables.config import ensure_config
 from langchain_core.tools import BaseTool
 
 from ringfence.adapters.langchain.runs import runs_of
+from ringfence.adapters.langchain.tools import SCAFFOLD
+from ringfence.engine.enforcement.catalogue import undeclared
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
 
@@ -37,7 +39,7 @@ def visible_tools(
 
 
 class Offered:
-    """Filters what models are offered; says once of each tool that no policy declares that it is hidden."""
+    """Filters what models are offered; what no policy declares is hidden, and said to be."""
 
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
@@ -46,7 +48,7 @@ class Offered:
 
     def shown(self, run: Run, tools: Sequence[Any]) -> list[Any]:
         """Return the tools that the policy declares and the run holds."""
-        self._say_undeclared([name for tool in tools if (name := name_of(tool)) is not None])
+        undeclared(self._guard, [name for tool in tools if (name := name_of(tool)) is not None], SCAFFOLD)
         return [tool for tool in tools if self._is_shown(run, tool)]
 
     def settings(self, run: Run, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,18 +67,6 @@ class Offered:
             return True
         self._say(names[0] if names else repr(type(tool)))
         return False
-
-    def _say_undeclared(self, names: Sequence[str]) -> None:
-        declared = self._guard.plan.by_bound_name
-        with _LOCK:
-            new = [name for name in names if name not in declared and name not in self._said]
-            self._said.update(new)
-        if new and not self._guard.plays_back:
-            print(
-                f"ringfence: the policy `{self._guard.plan.policy}` declares no tool"
-                f" {', '.join(f'`{name}`' for name in new)}: not offered to the model, and never run",
-                file=sys.stderr,
-            )
 
     def _say(self, name: str) -> None:
         with _LOCK:
