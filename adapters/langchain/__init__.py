@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ringfence.adapters.langchain.decisions import ResumeError
+    from ringfence.adapters.langchain.deepagents import guard_subagents
     from ringfence.adapters.langchain.isolates import isolate_tool
     from ringfence.adapters.langchain.middleware import GuardMiddleware
     from ringfence.adapters.langchain.nodes import begin_hook, begin_node, end_hook, end_node
@@ -31,6 +32,7 @@ __all__ = [
     "begin_node",
     "end_hook",
     "end_node",
+    "guard_subagents",
     "guard_tools",
     "injected",
     "isolate_tool",
@@ -52,6 +54,7 @@ _HOMES = {
     "begin_node": "nodes",
     "end_hook": "nodes",
     "end_node": "nodes",
+    "guard_subagents": "deepagents",
     "guard_tools": "tools",
     "injected": "tools",
     "isolate_tool": "isolates",

@@ -30,8 +30,11 @@ from ringfence.engine.enforcement.current import current_run
 from ringfence.engine.enforcement.opening import Opening
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.journal.jsonable import jsonable
+from ringfence.engine.seams.escape import escaped
 
 _NODE_TAG = "graph:step:"
+_NAME_AT_MOST = 80
+"""Characters of a tool's name that are said; a tool server may have chosen it."""
 _NOT_PARAMETERS = frozenset({"tools", "functions", "messages", "api_key", "_type"})
 _STANDARD = {
     "ls_provider": "provider",
@@ -159,7 +162,7 @@ class Witness(BaseCallbackHandler):
                 return
             self._said.add(name)
         print(
-            f"ringfence: `{name}` ran unguarded inside a guarded run; hand out `guard_tools(guard, [...])`",
+            f"ringfence: `{escaped(name[:_NAME_AT_MOST])}` ran unguarded inside a guarded run; hand out `guard_tools(guard, [...])`",
             file=sys.stderr,
         )
 

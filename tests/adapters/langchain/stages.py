@@ -29,11 +29,17 @@ class SceneModel(BaseChatModel):
     renames: bool = False
     """Write ids that come only once in a conversation."""
     _offered: list[frozenset[str]] = PrivateAttr(default_factory=list)
+    _asked: list[BaseMessage] = PrivateAttr(default_factory=list)
     _lock: Any = PrivateAttr(default_factory=threading.Lock)
 
     @property
     def _llm_type(self) -> str:
         return "scene"
+
+    @property
+    def asked(self) -> list[BaseMessage]:
+        """The messages of the last request."""
+        return self._asked
 
     @property
     def offered(self) -> list[frozenset[str]]:
@@ -49,6 +55,7 @@ class SceneModel(BaseChatModel):
         self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:
         with self._lock:
+            self._asked = list(messages)
             number = len(self._offered)
             self._offered.append(frozenset(map(_name, kwargs.get("tools") or ())))
         if self.scene.before is not None:
@@ -153,6 +160,10 @@ class GraphStage(LangChainStage):
     def graph(self, scene: Scene, model: SceneModel, saver: InMemorySaver | None) -> Any:
         """Return the compiled graph."""
 
+    def outcome(self, model: SceneModel, outcome: Outcome) -> Outcome:
+        """Return what came of the scene, from what came of the graph."""
+        return outcome
+
     def inside(self, scene: Scene) -> Any:
         """Return the graph, saved by the one around it."""
         return self.graph(scene, SceneModel(scene=scene, renames=self.renames), None)
@@ -161,16 +172,15 @@ class GraphStage(LangChainStage):
         """Play it on the thread of its session."""
         model = SceneModel(scene=scene, renames=self.renames)
         saver = _SAVERS.setdefault(scene.guard, InMemorySaver()) if self.saves else None
-        played = _Played(scene, model, self.graph(scene, model, saver), self.asynchronous, self.saves)
+        played = _Played(self, scene, model, self.graph(scene, model, saver))
         return await played.go_on({"messages": [HumanMessage(scene.prompt)]}, played.thread)
 
 
 class _Played:
     """One scene on its thread."""
 
-    def __init__(self, scene: Scene, model: SceneModel, app: Any, asynchronous: bool, saves: bool) -> None:
-        self.scene, self.model, self.app = scene, model, app
-        self.asynchronous, self.saves = asynchronous, saves
+    def __init__(self, stage: GraphStage, scene: Scene, model: SceneModel, app: Any) -> None:
+        self.stage, self.scene, self.model, self.app = stage, scene, model, app
         self.thread = {"configurable": {"thread_id": scene.session or f"t-{uuid4().hex}"}}
 
     async def go_on(self, given: Any, config: Any) -> Outcome:
@@ -180,7 +190,7 @@ class _Played:
             values = await self._invoke(given, config)
         except Exception as error:
             outcome.error = error
-        if self.saves:
+        if self.stage.saves:
             state = await self.app.aget_state(self.thread)
             values = state.values
             if state.interrupts and outcome.error is None:
@@ -191,7 +201,7 @@ class _Played:
         outcome.told = told_of(messages)
         if outcome.error is None and not outcome.suspended and messages:
             outcome.said = str(messages[-1].text) if isinstance(messages[-1], AIMessage) else None
-        return outcome
+        return self.stage.outcome(self.model, outcome)
 
     def _resumes(self, given: Any, *configs: Any) -> Callable[[], Awaitable[Outcome]]:
         """Return what goes on with the thread, and from then on from the state that it had here."""
@@ -202,10 +212,10 @@ class _Played:
         about: dict[str, Any] = {"context": self.scene.principal}
         modes = ["values", "updates", "messages"]
         if not self.scene.streamed:
-            if self.asynchronous:
+            if self.stage.asynchronous:
                 return dict(await self.app.ainvoke(given, config, **about))
             return dict(await asyncio.to_thread(self.app.invoke, given, config, **about))
-        if self.asynchronous:
+        if self.stage.asynchronous:
             stream = self.app.astream(given, config, stream_mode=modes, **about)
             parts = [part async for part in stream]
         else:
