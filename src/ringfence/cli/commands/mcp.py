@@ -38,6 +38,9 @@ def words(command: ArgumentParser) -> None:
         help="a variable of ours that the servers' processes get; may be said several times",
     )
     command.add_argument(
+        "--pinned", action="store_true", help="only tools that a person has pinned; see `ringfence pins`"
+    )
+    command.add_argument(
         "--listen", metavar="HOST:PORT", help="serve HTTP there, instead of stdin and stdout"
     )
     command.add_argument(
@@ -136,10 +139,20 @@ def _guard(asked: Namespace, settings: "Settings") -> "Guard":
 
 
 def _options(asked: Namespace, guard: "Guard", note: Callable[[str], None]) -> "Options":
-    from ringfence.adapters.mcp import Options
+    from pathlib import Path
 
+    from ringfence.adapters.mcp import Options
+    from ringfence.adapters.mcp.pins import Pins, pins_beside
+
+    policy: str | Path | None = asked.policy if asked.policy is not None else guard.settings.policy
+    assert policy is not None  # else there were no guard
     return Options(
-        principal=_principal(asked, guard.plan), agent=asked.agent, session=asked.session, say=note
+        principal=_principal(asked, guard.plan),
+        agent=asked.agent,
+        session=asked.session,
+        pins=Pins.open(pins_beside(Path(policy))),
+        first_use=not asked.pinned,
+        say=note,
     )
 
 
