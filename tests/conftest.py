@@ -8,6 +8,7 @@ import pytest
 from hypothesis import settings
 from pluggy import Result
 
+from ringfence.engine.enforcement import catalogue
 from tests import replays
 from tests.services import Postgres, Redis, needed, server
 
@@ -32,6 +33,12 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
     """Replay once the fixtures have closed their guards."""
     yield
     replays.after(item, _TALLY)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every test be the first of the process to bind its tools."""
+    monkeypatch.setattr(catalogue, "_said", set())
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 from langchain_core.tools import BaseTool
 
+from ringfence.adapters.langchain.tools import SCAFFOLD
+from ringfence.engine.enforcement.catalogue import undeclared
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
 
@@ -15,7 +17,7 @@ _ELSEWHERE = ("tools", "functions")
 
 
 class Offered:
-    """Filters what models are offered; says once of each tool that no policy declares that it is hidden."""
+    """Filters what models are offered; what no policy declares is hidden, and said to be."""
 
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
@@ -24,7 +26,7 @@ class Offered:
 
     def shown(self, run: Run, tools: Sequence[Any]) -> list[Any]:
         """Return the tools that the policy declares and the run holds."""
-        self._say_undeclared([tool.name for tool in tools if isinstance(tool, BaseTool)])
+        undeclared(self._guard, [tool.name for tool in tools if isinstance(tool, BaseTool)], SCAFFOLD)
         return [tool for tool in tools if self._is_shown(run, tool)]
 
     def settings(self, run: Run, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -43,18 +45,6 @@ class Offered:
             return True
         self._say(names[0] if names else repr(type(tool)))
         return False
-
-    def _say_undeclared(self, names: Sequence[str]) -> None:
-        declared = self._guard.plan.by_bound_name
-        with self._lock:
-            new = [name for name in names if name not in declared and name not in self._said]
-            self._said.update(new)
-        if new and not self._guard.plays_back:
-            print(
-                f"ringfence: the policy `{self._guard.plan.policy}` declares no tool"
-                f" {', '.join(f'`{name}`' for name in new)}: not offered to the model, and never run",
-                file=sys.stderr,
-            )
 
     def _say(self, name: str) -> None:
         with self._lock:

@@ -28,6 +28,7 @@ from ringfence.adapters.langchain.replies import error_message, told, with_id
 from ringfence.adapters.langchain.results import lens_for
 from ringfence.adapters.langchain.runs import runs_of
 from ringfence.adapters.langchain.tree import is_bubble
+from ringfence.engine.enforcement.catalogue import undeclared
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.seams.errors import EngineError, RunHaltedError
@@ -37,6 +38,8 @@ try:
 except ImportError:  # langchain-core alone: no ToolNode, so nothing is injected by one
     ToolRuntime = None  # type: ignore[assignment,misc]
 
+SCAFFOLD = "langchain:MODULE:TOOLS"
+"""How `ringfence init --tools` is told of LangChain's tools; only the host knows where they stand."""
 HIDDEN = "ringfence_runtime"
 """A parameter that only `ToolNode` fills: its value proves who injected the others."""
 _GATE = "ringfence_gate"
@@ -74,6 +77,8 @@ def trusting(gate: Gate, run: Run) -> Iterator[None]:
 def guard_tools(guard: Guard, tools: Sequence[BaseTool | Callable[..., Any]]) -> list[BaseTool]:
     """Return a guarded copy of every tool; use the copies and keep the originals from the model.
 
+    Tools that the policy does not declare are named on the standard error, all at once.
+
     Raises:
         ValueError: Two tools have one name: the policy could not tell them apart.
         TypeError: Something is no tool, as the dicts of provider-side tools are.
@@ -82,6 +87,7 @@ def guard_tools(guard: Guard, tools: Sequence[BaseTool | Callable[..., Any]]) ->
     names = [tool.name for tool in made]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"two tools are called `{twice[0]}`: the policy could not tell them apart")
+    undeclared(guard, names, SCAFFOLD)
     return made
 
 

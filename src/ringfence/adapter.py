@@ -14,6 +14,7 @@ from typing import Any, NoReturn, Protocol, TypeVar, Unpack
 from ringfence.dsl.plan import Json, Plan, Verdict
 from ringfence.engine.decision.calls import Decision, Principal, ToolCall
 from ringfence.engine.decision.events import ModelAnswered, ModelAsked, PromptGiven
+from ringfence.engine.enforcement.catalogue import undeclared
 from ringfence.engine.enforcement.current import current_run, inside
 from ringfence.engine.enforcement.door import Body
 from ringfence.engine.enforcement.guard import Guard
@@ -60,6 +61,7 @@ __all__ = [
     "current_run",
     "inside",
     "jsonable",
+    "undeclared",
     "versions_of",
 ]
 

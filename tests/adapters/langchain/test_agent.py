@@ -472,11 +472,13 @@ def test_tools_that_the_policy_does_not_declare_are_named_once_all_together(
     agent = agent_of(guard, [add_of([]), danger_of([]), send_of([])], *script)
     run_sync(agent, HELLO)
     run_sync(agent, HELLO)
-    lines = [line for line in capsys.readouterr().err.splitlines() if "declares no tool" in line]
-    assert lines == [
+    assert capsys.readouterr().err.splitlines() == [
         "ringfence: the policy `desk` declares no tool `danger`, `send`:"
-        " not offered to the model, and never run"
+        " not offered to the model, and never run",
+        "  help: `ringfence init --tools langchain:MODULE:TOOLS` writes a policy that declares every tool",
     ]
+    guard_tools(guard, [add_of([]), danger_of([]), send_of([])])  # the same tools, bound in another way
+    assert capsys.readouterr().err == ""
 
 
 class Bystander(AgentMiddleware[Any, Any, Any]):
