@@ -184,7 +184,7 @@ class Back:
         self._starts = [at for at in self._starts if now - at < STARTS_WITHIN_S]
         if len(self._starts) >= STARTS_AT_MOST:
             raise ServerAwayError(
-                f"{self.spec.said} was started {STARTS_AT_MOST} times within {STARTS_WITHIN_S:g} s, and is left"
+                f"{self.spec.said} was started {STARTS_AT_MOST} times in {STARTS_WITHIN_S:g} s, and is left"
             )
         self._starts.append(now)
         connection = self._connection = _Connection()

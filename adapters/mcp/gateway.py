@@ -40,7 +40,9 @@ class Options:
     session: str | None = None
     """The policy's session; None: each connection has one of its own."""
     pins: Judge | None = None
-    """Which definitions of tools may be shown; None: all of them."""
+    """Which definitions of tools may be used; None: all of them."""
+    first_use: bool = True
+    """A tool that is met for the first time is pinned as it is; False: a person must have pinned it."""
     say: Say = say_to_stderr
     whose: Callable[[Context], Whose] | None = None
     """Says on whose behalf a request comes; None: always `principal`."""
@@ -68,7 +70,7 @@ class Gateway:
             versions=lambda: self._versions,
             say=said.say,
         )
-        self.catalogue = Catalogue(self.backs, guard.plan, said.pins, said.say)
+        self.catalogue = Catalogue(self.backs, guard.plan, said.pins, said.say, first_use=said.first_use)
         approvals = Approvals(guard, said.say)
         self._listing = Listing(guard, self.connections, self.catalogue)
         self._calls = Calls(guard, self.connections, self.catalogue, approvals, said.say)
@@ -128,4 +130,4 @@ async def _nothing(_: Server[Any]) -> AsyncIterator[dict[str, Any]]:
     yield {}
 
 
-__all__ = ["Gateway", "Options", "ServerAwayError", "say_to_stderr"]
+__all__ = ["Gateway", "Options", "ServerAwayError", "ServerSpec", "say_to_stderr"]
