@@ -99,7 +99,9 @@ class Requests:
             if error is not None:
                 return
         taken_ns = max(run.opening.clock.monotonic_ns() - asked.began_ns, 0)
-        run.note(ModelAnswered(asked.id, messages, usage, taken_ns, None if error is None else run.hide(error)))
+        run.note(
+            ModelAnswered(asked.id, messages, usage, taken_ns, None if error is None else run.hide(error))
+        )
 
     # ---- what goes out -----------------------------------------------------------------------------
 
@@ -141,7 +143,9 @@ class Requests:
             for part in message.parts if isinstance(message, ModelRequest) else ():
                 if isinstance(part, ToolReturnPart) and part.tool_call_id in self._turn.awaited:
                     self._turn.awaited.discard(part.tool_call_id)
-                    withdraw_answered(self._guard, run, part.tool_call_id, "the host has answered the call itself")
+                    withdraw_answered(
+                        self._guard, run, part.tool_call_id, "the host has answered the call itself"
+                    )
                     if strict(self._guard.plan):
                         # SECURITY: a result that no body of ours gave: nobody says where it is from.
                         Origins(self._guard, run).brought(json_of(part.content))

@@ -258,4 +258,6 @@ def _parts(prompt: str | Sequence[UserContent] | None) -> list[Json]:
         return [prompt]
     parts = [json_of(part) for part in prompt]
     # A text with metadata of the host's own is a text.
-    return [p["content"] if isinstance(p, Mapping) and isinstance(p.get("content"), str) else p for p in parts]
+    return [
+        p["content"] if isinstance(p, Mapping) and isinstance(p.get("content"), str) else p for p in parts
+    ]

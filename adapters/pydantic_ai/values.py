@@ -37,7 +37,9 @@ def json_of(value: object, _depth: int = 0) -> Json:
     if isinstance(value, RootModel):
         return within(value.root)
     if isinstance(value, BaseModel):
-        fields = {_sent(name, field): getattr(value, name) for name, field in type(value).model_fields.items()}
+        fields = {
+            _sent(name, field): getattr(value, name) for name, field in type(value).model_fields.items()
+        }
         extra = value.model_extra or {}
         # Two fields that become one would hide a value from the policy.
         return within({**fields, **extra}) if not fields.keys() & extra.keys() else opaque(value)
