@@ -97,7 +97,7 @@ def _tool(name: str, output: Any, values: Mapping[str, Any]) -> ToolsetTool[Any]
     return ToolsetTool(
         toolset=None,  # type: ignore[arg-type]  # nobody calls it there
         tool_def=ToolDefinition(
-            name=name, parameters_json_schema={"properties": dict.fromkeys(values, {})}, kind="output"
+            name=name, parameters_json_schema={"properties": {key: {} for key in values}}, kind="output"
         ),
         max_retries=0,
         args_validator=_Refit(output, values),

@@ -83,7 +83,7 @@ class Requests:
             return
         for part in response.parts:
             if isinstance(part, ToolCallPart) and part.tool_name not in manager.tools:
-                # SECURITY: the framework's own answer to such a name lists all tools, and nothing is recorded.
+                # SECURITY: the framework's own answer to such a name lists tools, and nothing is recorded.
                 self._turn.unknown.add(part.tool_name)
                 manager.tools[part.tool_name] = _nothing(part.tool_name, manager.toolset)
 
@@ -130,8 +130,8 @@ class Requests:
         if name not in self._said:
             self._said.add(name)
             print(
-                f"ringfence: `{name}` is not offered to the model: it would run at the provider, where no call"
-                " can be intercepted, and the policy does not declare it",
+                f"ringfence: `{name}` is not offered to the model: it would run at the provider, where no"
+                " call can be intercepted, and the policy does not declare it",
                 file=sys.stderr,
             )
 
