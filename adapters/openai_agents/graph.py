@@ -4,7 +4,6 @@ A guarded agent is of its own class, so that copies of it (`clone`, `dataclasses
 it lists its tools through the guard, so that tools of servers and those added later are as well.
 """
 
-import copy
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
@@ -80,8 +79,8 @@ class Graph:
             raise TypeError(
                 f"`{exchanged[0]}` of the agent `{agent.name}` was exchanged: make it a method of its class"
             )
-        copied = copy.copy(agent)
-        object.__setattr__(copied, "__class__", self._kind(type(agent)))
+        copied: Agent[Any] = object.__new__(self._kind(type(agent)))
+        copied.__dict__.update(agent.__dict__)
         made[id(agent)] = copied
         if isinstance(agent.model, Model):
             copied.model = GuardedModel.over(self.guard, agent.model)
