@@ -127,7 +127,7 @@ class OpenAIAgents(AdapterContract):
         tools: list[Any] = [function_tool(one) for one in scene.tools]
         tools += [WebSearchTool() for _ in scene.provider_tools]
         if scene.helper is not None:
-            tools.append(self._helper(scene.helper))
+            tools.append(self._helping(scene.helper))
         agent: Agent[Any] = Agent(name="assistant", tools=tools, model=script.model)
         runner = GuardedRunner(scene.guard, agent=scene.agent, typed="user")
         options: dict[str, Any] = {"principal": scene.principal, "hooks": Rewriting(scene)}
@@ -135,7 +135,7 @@ class OpenAIAgents(AdapterContract):
             options["session"] = session
         return await self._played(script, runner, agent, scene.prompt, options)
 
-    def _helper(self, scene: Scene) -> Any:
+    def _helping(self, scene: Scene) -> Any:
         tools = [function_tool(one) for one in scene.tools]
         inner = Agent(name="inner", tools=list(tools), model=Script(scene, set()).model)
         return inner.as_tool("helper", "Let somebody else do it.", parameters=Task)
