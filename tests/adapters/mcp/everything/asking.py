@@ -153,6 +153,6 @@ async def asked_inside(name: str, given: Given, ctx: Context) -> types.CallToolR
 def require_sampling(ctx: Context) -> types.CallToolResult:
     can = ctx.session.client_capabilities
     if can is None or can.sampling is None:
-        wanted = {"requiredCapabilities": {"sampling": {}}}
+        wanted: dict[str, Any] = {"requiredCapabilities": {"sampling": {}}}
         raise MCPError(MISSING_CAPABILITY, "this tool needs sampling", wanted)
     return done("the client can sample")
