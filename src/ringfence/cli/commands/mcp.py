@@ -98,11 +98,41 @@ async def _serve(
     from ringfence.adapters.mcp.stdio import own_stdio, serve_stdio
 
     try:
+        if asked.listen is not None:
+            await _listen(guard, servers, options, asked, say)
+            return
         with own_stdio() as (stdin, stdout):
             async with Gateway(guard, servers, options) as gateway:
                 await serve_stdio(gateway, stdin=stdin, stdout=stdout)
     finally:
         await guard.aclose()
+
+
+async def _listen(
+    guard: "Guard", servers: "list[ServerSpec]", options: "Options", asked: Namespace, say: Say
+) -> None:
+    from dataclasses import replace
+    from pathlib import Path
+
+    from ringfence.adapters.mcp.gateway import Gateway
+    from ringfence.adapters.mcp.http import PATH, application, listen, parse_address, serve_http
+    from ringfence.adapters.mcp.tokens import Tokens
+
+    host, port = parse_address(asked.listen)
+    tokens = None if asked.token_file is None else Tokens.read(Path(asked.token_file), guard.plan)
+    if tokens is not None:
+        options = replace(options, whose=tokens.whose)
+    application(Gateway(guard, servers, options), host=host, tokens=tokens)  # before anything is started
+    with listen(host, port) as listening:
+        shown = f"[{host}]" if ":" in host else host
+        url = f"http://{shown}:{listening.getsockname()[1]}{PATH}"
+
+        def ready() -> None:
+            say.data({"url": url}) if say.json else say.line(f"listening on {url}")
+            say.flush()
+
+        async with Gateway(guard, servers, options) as gateway:
+            await serve_http(gateway, listening, host=host, tokens=tokens, ready=ready)
 
 
 def _servers(asked: Namespace, settings: "Settings") -> "list[ServerSpec]":
