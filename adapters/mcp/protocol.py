@@ -1,4 +1,4 @@
-"""Other requests of the protocol: each is a tool of the policy, bound as `mcp/METHOD`, absent if not written."""
+"""Other requests of the protocol: each is a tool of the policy, bound as `mcp/METHOD`, absent unless said."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
