@@ -47,6 +47,9 @@ def server_frame(data: bytes) -> SessionMessage:
     """Read a frame of a server; raise BadFrameError, whose `id` says which call has no answer, if known."""
     try:
         value = json.loads(data, parse_constant=_no_json, parse_float=_finite)
+        if b"\\u" in data:
+            # SECURITY: half a character (a lone surrogate) can be read, but never written to the client.
+            json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError):  # no message: whoever waits for it is told, if that can be known
         raise BadFrameError("a message is no JSON", id=_id_of(data)) from None
     return _message(value)

@@ -284,7 +284,9 @@ class Server:
     def list_remote(self, cursor: str | None) -> Message:
         """Refer to a schema at an address that the test listens at."""
         address = WITNESS.with_suffix(".address").read_text()
-        return {"tools": [{**LOOK, "inputSchema": {"$ref": f"{address}/schema.json"}}, SPARE]}
+        return {
+            "tools": [{**LOOK, "inputSchema": {"type": "object", "$ref": f"{address}/schema.json"}}, SPARE]
+        }
 
     def list_recursive(self, cursor: str | None) -> Message:
         loop = {"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"}

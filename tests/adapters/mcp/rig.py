@@ -70,15 +70,17 @@ class Rig:
     def events(self) -> list[RunEvent]:
         """Return what the guard recorded of all runs."""
         return [
-            stamped.event
-            for row in self.guard.runs.list()
-            for stamped in self.guard.runs.get(row.run).events
+            stamped.event for row in self.guard.runs.list() for stamped in self.guard.runs.get(row.run).events
         ]
 
     def require_a_sound_record(self) -> None:
         """Fail unless all that reached the server was decided and begun, and every call has an end."""
         events = self.events()
-        asked = {event.call: event.tool for event in events if hasattr(event, "arguments") and hasattr(event, "tool")}
+        asked = {
+            event.call: event.tool
+            for event in events
+            if hasattr(event, "arguments") and hasattr(event, "tool")
+        }
         begun = [asked[event.call] for event in events if isinstance(event, CallStarted)]
         decided = {event.call for event in events if isinstance(event, CallDecided)}
         ended = {event.call for event in events if isinstance(event, CallFinished | CallFailed)}
