@@ -64,7 +64,7 @@ def _message(value: Any) -> SessionMessage:
 
 
 def _is_id(id: object) -> TypeGuard[str | int]:
-    """Say whether an answer can bear this id: half a character (a lone surrogate) can be read, not written."""
+    """Say whether an answer can bear this id: half a character (a lone surrogate) cannot be written."""
     if isinstance(id, str):
         return not any("\ud800" <= character <= "\udfff" for character in id)
     return isinstance(id, int) and not isinstance(id, bool) and abs(id) <= LARGEST_INTEGER
