@@ -48,7 +48,9 @@ def play(load: Load, guard: Guard, tools: list[Any], request: pytest.FixtureRequ
 
     def run(*turns: dict[str, str], iters: int = 25) -> dspy.Prediction:
         with recipe.guarded_run(guard, principal=ALICE) as inside, dspy.context(lm=DummyLM(list(turns))):
-            agent = dspy.ReAct("question -> answer", recipe.guard_tools(guard, inside, tools), max_iters=iters)
+            agent = dspy.ReAct(
+                "question -> answer", recipe.guard_tools(guard, inside, tools), max_iters=iters
+            )
             assert set(agent.tools) == {"search", "send", "finish"}, "the hidden tool is not there"
             assert "Wipe something" not in str(agent.react.signature)
             if request.param == "call":

@@ -199,7 +199,7 @@ def test_a_coroutine_function_is_guarded_too(load: Load, guard: Guard, bodies: B
 
 
 def test_what_would_go_round_the_guard_is_refused(load: Load, guard: Guard, tools: list[Any]) -> None:
-    class Own(Tool):
+    class Own(Tool):  # type: ignore[misc]
         def invoke(self, **given: Any) -> Any:
             raise AssertionError
 

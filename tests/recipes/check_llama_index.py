@@ -97,7 +97,9 @@ def test_what_is_denied_runs_no_body_and_is_told_in_constant_words(
     assert bodies.ran == []
     told = script.told[-1]
     assert "not authorized" in told
-    assert not [one for one in ("at_most_three", "allow", "office.fence", "lead", "DeniedError") if one in told]
+    assert not [
+        one for one in ("at_most_three", "allow", "office.fence", "lead", "DeniedError") if one in told
+    ]
     assert verdicts(guard) == ["deny", "deny", "deny"]
 
 
@@ -160,7 +162,9 @@ def test_a_failure_of_the_engine_is_not_told_to_the_model(
     assert bodies.ran == [] and len(script.told) == 1
 
 
-def test_the_synchronous_way_is_guarded_too(load: Load, guard: Guard, tools: list[Any], bodies: Bodies) -> None:
+def test_the_synchronous_way_is_guarded_too(
+    load: Load, guard: Guard, tools: list[Any], bodies: Bodies
+) -> None:
     recipe = load("guarded_llama_index")
     with guard.run(principal=ALICE) as run:
         _, send = recipe.guard_tools(guard, run, tools)
