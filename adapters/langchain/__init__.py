@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ringfence.adapters.langchain.decisions import ResumeError
+    from ringfence.adapters.langchain.deepagents import guard_subagents
     from ringfence.adapters.langchain.isolates import isolate_tool
     from ringfence.adapters.langchain.middleware import GuardMiddleware
-    from ringfence.adapters.langchain.nodes import begin_node, end_node
+    from ringfence.adapters.langchain.nodes import begin_hook, begin_node, end_hook, end_node
+    from ringfence.adapters.langchain.offered import visible_tools
     from ringfence.adapters.langchain.played import DivergedError, NotAsRecordedError, Playback, playback
     from ringfence.adapters.langchain.runs import NoRunError
     from ringfence.adapters.langchain.suspension import Question, questions
@@ -26,14 +28,18 @@ __all__ = [
     "Playback",
     "Question",
     "ResumeError",
+    "begin_hook",
     "begin_node",
+    "end_hook",
     "end_node",
+    "guard_subagents",
     "guard_tools",
     "injected",
     "isolate_tool",
     "playback",
     "questions",
     "tool_node",
+    "visible_tools",
 ]
 
 _HOMES = {
@@ -44,14 +50,18 @@ _HOMES = {
     "Playback": "played",
     "Question": "suspension",
     "ResumeError": "decisions",
+    "begin_hook": "nodes",
     "begin_node": "nodes",
+    "end_hook": "nodes",
     "end_node": "nodes",
+    "guard_subagents": "deepagents",
     "guard_tools": "tools",
     "injected": "tools",
     "isolate_tool": "isolates",
     "playback": "played",
     "questions": "suspension",
     "tool_node": "unbound",
+    "visible_tools": "offered",
 }
 
 
