@@ -111,17 +111,21 @@ class Invocation:
             try:
                 run = self.guard.resume_run(run_id, principal=None if number else principal)
             except RunHaltedError as error:
-                if error.reason is not None:  # it was halted, and stays so
+                # What was halted stays so, and what went on inside of another run does not go on without it.
+                if error.reason is not None or len(ids) > 1:
                     raise
                 self.runs.append(self._succeed(run_id))
-                return  # those inside of it were its own
+                return
             self.runs.append(run)
 
     def keep(self, context: RunContextWrapper[Any]) -> None:
         """Have the SDK's context name the runs and what they wait for, if nothing else has its place."""
-        if context.tool_input is None or _ours(context.tool_input) is not None:
-            asked = [question for questions in self.waiting.values() for question in questions]
-            context.tool_input = {KEY: {"runs": [run.id for run in self.runs], "asked": asked}}
+        asked = [question for questions in self.waiting.values() for question in questions]
+        kept: dict[str, Json] = {"runs": [run.id for run in self.runs], "asked": asked}
+        if isinstance(_ours(context.tool_input), dict):
+            context.tool_input[KEY].update(kept)  # the contexts of calls share it with that of the whole
+        elif context.tool_input is None:
+            context.tool_input = {KEY: kept}
 
     def _succeed(self, run_id: str) -> Run:
         """Begin a run in the place of one that has ended: a state that is used again is charged anew."""
