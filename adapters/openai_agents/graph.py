@@ -43,6 +43,7 @@ class GuardedAgent:
             found: list[Tool] = await super().get_all_tools(run_context)  # type: ignore[misc]
             return [graph.tool(one) for one in found if isinstance(one, FunctionTool)]
         run = await invocation.at(run_context)
+        invocation.keep(run_context)
         invocation.agent = self
         found = await super().get_all_tools(run_context)  # type: ignore[misc]
         return graph.offered.shown(run, [graph.tool(one) for one in found])
