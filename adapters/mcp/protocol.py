@@ -142,11 +142,13 @@ class Protocol:
         async def execute() -> Any:
             return await self.guard.aexecute(run, call, body, wait=False, lens=lens)
 
-        await self._approvals.hear(run, call, flight.context, params)
+        heard = await self._approvals.hear(run, call, flight.context, params)
         try:
             return await execute()
         except PendingError as pending:
-            return await self._approvals.ask(run, call, flight.context, pending, execute, shown=method)
+            return await self._approvals.ask(
+                run, call, flight.context, pending, execute, shown=method, but=heard
+            )
 
 
 def name_of(method: str) -> str:
