@@ -44,6 +44,8 @@ class Rig:
     witness: Path
     said: list[str] = field(default_factory=list)
     """What the gateway told people."""
+    recorded: list[RunEvent] = field(default_factory=list)
+    """All events, once the gateway is closed."""
 
     async def call(self, tool: str, **arguments: Any) -> tuple[bool, str]:
         """Return whether a call ended well, and what the client was told."""
@@ -75,7 +77,7 @@ class Rig:
 
     def require_a_sound_record(self) -> None:
         """Fail unless all that reached the server was decided and begun, and every call has an end."""
-        events = self.events()
+        events = self.recorded = self.events()
         asked = {
             event.call: event.tool
             for event in events
