@@ -172,7 +172,7 @@ class Back:
         client = await self.client()
         meta: types.RequestParamsMeta | None = None
         if log_level is not None and client.protocol_version in MODERN_PROTOCOL_VERSIONS:
-            meta = {types.LOG_LEVEL_META_KEY: log_level}  # type: ignore[misc]
+            meta = types.RequestParamsMeta(**{types.LOG_LEVEL_META_KEY: log_level})  # type: ignore[typeddict-item]
         result: types.CallToolResult = await self._within(
             CALLS_S, lambda: client.call_tool(name, arguments, progress_callback=progress, meta=meta)
         )
@@ -330,15 +330,17 @@ class Back:
         if client.protocol_version not in MODERN_PROTOCOL_VERSIONS:
             return
         can = client.server_capabilities
-        changing = {
-            "tools_list_changed": can.tools is not None and bool(can.tools.list_changed),
-            "prompts_list_changed": can.prompts is not None and bool(can.prompts.list_changed),
-            "resources_list_changed": can.resources is not None and bool(can.resources.list_changed),
-        }
-        if not any(changing.values()):
+        tools = can.tools is not None and bool(can.tools.list_changed)
+        prompts = can.prompts is not None and bool(can.prompts.list_changed)
+        resources = can.resources is not None and bool(can.resources.list_changed)
+        if not (tools or prompts or resources):
             return
         with contextlib.suppress(Exception):  # a hint and no more: what is called is looked up each time
-            async with client.listen(**changing) as events:
+            async with client.listen(
+                tools_list_changed=tools,
+                prompts_list_changed=prompts,
+                resources_list_changed=resources,
+            ) as events:
                 async for event in events:
                     if (news := _NEWS.get(type(event))) is not None:
                         await self._heard(self, news())
