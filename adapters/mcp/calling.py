@@ -125,7 +125,8 @@ class Calls:
                 await flight.context.session.report_progress(progress, total, said)
 
         with entry.back.carrying(flight):
-            result = bare(await entry.back.call(entry.tool.name, arguments, note))
+            level = flight.connection.log_level
+            result = bare(await entry.back.call(entry.tool.name, arguments, note, level))
         if result.is_error:
             texts = [block.text for block in result.content if isinstance(block, types.TextContent)]
             raise ToolSaidError("\n".join(texts)[:_ERROR_AT_MOST], entry.bound)
