@@ -141,7 +141,8 @@ class Server:
         self.raw(id, f'{{"content":[],"structuredContent":{nested}}}')
 
     def call_unasked(self, id: Any, params: Message) -> None:
-        for other in (999_999, "999999", -1, 0, None, 1.5, True, [], {}):
+        strange: list[Any] = [999_999, "999999", -1, 0, None, 1.5, True, [], {}]
+        for other in strange:
             self.say({"jsonrpc": "2.0", "id": other, "result": said("never asked")})
             self.say({"jsonrpc": "2.0", "id": other, "error": {"code": 1, "message": "never asked"}})
         self.call(id, params)

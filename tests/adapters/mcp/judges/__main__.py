@@ -25,9 +25,8 @@ def _conformance(folder: Path) -> int:
     for row in found:
         if row.worse:
             excuse = f" (known: {row.excuse})" if row.excuse else ""
-            print(
-                f"  {row.version} {row.scenario} {row.check}: {row.alone} -> {row.behind}{excuse}: {row.message}"
-            )
+            place = f"{row.version} {row.scenario} {row.check}"
+            print(f"  {place}: {row.alone} -> {row.behind}{excuse}: {row.message}")
     return sum(row.worse and row.excuse is None for row in found)
 
 
