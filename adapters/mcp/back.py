@@ -17,6 +17,7 @@ from mcp.shared.exceptions import MCPError
 from mcp.shared.subscriptions import PromptsListChanged, ResourcesListChanged, ToolsListChanged
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
+from ringfence.adapters.mcp.large_answers import bounded
 from ringfence.adapters.mcp.process import Say, process
 from ringfence.adapters.mcp.servers import ServerSpec
 from ringfence.engine.seams.escape import escaped
@@ -321,7 +322,11 @@ class Back:
         if self.spec.url is None:
             return process(self.spec, self._say, connection.over.set)
         # SECURITY: what the client in front has authorized itself with goes nowhere; only what is said here.
-        http = httpx2.AsyncClient(headers=dict(self.spec.headers), timeout=httpx2.Timeout(30.0, read=300.0))
+        http = httpx2.AsyncClient(
+            headers=dict(self.spec.headers),
+            timeout=httpx2.Timeout(30.0, read=300.0),
+            event_hooks={"response": [bounded]},
+        )
         await stack.enter_async_context(http)
         return streamable_http_client(self.spec.url, http_client=http)
 

@@ -104,12 +104,12 @@ class Calls:
             result: types.CallToolResult = await self._guard.aexecute(run, call, body, wait=False, lens=LENS)
             return result
 
-        await self._approvals.hear(run, call, flight.context, params)
+        heard = await self._approvals.hear(run, call, flight.context, params)
         try:
             return await execute()
         except PendingError as pending:
             asked: Answer = await self._approvals.ask(
-                run, call, flight.context, pending, execute, shown=entry.shown
+                run, call, flight.context, pending, execute, shown=entry.shown, but=heard
             )
             return asked
 

@@ -1,4 +1,4 @@
-"""Other requests of the protocol: each is a tool of the policy, bound as `mcp/METHOD`, absent if not written."""
+"""Other requests of the protocol: each is a tool of the policy, bound as `mcp/METHOD`, absent unless said."""
 
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
@@ -159,11 +159,13 @@ class Protocol:
         async def execute() -> Any:
             return await self.guard.aexecute(run, call, carried, wait=False, lens=lens)
 
-        await self._approvals.hear(run, call, flight.context, params)
+        heard = await self._approvals.hear(run, call, flight.context, params)
         try:
             return await execute()
         except PendingError as pending:
-            return await self._approvals.ask(run, call, flight.context, pending, execute, shown=method)
+            return await self._approvals.ask(
+                run, call, flight.context, pending, execute, shown=method, but=heard
+            )
 
 
 def name_of(method: str) -> str:

@@ -10,7 +10,7 @@ import signal
 from pathlib import Path
 from typing import Final
 
-MARK: Final = "RINGFENCE_MCP_SERVER"
+MARK: Final = "MCP_BEHIND_RINGFENCE"
 """The variable that marks a server's processes; its value is known to nobody else."""
 
 
