@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Iterator
 from contextvars import Context, ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import anyio
 import httpx2
@@ -173,7 +173,7 @@ class Back:
         client = await self.client()
         meta: types.RequestParamsMeta | None = None
         if log_level is not None and client.protocol_version in MODERN_PROTOCOL_VERSIONS:
-            meta = types.RequestParamsMeta(**{types.LOG_LEVEL_META_KEY: log_level})  # type: ignore[typeddict-item]
+            meta = cast(types.RequestParamsMeta, {types.LOG_LEVEL_META_KEY: log_level})
         result: types.CallToolResult = await self._within(
             CALLS_S, lambda: client.call_tool(name, arguments, progress_callback=progress, meta=meta)
         )
