@@ -83,7 +83,7 @@ class Witness(BaseCallbackHandler):
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._asked: dict[UUID, Asked] = {}
-        self._said: set[str] = set()
+        self._said: WeakKeyDictionary[Opening, set[str]] = WeakKeyDictionary()
 
     # ---- the tree --------------------------------------------------------------------------------
 
@@ -158,9 +158,10 @@ class Witness(BaseCallbackHandler):
             told(name)
             return
         with self._lock:
-            if name in self._said:
+            said = self._said.setdefault(run.opening, set())
+            if name in said:
                 return
-            self._said.add(name)
+            said.add(name)
         print(
             f"ringfence: `{escaped(name[:_NAME_AT_MOST])}` ran unguarded inside a guarded run; hand out `guard_tools(guard, [...])`",
             file=sys.stderr,

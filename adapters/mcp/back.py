@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextvars import Context, ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -27,9 +28,12 @@ CALLS_S: Final = 600.0
 PAGES_AT_MOST: Final = 100
 ENTRIES_AT_MOST: Final = 2_000
 """Tools, resources or prompts of one server."""
+WATCHED_AT_MOST: Final = 200
 STARTS_AT_MOST: Final = 5
 STARTS_WITHIN_S: Final = 60.0
 """A server that dies more often than that stays dead for as long."""
+
+_FLIGHT: ContextVar[object | None] = ContextVar("ringfence_mcp_flight", default=None)
 
 Heard = Callable[["Back", types.ServerNotification], Awaitable[None]]
 
@@ -68,8 +72,8 @@ class Back:
         self._lock = asyncio.Lock()
         self._starts: list[float] = []
         self._closed = False
-        self.generation = 0
-        """Counts the times that it was connected: what was listed before is void."""
+        self._flights: list[object] = []
+        self._watching: dict[str, asyncio.Task[None]] = {}
 
     async def client(self) -> Client:
         """Return the connected client; a server that died is started again here.
@@ -156,6 +160,48 @@ class Back:
         client = await self.client()
         return await self._within(within_s, lambda: work(client))
 
+    @contextlib.contextmanager
+    def carrying(self, flight: object) -> Iterator[None]:
+        """Say for whom the server works, in the block."""
+        token = _FLIGHT.set(flight)
+        self._flights.append(flight)
+        try:
+            yield
+        finally:
+            self._flights.remove(flight)
+            _FLIGHT.reset(token)
+
+    def flight(self) -> object | None:
+        """Return for whom the server asks something; None: it cannot be told."""
+        found = _FLIGHT.get()
+        if found is not None:
+            return found
+        # SECURITY: of several none is guessed: one client would be asked, and charged, for another's call.
+        return self._flights[0] if len(self._flights) == 1 else None
+
+    async def watch(self, uri: str) -> None:
+        """Have the server tell when a resource changes; once for all that want to know."""
+        client = await self.client()
+        known = self._watching.get(uri)
+        if known is not None and not known.done():
+            return
+        if len(self._watching) >= WATCHED_AT_MOST:
+            raise ServerAwayError(f"more than {WATCHED_AT_MOST} resources of {self.spec.said} are watched")
+        if client.protocol_version not in MODERN_PROTOCOL_VERSIONS:
+            await self._within(
+                LISTS_S, lambda: client.session.send_request(_subscribe(uri), types.EmptyResult)
+            )
+            return
+
+        async def listen() -> None:
+            with contextlib.suppress(Exception):  # a hint and no more: whoever wants to know reads it again
+                async with client.listen(resource_subscriptions=[uri]) as events:
+                    async for _ in events:
+                        params = types.ResourceUpdatedNotificationParams(uri=uri)
+                        await self._heard(self, types.ResourceUpdatedNotification(params=params))
+
+        self._watching[uri] = asyncio.create_task(listen(), context=Context())
+
     # ---- the connection ----------------------------------------------------------------------------
 
     async def _within(self, seconds: float, work: Callable[[], Awaitable[Any]]) -> Any:
@@ -188,7 +234,8 @@ class Back:
             )
         self._starts.append(now)
         connection = self._connection = _Connection()
-        connection.task = asyncio.create_task(self._live(connection))
+        # SECURITY: in a context of its own: what it hears later belongs to no call that made it connect.
+        connection.task = asyncio.create_task(self._live(connection), context=Context())
         ready = asyncio.create_task(connection.ready.wait())
         try:
             await asyncio.wait(
@@ -200,10 +247,12 @@ class Back:
                 await self._hang_up()
         if connection.client is None:
             raise ServerAwayError(f"{self.spec.said} cannot be reached: {_why(connection.task)}")
-        self.generation += 1
         return connection
 
     async def _hang_up(self) -> None:
+        for task in self._watching.values():
+            task.cancel()
+        self._watching.clear()
         connection, self._connection = self._connection, None
         if connection is None or connection.task is None:
             return
@@ -269,6 +318,10 @@ class Back:
         if isinstance(message, Exception):
             return
         await self._heard(self, message)
+
+
+def _subscribe(uri: str) -> types.SubscribeRequest:
+    return types.SubscribeRequest(params=types.SubscribeRequestParams(uri=uri))
 
 
 def _why(task: "asyncio.Task[None] | None") -> str:

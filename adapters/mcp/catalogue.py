@@ -62,6 +62,7 @@ class Catalogue:
         self._first_use = first_use
         self._say = say
         self._said: set[str] = set()
+        self._listed: dict[str, dict[str, Any]] = {}
         self._schemas: dict[tuple[str, str], tuple[dict[str, Any], ArgumentSchema | None]] = {}
 
     async def entries(self) -> list[Entry]:
@@ -70,7 +71,13 @@ class Catalogue:
         A name that two tools have is there twice, and neither of them may be used.
         """
         listed = await asyncio.gather(*[self._entries(back) for back in self._backs])
-        return self._without_doubles([entry for entries in listed for entry in entries])
+        found = self._without_doubles([entry for entries in listed for entry in entries])
+        self._listed = {entry.shown: entry.tool.input_schema for entry in found if entry.lacking is None}
+        return found
+
+    def schema_of(self, shown: str) -> dict[str, Any] | None:
+        """Return a tool's input schema as it was listed last: for the headers of HTTP alone."""
+        return self._listed.get(shown)
 
     async def find(self, shown: str) -> Entry | None:
         """Return the tool that the client calls so, as it is defined now; one that is there twice lacks."""

@@ -66,7 +66,8 @@ async def child(command: Sequence[str], heard: Heard) -> AsyncIterator[Streams]:
     hears, said = anyio.create_memory_object_stream[SessionMessage | Exception](0)
     told, tells = anyio.create_memory_object_stream[SessionMessage](0)
     tasks = [
-        asyncio.create_task(work) for work in (_listen(process, hears, heard), _tell(process, tells), _overhear(process, heard))
+        asyncio.create_task(work)
+        for work in (_listen(process, hears, heard), _tell(process, tells), _overhear(process, heard))
     ]
     try:
         yield said, told
@@ -83,7 +84,9 @@ async def child(command: Sequence[str], heard: Heard) -> AsyncIterator[Streams]:
 
 
 async def _listen(
-    process: asyncio.subprocess.Process, hears: MemoryObjectSendStream[SessionMessage | Exception], heard: Heard
+    process: asyncio.subprocess.Process,
+    hears: MemoryObjectSendStream[SessionMessage | Exception],
+    heard: Heard,
 ) -> None:
     assert process.stdout is not None
     with contextlib.suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):  # we hung up
@@ -91,7 +94,9 @@ async def _listen(
             while line := await process.stdout.readline():
                 heard.count(len(line))
                 with contextlib.suppress(ValueError):  # no message: what it asks or answers goes nowhere
-                    await hears.send(SessionMessage(mcp_types.jsonrpc_message_adapter.validate_json(line, by_name=False)))
+                    await hears.send(
+                        SessionMessage(mcp_types.jsonrpc_message_adapter.validate_json(line, by_name=False))
+                    )
         except (TooMuchError, ValueError):  # the second: one line is longer than the bound
             heard.too_much = True
         finally:

@@ -5,9 +5,11 @@ import contextlib
 import ipaddress
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
+import anyio
 import uvicorn
 from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
 from mcp.server.auth.middleware.bearer_auth import BearerAuthBackend, RequireAuthMiddleware
@@ -25,6 +27,7 @@ PATH: Final = "/mcp"
 _SWEEPS_EVERY_S: Final = 60.0
 _LOOPBACK_NAMES: Final = ("127.0.0.1", "localhost", "[::1]")
 _GRACE_S: Final = 3
+_ENDING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def parse_address(said: str) -> tuple[str, int]:
@@ -89,10 +92,11 @@ def application(gateway: Gateway, *, host: str, tokens: Tokens | None) -> ASGIAp
     return app
 
 
-async def serve_http(
-    gateway: Gateway, listening: socket.socket, *, host: str, tokens: Tokens | None, ready: Callable[[], None]
-) -> None:
-    """Serve until this process is told to end."""
+@asynccontextmanager
+async def serving(
+    gateway: Gateway, listening: socket.socket, *, host: str, tokens: Tokens | None
+) -> AsyncIterator["asyncio.Task[None]"]:
+    """Serve during the block; yield what ends when the server does."""
     config = uvicorn.Config(
         application(gateway, host=host, tokens=tokens),
         log_level="warning",
@@ -101,21 +105,35 @@ async def serve_http(
         timeout_graceful_shutdown=_GRACE_S,
         server_header=False,
     )
-    serving = _Serving(config)
-    loop = asyncio.get_running_loop()
-
-    def stop() -> None:
-        serving.should_exit = True
-
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        loop.add_signal_handler(number, stop)
+    server = _Serving(config)
+    task = asyncio.create_task(server.serve(sockets=[listening]))
     sweeping = asyncio.create_task(_sweep(gateway))
     try:
-        ready()
-        await serving.serve(sockets=[listening])
+        yield task
     finally:
         sweeping.cancel()
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        server.should_exit = True
+        with anyio.CancelScope(shield=True):
+            await asyncio.wait({task, sweeping}, timeout=2.0 * _GRACE_S)
+        task.cancel()
+
+
+async def serve_http(
+    gateway: Gateway, listening: socket.socket, *, host: str, tokens: Tokens | None, ready: Callable[[], None]
+) -> None:
+    """Serve until this process is told to end."""
+    loop = asyncio.get_running_loop()
+    told = asyncio.Event()
+    for number in _ENDING:
+        loop.add_signal_handler(number, told.set)
+    try:
+        async with serving(gateway, listening, host=host, tokens=tokens) as served:
+            ready()
+            ended = asyncio.create_task(told.wait())
+            await asyncio.wait({served, ended}, return_when=asyncio.FIRST_COMPLETED)
+            ended.cancel()
+    finally:
+        for number in _ENDING:
             loop.remove_signal_handler(number)
 
 

@@ -1,6 +1,6 @@
 """`tools/list`: what the policy lets the client see of what the servers have."""
 
-from typing import Final
+from typing import Any, Final
 
 import mcp_types as types
 
@@ -19,6 +19,10 @@ class Listing:
         self._guard = guard
         self._connections = connections
         self._catalogue = catalogue
+
+    def schema_of(self, shown: str) -> dict[str, Any] | None:
+        """Return a tool's input schema as it was listed last: for the headers of HTTP alone."""
+        return self._catalogue.schema_of(shown)
 
     async def tools(
         self, context: Context, params: types.PaginatedRequestParams | None

@@ -16,7 +16,9 @@ try:
     from mcp import Client
     from mcp.client.streamable_http import streamable_http_client
 except ImportError as error:
-    raise ImportError('the tools of an MCP server need the package `mcp`: pip install "ringfence[mcp]"') from error
+    raise ImportError(
+        'the tools of an MCP server need the package `mcp`: pip install "ringfence[mcp]"'
+    ) from error
 
 from ringfence.adapters.mcp.child import Heard, TooMuchError, child
 from ringfence.dsl.live import LiveTool
@@ -58,7 +60,9 @@ def live_tools(where: str, *, within_s: float = WITHIN_S, most_bytes: int = MOST
     try:
         return asyncio.run(asyncio.wait_for(_listed(Where(where), heard), within_s))
     except TimeoutError as error:
-        raise ListingError(f"it did not tell its tools within {within_s:g} seconds{heard.last_words}") from error
+        raise ListingError(
+            f"it did not tell its tools within {within_s:g} seconds{heard.last_words}"
+        ) from error
     except ListingError:
         raise
     except Exception as error:  # a task group hands on several at once; fails closed: no tools, and why

@@ -4,7 +4,6 @@ A guarded agent is of its own class, so that copies of it (`clone`, `dataclasses
 it lists its tools through the guard, so that tools of servers and those added later are as well.
 """
 
-import copy
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
@@ -15,7 +14,7 @@ from agents.models.interface import Model
 from ringfence.adapter import EngineError, Guard
 from ringfence.adapters.openai_agents.handoffs import guarded_handoff, passage_of
 from ringfence.adapters.openai_agents.inside import agent_of, rebound
-from ringfence.adapters.openai_agents.invocations import invocation_of
+from ringfence.adapters.openai_agents.invocations import around
 from ringfence.adapters.openai_agents.models import GuardedModel
 from ringfence.adapters.openai_agents.offered import Offered
 from ringfence.adapters.openai_agents.tools import gate_of, guarded_tool
@@ -29,13 +28,20 @@ class GuardedAgent:
     ringfence: ClassVar["Graph"]
 
     async def get_all_tools(self, run_context: RunContextWrapper[Any]) -> list[Tool]:
-        """Return the guarded tools that the run may use; raise NoRunError outside of any run."""
+        """Return the guarded tools that the run may use.
+
+        Outside of any run, where the SDK reads a saved state, all that are functions: each of them raises
+        NoRunError when it is called there.
+        """
         graph = self.ringfence
-        invocation = invocation_of(graph.guard, "a guarded agent")
+        invocation = around(graph.guard)
+        graph.check(self)
+        if invocation is None:
+            found: list[Tool] = await super().get_all_tools(run_context)  # type: ignore[misc]
+            return [graph.tool(one) for one in found if isinstance(one, FunctionTool)]
         run = await invocation.at(run_context)
         invocation.agent = self
-        graph.check(self)
-        found: list[Tool] = await super().get_all_tools(run_context)  # type: ignore[misc]
+        found = await super().get_all_tools(run_context)  # type: ignore[misc]
         return graph.offered.shown(run, [graph.tool(one) for one in found])
 
 
@@ -59,7 +65,7 @@ class Graph:
         """
         if isinstance(agent, GuardedAgent):
             if agent.ringfence.guard is not self.guard:
-                raise EngineError(f"the agent `{agent.name}` is guarded by another guard")  # type: ignore[attr-defined]
+                raise EngineError(f"the agent `{agent.name}` is guarded by another guard")
             return agent
         if not isinstance(agent, Agent):
             raise TypeError(f"a {type(agent).__name__} is no agent of the SDK")
@@ -80,8 +86,8 @@ class Graph:
             raise TypeError(
                 f"`{exchanged[0]}` of the agent `{agent.name}` was exchanged: make it a method of its class"
             )
-        copied = copy.copy(agent)
-        object.__setattr__(copied, "__class__", self._kind(type(agent)))
+        copied: Agent[Any] = object.__new__(self._kind(type(agent)))
+        copied.__dict__.update(agent.__dict__)
         made[id(agent)] = copied
         if isinstance(agent.model, Model):
             copied.model = GuardedModel.over(self.guard, agent.model)

@@ -14,7 +14,7 @@ from agents import Agent, Handoff, RunContextWrapper
 
 from ringfence.adapter import DeniedError, Guard, Json, Plan, RunHaltedError, ToolCall, ToolFailedError
 from ringfence.adapters.openai_agents.arguments import Parameters, UnfitError, written
-from ringfence.adapters.openai_agents.invocations import Invocation, invocation_of, within
+from ringfence.adapters.openai_agents.invocations import Invocation, around, invocation_of, within
 from ringfence.adapters.openai_agents.tools import refusal_text, unread_call
 
 _MARK = "ringfence_passage"
@@ -34,9 +34,12 @@ class Passage:
 
     async def is_enabled(self, context: RunContextWrapper[Any], agent: Any) -> bool:
         """Say whether the model is offered it: the policy declares it, and the host has it enabled."""
-        run = await invocation_of(self.guard, f"`{self.name}`").at(context)
-        if not self.guard.visible(run, [self.name]):
-            return False
+        invocation = around(self.guard)
+        # Outside of any run the SDK reads a saved state; there, `invoke` raises.
+        if invocation is not None:
+            run = await invocation.at(context)
+            if not self.guard.visible(run, [self.name]):
+                return False
         word: Any = self.handoff.is_enabled
         if not callable(word):
             return bool(word)

@@ -226,18 +226,21 @@ class Invocation:
 _INVOCATION: ContextVar[Invocation | None] = ContextVar("ringfence_openai_agents", default=None)
 
 
-def invocation_of(guard: Guard, what: str) -> Invocation:
-    """Return the invocation around the caller; raise NoRunError if there is none of this guard."""
+def around(guard: Guard) -> Invocation | None:
+    """Return the invocation of this guard around the caller, if there is one.
+
+    SECURITY: in one of another guard, the policy of that one would decide, not the one of this agent.
+    """
     found = _INVOCATION.get()
-    if found is None or found.guard is not guard:
-        # SECURITY: a run under another guard would have its policy decide, not the one of this agent.
+    return found if found is not None and found.guard is guard else None
+
+
+def invocation_of(guard: Guard, what: str) -> Invocation:
+    """Return the invocation of this guard around the caller; raise NoRunError if there is none."""
+    found = around(guard)
+    if found is None:
         raise NoRunError(what)
     return found
-
-
-def around() -> Invocation | None:
-    """Return the invocation around the caller, whoever guards it."""
-    return _INVOCATION.get()
 
 
 @contextmanager

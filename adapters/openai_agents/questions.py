@@ -14,7 +14,7 @@ from agents import Agent, RunState
 from ringfence.adapter import DeniedError, EngineError, Json, PendingError, Run, RunHaltedError
 from ringfence.adapters.openai_agents.arguments import UnfitError
 from ringfence.adapters.openai_agents.invocations import Invocation, kept_questions
-from ringfence.adapters.openai_agents.tools import Gate, gate_of
+from ringfence.adapters.openai_agents.tools import Gate, gate_of, refusal_text
 
 AnsweredBy = Callable[[Any], str | None]
 """Says who resumes a state, of its context, as the host has verified it; None: nobody can be verified."""
@@ -141,8 +141,12 @@ def _foreseen(invocation: Invocation, gate: Gate, run: Run, call_id: str, text: 
         gate.foresee(invocation, run, call_id, text)
     except PendingError as pending:
         return pending
-    except (DeniedError, RunHaltedError, UnfitError):
-        return None  # the gate says so, where the model is told
+    except DeniedError as error:  # made again, it would be another call, which asks anew
+        if error.decision is None:
+            raise
+        invocation.refused[call_id] = refusal_text(run, error)
+    except (RunHaltedError, UnfitError):  # the gate says so, where it is recorded and told
+        return None
     return None
 
 

@@ -3,7 +3,6 @@
 It stands innermost, so every other capability has had its say when a call is decided.
 """
 
-from collections.abc import Sequence
 from copy import copy
 from typing import Any
 
@@ -19,7 +18,7 @@ from pydantic_ai.tools import DeferredToolRequests, ToolDefinition
 from pydantic_ai.toolsets import AbstractToolset
 
 from ringfence.adapters.pydantic_ai import outputs
-from ringfence.adapters.pydantic_ai.gate import AnsweredBy, Gate, Reach
+from ringfence.adapters.pydantic_ai.gate import AnsweredBy, Gate
 from ringfence.adapters.pydantic_ai.requests import Requests
 from ringfence.adapters.pydantic_ai.toolsets import guarded
 from ringfence.adapters.pydantic_ai.turn import Turn, Typed, WhichSession, WhoSpeaks
@@ -35,14 +34,14 @@ class Guarded(AbstractCapability[Any]):
     Args:
         guard: The guard, with its policy.
         agent: Which agent of the policy this is; None where the policy has one.
-        principal: On whose behalf it works, or a function of the run's context; None: what `deps` say, which
+        principal: On whose behalf it works, or a function of the run's context; None: what `deps` say: they
             are a `Principal`, have one as `principal`, or are a mapping of its values.
         session: The session's id, or a function of the run's context; None: the conversation's.
-        typed: What of its input the user typed: `prompt`, or a function of the run's context that returns the
-            texts.  None: nothing that you vouch for, so under a policy with levels or sources the prompt is of
-            the highest level and matches no source.
-        suspends: Whether a call that asks people puts the agent away; None: if `DeferredToolRequests` is among
-            the output types that the agent was made with.  Else it waits in place.
+        typed: What of its input the user typed: `prompt`, or a function of the run's context that returns
+            the texts.  None: nothing that you vouch for, so under a policy with levels or sources the prompt
+            is of the highest level and matches no source.
+        suspends: Whether a call that asks people puts the agent away; None: if `DeferredToolRequests` is
+            among the output types that the agent was made with.  Else it waits in place.
         answered_by: A function of the run's context that returns the name of the person whose yes the
             framework was given, as you have verified it, or None.  Only with it may that yes approve.
     """
@@ -70,11 +69,6 @@ class Guarded(AbstractCapability[Any]):
         self.answered_by = answered_by
         self._gate_of_run: Gate | None = None
         self._requests_of_run: Requests | None = None
-
-    @classmethod
-    def combine(cls, capabilities: Sequence[AbstractCapability[Any]]) -> AbstractCapability[Any]:
-        """Refuse a second one: whose policy would decide?"""
-        raise UserError("an agent has one `Guarded` capability, or one for a run in its place")
 
     def get_ordering(self) -> CapabilityOrdering:
         """Return that it stands innermost."""

@@ -6,7 +6,7 @@ function's name.
 
 import dataclasses
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, TypeAdapter
 from pydantic_ai import RunContext
@@ -25,6 +25,7 @@ TEXT: Final = "text"
 _WHOLE: Final = "output"
 """Where an output stands that is a model: its fields are the arguments."""
 
+Partial = bool | Literal["off", "on", "trailing-strings"]
 Handler = Callable[[Any], Awaitable[Any]]
 
 
@@ -96,7 +97,7 @@ def _tool(name: str, output: Any, values: Mapping[str, Any]) -> ToolsetTool[Any]
     return ToolsetTool(
         toolset=None,  # type: ignore[arg-type]  # nobody calls it there
         tool_def=ToolDefinition(
-            name=name, parameters_json_schema={"properties": dict.fromkeys(values, {})}, kind="output"
+            name=name, parameters_json_schema={"properties": {key: {} for key in values}}, kind="output"
         ),
         max_retries=0,
         args_validator=_Refit(output, values),
@@ -112,15 +113,19 @@ class _Refit:
         self._output = output
         self._values = values
 
-    def validate_python(self, given: Any, **_: Any) -> Any:
+    def validate_python(self, input: Any, *, allow_partial: Partial = False, **_: Any) -> Any:
         """Return the values as they would be handed over."""
         if self._values.keys() == {_WHOLE}:
-            return {_WHOLE: TypeAdapter(type(self._output)).validate_python(given)}
+            return {_WHOLE: TypeAdapter(type(self._output)).validate_python(input)}
         return {
-            name: TypeAdapter(type(self._values[name])).validate_python(value) if name in self._values else value
-            for name, value in given.items()
+            name: TypeAdapter(type(self._values[name])).validate_python(value)
+            if name in self._values
+            else value
+            for name, value in input.items()
         }
 
-    def validate_json(self, given: Any, **_: Any) -> Any:
+    def validate_json(
+        self, input: str | bytes | bytearray, *, allow_partial: Partial = False, **_: Any
+    ) -> Any:
         """Nobody hands texts over here."""
         raise TypeError("an output is no text any more")

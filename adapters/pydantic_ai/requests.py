@@ -83,7 +83,7 @@ class Requests:
             return
         for part in response.parts:
             if isinstance(part, ToolCallPart) and part.tool_name not in manager.tools:
-                # SECURITY: the framework's own answer to such a name lists all tools, and nothing is recorded.
+                # SECURITY: the framework's own answer to such a name lists tools, and nothing is recorded.
                 self._turn.unknown.add(part.tool_name)
                 manager.tools[part.tool_name] = _nothing(part.tool_name, manager.toolset)
 
@@ -99,7 +99,9 @@ class Requests:
             if error is not None:
                 return
         taken_ns = max(run.opening.clock.monotonic_ns() - asked.began_ns, 0)
-        run.note(ModelAnswered(asked.id, messages, usage, taken_ns, None if error is None else run.hide(error)))
+        run.note(
+            ModelAnswered(asked.id, messages, usage, taken_ns, None if error is None else run.hide(error))
+        )
 
     # ---- what goes out -----------------------------------------------------------------------------
 
@@ -128,8 +130,8 @@ class Requests:
         if name not in self._said:
             self._said.add(name)
             print(
-                f"ringfence: `{name}` is not offered to the model: it would run at the provider, where no call"
-                " can be intercepted, and the policy does not declare it",
+                f"ringfence: `{name}` is not offered to the model: it would run at the provider, where no"
+                " call can be intercepted, and the policy does not declare it",
                 file=sys.stderr,
             )
 
@@ -141,7 +143,9 @@ class Requests:
             for part in message.parts if isinstance(message, ModelRequest) else ():
                 if isinstance(part, ToolReturnPart) and part.tool_call_id in self._turn.awaited:
                     self._turn.awaited.discard(part.tool_call_id)
-                    withdraw_answered(self._guard, run, part.tool_call_id, "the host has answered the call itself")
+                    withdraw_answered(
+                        self._guard, run, part.tool_call_id, "the host has answered the call itself"
+                    )
                     if strict(self._guard.plan):
                         # SECURITY: a result that no body of ours gave: nobody says where it is from.
                         Origins(self._guard, run).brought(json_of(part.content))

@@ -5,7 +5,7 @@ calls are still open, and people have been asked about them.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -16,6 +16,7 @@ from pydantic_ai.messages import (
     ModelRequest,
     ModelResponse,
     RetryPromptPart,
+    TextContent,
     ToolReturnPart,
     UserContent,
 )
@@ -256,6 +257,5 @@ def _parts(prompt: str | Sequence[UserContent] | None) -> list[Json]:
         return []
     if isinstance(prompt, str):
         return [prompt]
-    parts = [json_of(part) for part in prompt]
     # A text with metadata of the host's own is a text.
-    return [p["content"] if isinstance(p, Mapping) and isinstance(p.get("content"), str) else p for p in parts]
+    return [part.content if isinstance(part, TextContent) else json_of(part) for part in prompt]

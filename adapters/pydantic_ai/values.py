@@ -37,10 +37,12 @@ def json_of(value: object, _depth: int = 0) -> Json:
     if isinstance(value, RootModel):
         return within(value.root)
     if isinstance(value, BaseModel):
-        fields = {_sent(name, field): getattr(value, name) for name, field in type(value).model_fields.items()}
+        known = type(value).model_fields
+        fields = {_sent(name, field): getattr(value, name) for name, field in known.items()}
         extra = value.model_extra or {}
         # Two fields that become one would hide a value from the policy.
-        return within({**fields, **extra}) if not fields.keys() & extra.keys() else opaque(value)
+        is_clear = len(fields) == len(known) and not fields.keys() & extra.keys()
+        return within({**fields, **extra}) if is_clear else opaque(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: within(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):

@@ -44,6 +44,8 @@ class Rig:
     witness: Path
     said: list[str] = field(default_factory=list)
     """What the gateway told people."""
+    recorded: list[RunEvent] = field(default_factory=list)
+    """All events, once the gateway is closed."""
 
     async def call(self, tool: str, **arguments: Any) -> tuple[bool, str]:
         """Return whether a call ended well, and what the client was told."""
@@ -70,15 +72,17 @@ class Rig:
     def events(self) -> list[RunEvent]:
         """Return what the guard recorded of all runs."""
         return [
-            stamped.event
-            for row in self.guard.runs.list()
-            for stamped in self.guard.runs.get(row.run).events
+            stamped.event for row in self.guard.runs.list() for stamped in self.guard.runs.get(row.run).events
         ]
 
     def require_a_sound_record(self) -> None:
         """Fail unless all that reached the server was decided and begun, and every call has an end."""
-        events = self.events()
-        asked = {event.call: event.tool for event in events if hasattr(event, "arguments") and hasattr(event, "tool")}
+        events = self.recorded = self.events()
+        asked = {
+            event.call: event.tool
+            for event in events
+            if hasattr(event, "arguments") and hasattr(event, "tool")
+        }
         begun = [asked[event.call] for event in events if isinstance(event, CallStarted)]
         decided = {event.call for event in events if isinstance(event, CallDecided)}
         ended = {event.call for event in events if isinstance(event, CallFinished | CallFailed)}

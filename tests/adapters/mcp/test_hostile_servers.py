@@ -26,6 +26,7 @@ FAILS = [
     "result_is_a_number",
     "error_with_words",
     "input_required",
+    "surrogate",
 ]
 """Ways in which a call has no answer that could be handed on."""
 
@@ -41,7 +42,6 @@ SUCCEEDS = {
     "deaf": "done",
     "leaves_children": "done",
     "instructs": "done",
-    "annotated": "done",
 }
 """Ways that do not keep a call from its one right answer."""
 
@@ -54,7 +54,7 @@ async def test_a_call_without_a_sound_answer_fails_and_the_gateway_lives_on(way:
         # The next call finds the gateway whole, and the server again or not.
         assert (await rig.call("look", what="secret"))[0] is False
         assert rig.witnessed() == ["look"]
-        assert isinstance(await rig.names(), list)
+        await rig.names()
         events = await asyncio.to_thread(rig.events)
     assert [type(event) for event in events if isinstance(event, CallFailed | CallFinished)] == [CallFailed]
 
@@ -104,16 +104,22 @@ async def test_an_answer_reaches_the_call_that_it_names_and_no_other(tmp_path: P
         assert await second == (False, "the tool failed")
 
 
-@pytest.mark.parametrize("way", ["two_results", "result_and_error", "surrogate", "half_bytes", "deep_within_bounds"])
-async def test_an_answer_that_reads_two_ways_ends_in_one_and_the_gateway_lives_on(
-    way: str, tmp_path: Path
-) -> None:
+ONE_OF = {
+    "two_results": {"two"},
+    "result_and_error": {"done", "the tool failed"},
+    "half_bytes": {"the tool failed"},
+}
+
+
+@pytest.mark.parametrize("way", ONE_OF)
+async def test_an_answer_that_reads_two_ways_ends_in_one(way: str, tmp_path: Path) -> None:
     async with behind(way, tmp_path) as rig:
         told = await rig.call("look", what="x")
-        assert told[1] in ("the tool failed", "one", "two", "done", "failed") or "character" in told[1] or told[0]
+        assert told[1] in ONE_OF[way]
         assert await rig.names() == ["look", "spare"]
-        text = told[1].encode("utf-8", "strict").decode()
-        assert text == told[1]
+        events = await asyncio.to_thread(rig.events)
+    ends = [event for event in events if isinstance(event, CallFailed | CallFinished)]
+    assert [isinstance(event, CallFinished) for event in ends] == [told[0]]
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
@@ -149,7 +155,7 @@ async def test_a_flood_is_cut(tmp_path: Path) -> None:
 
 # ---- lists --------------------------------------------------------------------------------------------
 
-NOT_LISTED = ["endless_pages", "same_page", "wide", "not_a_list", "never"]
+NOT_LISTED = ["endless_pages", "same_page", "wide", "not_a_list", "never", "nested", "bare"]
 
 
 @pytest.mark.parametrize("way", NOT_LISTED)
@@ -200,14 +206,14 @@ async def test_a_schema_elsewhere_is_not_fetched_and_fitted_by_nothing(tmp_path:
     assert not fetched.is_set()
 
 
-@pytest.mark.parametrize("way", ["recursive", "exploding", "nested", "bad_pattern", "false_schema"])
+@pytest.mark.parametrize("way", ["recursive", "exploding", "bad_pattern", "false_schema"])
 async def test_a_schema_that_cannot_be_followed_is_fitted_by_nothing_and_holds_up_nothing(
     way: str, tmp_path: Path
 ) -> None:
     async with behind(way, tmp_path) as rig:
-        ended_well, _ = await rig.call("look", what="x")
-        assert ended_well is (way == "nested" and rig.witnessed() == ["look"])
+        assert (await rig.call("look", what="x"))[0] is False
         assert await rig.call("spare") == (True, "done")
+        assert rig.witnessed() == ["spare"]
 
 
 async def test_a_pattern_that_explodes_elsewhere_is_decided_at_once(tmp_path: Path) -> None:

@@ -86,7 +86,9 @@ def _answers(call: ToolCallPart, after: Sequence[ModelMessage]) -> list[Told]:
             return []
         for part in message.parts if isinstance(message, ModelRequest) else ():
             if isinstance(part, ToolReturnPart) and part.tool_call_id == call.tool_call_id:
-                text = part.content if isinstance(part.content, str) else json.dumps(part.content, default=str)
+                text = (
+                    part.content if isinstance(part.content, str) else json.dumps(part.content, default=str)
+                )
                 return [Told(call.tool_name, text, part.outcome != "success", call.tool_call_id)]
             if isinstance(part, RetryPromptPart) and part.tool_call_id == call.tool_call_id:
                 return [Told(call.tool_name, part.model_response(), True, call.tool_call_id)]

@@ -1,9 +1,11 @@
 """The contract of adapters, in each way into an agent."""
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, ClassVar
 
+import pytest
 from pydantic_ai import Agent, DeferredToolRequests, DeferredToolResults, RunContext, capture_run_messages
 from pydantic_ai.capabilities import AbstractCapability, NativeTool
 from pydantic_ai.messages import ModelMessage, ModelMessagesTypeAdapter, ModelResponse, ToolCallPart
@@ -111,7 +113,7 @@ class Entry(AdapterContract):
     ) -> None:
         saved = ModelMessagesTypeAdapter.dump_json(messages)
         assert {one.call_id for one in questions(output)} == {call.tool_call_id for call in output.approvals}
-        yes = {call.tool_call_id: True for call in output.approvals}
+        yes = DeferredToolResults(approvals={call.tool_call_id: True for call in output.approvals})
 
         async def go_on() -> Outcome:
             # From what was saved, as another process would; our ticket alone says yes.
@@ -122,7 +124,7 @@ class Entry(AdapterContract):
                 script,
                 (),
                 message_history=history,
-                deferred_tool_results=DeferredToolResults(approvals=yes),
+                deferred_tool_results=yes,
             )
 
         played.resume = played.claim = go_on
@@ -163,11 +165,31 @@ class TestRunSync(Entry):
     cancels = False
     streams = False
 
+    thread: ClassVar[ThreadPoolExecutor]
+
+    @pytest.fixture(autouse=True, scope="class")
+    @classmethod
+    def one_thread(cls) -> Iterator[None]:
+        """Keep one thread with one loop for all tests: what a test has abandoned comes to its end there."""
+        cls.thread = ThreadPoolExecutor(1)
+        yield
+        cls.thread.submit(_close_loop).result()
+        cls.thread.shutdown()
+
     async def invoke(self, scene: Scene, agent: Agent[None, Any], *prompt: str, **more: Any) -> Any:
         def work() -> Any:
             return agent.run_sync(*prompt, **more)
 
-        return await asyncio.to_thread(work)
+        return await asyncio.get_running_loop().run_in_executor(self.thread, work)
+
+
+def _close_loop() -> None:
+    loop = asyncio.get_event_loop()
+    left = asyncio.all_tasks(loop)
+    if left:
+        loop.run_until_complete(asyncio.wait(left, timeout=30))
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.close()
 
 
 class TestIter(Entry):

@@ -5,6 +5,7 @@ from typing import Any
 import mcp_types as types
 from mcp.server.context import ServerRequestContext
 from mcp.shared.exceptions import MCPError
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from tests.adapters.mcp.everything.content import text
 
@@ -124,30 +125,44 @@ ENUMS: dict[str, dict[str, Any]] = {
 }
 
 
-async def asked_inside(name: str, given: Given, ctx: Context) -> types.CallToolResult | None:
-    """Answer a tool that asks inside of a call, as servers did until 2025-11-25; None if it is none."""
+async def asked_inside(params: types.CallToolRequestParams, ctx: Context) -> Answer | None:
+    """Answer a tool that asks while it works; None if it is none.
+
+    A client of 2025-11-25 is asked inside of the call, one of 2026-07-28 by a result that requires input.
+    """
+    name, given = params.name, dict(params.arguments or {})
     if name == "test_sampling":
-        answer = await ctx.session.create_message(
-            [types.SamplingMessage(role="user", content=text(str(given.get("prompt", ""))))],
-            max_tokens=100,
-            related_request_id=ctx.request_id,
-        )
-        return done(f"LLM response: {getattr(answer.content, 'text', '')}")
-    user = {"type": "string", "description": "User's response"}
-    address = {"type": "string", "description": "User's email address"}
-    forms = {
-        "test_elicitation": ("User response", given.get("message", ""), {"username": user, "email": address}),
-        "test_elicitation_sep1034_defaults": ("Elicitation completed", "Please review", DEFAULTS),
-        "test_elicitation_sep1330_enums": ("Elicitation completed", "Please choose", ENUMS),
-    }
-    if name not in forms:
+        request: Any = sampling(str(given.get("prompt", "")))
+        lead = "LLM response: "
+    elif name in _FORMS:
+        lead, message, properties = _FORMS[name]
+        request = form(str(given.get("message", message)), **properties)
+    else:
         return None
-    lead, message, properties = forms[name]
-    schema: Any = {"type": "object", "properties": properties}
-    if name == "test_elicitation":
-        schema["required"] = list(properties)
-    found = await ctx.session.elicit_form(str(message), schema, related_request_id=ctx.request_id)
-    return done(f"{lead}: action={found.action}, content={found.content}")
+    if ctx.protocol_version in MODERN_PROTOCOL_VERSIONS:
+        answer = (params.input_responses or {}).get("asked")
+        if answer is None:
+            return asked({"asked": request})
+    elif name == "test_sampling":
+        message, most = request.params.messages, request.params.max_tokens
+        answer = await ctx.session.create_message(message, max_tokens=most, related_request_id=ctx.request_id)
+    else:
+        message, schema = request.params.message, request.params.requested_schema
+        answer = await ctx.session.elicit_form(message, schema, related_request_id=ctx.request_id)
+    if isinstance(answer, types.ElicitResult):
+        return done(f"{lead}action={answer.action}, content={answer.content}")
+    return done(f"{lead}{getattr(getattr(answer, 'content', None), 'text', '')}")
+
+
+_USER: dict[str, dict[str, Any]] = {
+    "username": {"type": "string", "description": "User's response"},
+    "email": {"type": "string", "description": "User's email address"},
+}
+_FORMS: dict[str, tuple[str, str, dict[str, dict[str, Any]]]] = {
+    "test_elicitation": ("User response: ", "", _USER),
+    "test_elicitation_sep1034_defaults": ("Elicitation completed: ", "Please review", DEFAULTS),
+    "test_elicitation_sep1330_enums": ("Elicitation completed: ", "Please choose", ENUMS),
+}
 
 
 def require_sampling(ctx: Context) -> types.CallToolResult:

@@ -54,7 +54,7 @@ class Everything:
             return types.CallToolResult(content=CONTENT[name])
         if (answer := input_required(name, params, ctx)) is not None:
             return answer
-        if (inside := await asked_inside(name, given, ctx)) is not None:
+        if (inside := await asked_inside(params, ctx)) is not None:
             return inside
         match name:
             case "test_tool_with_logging" | "test_logging_tool":
