@@ -6,6 +6,8 @@
 #   make test-services   installs Redis, PostgreSQL and Chromium (Debian) if missing, and runs the tests that need them
 #   make check   what CI runs: format, lint, types, import contracts, all tests with those servers; a skip fails
 #   make test-recipes   the recipes for frameworks without an adapter, each in an environment of its own; RECIPES=dspy for one
+#   make test-versions   the adapter for LangChain in LangChain 1.2.12, 1.4, the newest, and with langchain-mcp-adapters; in
+#                .venv-versions; not part of `make check`; ONLY="1.2.12 newest" for some of them
 #   make fuzz    the laws of the language on 1,000,000 random cases; FUZZ="--seed 7" for other ones
 #   make soak    10,000 calls into V8 isolates, half of them hostile; CALLS=n for more or fewer
 #   make bench   speed, against the goals; writes bench/results.json; ONLY="logged large" for some parts of it
@@ -25,7 +27,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3
 	$$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& echo $$python && break; done)
 
-.PHONY: help demo test test-services test-recipes services check format lint types imports fuzz soak bench bench-agentdojo .bench-agentdojo fmt clean
+.PHONY: help demo test test-services test-recipes services check format lint types imports fuzz soak bench bench-agentdojo .bench-agentdojo fmt clean test-versions
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -65,6 +67,10 @@ services:
 test-services: services
 	$(call install,dev)
 	TEST_SERVICES=required $(BIN)/python -m pytest $(PYTEST) -m services
+
+test-versions:
+	$(call install,dev)
+	$(BIN)/python -m tests.versions $(ONLY)
 
 # `make test` and `make test-services` in one: every test once, none skipped for want of a server or of a wall.
 check: format lint types imports services
@@ -132,5 +138,5 @@ fmt:
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(VENV)-bench $(VENV)-recipes .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
+	rm -rf $(VENV) $(VENV)-* .node-mcp .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
