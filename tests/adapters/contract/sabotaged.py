@@ -268,7 +268,11 @@ class Resuming(Player):
         return await super().resumed(saved, approved)
 
 
-@breaks("going_on_without_an_answer_runs_nothing", "a_rejected_call_never_runs_and_the_agent_goes_on")
+@breaks(
+    "going_on_without_an_answer_runs_nothing",
+    "a_rejected_call_never_runs_and_the_agent_goes_on",
+    "a_question_that_nobody_answers_in_time_is_a_refusal",
+)
 class Resumer(Resuming):
     """Takes a resume for an approval."""
 
@@ -312,6 +316,16 @@ class Replaying(Player):
             for asked in self.scene.turns[saved.turn]:
                 await self.tools[asked.tool].run(dict(asked.arguments))
         self.approved.add(saved.run)
+        return await super().resumed(saved, approved)
+
+
+@breaks("a_run_that_is_killed_while_it_waits_does_not_go_on")
+class Believing(Player):
+    """Asks the ticket, and not the run, whether it may go on."""
+
+    async def resumed(self, saved: Saved, approved: bool = False) -> Outcome:
+        for asked in self.scene.turns[saved.turn]:
+            await self.tools[asked.tool].run(dict(asked.arguments))
         return await super().resumed(saved, approved)
 
 

@@ -9,7 +9,7 @@ from ringfence.testing.adapters.props import Props
 from ringfence.testing.adapters.scenes import Asked, Outcome
 from ringfence.testing.adapters.stage import FAILED, Stage, causes_of, needs
 
-SHORT = "tool hang { needs work  takes what: text  allow always  stop after 100 ms }"
+SHORT = "tool hang { needs work  takes what: text  allow always  stop after 250 ms }"
 HANG = "tool hang { needs work  takes what: text  allow always }"
 LATE = "tool late { needs work  takes what: text  allow always }"
 FEW = 'tool few { needs work  takes what: text  allow when what != ""  rate 2 per run }'

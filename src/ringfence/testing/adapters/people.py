@@ -102,6 +102,30 @@ class People(Stage):
                 f" framework's durable id of the call.  It ran {len(props.bodies('send'))} times"
             )
 
+    @needs("suspends")
+    async def test_a_question_that_nobody_answers_in_time_is_a_refusal(self, folder: Path) -> None:
+        """Whoever goes on after it has expired is told so; a later yes opens nothing."""
+        async with self.props(folder, SEND) as props:
+            outcome = await self._suspended(props)
+            assert outcome.resume is not None
+            props.clock.advance(16 * 60)
+            late = await self.within(outcome.resume(), "going on after the question had expired did not end")
+            self.nothing_ran(props, "send", "its question expired unanswered")
+            self.refused(late, "send")
+            self.went_on(late)
+
+    @needs("suspends")
+    async def test_a_run_that_is_killed_while_it_waits_does_not_go_on(self, folder: Path) -> None:
+        """Not even with an approval."""
+        async with self.props(folder, SEND) as props:
+            outcome = await self._suspended(props)
+            assert outcome.resume is not None
+            (ticket,) = await props.questions()
+            await props.guard.aapprove(ticket.id, by="dana")
+            await props.guard.akill(await props.run(), by="olga")
+            await self.within(outcome.resume(), "going on with a run that was killed did not end")
+            self.nothing_ran(props, "send", "its run had been killed while it waited")
+
     async def test_an_approval_of_one_call_opens_no_other(self, folder: Path) -> None:
         """Other arguments are another question."""
         async with self.props(folder, SEND) as props:
