@@ -20,7 +20,7 @@ class AdapterContract(Deciding, Arguments, People, Failing, Bounds, Company, Rec
     """Tests that pytest runs for each subclass whose name begins with `Test`.
 
     Bring `play`.  What a framework does not have at all, its subclass says here, and the tests of it are then
-    not there, rather than skipped.  Needs pytest-asyncio in `auto` mode.
+    not there, rather than skipped.  Needs pytest-asyncio.
     """
 
     def __init_subclass__(cls, **given: Any) -> None:
