@@ -9,9 +9,12 @@ import pytest
 
 from ringfence.testing import AdapterContract
 from ringfence.testing.adapters.contract import contents_of
+from tests.adapters.contract import wrong_calls, wrong_people, wrong_runs
 from tests.adapters.contract.mini import Mini, Player
-from tests.adapters.contract.sabotaged import BROKEN
+from tests.adapters.contract.sabotage import BROKEN
 
+WRONG = (wrong_calls, wrong_people, wrong_runs)
+"""Importing them fills the list."""
 CASES = [(player, f"test_{test}") for player, tests in BROKEN for test in tests]
 
 

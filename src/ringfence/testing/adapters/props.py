@@ -4,19 +4,16 @@ import asyncio
 import contextlib
 import functools
 import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
-from ringfence.dsl.plan import Json
-from ringfence.engine.decision import events as e
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.seams.errors import EngineError
-from ringfence.engine.seams.ports import Ticket
 from ringfence.engine.seams.settings import Settings
 from ringfence.testing.adapters.held_store import URL, HeldStore, Stores
+from ringfence.testing.adapters.recorded import Recorded
 from ringfence.testing.clock import FakeClock
 
 POLICY = """language 1
@@ -30,10 +27,8 @@ tool look {{ needs work  takes what: text  allow when what != "classified" }}
 """
 """`wipe` is declared, and nobody holds what it needs; `scrub` is not declared at all."""
 
-Event = TypeVar("Event", bound=e.RunEvent)
 
-
-class Props:
+class Props(Recorded):
     """`async with Props(…)`: the guard is closed at the end, and bodies that hang are let go."""
 
     def __init__(
@@ -181,63 +176,6 @@ class Props:
 
         return late
 
-    # ---- what was recorded -------------------------------------------------------------------------
-
-    async def runs(self) -> list[str]:
-        """Return the ids of all runs, oldest first."""
-        rows = await asyncio.to_thread(lambda: list(self.guard.runs.list()))
-        return [row.run for row in reversed(rows)]
-
-    async def status(self, run: str) -> str:
-        """Return how a run stands: running, suspended, halted, done, failed."""
-        rows = await asyncio.to_thread(lambda: list(self.guard.runs.list()))
-        return str(next(row.status for row in rows if row.run == run))
-
-    async def run(self) -> str:
-        """Return the id of the only run; fail if there is another number of them."""
-        found = await self.runs()
-        assert len(found) == 1, f"one invocation is one run, and the record has {len(found)}"
-        return found[0]
-
-    async def started(self) -> e.RunStarted:
-        """Return the beginning of the only run."""
-        await self.run()
-        return (await self.events(e.RunStarted))[0]
-
-    async def events(self, kind: type[Event]) -> list[Event]:
-        """Return the events of one kind of all runs, run by run."""
-        found: list[Event] = []
-        for run in await self.runs():
-            record = await self.guard.runs.aget(run)
-            found += [one.event for one in record.events if isinstance(one.event, kind)]
-        return found
-
-    async def verdicts(self, tool: str) -> list[str]:
-        """Return what was decided of the calls of one tool, decision by decision."""
-        named = {one.call: one.tool for one in await self.events(e.CallRequested)}
-        return [one.verdict for one in await self.events(e.CallDecided) if named[one.call] == tool]
-
-    async def decided_arguments(self, tool: str) -> list[Json]:
-        """Return the canonical arguments that were decided for the calls of one tool."""
-        asked = {one.call: one for one in await self.events(e.CallRequested)}
-        return [
-            asked[one.call].arguments if one.arguments is None else one.arguments
-            for one in await self.events(e.CallDecided)
-            if asked[one.call].tool == tool
-        ]
-
-    async def questions(self) -> list[Ticket]:
-        """Return the open tickets, oldest first."""
-        opening = self.guard.opening
-        return await asyncio.wrap_future(opening.submit(opening.ready.tickets.pending()))
-
-    async def until(self, met: Callable[[], bool], what: str) -> None:
-        """Return when the condition holds; fail with `what` if it does not in time."""
-        over = time.monotonic() + self.within_s
-        while not met():
-            assert time.monotonic() < over, f"waited {self.within_s:.0f} s in vain: {what}"
-            await asyncio.sleep(0.005)
-
 
 class BodyError(Exception):
     """A tool's body failed, for a reason of its own."""
@@ -251,8 +189,3 @@ def awaiting(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(*args, **kwargs)
 
     return made
-
-
-def names_of(tools: Sequence[Callable[..., Any]]) -> list[str]:
-    """Return the names of the tools."""
-    return [tool.__name__ for tool in tools]
