@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import pytest
-from llama_index.core.agent.workflow import FunctionAgent
+from llama_index.core.agent.workflow import AgentWorkflow, FunctionAgent, ReActAgent
 from llama_index.core.base.llms.types import ChatMessage, TextBlock, ToolCallBlock
 from llama_index.core.llms.mock import MockFunctionCallingLLM
 from llama_index.core.tools import FunctionTool
@@ -160,6 +160,48 @@ def test_a_failure_of_the_engine_is_not_told_to_the_model(
     with pytest.raises(EngineError, match="fire"):
         play(script)
     assert bodies.ran == [] and len(script.told) == 1
+
+
+@pytest.mark.filterwarnings("ignore:is_running called:DeprecationWarning")  # by its own agent
+def test_an_agent_that_reasons_in_text_has_guarded_tools(
+    load: Load, guard: Guard, tools: list[Any], bodies: Bodies
+) -> None:
+    script = Script(
+        'Thought: so\nAction: send\nAction Input: {"to": "eve", "times": 1}',
+        'Thought: so\nAction: search\nAction Input: {"text": "x"}',
+        "Thought: I can answer without using any more tools.\nAnswer: done",
+    )
+
+    def agent(guarded: Callable[..., Any]) -> ReActAgent:
+        return ReActAgent(tools=guarded(tools), llm=script.llm, streaming=False)
+
+    played = load("guarded_llama_index").run_guarded(guard, agent, "go on", principal=ALICE)
+    assert str(asyncio.run(asyncio.wait_for(played, WITHIN_S))) == "done"
+    assert bodies.ran == [("search", {"text": "x"})]
+    assert "not authorized" in script.told[1] and "Wipe something" not in str(script.told)
+
+
+def test_agents_that_hand_over_to_one_another_share_a_run(
+    load: Load, guard: Guard, tools: list[Any], bodies: Bodies
+) -> None:
+    script = Script(
+        [("search", {"text": "x"})],
+        [("handoff", {"to_agent": "second", "reason": "it may"})],
+        [("send", {"to": "eve", "times": 1})],
+        "done",
+    )
+
+    def agent(guarded: Callable[..., Any]) -> AgentWorkflow:
+        first, second = (
+            FunctionAgent(name=name, description=name, tools=guarded(tools), llm=script.llm, streaming=False)
+            for name in ("first", "second")
+        )
+        return AgentWorkflow(agents=[first, second], root_agent="first")
+
+    played = load("guarded_llama_index").run_guarded(guard, agent, "go on", principal=ALICE)
+    assert str(asyncio.run(asyncio.wait_for(played, WITHIN_S))) == "done"
+    assert bodies.ran == [("search", {"text": "x"})]
+    assert verdicts(guard) == ["allow", "deny"]
 
 
 def test_the_synchronous_way_is_guarded_too(
