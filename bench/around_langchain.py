@@ -9,7 +9,8 @@ import asyncio
 import gc
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -131,15 +132,10 @@ def _turns() -> Iterator[Row]:
         guarded: Any = create_agent(
             _Model(), [tool], middleware=[GuardMiddleware(guard)], context_schema=Principal
         )
-        sync = [lambda one=one: one.invoke(given, context=_ALICE) for one in (bare, guarded)]
-        yield from _turn("invoke", *_interleaved(sync))
-
-        async def all_of_it() -> list[list[float]]:
-            return await _ainterleaved(
-                [lambda one=one: one.ainvoke(given, context=_ALICE) for one in (bare, guarded)]
-            )
-
-        yield from _turn("ainvoke", *asyncio.run(all_of_it()))
+        works = [partial(one.invoke, given, context=_ALICE) for one in (bare, guarded)]
+        yield from _turn("invoke", *_interleaved(works))
+        aworks = [partial(one.ainvoke, given, context=_ALICE) for one in (bare, guarded)]
+        yield from _turn("ainvoke", *asyncio.run(_ainterleaved(aworks)))
         guard.close()
 
 
@@ -150,7 +146,7 @@ def _turn(name: str, bare_us: list[float], guarded_us: list[float]) -> Iterator[
     yield Row(f"what the guard adds to a turn of create_agent.{name}", min(guarded_us) - min(bare_us), "us")
 
 
-def _interleaved(works: list[Callable[[], object]]) -> list[list[float]]:
+def _interleaved(works: Sequence[Callable[[], object]]) -> list[list[float]]:
     """Return the CPU of the process per turn, in microseconds, round by round."""
     taken: list[list[float]] = [[] for _ in works]
     for each in range(_ROUNDS + 1):
@@ -164,7 +160,7 @@ def _interleaved(works: list[Callable[[], object]]) -> list[list[float]]:
     return taken
 
 
-async def _ainterleaved(works: list[Callable[[], Awaitable[object]]]) -> list[list[float]]:
+async def _ainterleaved(works: Sequence[Callable[[], Awaitable[object]]]) -> list[list[float]]:
     """Like `_interleaved`."""
     taken: list[list[float]] = [[] for _ in works]
     for each in range(_ROUNDS + 1):

@@ -111,7 +111,7 @@ class Tree:
             return self._root(id)
 
     def is_bound_elsewhere(self, run: Run, id: UUID | None) -> bool:
-        """Say whether a run is bound in another call of `invoke` or `stream` than `id`, that has not ended."""
+        """Say whether a run is bound in another call of `invoke` or `stream` than `id`."""
         with self._lock:
             root = self._root(id)
             return any(

@@ -35,8 +35,14 @@ def of_create_agent(guard: Guard | None, tools: Sequence[Any], model: Any, **opt
 def of_deepagents(guard: Guard | None, tools: Sequence[Any], model: Any, **options: Any) -> Any:
     if guard is None:
         return create_deep_agent(model, list(tools), context_schema=Principal, **options)
-    about = {"middleware": [GuardMiddleware(guard)], "subagents": guard_subagents(guard)}
-    return create_deep_agent(model, list(tools), **about, context_schema=Principal, **options)
+    return create_deep_agent(
+        model,
+        list(tools),
+        middleware=[GuardMiddleware(guard)],
+        subagents=guard_subagents(guard),
+        context_schema=Principal,
+        **options,
+    )
 
 
 def of_react_agent(guard: Guard | None, tools: Sequence[Any], model: Any, **options: Any) -> Any:
@@ -57,7 +63,9 @@ def of_tool_node(guard: Guard | None, tools: Sequence[Any], model: Any, **option
 
 
 def of_bare_tool_node(guard: Guard | None, tools: Sequence[Any], model: Any, **options: Any) -> Any:
-    return _graph(guard, tools, model, ToolNode(tools if guard is None else guard_tools(guard, tools)), options)
+    return _graph(
+        guard, tools, model, ToolNode(tools if guard is None else guard_tools(guard, tools)), options
+    )
 
 
 def _graph(guard: Guard | None, tools: Sequence[Any], model: Any, node: ToolNode, options: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The contract of adapters on tools without a graph: called by the host, and by LangChain's older executor."""
+"""The contract of adapters on tools without a graph: called by the host, or by the older executor."""
 
 import asyncio
 import contextvars
@@ -106,7 +106,9 @@ class Executor(LangChainStage):
     has_hooks = False
     has_sessions = False
     has_provider_tools = False
-    has_unknown_tools = False  # it answers with the names of its tools, which the model was offered: see below
+    has_unknown_tools = (
+        False  # it answers with the names of its tools, which the model was offered: see below
+    )
 
     def executor(self, scene: Scene, model: SceneModel) -> AgentExecutor:
         """Return the executor, made inside of its run: what is visible depends on that."""
