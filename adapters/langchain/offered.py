@@ -24,9 +24,7 @@ _SAID: Final[WeakKeyDictionary[Guard, set[str]]] = WeakKeyDictionary()
 _LOCK: Final = threading.Lock()
 
 
-def visible_tools(
-    guard: Guard, tools: Sequence[BaseTool | Callable[..., Any] | dict[str, Any]]
-) -> list[Any]:
+def visible_tools(guard: Guard, tools: Sequence[BaseTool | Callable[..., Any] | dict[str, Any]]) -> list[Any]:
     """Return those of the tools that the model of the run at hand may be offered.
 
     For graphs and executors that bind tools themselves, where the model is asked:
