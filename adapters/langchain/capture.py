@@ -163,7 +163,8 @@ class Witness(BaseCallbackHandler):
                 return
             said.add(name)
         print(
-            f"ringfence: `{escaped(name[:_NAME_AT_MOST])}` ran unguarded inside a guarded run; hand out `guard_tools(guard, [...])`",
+            f"ringfence: `{escaped(name[:_NAME_AT_MOST])}` ran unguarded inside a guarded run;"
+            " hand out `guard_tools(guard, [...])`",
             file=sys.stderr,
         )
 

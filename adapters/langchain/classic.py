@@ -19,7 +19,7 @@ _UNBOUND: Final = "no tool of this name is bound"
 
 def is_executor(passed: Mapping[str, Any]) -> bool:
     """Say whether this is how an executor calls `run`: without a config, which every `invoke` passes on."""
-    return _RUN_WITH <= passed.keys() and "config" not in passed
+    return passed.keys() >= _RUN_WITH and "config" not in passed
 
 
 def refuse_unknown(tool: str, inputs: object, run: Run) -> bool:

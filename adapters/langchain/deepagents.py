@@ -74,7 +74,6 @@ def _refuse_unguarded(guard: Guard, name: str, runnable: Any) -> None:
     if tools and all(gate is not None and gate.guard is guard for gate in gates):
         return
     raise ValueError(
-        f"the sub-agent `{name}` was compiled before, and nothing shows that it is guarded: make its agent with"
-        " `GuardMiddleware(guard)`, or of `guard_tools(guard, tools)` alone"
+        f"the sub-agent `{name}` was compiled before, and nothing shows that it is guarded: make its agent"
+        " with `GuardMiddleware(guard)`, or of `guard_tools(guard, tools)` alone"
     )
-

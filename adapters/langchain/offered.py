@@ -24,13 +24,11 @@ _SAID: Final[WeakKeyDictionary[Guard, set[str]]] = WeakKeyDictionary()
 _LOCK: Final = threading.Lock()
 
 
-def visible_tools(
-    guard: Guard, tools: Sequence[BaseTool | Callable[..., Any] | dict[str, Any]]
-) -> list[BaseTool | Callable[..., Any] | dict[str, Any]]:
+def visible_tools(guard: Guard, tools: Sequence[BaseTool | Callable[..., Any] | dict[str, Any]]) -> list[Any]:
     """Return those of the tools that the model of the run at hand may be offered.
 
-    For graphs and executors that bind tools themselves: `model.bind_tools(visible_tools(guard, tools))`, where
-    the model is asked.
+    For graphs and executors that bind tools themselves, where the model is asked:
+    `model.bind_tools(visible_tools(guard, tools))`.
 
     Raises:
         NoRunError: There is no run around this.

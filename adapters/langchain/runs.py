@@ -27,7 +27,7 @@ from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.enforcement.versions import versions_of
 from ringfence.engine.journal.hiding import Hiding
 from ringfence.engine.journal.jsonable import jsonable
-from ringfence.engine.seams.errors import DeniedError, RunHaltedError
+from ringfence.engine.seams.errors import DeniedError, EngineError, RunHaltedError
 
 FRAMEWORK = "langchain"
 PACKAGES = ("langchain", "langchain-core", "langgraph", "langgraph-prebuilt")
@@ -206,6 +206,7 @@ class Runs:
         Raises:
             DeniedError: The principal is not the one of the run.
             RunHaltedError: The run was halted.
+            EngineError: Another invocation goes on with the run, or it cannot be taken up here.
         """
         found = self.at_hand(run_id, config)
         if found is not None:
@@ -223,6 +224,13 @@ class Runs:
             live = self._live.get(latest)
             if live is not None and live.asked and not live.run.ended:
                 self._put_away(live)  # the host let go of its stream before the graph had ended
+            elif live is not None and TREE.is_bound_elsewhere(live.run, around(config)):
+                # Both would go on from one saved state: each uses up what the other was allowed.
+                raise EngineError(
+                    f"the graph of the run `{latest}` goes on already, in another invocation",
+                    run=latest,
+                    help="wait until that has ended, or close its stream",
+                )
             try:
                 run = self.guard.resume_run(latest, principal=principal)
             except RunHaltedError as error:

@@ -108,8 +108,21 @@ class Tree:
     def root(self, id: UUID | None) -> UUID | None:
         """Return the outermost invocation around `id`: one call of `invoke` or `stream` by the host."""
         with self._lock:
-            while id is not None and (here := self._invocations.get(id)) and here.parent is not None:
-                id = here.parent
+            return self._root(id)
+
+    def is_bound_elsewhere(self, run: Run, id: UUID | None) -> bool:
+        """Say whether a run is bound in another call of `invoke` or `stream` than `id`."""
+        with self._lock:
+            root = self._root(id)
+            return any(
+                binding.run is run and self._root(graph) != root
+                for graph, bindings in self._bound.items()
+                for binding in bindings
+            )
+
+    def _root(self, id: UUID | None) -> UUID | None:
+        while id is not None and (here := self._invocations.get(id)) and here.parent is not None:
+            id = here.parent
         return id
 
     def is_over(self, id: UUID | None) -> bool:

@@ -35,8 +35,14 @@ def of_create_agent(guard: Guard | None, tools: Sequence[Any], model: Any, **opt
 def of_deepagents(guard: Guard | None, tools: Sequence[Any], model: Any, **options: Any) -> Any:
     if guard is None:
         return create_deep_agent(model, list(tools), context_schema=Principal, **options)
-    about = {"middleware": [GuardMiddleware(guard)], "subagents": guard_subagents(guard)}
-    return create_deep_agent(model, list(tools), **about, context_schema=Principal, **options)
+    return create_deep_agent(
+        model,
+        list(tools),
+        middleware=[GuardMiddleware(guard)],
+        subagents=guard_subagents(guard),
+        context_schema=Principal,
+        **options,
+    )
 
 
 def of_react_agent(guard: Guard | None, tools: Sequence[Any], model: Any, **options: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The contract of adapters on tools without a graph: called by the host, and by LangChain's older executor."""
+"""The contract of adapters on tools without a graph: called by the host, or by the older executor."""
 
 import asyncio
 import contextvars

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from deepagents import create_deep_agent
 
 from ringfence import Principal
@@ -39,6 +40,8 @@ class TestDeepAgentSynchronously(DeepAgent):
     cancels = False
 
 
+# Older deepagents type their `task` without a context, and pydantic warns of the one that is there.
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings:UserWarning")
 class SubAgent(GraphStage):
     """The scene is played by a sub-agent; the agent around it, which nobody guards, only starts it."""
 

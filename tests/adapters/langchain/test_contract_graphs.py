@@ -98,7 +98,7 @@ class ReactAgent(GraphStage):
 
     def graph(self, scene: Scene, model: SceneModel, saver: Any) -> Any:
         tools = guard_tools(scene.guard, self.tools(scene))
-        offered = [*tools, *provider_tools(scene)]
+        offered: list[Any] = [*tools, *provider_tools(scene)]
         return create_react_agent(
             lambda state, runtime: model.bind_tools(visible_tools(scene.guard, offered)),
             tool_node(scene.guard, tools),

@@ -1,6 +1,7 @@
 """Every kind of tool in every way to run an agent: under a policy that allows it, as without a guard."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -198,7 +199,8 @@ def test_the_third_version_of_events_is_guarded_and_recorded(load: LoadGuard, ma
         app = make(guard, [TOOLS["plain"]], model(*TRIED))
         return app.stream_events(HELLO, version="v3", context=ALICE).output
 
-    for play in (lambda: asyncio.run(asynchronously()), synchronously):
+    plays: list[Callable[[], Any]] = [lambda: asyncio.run(asynchronously()), synchronously]
+    for play in plays:
         assert replies(play()) == ["got 1", "not authorized"]
         recorded = kinds(guard)
         assert [recorded.count(kind) for kind in ("ModelAsked", "ModelAnswered", "CallDecided")] == [2, 2, 2]
