@@ -96,7 +96,7 @@ def client_of(seen: list[str]) -> dict[str, Any]:
 
     async def roots(_: Any) -> types.ListRootsResult:
         seen.append("roots")
-        return types.ListRootsResult(roots=[types.Root(uri="file:///home/ann")])
+        return types.ListRootsResult(roots=[types.Root.model_validate({"uri": "file:///home/ann"})])
 
     return {"elicitation_callback": elicit, "sampling_callback": sample, "list_roots_callback": roots}
 
@@ -105,7 +105,7 @@ def client_of(seen: list[str]) -> dict[str, Any]:
 def server_era(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Have the gateway speak the protocol of this era with its server."""
     if request.param == "server of 2025":
-        original: Any = back.Client
+        original: Any = vars(back)["Client"]
         monkeypatch.setattr(back, "Client", partial(_legacy, original))
     return str(request.param)
 
