@@ -171,9 +171,9 @@ class Back:
             MCPError: The server answered with an error of the protocol.
         """
         client = await self.client()
-        meta: types.RequestParamsMeta | None = None
+        meta: Any = None
         if log_level is not None and client.protocol_version in MODERN_PROTOCOL_VERSIONS:
-            meta = types.RequestParamsMeta(**{types.LOG_LEVEL_META_KEY: log_level})  # type: ignore[typeddict-item]
+            meta = {types.LOG_LEVEL_META_KEY: log_level}
         result: types.CallToolResult = await self._within(
             CALLS_S, lambda: client.call_tool(name, arguments, progress_callback=progress, meta=meta)
         )
