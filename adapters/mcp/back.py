@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Iterator
 from contextvars import Context, ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import anyio
 import httpx2
@@ -171,9 +171,9 @@ class Back:
             MCPError: The server answered with an error of the protocol.
         """
         client = await self.client()
-        meta: Any = None
+        meta: types.RequestParamsMeta | None = None
         if log_level is not None and client.protocol_version in MODERN_PROTOCOL_VERSIONS:
-            meta = {types.LOG_LEVEL_META_KEY: log_level}
+            meta = cast(types.RequestParamsMeta, {types.LOG_LEVEL_META_KEY: log_level})
         result: types.CallToolResult = await self._within(
             CALLS_S, lambda: client.call_tool(name, arguments, progress_callback=progress, meta=meta)
         )

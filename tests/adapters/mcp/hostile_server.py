@@ -202,7 +202,7 @@ class Server:
 
     def call_floods(self, id: Any, params: Message) -> None:
         token = (params.get("_meta") or {}).get("progressToken", "none")
-        for number in range(5_000):
+        for number in range(1_500):
             progress = {"progressToken": token, "progress": number, "message": "x" * 100}
             self.say({"jsonrpc": "2.0", "method": "notifications/progress", "params": progress})
             log = {"level": "emergency", "data": "flood"}
@@ -211,7 +211,7 @@ class Server:
         self.call(id, params)
 
     def call_changes_often(self, id: Any, params: Message) -> None:
-        for _ in range(2_000):
+        for _ in range(500):
             self.say({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"})
         self.call(id, params)
 
