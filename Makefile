@@ -4,6 +4,8 @@
 #   make demo    the support desk: first unguarded, then guarded
 #   make test    all tests; those that need a server which is not installed are skipped, and say so
 #   make test-services   installs Redis, PostgreSQL and Chromium (Debian) if missing, and runs the tests that need them
+#   make test-mcp   the reference servers and the protocol's conformance suite, with and without the MCP gateway; needs npm,
+#                   and fills .node-mcp from its registry
 #   make check   what CI runs: format, lint, types, import contracts, all tests with those servers; a skip fails
 #   make test-recipes   the recipes for frameworks without an adapter, each in an environment of its own; RECIPES=dspy for one
 #   make test-versions   the adapter for LangChain in LangChain 1.2.12, 1.4, the newest, and with langchain-mcp-adapters; in
@@ -19,6 +21,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PYTEST := -n 2
 CALLS  ?= 10000
+NODE_PACKAGES := @modelcontextprotocol/server-everything@2026.8.31 @modelcontextprotocol/server-filesystem@2026.8.31 \
+	@modelcontextprotocol/conformance@0.2.0-alpha.12
 RECIPES ?= smolagents haystack dspy llama_index
 CORPUS ?= ../shared/corpus/agentdojo_workspace_banking.jsonl.xz
 
@@ -27,7 +31,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3
 	$$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& echo $$python && break; done)
 
-.PHONY: help demo test test-services test-recipes services check format lint types imports fuzz soak bench bench-agentdojo .bench-agentdojo fmt clean test-versions
+.PHONY: help demo test test-services test-mcp test-recipes services check format lint types imports fuzz soak bench bench-agentdojo .bench-agentdojo fmt clean test-versions
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -71,6 +75,17 @@ test-services: services
 test-versions:
 	$(call install,dev)
 	$(BIN)/python -m tests.versions $(ONLY)
+
+# Node 22 comes from the registry as well where the machine has an older one.
+test-mcp:
+	$(call install,dev)
+	@want="$(NODE_PACKAGES) $$(node --version)"; \
+	if [ "$$(cat .node-mcp/.ready 2>/dev/null)" != "$$want" ]; then \
+		node -e 'process.exit(process.versions.node.split(".")[0] < 22 ? 1 : 0)' && more= || more=node@22; \
+		echo "installing the judges into .node-mcp"; mkdir -p .node-mcp; \
+		npm install --prefix .node-mcp --no-audit --no-fund --no-package-lock --loglevel error $(NODE_PACKAGES) $$more || exit 1; \
+		echo "$$want" > .node-mcp/.ready; fi
+	$(BIN)/python -m tests.adapters.mcp.judges
 
 # `make test` and `make test-services` in one: every test once, none skipped for want of a server or of a wall.
 check: format lint types imports services

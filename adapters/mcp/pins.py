@@ -158,7 +158,8 @@ class Pins:
         standing = self._standing(server, tool, digest)
         if standing == "known":
             return standing, "", True
-        odd = oddities(tool)
+        instructions = self._met[server].instructions
+        odd = oddities(tool) + (oddities({"instructions": instructions}) if instructions else ())
         if standing == "new" and first_use and not odd:
             return "known", "", False
         why = "; ".join(odd) or ("not what is pinned" if standing == "changed" else "nobody has pinned it")

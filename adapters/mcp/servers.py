@@ -81,7 +81,7 @@ class ServerSpec:
 def parse_server(said: str, *, env: Mapping[str, str]) -> ServerSpec:
     """Read `NAME=COMMAND` or `NAME=URL` of a command line."""
     name, equals, rest = said.partition("=")
-    if not equals or not rest.strip():
+    if not equals or not name or not rest.strip():
         raise ServerMistakeError(f"`{said}` is no server: write NAME=COMMAND or NAME=URL")
     if rest.startswith(("http://", "https://")):
         return ServerSpec(name, url=rest)

@@ -46,14 +46,13 @@ class Tokens:
             ServerMistakeError: With what is wrong; no token is repeated.
         """
         try:
-            mode = path.stat().st_mode
+            if os.name == "posix" and path.stat().st_mode & _OPEN_TO_OTHERS:
+                raise ServerMistakeError(f"{path} may be read or written by others: `chmod 600 {path}`")
             read = tomllib.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise ServerMistakeError(f"{path} cannot be read: {error.strerror or error}") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ServerMistakeError(f"{path} is not TOML") from error
-        if os.name == "posix" and mode & _OPEN_TO_OTHERS:
-            raise ServerMistakeError(f"{path} may be read or written by others: `chmod 600 {path}`")
         tokens = [_token(path, name, row, plan) for name, row in read.items()]
         if not tokens:
             raise ServerMistakeError(f"{path} holds no token, so nobody could connect")

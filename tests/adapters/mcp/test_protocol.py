@@ -62,7 +62,7 @@ def library(name: str = "library") -> MCPServer:
     def scold(who: str) -> str:
         return f"bad {who}"
 
-    @server.completion()
+    @server.completion()  # type: ignore[no-untyped-call,untyped-decorator]  # the SDK's decorator has no types
     async def complete(ref: Any, argument: Any, context: Any) -> types.Completion:
         return types.Completion(values=[f"{argument.value}!"])
 

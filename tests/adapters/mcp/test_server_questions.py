@@ -96,7 +96,7 @@ def client_of(seen: list[str]) -> dict[str, Any]:
 
     async def roots(_: Any) -> types.ListRootsResult:
         seen.append("roots")
-        return types.ListRootsResult(roots=[types.Root(uri="file:///home/ann")])
+        return types.ListRootsResult(roots=[types.Root.model_validate({"uri": "file:///home/ann"})])
 
     return {"elicitation_callback": elicit, "sampling_callback": sample, "list_roots_callback": roots}
 
@@ -105,7 +105,7 @@ def client_of(seen: list[str]) -> dict[str, Any]:
 def server_era(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Have the gateway speak the protocol of this era with its server."""
     if request.param == "server of 2025":
-        original: Any = back.Client
+        original: Any = vars(back)["Client"]
         monkeypatch.setattr(back, "Client", partial(_legacy, original))
     return str(request.param)
 
@@ -153,11 +153,12 @@ async def _start(here: Near) -> types.InputRequiredResult:
     return result
 
 
-async def _go_on(here: Near, state: str | None, name: str = "desk__elicit") -> str:
+async def _go_on(here: Near, asked: types.InputRequiredResult, name: str = "desk__elicit") -> str:
     answer = types.ElicitResult(action="accept", content={"row": 7})
+    answers: Any = dict.fromkeys(asked.input_requests or {}, answer)
     try:
         result: Any = await here.client.session.call_tool(
-            name, {}, input_responses={"server": answer}, request_state=state, allow_input_required=True
+            name, {}, input_responses=answers, request_state=asked.request_state, allow_input_required=True
         )
     except Exception as error:
         return f"! {type(error).__name__}"
@@ -167,10 +168,10 @@ async def _go_on(here: Near, state: str | None, name: str = "desk__elicit") -> s
 async def test_work_that_waits_for_a_client_is_taken_up_once(server_era: str) -> None:
     async with near(OPEN, {"desk": desk()}, **client_of([])) as here:
         asked = await _start(here)
-        assert await _go_on(here, asked.request_state, "desk__sample") == "! MCPError", "another call's"
-        assert await _go_on(here, asked.request_state) == "row 7"
+        assert await _go_on(here, asked, "desk__sample") == "! MCPError", "another call's"
+        assert await _go_on(here, asked) == "row 7"
         for _ in range(2):
-            assert await _go_on(here, asked.request_state) == "! MCPError", "used up"
+            assert await _go_on(here, asked) == "! MCPError", "used up"
         assert len([one for one in here.events(CallFinished)]) == 2, "the call, and the question in it"
 
 

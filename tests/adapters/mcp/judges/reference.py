@@ -1,21 +1,18 @@
 """The reference servers through the SDK's own client: what it is told with and without the gateway."""
 
 import asyncio
-import base64
 import json
-import re
 import shutil
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import anyio
 import mcp_types as types
 from mcp import Client, StdioServerParameters
-from mcp.shared.exceptions import MCPError
 
 from tests.adapters.mcp.judges.places import CHECKOUT, REFERENCE, environment, gateway, node
 from tests.adapters.mcp.judges.policy import allow_all
+from tests.adapters.mcp.seen import plain, told
 
 MODES = ("legacy", "auto")
 Seen = dict[str, Any]
@@ -111,15 +108,15 @@ async def seen_of_everything(client: Client) -> Seen:
     seen: Seen = {"tools": await _tools(client)}
     for number, (name, given) in enumerate(EVERYTHING_CALLS):
         seen[f"call {number} {name}"] = await _call(client, name, given)
-    seen["prompts"] = await _told(lambda: client.list_prompts(cache_mode="bypass"))
+    seen["prompts"] = await told(lambda: client.list_prompts(cache_mode="bypass"))
     for prompt, words in PROMPTS:
-        seen[f"prompt {prompt}"] = await _told(lambda p=prompt, w=words: client.get_prompt(p, w))  # type: ignore[misc]
-    seen["resources"] = await _told(lambda: client.list_resources(cache_mode="bypass"))
-    seen["templates"] = await _told(lambda: client.list_resource_templates(cache_mode="bypass"))
+        seen[f"prompt {prompt}"] = await told(lambda p=prompt, w=words: client.get_prompt(p, w))  # type: ignore[misc]
+    seen["resources"] = await told(lambda: client.list_resources(cache_mode="bypass"))
+    seen["templates"] = await told(lambda: client.list_resource_templates(cache_mode="bypass"))
     for uri in URIS:
-        seen[f"read {uri}"] = await _told(lambda u=uri: client.read_resource(u, cache_mode="bypass"))  # type: ignore[misc]
+        seen[f"read {uri}"] = await told(lambda u=uri: client.read_resource(u, cache_mode="bypass"))  # type: ignore[misc]
     about = types.PromptReference(type="ref/prompt", name="completable-prompt")
-    seen["completion"] = await _told(lambda: client.complete(about, {"name": "department", "value": "E"}))
+    seen["completion"] = await told(lambda: client.complete(about, {"name": "department", "value": "E"}))
     seen["progress"] = await _progress(client)
     seen["cancelled"] = await _cancelled(client)
     return seen
@@ -144,8 +141,8 @@ async def differences(server: str, folder: Path) -> list[str]:
         async with Client(target, mode=mode, cache=None, **_answers(files)) as client:
             if server == "server-everything":
                 return await seen_of_everything(client)
-            told = await seen_of_files(client, files)
-        return {**told, "left behind": left_in(files)}
+            seen_of_it = await seen_of_files(client, files)
+        return {**seen_of_it, "left behind": left_in(files)}
 
     alone = StdioServerParameters(command=command[0], args=command[1:])
     fill(files)
@@ -183,21 +180,14 @@ def _answers(folder: Path) -> dict[str, Any]:
 
 
 async def _tools(client: Client) -> Any:
-    return {tool.name: _plain(tool) for tool in (await client.list_tools(cache_mode="bypass")).tools}
+    return {tool.name: plain(tool) for tool in (await client.list_tools(cache_mode="bypass")).tools}
 
 
 async def _call(client: Client, name: str, given: dict[str, Any]) -> Any:
-    told = await _told(lambda: client.call_tool(name, given))
-    if told.get("isError") and any(words in told["content"][0]["text"] for words in _UNFIT):
+    found = await told(lambda: client.call_tool(name, given))
+    if found.get("isError") and any(words in found["content"][0]["text"] for words in _UNFIT):
         return "arguments that fit no schema"
-    return "a result" if name in KNOWN and "content" in told else told
-
-
-async def _told(ask: Callable[[], Awaitable[Any]]) -> Any:
-    try:
-        return _plain(await ask())
-    except MCPError as error:
-        return {"error": error.code}
+    return "a result" if name in KNOWN and "content" in found else found
 
 
 async def _progress(client: Client) -> Any:
@@ -231,28 +221,7 @@ async def _cancelled(client: Client) -> Any:
     return {"begun": begun.is_set(), "then": await _call(client, "echo", {"message": "after"})}
 
 
-_TIME = re.compile(
-    r"\b\d{1,2}:\d\d:\d\d(\s?[AP]M)?\b"
-    r"|\b\d{4}-\d\d-\d\dT[\d:.]+Z\b" + r"|\b[A-Z][a-z]{2} [A-Z][a-z]{2} \d\d \d{4}.*"
-)
 _UNFIT = ("Invalid arguments for tool", "not authorized")
-_OF_AN_ERA = ("_meta", "resultType", "ttlMs", "cacheScope", "execution")
-
-
-def _plain(told: Any) -> Any:
-    """Return what was told without the hour, and without what only one of the eras says."""
-    return _timeless(told.model_dump(mode="json", by_alias=True, exclude_none=True))
-
-
-def _timeless(value: Any) -> Any:
-    if isinstance(value, dict):
-        kept = {name: _timeless(part) for name, part in value.items() if name not in _OF_AN_ERA}
-        if str(kept.get("mimeType", "")).startswith("text/") and "blob" in kept:
-            kept["blob"] = _timeless(base64.b64decode(kept["blob"]).decode(errors="replace"))
-        return kept
-    if isinstance(value, list):
-        return [_timeless(part) for part in value]
-    return _TIME.sub("TIME", value) if isinstance(value, str) else value
 
 
 def _short(value: Any) -> str:
