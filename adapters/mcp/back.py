@@ -99,6 +99,8 @@ class Back:
     async def close(self) -> None:
         """Hang up, and end the server's process."""
         self._closed = True
+        if (found := self._connection) is not None and found.client is None and found.task is not None:
+            found.task.cancel()  # it is being started: not waited for
         async with self._lock:
             await self._hang_up()
 

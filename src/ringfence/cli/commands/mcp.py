@@ -71,6 +71,7 @@ def run(asked: Namespace, say: Say) -> int:
     import asyncio
 
     from ringfence.adapters.mcp.back import ServerAwayError
+    from ringfence.adapters.mcp.ending import until_told
     from ringfence.cli.desk import settings_of
     from ringfence.engine.seams.errors import PolicyError, RingfenceError
 
@@ -79,7 +80,7 @@ def run(asked: Namespace, say: Say) -> int:
         servers = _servers(asked, settings)
         guard = _guard(asked, settings)
         options = _options(asked, guard, _note(say))
-        asyncio.run(_serve(guard, servers, options, asked, say))
+        asyncio.run(until_told(_serve(guard, servers, options, asked, say)))
     except ServerMistakeError as error:
         raise CommandError(str(error), help="see `ringfence mcp --help`") from error
     except ServerAwayError as error:
