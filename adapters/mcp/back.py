@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextvars import Context, ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
@@ -27,6 +27,9 @@ STARTS_S: Final = 30.0
 LISTS_S: Final = 30.0
 CALLS_S: Final = 600.0
 """A call without an answer fails then, where the policy sets no sooner bound."""
+ROUNDS_AT_MOST: Final = 10
+"""How often a server may want to know more before it answers one call."""
+_COMES_AGAIN_S: Final = 0.1
 PAGES_AT_MOST: Final = 100
 ENTRIES_AT_MOST: Final = 2_000
 """Tools, resources or prompts of one server."""
@@ -57,6 +60,8 @@ class Asked:
     elicit: Any = None
     sample: Any = None
     roots: Any = None
+    together: Callable[[Mapping[str, types.InputRequest]], Awaitable[types.InputResponses]] | None = None
+    """Answers questions that came together, each under its name."""
 
 
 @dataclass(slots=True)
@@ -176,10 +181,39 @@ class Back:
         meta: types.RequestParamsMeta | None = None
         if log_level is not None and client.protocol_version in MODERN_PROTOCOL_VERSIONS:
             meta = cast(types.RequestParamsMeta, {types.LOG_LEVEL_META_KEY: log_level})
-        result: types.CallToolResult = await self._within(
-            CALLS_S, lambda: client.call_tool(name, arguments, progress_callback=progress, meta=meta)
-        )
+
+        async def send(answers: types.InputResponses | None, state: str | None) -> Any:
+            return await client.session.call_tool(
+                name,
+                arguments,
+                progress_callback=progress,
+                meta=meta,
+                input_responses=answers,
+                request_state=state,
+                allow_input_required=True,
+            )
+
+        result: types.CallToolResult = await self._within(CALLS_S, lambda: self._answering(send))
         return result
+
+    async def _answering(
+        self, send: Callable[[types.InputResponses | None, str | None], Awaitable[Any]]
+    ) -> types.CallToolResult:
+        """Send a call again with what its server wants to know, until it is done (2026)."""
+        answers: types.InputResponses | None = None
+        state: str | None = None
+        for _ in range(ROUNDS_AT_MOST):
+            found = await send(answers, state)
+            if not isinstance(found, types.InputRequiredResult):
+                return cast(types.CallToolResult, found)
+            state, answers = found.request_state, None
+            if found.input_requests and self.asked.together is not None:
+                answers = await self.asked.together(found.input_requests)
+            elif found.input_requests:
+                raise MCPError(types.INVALID_REQUEST, "not available")
+            else:
+                await anyio.sleep(_COMES_AGAIN_S)
+        raise ServerAwayError(f"{self.spec.said} asks without end")
 
     async def ask(self, work: Callable[[Client], Awaitable[Any]], *, within_s: float = CALLS_S) -> Any:
         """Ask anything else; raises like `call`."""

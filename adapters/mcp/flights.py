@@ -7,7 +7,7 @@ goes on here, parked, until the client makes its request again with what was wan
 import asyncio
 import json
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -31,6 +31,10 @@ _KEY: Final = "server"
 NO_STATE: Final = "the request state is not, or no more, of this request"
 
 
+class UnansweredError(MCPError):
+    """The client made its request again, and left this question out."""
+
+
 @dataclass(slots=True, eq=False)
 class Flight:
     """One request in flight."""
@@ -40,9 +44,15 @@ class Flight:
     connection: Connection
     run: Run
     task: "asyncio.Task[Any] | None" = None
-    question: types.InputRequest | None = None
+    questions: dict[str, types.InputRequest] = field(default_factory=dict)
+    """What the client must still be asked, by the names that it will answer under."""
+    given: dict[str, Any] = field(default_factory=dict)
+    """Answers that came with the first request, to questions of the server that the client foresaw."""
+    undecided: int = 0
+    """Questions that came together with others, and may yet have to be asked with them."""
+    _answers: "dict[str, asyncio.Future[Any]]" = field(default_factory=dict)
+    _put: frozenset[str] = frozenset()
     _asked: asyncio.Event = field(default_factory=asyncio.Event)
-    _answer: "asyncio.Future[Any] | None" = None
     _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
@@ -50,27 +60,60 @@ class Flight:
         """Whether the client is asked by an answer that wants more input."""
         return self.context.protocol_version in MODERN_PROTOCOL_VERSIONS
 
-    async def ask(self, request: Any, answer: type[Any]) -> Any:
+    async def ask(self, request: Any, answer: type[Any], together: "Together | None" = None) -> Any:
         """Ask the client, and return its answer.
 
+        Args:
+            together: The name of a question that came with others: the client is asked all of them at once.
+
         Raises:
+            UnansweredError: It came again without an answer to this.
             MCPError: It would not answer, or not in time.
         """
-        async with self._one_at_a_time:
-            try:
-                with anyio.fail_after(ANSWERS_S):
-                    if not self.is_modern:
-                        back = ServerMessageMetadata(related_request_id=self.context.request_id)
-                        return await self.context.session.send_request(request, answer, metadata=back)
-                    self._answer = asyncio.get_running_loop().create_future()
-                    self.question = request
-                    self._asked.set()
-                    return await self._answer
-            except TimeoutError as error:
-                raise MCPError(types.INVALID_REQUEST, "nobody answered in time") from error
-            finally:
-                self.question = None
-                self._asked.clear()
+        try:
+            with anyio.fail_after(ANSWERS_S):
+                if self.is_modern:
+                    return await self._asked_by_an_answer(request, together)
+                async with self._one_at_a_time:
+                    back = ServerMessageMetadata(related_request_id=self.context.request_id)
+                    return await self.context.session.send_request(request, answer, metadata=back)
+        except TimeoutError as error:
+            raise MCPError(types.INVALID_REQUEST, "nobody answered in time") from error
+
+    async def _asked_by_an_answer(self, request: Any, together: "Together | None") -> Any:
+        name = _KEY if together is None else together.name
+        if together is not None and name in self.given:
+            together.settle()
+            return self.given.pop(name)
+        while name in self.questions:
+            name += "_"
+        answer = self._answers[name] = asyncio.get_running_loop().create_future()
+        self.questions[name] = request
+        if together is not None:
+            together.settle()
+        self.look()
+        try:
+            return await answer
+        finally:
+            if self._answers.get(name) is answer:
+                self._withdraw(name)
+
+    def look(self) -> None:
+        """Have the client asked once all that came together is decided."""
+        if self.questions and not self.undecided:
+            self._asked.set()
+        else:
+            self._asked.clear()
+
+    def put(self) -> "dict[str, types.InputRequest]":
+        """Return what the client is asked now; it answers all of it, or leaves it unanswered."""
+        self._put = frozenset(self.questions)
+        return dict(self.questions)
+
+    def _withdraw(self, name: str) -> None:
+        self.questions.pop(name, None)
+        self._answers.pop(name, None)
+        self.look()
 
     async def lands(self) -> bool:
         """Wait until the work is done (True), or the client must be asked (False)."""
@@ -82,15 +125,35 @@ class Flight:
             asked.cancel()
         return self.task.done()
 
-    def resume(self, context: Context, answer: Any) -> None:
-        """Go on, with the client's answer to what it was asked."""
+    def resume(self, context: Context, answers: Mapping[str, Any]) -> None:
+        """Go on, with the client's answers to what it was asked."""
         self.context = context
-        self._asked.clear()
-        if self._answer is not None and not self._answer.done():
-            if answer is None:
-                self._answer.set_exception(MCPError(types.INVALID_REQUEST, "the client gave no answer"))
+        for name in self._put:
+            waiting = self._answers.get(name)
+            self._withdraw(name)
+            if waiting is None or waiting.done():
+                continue
+            if answers.get(name) is None:
+                waiting.set_exception(UnansweredError(types.INVALID_REQUEST, "the client gave no answer"))
             else:
-                self._answer.set_result(answer)
+                waiting.set_result(answers[name])
+        self._put = frozenset()
+
+
+@dataclass(slots=True)
+class Together:
+    """One of the questions that a server asks at once."""
+
+    name: str
+    flight: Flight
+    settled: bool = False
+
+    def settle(self) -> None:
+        """Say that it is decided: put to the client, or refused."""
+        if not self.settled:
+            self.settled = True
+            self.flight.undecided -= 1
+            self.flight.look()
 
 
 Work = Callable[[Flight], Awaitable[Any]]
@@ -114,7 +177,7 @@ class Flights:
         run = await self._connections.run(connection, context)
         flight = self._landing(connection, context, params)
         if flight is None:
-            flight = Flight(context, connection, run)
+            flight = Flight(context, connection, run, given=_given(params))
             flight.task = asyncio.create_task(_started(work, flight))
         connection.in_flight += 1
         try:
@@ -139,7 +202,7 @@ class Flights:
         assert flight.task is not None
         try:
             # A question may be over before it is put: another one of the same server was refused.
-            while not (landed := await flight.lands()) and flight.question is None:
+            while not (landed := await flight.lands()) and not flight.questions:
                 pass
         except asyncio.CancelledError:
             # The work is cancelled once; a caller in a cancelled scope is interrupted at its every step, and
@@ -153,18 +216,17 @@ class Flights:
         return flight.task.result() if landed else self._park(flight)
 
     def _park(self, flight: Flight) -> types.InputRequiredResult:
-        for id, (parked, _) in list(self._parked.items()):
-            if parked.task is None or parked.task.done():
-                del self._parked[id]
-        question = flight.question
-        if len(self._parked) >= PARKED_AT_MOST or question is None:
-            flight.resume(flight.context, None)
+        if len(self._parked) >= PARKED_AT_MOST:
+            for id, (parked, _) in list(self._parked.items()):
+                if parked.task is None or parked.task.done():
+                    del self._parked[id]
+        questions = flight.put()
+        if len(self._parked) >= PARKED_AT_MOST:
+            flight.resume(flight.context, {})
             raise MCPError(types.INTERNAL_ERROR, BROKEN)
         id = secrets.token_urlsafe(16)
         self._parked[id] = flight, flight.connection.key
-        return types.InputRequiredResult(
-            input_requests={_KEY: question}, request_state=json.dumps({_PARK: id})
-        )
+        return types.InputRequiredResult(input_requests=questions, request_state=json.dumps({_PARK: id}))
 
     def _landing(self, connection: Connection, context: Context, params: Any) -> Flight | None:
         """Return the parked work that a request goes on with; None: it begins its own.
@@ -182,10 +244,18 @@ class Flights:
             raise MCPError(types.INVALID_PARAMS, NO_STATE)
         del self._parked[id]
         flight = found[0]
-        if flight.task is None or flight.task.done():
+        if flight.task is None or flight.task.cancelled():
             raise MCPError(types.INVALID_PARAMS, NO_STATE)
-        flight.resume(context, (params.input_responses or {}).get(_KEY))
+        # What it did may be done by now: the server did not wait for the answer.  It is told here, once.
+        flight.resume(context, params.input_responses or {})
         return flight
+
+
+def _given(params: Any) -> dict[str, Any]:
+    # With a state they answer what that names, and nothing else.
+    if getattr(params, "request_state", None) is not None:
+        return {}
+    return dict(getattr(params, "input_responses", None) or {})
 
 
 def state_of(context: Context, params: Any) -> dict[str, Any]:

@@ -4,14 +4,17 @@ A server may ask only for what the policy declares, and each question is decided
 known for whose call it is asked: of several that are in flight at one server, none is guessed.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import replace
 from typing import Any, Final
 
 import mcp_types as types
 from mcp.shared.exceptions import MCPError
 
 from ringfence.adapters.mcp.back import Asked, Back
-from ringfence.adapters.mcp.flights import Flight
+from ringfence.adapters.mcp.flights import Flight, Together, UnansweredError
 from ringfence.adapters.mcp.process import Say
 from ringfence.adapters.mcp.servers import RESERVED
 from ringfence.dsl.plan import Json
@@ -25,6 +28,11 @@ SAMPLE: Final = f"{RESERVED}/sampling/createMessage"
 ROOTS: Final = f"{RESERVED}/roots/list"
 ELICIT: Final = f"{RESERVED}/elicitation/create"
 _REFUSED: Final = types.ErrorData(code=types.INVALID_REQUEST, message="not available")
+
+_UNANSWERED: Final = types.ErrorData(code=types.INVALID_REQUEST, message="no answer")
+QUESTIONS_AT_MOST: Final = 20
+"""That a server may ask at once."""
+_TOGETHER: ContextVar[Together | None] = ContextVar("ringfence_mcp_together", default=None)
 
 
 class ServerQuestions:
@@ -57,11 +65,56 @@ class ServerQuestions:
             request = types.ListRootsRequest()
             return await self._ask(back, ROOTS, {}, request, types.ListRootsResult, _has_roots)
 
-        return Asked(
+        asked = Asked(
             elicit=elicit if ELICIT in declared else None,
             sample=sample if SAMPLE in declared else None,
             roots=roots if ROOTS in declared else None,
         )
+
+        async def together(requests: Mapping[str, types.InputRequest]) -> types.InputResponses:
+            return await self._together(back, asked, requests)
+
+        return replace(asked, together=together)
+
+    async def _together(
+        self, back: Back, asked: Asked, requests: Mapping[str, types.InputRequest]
+    ) -> types.InputResponses:
+        """Decide each of the questions, and put those that are allowed to the client at once.
+
+        A form that is refused is declined, one that the client left out is left out.
+
+        Raises:
+            MCPError: Another question was refused: the call cannot go on.
+        """
+        flight = back.flight()
+        if not isinstance(flight, Flight) or len(requests) > QUESTIONS_AT_MOST:
+            raise MCPError.from_error_data(_REFUSED)
+        flight.undecided += len(requests)
+        answers: types.InputResponses = {}
+
+        async def one(name: str, request: types.InputRequest) -> None:
+            question = Together(name, flight)
+            token = _TOGETHER.set(question)
+            try:
+                found = await _by_kind(asked, request)
+            finally:
+                _TOGETHER.reset(token)
+                question.settle()
+            if found is _REFUSED and isinstance(request, types.ElicitRequest):
+                answers[name] = types.ElicitResult(action="decline")
+            elif isinstance(found, types.ErrorData) and found is not _UNANSWERED:
+                raise MCPError.from_error_data(found)
+            elif found is not _UNANSWERED:
+                answers[name] = found
+
+        tasks = [asyncio.create_task(one(name, request)) for name, request in requests.items()]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        return answers
 
     async def _ask(
         self,
@@ -84,7 +137,7 @@ class ServerQuestions:
                 await self._guard.arefuse(flight.run, call, "the client takes no such questions")
 
             async def body(_: Mapping[str, Json]) -> Any:
-                return await flight.ask(request, answer)
+                return await flight.ask(request, answer, _TOGETHER.get())
 
             return await self._guard.aexecute(flight.run, call, body, wait=False, lens=_WHOLE)
         except PendingError:  # nobody could tell the server to come again
@@ -92,8 +145,20 @@ class ServerQuestions:
         except RingfenceError as error:
             self._say(escaped(f"{back.spec.said} asks `{tool}`: {error}"[:500]))
             return _REFUSED
+        except UnansweredError:  # the server may ask once more
+            return _UNANSWERED
         except (MCPError, ValueError):  # the client would not, or answered in no way that can be handed on
             return _REFUSED
+
+
+async def _by_kind(asked: Asked, request: types.InputRequest) -> Any:
+    if isinstance(request, types.ElicitRequest) and asked.elicit is not None:
+        return await asked.elicit(None, request.params)
+    if isinstance(request, types.CreateMessageRequest) and asked.sample is not None:
+        return await asked.sample(None, request.params)
+    if isinstance(request, types.ListRootsRequest) and asked.roots is not None:
+        return await asked.roots(None)
+    return _REFUSED
 
 
 def _dumped(result: Any) -> Json:

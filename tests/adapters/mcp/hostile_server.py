@@ -245,6 +245,13 @@ class Server:
         self.witness({"asked": heard})
         self.answer(id, said(json.dumps(heard)))
 
+    def call_asks_in_passing(self, id: Any, params: Message) -> None:
+        """Ask for the client's folders, and answer the call before they come."""
+        self.say({"jsonrpc": "2.0", "id": "in-passing", "method": "roots/list", "params": {}})
+        while not WITNESS.with_suffix(".go").exists():
+            time.sleep(0.01)
+        self.answer(id, said("done"))
+
     # ---- lists that go wrong -----------------------------------------------------------------------
 
     def list_rug_pull(self, cursor: str | None) -> Message:

@@ -3,13 +3,16 @@
 import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
+import mcp_types as types
 import pytest
+from mcp.shared.exceptions import MCPError
 
 from ringfence.adapters.mcp import Gateway, back
 from ringfence.adapters.mcp.back import ServerAwayError
 from ringfence.engine.decision.events import CallFailed, CallFinished
-from tests.adapters.mcp.rig import behind, gone, spec_of, until
+from tests.adapters.mcp.rig import POLICY, Rig, behind, gone, spec_of, until
 from tests.guards import make_guard
 
 FAILS = [
@@ -132,6 +135,33 @@ async def test_a_server_may_ask_nothing_that_the_policy_does_not_name(mode: str,
         assert asked == json.loads(text) and len(asked) == 5
         assert not [line for line in rig.said if line.startswith("the client was asked")]
         assert rig.witnessed() == ["look"]
+
+
+async def test_a_call_that_ends_while_its_client_is_asked_keeps_its_answer(tmp_path: Path) -> None:
+    """A client of 2026 comes again with its answer: what its call came to meanwhile is told it then."""
+    policy = f'{POLICY}tool roots is "mcp/roots/list" {{ needs read_data allow always rate 9 per run }}\n'
+    async with behind("asks_in_passing", tmp_path, policy=policy, asks=True) as rig:
+        question = await rig.client.session.call_tool("look", {"what": "x"}, allow_input_required=True)
+        assert isinstance(question, types.InputRequiredResult) and question.input_requests is not None
+        (tmp_path / "witness.go").touch()
+        await until(lambda: _has_ended(rig, "look"), "the call never ended")
+        answers: Any = dict.fromkeys(question.input_requests, types.ListRootsResult(roots=[]))
+        call = {"what": "x"}
+        told = await rig.client.session.call_tool(
+            "look", call, input_responses=answers, request_state=question.request_state
+        )
+        assert not told.is_error and told.content == [types.TextContent(type="text", text="done")]
+        with pytest.raises(MCPError):  # it is told once
+            await rig.client.session.call_tool(
+                "look", call, input_responses=answers, request_state=question.request_state
+            )
+        assert rig.witnessed() == ["look"]
+
+
+def _has_ended(rig: Rig, tool: str) -> bool:
+    run = rig.gateway.connections.all[0].run
+    assert run is not None
+    return any(call.tool == tool and call.outcome is not None for call in run.state.calls.values())
 
 
 async def test_what_a_server_says_in_an_error_reaches_no_model_and_steers_no_terminal(tmp_path: Path) -> None:

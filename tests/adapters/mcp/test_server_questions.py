@@ -153,11 +153,12 @@ async def _start(here: Near) -> types.InputRequiredResult:
     return result
 
 
-async def _go_on(here: Near, state: str | None, name: str = "desk__elicit") -> str:
+async def _go_on(here: Near, asked: types.InputRequiredResult, name: str = "desk__elicit") -> str:
     answer = types.ElicitResult(action="accept", content={"row": 7})
+    answers: Any = dict.fromkeys(asked.input_requests or {}, answer)
     try:
         result: Any = await here.client.session.call_tool(
-            name, {}, input_responses={"server": answer}, request_state=state, allow_input_required=True
+            name, {}, input_responses=answers, request_state=asked.request_state, allow_input_required=True
         )
     except Exception as error:
         return f"! {type(error).__name__}"
@@ -167,10 +168,10 @@ async def _go_on(here: Near, state: str | None, name: str = "desk__elicit") -> s
 async def test_work_that_waits_for_a_client_is_taken_up_once(server_era: str) -> None:
     async with near(OPEN, {"desk": desk()}, **client_of([])) as here:
         asked = await _start(here)
-        assert await _go_on(here, asked.request_state, "desk__sample") == "! MCPError", "another call's"
-        assert await _go_on(here, asked.request_state) == "row 7"
+        assert await _go_on(here, asked, "desk__sample") == "! MCPError", "another call's"
+        assert await _go_on(here, asked) == "row 7"
         for _ in range(2):
-            assert await _go_on(here, asked.request_state) == "! MCPError", "used up"
+            assert await _go_on(here, asked) == "! MCPError", "used up"
         assert len([one for one in here.events(CallFinished)]) == 2, "the call, and the question in it"
 
 
