@@ -24,7 +24,7 @@ from ringfence.engine.seams.escape import escaped
 
 STARTS_S: Final = 30.0
 """A server that has not shaken hands by then is not there."""
-LISTS_S: Final = 30.0
+LISTS_S: Final = 15.0
 CALLS_S: Final = 600.0
 """A call without an answer fails then, where the policy sets no sooner bound."""
 ROUNDS_AT_MOST: Final = 10

@@ -53,6 +53,17 @@ async def test_several_servers_stand_side_by_side() -> None:
             assert await here.told(name) in ("! tool not found", "? not authorized"), name
 
 
+async def test_a_call_waits_for_no_other_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    servers = {"one": looker("first"), "two": looker("second")}
+    async with near(POLICY, servers) as here:
+
+        async def never(*_: Any, **__: Any) -> Any:
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(servers["two"], "list_tools", never)
+        assert await asyncio.wait_for(here.told("one__look"), 10) == "first it"
+
+
 async def test_of_two_tools_of_one_name_neither_is_shown_or_called(monkeypatch: pytest.MonkeyPatch) -> None:
     server = looker()
     original = server.list_tools
