@@ -56,6 +56,7 @@ async def test_several_servers_stand_side_by_side() -> None:
 async def test_a_call_waits_for_no_other_server(monkeypatch: pytest.MonkeyPatch) -> None:
     servers = {"one": looker("first"), "two": looker("second")}
     async with near(POLICY, servers) as here:
+        assert await here.names() == ["one__look", "two__look"], "or the client lists them at the call"
 
         async def never(*_: Any, **__: Any) -> Any:
             await asyncio.Event().wait()
