@@ -118,6 +118,12 @@ async def test_a_tool_that_calls_itself_a_request_of_the_protocol_is_not_one() -
         assert await here.told("mcp/resources/read") == "? not authorized"
 
 
+async def test_a_name_without_end_is_cut_in_the_record() -> None:
+    async with near(POLICY, looker()) as here:
+        assert await here.told("x" * 100_000) == "! tool not found"
+        assert [len(one.tool) for one in here.events(CallRequested)] == [256]
+
+
 async def test_arguments_are_held_to_the_schema_before_the_policy_sees_them() -> None:
     async with near(POLICY, looker()) as here:
         assert await here.told("look", what=1) == "? not authorized"
