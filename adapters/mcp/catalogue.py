@@ -8,7 +8,8 @@ from typing import Any, Literal, Protocol
 import mcp_types as types
 from mcp.shared.exceptions import MCPError
 
-from ringfence.adapters.mcp.back import Back, ServerAwayError
+from ringfence.adapters.mcp.back import Back
+from ringfence.adapters.mcp.link import ServerAwayError
 from ringfence.adapters.mcp.pins import PinsError
 from ringfence.adapters.mcp.process import Say
 from ringfence.adapters.mcp.results import is_limited

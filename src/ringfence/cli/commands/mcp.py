@@ -73,8 +73,8 @@ def run(asked: Namespace, say: Say) -> int:
         raise CommandError(str(error), help='pip install "ringfence[mcp]"') from error
     import asyncio
 
-    from ringfence.adapters.mcp.back import ServerAwayError
     from ringfence.adapters.mcp.ending import until_told
+    from ringfence.adapters.mcp.link import ServerAwayError
     from ringfence.cli.desk import settings_of
     from ringfence.engine.seams.errors import PolicyError, RingfenceError
 
