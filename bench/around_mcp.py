@@ -1,4 +1,4 @@
-"""What the gateway adds to a call of an MCP tool over stdio: allowed calls, taking turns with the bare one."""
+"""What the gateway adds to a call of an MCP tool over stdio: allowed calls, taking turns with a bare one."""
 
 import asyncio
 import os

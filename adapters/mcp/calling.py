@@ -28,6 +28,8 @@ from ringfence.engine.seams.escape import escaped
 
 PROGRESS_AT_MOST: Final = 1_000
 """Notes of progress that one call may send."""
+_NAME_AT_MOST: Final = 256
+"""Characters of a name that nobody has, for the record."""
 _NOTE_AT_MOST: Final = 200
 _ERROR_AT_MOST: Final = 4_000
 
@@ -86,7 +88,8 @@ class Calls:
         entry = await self._catalogue.find(params.name)
         if entry is None:
             # Whatever a policy says of the name, nobody has it: recorded like any other refusal.
-            await self._guard.arefuse(run, ToolCall(params.name, arguments), "no server has such a tool")
+            call = ToolCall(params.name[:_NAME_AT_MOST], arguments)
+            await self._guard.arefuse(run, call, "no server has such a tool")
         call = ToolCall(entry.bound, arguments)
         lacking = entry.lacking
         if params.task is not None:

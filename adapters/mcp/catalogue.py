@@ -8,7 +8,8 @@ from typing import Any, Literal, Protocol
 import mcp_types as types
 from mcp.shared.exceptions import MCPError
 
-from ringfence.adapters.mcp.back import Back, ServerAwayError
+from ringfence.adapters.mcp.back import Back
+from ringfence.adapters.mcp.link import ServerAwayError
 from ringfence.adapters.mcp.pins import PinsError
 from ringfence.adapters.mcp.process import Say
 from ringfence.adapters.mcp.results import is_limited
@@ -70,18 +71,23 @@ class Catalogue:
 
         A name that two tools have is there twice, and neither of them may be used.
         """
-        listed = await asyncio.gather(*[self._entries(back) for back in self._backs])
-        found = self._without_doubles([entry for entries in listed for entry in entries])
+        found = await self._of(self._backs)
         self._listed = {entry.shown: entry.tool.input_schema for entry in found if entry.lacking is None}
         return found
+
+    async def find(self, shown: str) -> Entry | None:
+        """Return the tool that the client calls so, as it is defined now; one that is there twice lacks."""
+        # Only these can have a tool of that name; no other one is asked, or waited for.
+        backs = [back for back in self._backs if shown.startswith(back.spec.shown(""))]
+        return next((entry for entry in await self._of(backs) if entry.shown == shown), None)
+
+    async def _of(self, backs: Sequence[Back]) -> list[Entry]:
+        listed = await asyncio.gather(*[self._entries(back) for back in backs])
+        return self._without_doubles([entry for entries in listed for entry in entries])
 
     def schema_of(self, shown: str) -> dict[str, Any] | None:
         """Return a tool's input schema as it was listed last: for the headers of HTTP alone."""
         return self._listed.get(shown)
-
-    async def find(self, shown: str) -> Entry | None:
-        """Return the tool that the client calls so, as it is defined now; one that is there twice lacks."""
-        return next((entry for entry in await self.entries() if entry.shown == shown), None)
 
     async def _entries(self, back: Back) -> list[Entry]:
         try:

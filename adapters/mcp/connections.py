@@ -10,6 +10,7 @@ import mcp_types as types
 from mcp.server import ServerRequestContext
 from mcp.server.session import ServerSession
 from mcp.shared.exceptions import MCPError
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from ringfence.adapters.mcp.process import Say
 from ringfence.engine.decision.calls import Principal
@@ -43,7 +44,8 @@ class Whose:
 class Connection:
     """One client, and its run."""
 
-    key: str
+    key: tuple[str, str]
+    """The name of its token, and the protocol's session, as far as there are such."""
     whose: Whose
     session_name: str | None
     run: Run | None = None
@@ -78,7 +80,7 @@ class Connections:
         self._versions = versions
         self._say = say
         self._mark = secrets.token_hex(8)
-        self._known: dict[str, Connection] = {}
+        self._known: dict[tuple[str, str], Connection] = {}
 
     @property
     def all(self) -> list[Connection]:
@@ -94,7 +96,7 @@ class Connections:
         whose = self._whose(context)
         mcp_session = _session_id(context)
         # SECURITY: by the token as well: a session id that was overheard reaches no other's run.
-        key = f"{whose.name}|{mcp_session or ''}"
+        key = whose.name, mcp_session or ""
         found = self._known.get(key)
         if found is None:
             if len(self._known) >= CONNECTIONS_AT_MOST:
@@ -141,7 +143,7 @@ class Connections:
     async def end_session(self, session_id: str) -> None:
         """End the connections of a session of the protocol that its client has closed."""
         for connection in self.all:
-            if connection.key.partition("|")[2] == session_id:
+            if connection.key[1] == session_id:
                 await self.end(connection)
 
     async def end_idle(self, now_s: float) -> None:
@@ -168,8 +170,11 @@ class Connections:
 
 def _session_id(context: Context) -> str | None:
     """Return the protocol's session id, of HTTP in its form of 2025."""
-    request = context.request
-    return None if request is None else request.headers.get("mcp-session-id")
+    if context.request is None or context.protocol_version in MODERN_PROTOCOL_VERSIONS:
+        # SECURITY: nobody has given out the id that a client of 2026 may send: each would begin a new run.
+        return None
+    found: str | None = context.request.headers.get("mcp-session-id")
+    return found
 
 
 def _client_of(context: Context) -> str:

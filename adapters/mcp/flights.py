@@ -165,7 +165,7 @@ class Flights:
     def __init__(self, connections: Connections, say: Say) -> None:
         self._connections = connections
         self._say = say
-        self._parked: dict[str, tuple[Flight, str]] = {}
+        self._parked: dict[str, tuple[Flight, tuple[str, str]]] = {}
 
     async def fly(self, context: Context, params: Any, work: Work) -> Any:
         """Answer a request with what `work` returns, or with what is wanted of the client first.

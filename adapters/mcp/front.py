@@ -5,7 +5,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import mcp_types as types
-from mcp.server.lowlevel import Server
+from mcp.server.lowlevel import NotificationOptions, Server
+from mcp.server.models import InitializationOptions
 from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 
 from ringfence.adapters.mcp.calling import Calls
@@ -46,7 +47,7 @@ class Front:
         """Return a server for one transport."""
         has = self._protocol.declares
         watches = has(SUBSCRIBE)
-        server: Server[Any] = Server(
+        server = _Server(
             NAME,
             version=self._version,
             lifespan=_nothing,
@@ -62,6 +63,11 @@ class Front:
             on_get_prompt=self._prompts.get if self._prompts.exist else None,
             on_completion=self._prompts.complete if has(COMPLETE) else None,
             on_subscriptions_listen=self._listen,
+        )
+        server.tells = NotificationOptions(
+            tools_changed=True,
+            prompts_changed=self._prompts.exist,
+            resources_changed=self._resources.exist,
         )
         if has(LEVEL):
             server.add_request_handler(LEVEL, types.SetLevelRequestParams, self._set_level)
@@ -99,6 +105,18 @@ class Front:
 
         await self._protocol.one(context, params, LEVEL, arguments, body, PLAIN)
         return types.EmptyResult()
+
+
+class _Server(Server[Any]):
+    """Says of itself what it tells of, over HTTP as well, where nobody is asked for it."""
+
+    tells = NotificationOptions()
+
+    def create_initialization_options(
+        self, notification_options: NotificationOptions | None = None, *more: Any, **others: Any
+    ) -> InitializationOptions:
+        """Return what a client of 2025 is told."""
+        return super().create_initialization_options(notification_options or self.tells, *more, **others)
 
 
 @asynccontextmanager

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import ipaddress
-import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -27,7 +26,6 @@ PATH: Final = "/mcp"
 _SWEEPS_EVERY_S: Final = 60.0
 _LOOPBACK_NAMES: Final = ("127.0.0.1", "localhost", "[::1]")
 _GRACE_S: Final = 3
-_ENDING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def parse_address(said: str) -> tuple[str, int]:
@@ -121,20 +119,11 @@ async def serving(
 async def serve_http(
     gateway: Gateway, listening: socket.socket, *, host: str, tokens: Tokens | None, ready: Callable[[], None]
 ) -> None:
-    """Serve until this process is told to end."""
-    loop = asyncio.get_running_loop()
-    told = asyncio.Event()
-    for number in _ENDING:
-        loop.add_signal_handler(number, told.set)
-    try:
-        async with serving(gateway, listening, host=host, tokens=tokens) as served:
-            ready()
-            ended = asyncio.create_task(told.wait())
-            await asyncio.wait({served, ended}, return_when=asyncio.FIRST_COMPLETED)
-            ended.cancel()
-    finally:
-        for number in _ENDING:
-            loop.remove_signal_handler(number)
+    """Serve until it is cancelled."""
+    async with serving(gateway, listening, host=host, tokens=tokens) as served:
+        ready()
+        await asyncio.wait({served})
+        await served  # it ended by itself: why is an error
 
 
 class _Serving(uvicorn.Server):

@@ -17,9 +17,10 @@ from mcp.server.subscriptions import (
     ToolsListChanged,
 )
 
-from ringfence.adapters.mcp.back import LISTS_S, Back, ServerAwayError
+from ringfence.adapters.mcp.back import LISTS_S, Back
 from ringfence.adapters.mcp.connections import Connection, Connections, Context
 from ringfence.adapters.mcp.flights import Flight
+from ringfence.adapters.mcp.link import ServerAwayError
 from ringfence.adapters.mcp.uris import AmbiguousUriError, normal
 from ringfence.dsl.plan import Plan
 from ringfence.engine.seams.escape import escaped, escaped_json

@@ -8,9 +8,10 @@ import mcp_types as types
 from mcp.shared.exceptions import MCPError
 
 from ringfence.adapters.mcp.approving import Approvals, pending_text
-from ringfence.adapters.mcp.back import Back, ServerAwayError
+from ringfence.adapters.mcp.back import Back
 from ringfence.adapters.mcp.connections import Context
 from ringfence.adapters.mcp.flights import Flight, Flights
+from ringfence.adapters.mcp.link import ServerAwayError
 from ringfence.adapters.mcp.process import Say
 from ringfence.adapters.mcp.replies import told
 from ringfence.adapters.mcp.servers import RESERVED

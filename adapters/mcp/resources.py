@@ -6,9 +6,10 @@ from typing import Any, Final
 import mcp_types as types
 from mcp import Client
 
-from ringfence.adapters.mcp.back import Back, ServerAwayError
+from ringfence.adapters.mcp.back import Back
 from ringfence.adapters.mcp.connections import Connections, Context
 from ringfence.adapters.mcp.definitions import oddities
+from ringfence.adapters.mcp.link import ServerAwayError
 from ringfence.adapters.mcp.lists import lens_of_list
 from ringfence.adapters.mcp.protocol import Protocol
 from ringfence.adapters.mcp.uris import AmbiguousUriError, fits, normal

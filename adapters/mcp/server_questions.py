@@ -13,8 +13,9 @@ from typing import Any, Final
 import mcp_types as types
 from mcp.shared.exceptions import MCPError
 
-from ringfence.adapters.mcp.back import Asked, Back
+from ringfence.adapters.mcp.back import Back
 from ringfence.adapters.mcp.flights import Flight, Together, UnansweredError
+from ringfence.adapters.mcp.link import Asked
 from ringfence.adapters.mcp.process import Say
 from ringfence.adapters.mcp.servers import RESERVED
 from ringfence.dsl.plan import Json

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import queue
-import signal
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,7 +12,6 @@ from typing import Any, Final
 import anyio
 import mcp_types as types
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
-from mcp.server.lowlevel import NotificationOptions
 from mcp.shared.message import SessionMessage
 
 from ringfence.adapters.mcp.frames import CLIENT_FRAME_BYTES, BadFrameError, client_frame
@@ -26,31 +24,10 @@ Streams = tuple[MemoryObjectReceiveStream[SessionMessage | Exception], MemoryObj
 
 
 async def serve_stdio(gateway: Gateway, *, stdin: int, stdout: int) -> None:
-    """Serve the client at these descriptors until it hangs up, or this process is told to end."""
+    """Serve the client at these descriptors until it hangs up."""
     server = gateway.server()
-    options = server.create_initialization_options(NotificationOptions(tools_changed=True))
-    loop = asyncio.get_running_loop()
-    serving = asyncio.current_task()
-    assert serving is not None
-    stopped = False
-
-    def stop() -> None:
-        nonlocal stopped
-        stopped = True
-        serving.cancel()
-
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        loop.add_signal_handler(number, stop)
-    try:
-        async with lines(stdin, stdout) as (heard, told):
-            await server.run(heard, told, options)
-    except asyncio.CancelledError:
-        if not stopped:
-            raise
-        serving.uncancel()
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            loop.remove_signal_handler(number)
+    async with lines(stdin, stdout) as (heard, told):
+        await server.run(heard, told, server.create_initialization_options())
 
 
 @contextlib.contextmanager

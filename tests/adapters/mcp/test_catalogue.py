@@ -53,6 +53,18 @@ async def test_several_servers_stand_side_by_side() -> None:
             assert await here.told(name) in ("! tool not found", "? not authorized"), name
 
 
+async def test_a_call_waits_for_no_other_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    servers = {"one": looker("first"), "two": looker("second")}
+    async with near(POLICY, servers) as here:
+        assert await here.names() == ["one__look", "two__look"], "or the client lists them at the call"
+
+        async def never(*_: Any, **__: Any) -> Any:
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(servers["two"], "list_tools", never)
+        assert await asyncio.wait_for(here.told("one__look"), 10) == "first it"
+
+
 async def test_of_two_tools_of_one_name_neither_is_shown_or_called(monkeypatch: pytest.MonkeyPatch) -> None:
     server = looker()
     original = server.list_tools
@@ -104,6 +116,12 @@ async def test_a_tool_that_calls_itself_a_request_of_the_protocol_is_not_one() -
     async with near(policy, server) as here:
         assert await here.names() == []
         assert await here.told("mcp/resources/read") == "? not authorized"
+
+
+async def test_a_name_without_end_is_cut_in_the_record() -> None:
+    async with near(POLICY, looker()) as here:
+        assert await here.told("x" * 100_000) == "! tool not found"
+        assert [len(one.tool) for one in here.events(CallRequested)] == [256]
 
 
 async def test_arguments_are_held_to_the_schema_before_the_policy_sees_them() -> None:

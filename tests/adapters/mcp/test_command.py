@@ -14,7 +14,7 @@ import pytest
 from mcp import Client
 
 from tests.adapters.mcp.near import text_of
-from tests.adapters.mcp.rig import gone
+from tests.adapters.mcp.rig import gone, until
 
 ROOT = Path(__file__).parent.parent.parent.parent
 SERVER = [sys.executable, str(Path(__file__).with_name("plain_server.py"))]
@@ -113,6 +113,17 @@ async def test_all_processes_end_with_the_gateway(how: str, tmp_path: Path) -> N
     assert code == 0, said
     assert "server: this is not for the protocol" in said
     assert all(json.loads(line)["jsonrpc"] == "2.0" for line in spoken.lines)
+
+
+async def test_a_server_that_is_still_starting_ends_with_the_gateway(tmp_path: Path) -> None:
+    code = "import os, pathlib, time\npathlib.Path('pid').write_text(str(os.getpid()))\ntime.sleep(600)"
+    async with gateway(tmp_path, "--", sys.executable, "-c", code) as spoken:
+        file = tmp_path / "pid"
+        await until(lambda: file.exists() and file.read_text() != "", "the server was not started")
+        spoken.process.terminate()
+        ended, said = await spoken.end()
+    await gone([int(file.read_text())])
+    assert ended == 0, said
 
 
 LINES = {

@@ -9,8 +9,8 @@ import mcp_types as types
 import pytest
 from mcp.shared.exceptions import MCPError
 
-from ringfence.adapters.mcp import Gateway, back
-from ringfence.adapters.mcp.back import ServerAwayError
+from ringfence.adapters.mcp import Gateway, back, link
+from ringfence.adapters.mcp.link import ServerAwayError
 from ringfence.engine.decision.events import CallFailed, CallFinished
 from tests.adapters.mcp.rig import POLICY, Rig, behind, gone, spec_of, until
 from tests.guards import make_guard
@@ -78,9 +78,9 @@ async def test_a_server_that_died_is_started_again(tmp_path: Path) -> None:
 
 async def test_a_server_that_always_dies_stays_down_after_some_starts(tmp_path: Path) -> None:
     async with behind("dies", tmp_path) as rig:
-        for _ in range(2 * back.STARTS_AT_MOST):
+        for _ in range(2 * link.STARTS_AT_MOST):
             assert (await rig.call("look", what="x"))[0] is False
-        assert len(rig.witnessed()) <= back.STARTS_AT_MOST
+        assert len(rig.witnessed()) <= link.STARTS_AT_MOST
         assert await rig.names() == []
 
 
@@ -268,7 +268,7 @@ async def test_nothing_that_a_server_started_outlives_the_gateway(way: str, tmp_
 async def test_a_server_that_never_shakes_hands_ends_the_start_in_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(back, "STARTS_S", 1.0)
+    monkeypatch.setattr(link, "STARTS_S", 1.0)
     guard = make_guard()
     witness = tmp_path / "witness"
     with pytest.raises(ServerAwayError, match="no handshake"):

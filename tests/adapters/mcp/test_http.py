@@ -102,7 +102,7 @@ async def test_one_token_cannot_use_the_session_of_another(tmp_path: Path) -> No
         async with client_of(url, ANN, "legacy") as client:
             await client.call_tool("mine", {"what": "ann"})
             (connection,) = gateway.connections.all
-            session = connection.key.partition("|")[2]
+            session = connection.key[1]
             body = {"jsonrpc": "2.0", "id": 9, "method": "tools/call"}
             body["params"] = {"name": "mine", "arguments": {"what": "ann"}}
             headers = {
@@ -138,6 +138,22 @@ async def test_a_halted_run_is_not_waited_out(tmp_path: Path) -> None:
         await gateway.connections.end_idle(1e12)
         assert text_of(await client.call_tool("mine", {"what": "ann"})) == "? not authorized"
         assert (await client.list_tools()).tools == []
+        assert len(list(guard.runs.list())) == 1
+
+
+async def test_a_session_of_its_own_making_gives_a_client_no_new_run(tmp_path: Path) -> None:
+    async with served(tmp_path) as (guard, url, _):
+        told = []
+        for number in range(5):
+            headers = {"Authorization": f"Bearer {ANN}", "mcp-session-id": f"made-up-{number}"}
+            async with (
+                httpx2.AsyncClient(headers=headers) as http,
+                Client(
+                    streamable_http_client(url, http_client=http), mode="2026-07-28", cache=None
+                ) as client,
+            ):
+                told.append(text_of(await client.call_tool("mine", {"what": "ann"})))
+        assert told == ["of ann"] * 3 + ["? not authorized"] * 2
         assert len(list(guard.runs.list())) == 1
 
 

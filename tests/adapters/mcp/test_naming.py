@@ -1,5 +1,7 @@
 """URIs in their one form; servers and what their tools are called; `[mcp]` of the settings."""
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -103,3 +105,9 @@ def test_a_mistake_in_the_settings_is_named_and_no_value_repeated(section: Any, 
     with pytest.raises(ServerMistakeError) as error:
         configured_servers(section, {})
     assert why in str(error.value) and "secret" not in str(error.value)
+
+
+def test_a_missing_package_is_told_in_words() -> None:
+    program = "import sys; sys.modules['mcp'] = None\nimport ringfence.adapters.mcp"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert ended.returncode == 1 and 'pip install "ringfence[mcp]"' in ended.stderr

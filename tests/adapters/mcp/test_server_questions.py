@@ -11,7 +11,7 @@ from mcp.server.lowlevel import Server
 from mcp.shared.message import ServerMessageMetadata
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
-from ringfence.adapters.mcp import back
+from ringfence.adapters.mcp import link
 from ringfence.engine.decision.events import CallDecided, CallFinished, CallRequested
 from tests.adapters.mcp.near import ERAS, Near, near, text_of
 
@@ -105,8 +105,8 @@ def client_of(seen: list[str]) -> dict[str, Any]:
 def server_era(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Have the gateway speak the protocol of this era with its server."""
     if request.param == "server of 2025":
-        original: Any = vars(back)["Client"]
-        monkeypatch.setattr(back, "Client", partial(_legacy, original))
+        original: Any = vars(link)["Client"]
+        monkeypatch.setattr(link, "Client", partial(_legacy, original))
     return str(request.param)
 
 

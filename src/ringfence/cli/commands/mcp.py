@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from ringfence.engine.seams.settings import Settings
 
 
+_WARNING_AT_MOST = 500
+
+
 def words(command: ArgumentParser) -> None:
     """Say what the command takes."""
     command.add_argument("--policy", metavar="FILE", help="the policy, else the settings' one")
@@ -70,16 +73,18 @@ def run(asked: Namespace, say: Say) -> int:
         raise CommandError(str(error), help='pip install "ringfence[mcp]"') from error
     import asyncio
 
-    from ringfence.adapters.mcp.back import ServerAwayError
+    from ringfence.adapters.mcp.ending import until_told
+    from ringfence.adapters.mcp.link import ServerAwayError
     from ringfence.cli.desk import settings_of
     from ringfence.engine.seams.errors import PolicyError, RingfenceError
 
     settings = settings_of(asked)
+    _tell_warnings(_note(say))
     try:
         servers = _servers(asked, settings)
         guard = _guard(asked, settings)
         options = _options(asked, guard, _note(say))
-        asyncio.run(_serve(guard, servers, options, asked, say))
+        asyncio.run(until_told(_serve(guard, servers, options, asked, say)))
     except ServerMistakeError as error:
         raise CommandError(str(error), help="see `ringfence mcp --help`") from error
     except ServerAwayError as error:
@@ -212,6 +217,17 @@ def _typed(value: str) -> "Json":
     except ValueError:  # a text that needs no quotes
         return value
     return read if isinstance(read, (bool, int, float)) else value
+
+
+def _tell_warnings(note: Callable[[str], None]) -> None:
+    """Have what packages warn of pass the one gate to the terminal: it may quote a client or a server."""
+    import logging
+
+    class Told(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            note(record.getMessage()[:_WARNING_AT_MOST])
+
+    logging.getLogger().addHandler(Told(logging.WARNING))
 
 
 def _note(say: Say) -> Callable[[str], None]:
