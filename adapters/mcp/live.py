@@ -28,6 +28,8 @@ WITHIN_S = 60.0
 MOST_BYTES = 32 << 20
 """How much it may say in all."""
 MOST_PAGES = 200
+_LONGEST = 300
+"""How much is told of an error, which may quote what the server said."""
 MOST_TOOLS = 5_000
 
 
@@ -72,7 +74,8 @@ def live_tools(where: str, *, within_s: float = WITHIN_S, most_bytes: int = MOST
 def _first(error: BaseException) -> str:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return str(error) or type(error).__name__
+    lines = str(error).splitlines() or [type(error).__name__]
+    return lines[0][:_LONGEST]
 
 
 async def _listed(where: Where, heard: Heard) -> list[LiveTool]:

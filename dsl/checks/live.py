@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from ringfence.dsl import syntax
 from ringfence.dsl.draft import Draft, Slot, ToolDraft
-from ringfence.dsl.live.takes import Excess, beyond, said, told, type_of
 from ringfence.dsl.live.shapes import Shape
+from ringfence.dsl.live.takes import Excess, beyond, said, told, type_of
 from ringfence.dsl.live.tools import LiveTool, Parameters, parameters_of
 from ringfence.dsl.suggest import did_you_mean
 from ringfence.dsl.types import Type
@@ -118,12 +118,13 @@ def _compare_one(draft: Draft, tool: ToolDraft, slot: Slot, live: Parameters) ->
 def _wider(draft: Draft, tool: str, slot: Slot, shape: Shape, why: Excess) -> None:
     optional = " optional" if slot.optional else ""
     if why.limit is not None:
+        limited = replace(slot.type, at_most=why.limit, unit=why.unit)
         draft.report(
             "E118",
             f"`{slot.name}` may be larger here than the live tool of `{tool}` takes",
             slot.span,
             f"the live tool takes at most {why.limit} {why.unit}",
-            f"write `{slot.name}: {said(replace(slot.type, at_most=why.limit, unit=why.unit))}{optional}`, or less",
+            f"write `{slot.name}: {said(limited)}{optional}`, or less",
         )
         return
     wanted = type_of(shape)

@@ -43,13 +43,13 @@ _DOING: Mapping[str, frozenset[str]] = {
         "interpreter repl terminal sandbox compile script deploy"
     ),
     "move_money": _set(
-        "pay payment transfer refund charge purchase buy sell order trade withdraw deposit "
+        "pay payment transfer refund charge purchase buy sell trade withdraw deposit "
         "checkout bill billing invoice donate wire payout"
     ),
     "reach_out": _set(
         "send mail email post publish tweet message notify sms call webhook upload share "
         "invite http fetch browse crawl scrape navigate visit submit reply forward request "
-        "comment announce download open web slack sync"
+        "comment announce download web slack sync"
     ),
     "change_data": _set(
         "write create update edit modify set change add insert save put patch move rename copy "
@@ -64,6 +64,12 @@ _TAKING: Mapping[str, frozenset[str]] = {
     "reach_out": _set("url uri urls webhook recipient recipients to cc bcc phone"),
 }
 """Words of parameters."""
+_MOSTLY_NOUNS = _set(
+    "set change call message mail email format script comment tag stop close clear schedule book start make"
+    " request post web sql bill charge share import copy store assign apply reset shell python javascript sms"
+    " http"
+)
+"""In a description these say nothing: `the set of open calls`."""
 _REACHING = _set(
     "path paths file files filename filepath dir directory folder key bucket table "
     "database query sql host pattern selector id ids account user"
@@ -104,7 +110,7 @@ def guess(tool: LiveTool, parameters: Iterable[str]) -> Guess:
             harms.setdefault(need, f"its name says `{found}`")
         elif found := _first(_TAKING.get(need, frozenset()), sorted(taken)):
             harms.setdefault(need, f"it takes a `{found}`")
-        elif found := _first(words, sorted(described)):
+        elif found := _first(words - _MOSTLY_NOUNS, sorted(described)):
             harms.setdefault(need, f"its description says `{found}`")
     for hint, (value, need) in _HINTS.items():
         if tool.annotations.get(hint) is value:
