@@ -150,6 +150,8 @@ class Settings(BaseModel):
     """The settings of approval backends, unchecked: they may hold secrets and are never printed."""
     isolates: dict[str, Any] = Field(default_factory=dict, repr=False, exclude=True)
     """The settings of what runs isolates, unchecked: they may hold secrets and are never printed."""
+    mcp: dict[str, Any] = Field(default_factory=dict, repr=False, exclude=True)
+    """The settings of the MCP gateway, unchecked: they may hold secrets and are never printed."""
     secrets: SecretSettings = SecretSettings()
     limits: Limits = Limits()
 

@@ -24,6 +24,7 @@ OF_ANY_NAME = {
     "approvals": ["approvals.GROUP"],
     "backends": ["backends.NAME.KEY"],
     "isolates": ["isolates.KEY"],
+    "mcp": ["mcp.KEY"],
 }
 
 

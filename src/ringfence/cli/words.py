@@ -14,7 +14,7 @@ GROUPS = {
         *("runs", "show", "why", "tail", "stats", "replay", "backtest"),
         *("approvals", "approve", "deny", "kill", "verify", "purge", "export", "schema"),
     ),
-    "serve": ("plugins", "doctor"),
+    "serve": ("mcp", "pins", "plugins", "doctor"),
 }
 """Every command, as `--help` lists them; each is a module of `ringfence.cli.commands`."""
 

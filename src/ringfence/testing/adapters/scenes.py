@@ -16,9 +16,12 @@ class Asked:
     """One tool call as the scripted model writes it."""
 
     tool: str
-    arguments: Mapping[str, Json]
+    arguments: Mapping[str, Json] = field(default_factory=dict)
     id: str = "c1"
     """Models reuse ids; a framework without ids leaves it out."""
+    text: str | None = None
+    """The arguments as the model writes them, JSON or not; None: `arguments`.  Set only where the class says
+    `writes_text`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +51,10 @@ class Scene:
     kind."""
     streamed: bool = False
     helper: "Scene | None" = None
-    """An agent that works inside: its turns are played when the tool `helper` is called, with `guard` and
-    principal of this scene."""
-    cancels: bool = False
-    """The host cancels the invocation as soon as a tool body has begun."""
+    """An agent that works inside: its turns are played when the tool `helper` is called, which takes
+    `task: str`, with `guard` and principal of this scene.  The stage brings that tool."""
+    before: Callable[[int], None] | None = None
+    """The scripted model calls it before it answers, with the number of the request, from 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,11 @@ class Outcome:
     """What came out of the framework instead of an answer."""
     resume: "Callable[[], Awaitable[Outcome]] | None" = None
     """Set if the framework has put the agent away until people answer: goes on from its saved state, and may
-    be called again to replay that state.  None: it has ended."""
+    be called again to replay that state.  None: it has ended.  What it returns is the outcome of the whole
+    scene, from the first call on."""
+    claim: "Callable[[], Awaitable[Outcome]] | None" = None
+    """Like `resume`, saying yes to every open call in the framework's own way, as anybody could who holds the
+    saved state.  None: the framework has no such way, or the agent has ended."""
 
     @property
     def suspended(self) -> bool:
