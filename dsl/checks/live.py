@@ -18,6 +18,8 @@ from ringfence.dsl.types import Type
 SHOWN = 20
 """How many names one report writes out: a server may have any number of tools."""
 _LONGEST = 80
+_PROTOCOL = "mcp/"
+"""So begin the names of MCP's own requests in a policy; no server lists them."""
 
 
 def check_live(draft: Draft) -> None:
@@ -29,7 +31,7 @@ def check_live(draft: Draft) -> None:
         live = draft.live.get(bound)
         if live is not None:
             _compare(draft, tool, live)
-        elif tool.starts is None and not _own_body(tool):
+        elif tool.starts is None and not _own_body(tool) and not bound.startswith(_PROTOCOL):
             draft.report(
                 "W218",
                 f"no live tool is called `{bound}`",

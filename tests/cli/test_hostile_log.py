@@ -128,7 +128,7 @@ def test_no_text_of_a_tool_server_steers_a_terminal_or_forges_a_line(
     monkeypatch.chdir(tmp_path)
     schema = {"properties": {EVIL: {"enum": [EVIL], "description": EVIL}, "to": {"pattern": EVIL}}}
     tool = {"description": EVIL, "inputSchema": schema, "annotations": {EVIL: True, "title": EVIL}}
-    tools = [{**tool, "name": EVIL}, {**tool, "name": "send_email"}, {**tool, "name": "forged\ttab"}]
+    tools = [{**tool, "name": EVIL}, {**tool, "name": "send_email"}, {**tool, "name": "x\tforged"}]
     (tmp_path / "tools.json").write_text(json.dumps(tools))
     main([*command, "--tools", "tools.json", *(["--json"] if as_json else [])])
     main([*command, "--tools", EVIL, *(["--json"] if as_json else [])])

@@ -94,7 +94,7 @@ def test_a_module_of_the_folder_is_found_and_what_it_prints_is_no_data(
         ("x = [object()]", "openai-agents:raising_tools:x", "no tool"),
         ("x = [5]", "pydantic-ai:raising_tools:x", "neither a tool nor a toolset"),
         ("", "python:no_such_module_here:x", "ModuleNotFoundError"),
-        ("", "mcp:", "no command"),
+        ("", "mcp:", "either a command or a url"),
         ("", "mcp:'", "cannot be read"),
         ("", "mcp:/no/such/command", "No such file"),
     ],

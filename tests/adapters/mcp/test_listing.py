@@ -147,10 +147,12 @@ def test_pages_are_followed_to_their_end(tmp_path: Path) -> None:
         ("listed(request, [TOOL], nextCursor='again')", "more than 3 pages"),
         ("listed(request, [{**TOOL, 'name': str(n)} for n in range(20)])", "more than 10 tools"),
         ("listed(request, [{**TOOL, 'description': 'x' * 200_000}])", "more than 100,000 bytes"),
-        ("sys.stdout.write('x' * 200_000); sys.stdout.flush(); time.sleep(60)", "more than 100,000 bytes"),
         ("listed(request, [{'name': 5}])", "validation error"),
         ("sys.exit(3)", "closed"),
-        ("sys.stderr.write('no key is set'); sys.stderr.flush(); sys.exit(3)", "it last said: no key is set"),
+        (
+            "sys.stderr.write('no key is set'); sys.stderr.flush(); sys.exit(3)",
+            "the last of it: server: no key is set",
+        ),
         (
             "send({'jsonrpc': '2.0', 'id': request['id'], 'error': {'code': 1, 'message': 'not you'}})",
             "not you",
@@ -164,6 +166,11 @@ def test_a_server_that_goes_wrong_gives_no_tools(
     monkeypatch.setattr(live, "MOST_TOOLS", 10)
     with pytest.raises(ListingError, match=why):
         live_tools(by_hand(tmp_path, answer), most_bytes=100_000, within_s=30)
+
+
+def test_one_of_several_servers_has_its_name_before_its_tools(tmp_path: Path) -> None:
+    command = by_hand(tmp_path, "listed(request, [TOOL])")
+    assert [tool.name for tool in live_tools(f"desk={command}")] == ["desk/a"]
 
 
 def test_what_is_no_message_is_passed_over(tmp_path: Path) -> None:

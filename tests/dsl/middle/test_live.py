@@ -148,6 +148,7 @@ agent main { holds go  may start helper }
 agent helper { holds go }
 isolate box { time 1 second }
 tool gone is "real-gone" { needs go  allow always  rate 1 per run }
+tool read is "mcp/resources/read" { needs go  allow always  rate 1 per run }
 tool script { runs "x.js" in box  allow always  rate 1 per run }
 """
     loaded = beside(text, LiveTool("real-gon", None), read=lambda name: "1")
