@@ -94,7 +94,7 @@ def parse_server(said: str, *, env: Mapping[str, str]) -> ServerSpec:
 
 def server_of(said: str) -> ServerSpec:
     """Read `COMMAND`, `URL`, or one of them with `NAME=` before it, as `ringfence mcp` calls the server."""
-    name, equals, rest = said.partition("=")
+    name, equals, _ = said.partition("=")
     if equals and _NAME.fullmatch(name):
         return parse_server(said, env={})
     if said.startswith(("http://", "https://")):

@@ -287,6 +287,25 @@ def test_what_is_written_checks_is_laid_out_and_agrees_with_the_tools(
     assert said.count("warning[") == said.count("warning[W201]") == 2
 
 
+def test_check_says_as_data_what_is_undeclared_and_what_is_gone(
+    tools: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    policy = "language 1\npolicy desk\ntool get_x { takes a: text  allow always }\n"
+    (tools / "desk.fence").write_text(policy + "tool gone { allow always }\n")
+    assert main(["check", "desk.fence", "--tools", "tools.json", "--json"]) == 3
+    said = json.loads(capsys.readouterr().out)
+    assert [one["code"] for one in said["diagnostics"]] == ["W212", "E118", "W218"]
+    assert said["live"] is None  # a policy with mistakes has no plan
+    (tools / "desk.fence").write_text(
+        policy.replace("a: text", "a: integer") + "tool gone { allow always }\n"
+    )
+    assert main(["check", "desk.fence", "--tools", "tools.json", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["live"] == {"tools": ["get_x", "Drop-It"], "undeclared": ["Drop-It"], "missing": ["gone"]}
+    assert main(["check", "desk.fence", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["live"] is None
+
+
 def test_a_file_that_is_there_stays_as_it_is(tools: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tools / "desk.fence").write_text("mine")
     (tools / "link.fence").symlink_to(tools / "nowhere")

@@ -26,12 +26,12 @@ class Opaque:
     pass
 
 
-def look(
+def look(  # type: ignore[no-untyped-def]
     name: Annotated[str, Field(max_length=9)],
     row: Row,
     other: Other,
     opaque: Opaque,
-    untyped,  # type: ignore[no-untyped-def]
+    untyped,
     kind: Literal["a", "b"] = "a",
     perhaps: int | None = None,
     *,

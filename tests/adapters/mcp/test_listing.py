@@ -135,7 +135,8 @@ def test_a_server_at_a_url_is_asked_and_may_not_say_too_much(url: str) -> None:
 
 def test_pages_are_followed_to_their_end(tmp_path: Path) -> None:
     answer = (
-        "cursor = (request.get('params') or {}).get('cursor'); more = {} if cursor else {'nextCursor': 'two'}; "
+        "cursor = (request.get('params') or {}).get('cursor'); "
+        "more = {} if cursor else {'nextCursor': 'two'}; "
         "listed(request, [{**TOOL, 'name': cursor or 'one'}], **more)"
     )
     assert [tool.name for tool in live_tools(by_hand(tmp_path, answer))] == ["one", "two"]
