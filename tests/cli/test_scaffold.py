@@ -169,6 +169,8 @@ def test_numbers_are_written_without_an_exponent_or_not_at_all() -> None:
         (LiveTool("get_page", schema(url={"type": "string"}), own=True), ("read_data", "reach_out"), False),
         (LiveTool("deleteUser", schema(), own=True), ("destroy",), False),
         (LiveTool("get_users", schema(), "Lists, then deletes.", own=True), ("read_data", "destroy"), False),
+        (LiveTool("getDELETEAll", schema(), own=True), ("read_data", "destroy"), False),
+        (LiveTool("get_anddeleteall", schema(), own=True), ("read_data", "destroy"), False),
         (LiveTool("run-query", schema(), own=True), ("run_code",), False),
         (LiveTool("search", schema(sql={}), own=True), ("read_data", "run_code"), False),
         (LiveTool("refund", schema(), own=True), ("move_money",), False),

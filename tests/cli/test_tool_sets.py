@@ -90,7 +90,7 @@ def test_a_module_of_the_folder_is_found_and_what_it_prints_is_no_data(
         ("raise SystemExit(3)", "python:raising_tools:x", "SystemExit"),
         ("1 / 0", "langchain:raising_tools:x", "ZeroDivisionError"),
         ("x = 5", "python:raising_tools:x", "no function"),
-        ("x = [{'type': 'web_search'}]", "langchain:raising_tools:x", "no tool which runs here"),
+        ("x = [{}]", "langchain:raising_tools:x", "a tool without a name"),
         ("x = [object()]", "openai-agents:raising_tools:x", "no tool"),
         ("x = [5]", "pydantic-ai:raising_tools:x", "neither a tool nor a toolset"),
         ("", "python:no_such_module_here:x", "ModuleNotFoundError"),

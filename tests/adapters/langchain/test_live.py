@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 import pytest
-from langchain_core.tools import BaseTool, BaseToolkit, InjectedToolArg, StructuredTool, tool
+from langchain_core.tools import BaseTool, BaseToolkit, InjectedToolArg, StructuredTool, Tool, tool
 
 from ringfence.adapters.langchain.live import live_tools
 from ringfence.dsl.live import parameters_of
@@ -46,7 +46,19 @@ def test_a_tool_with_a_schema_from_elsewhere_is_not_the_hosts_own() -> None:
     assert known is not None and set(known.shapes) == {"q"} and not found.own
 
 
-@pytest.mark.parametrize("wrong", [5, [5], [{"type": "web_search"}]])
-def test_what_does_not_run_here_is_refused(wrong: Any) -> None:
-    with pytest.raises(TypeError, match="no tool which runs here"):
+def test_a_tool_of_the_provider_has_a_name_and_no_parameters() -> None:
+    for found in ({"type": "web_search"}, [{"type": "web_search"}]):
+        (one,) = live_tools(found)
+        assert (one.name, one.schema, one.own) == ("web_search", None, False)
+
+
+def test_a_tool_of_one_text_has_its_one_parameter() -> None:
+    (found,) = live_tools(Tool("ask", plain, "Ask."))
+    known = parameters_of(found)
+    assert known is not None and set(known.shapes) == {"tool_input"}
+
+
+@pytest.mark.parametrize("wrong", [5, [5], [{}]])
+def test_what_is_no_tool_is_refused(wrong: Any) -> None:
+    with pytest.raises(TypeError, match="it holds"):
         live_tools(wrong)

@@ -32,7 +32,7 @@ def run(asked: Namespace, say: Say) -> int:
         )
     if asked.out and (Path(asked.out).exists() or Path(asked.out).is_symlink()):
         raise CommandError(f"{asked.out} is there already", help="nothing was written over it")
-    tools = read_tools(asked.tools)
+    tools = read_tools(asked.tools, say)
     if not tools:
         raise CommandError("there are no tools to write of", help="give a tool set that is not empty")
     name = asked.policy or (name_like(Path(asked.out).stem) if asked.out else "scaffolded")

@@ -82,6 +82,7 @@ _HINTS: Mapping[str, tuple[bool, str]] = {
 }
 """Hints that speak against a tool: value -> capability.  What speaks for it is not looked at."""
 _DESCRIBED = 20_000
+_LONG = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ def guess(tool: LiveTool, parameters: Iterable[str]) -> Guess:
     described = _described(tool.description)
     harms: dict[str, str] = {}
     for need, words in _DOING.items():
-        if found := _first(words, named):
+        if found := _first(words, named) or _hidden(words, named):
             harms.setdefault(need, f"its name says `{found}`")
         elif found := _first(_TAKING.get(need, frozenset()), sorted(taken)):
             harms.setdefault(need, f"it takes a `{found}`")
@@ -135,6 +136,11 @@ def _described(text: str) -> set[str]:
 
 def _first(words: frozenset[str], among: Iterable[str]) -> str | None:
     return next((one for one in among if _stem(one, words) is not None), None)
+
+
+def _hidden(words: frozenset[str], named: list[str]) -> str | None:
+    """Return a long word that stands inside another: `deleteall`."""
+    return next((word for one in named for word in sorted(words) if len(word) >= _LONG and word in one), None)
 
 
 def _stem(word: str, words: frozenset[str]) -> str | None:

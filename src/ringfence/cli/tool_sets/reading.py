@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any
 
 from ringfence.cli.exits import CommandError
+from ringfence.cli.say import Say
 from ringfence.cli.tool_sets.files import of_file, told
 from ringfence.dsl.live import LiveTool
 
@@ -27,12 +28,18 @@ _LONGEST_NAME = 1_000
 _MOST = 10_000
 
 
-def read_tools(whats: Sequence[str]) -> dict[str, LiveTool]:
+def read_tools(whats: Sequence[str], say: Say | None = None) -> dict[str, LiveTool]:
     """Return the tools of all these sets, by their names.
+
+    Args:
+        say: Shows that it goes on: a server may take its time.
 
     Raises:
         CommandError: One cannot be read, or two tools have one name.
     """
+    if say is not None:
+        with say.progress("asking for tools", len(whats), worth=1, counted=False):
+            return read_tools(whats)
     tools: dict[str, LiveTool] = {}
     for what in whats:
         shown = told(what)
