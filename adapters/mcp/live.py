@@ -5,60 +5,81 @@ bounded number of bytes to answer in; what it has started is killed when it has 
 """
 
 import asyncio
-import shlex
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
 
-try:
-    import httpx2
-    from mcp import Client
-    from mcp.client.streamable_http import streamable_http_client
-except ImportError as error:
-    raise ImportError(
-        'the tools of an MCP server need the package `mcp`: pip install "ringfence[mcp]"'
-    ) from error
+import httpx2
+from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
 
-from ringfence.adapters.mcp.child import Heard, TooMuchError, child
+from ringfence.adapters.mcp.process import process
+from ringfence.adapters.mcp.servers import ServerMistakeError, ServerSpec, server_of
 from ringfence.dsl.live import LiveTool
 
 WITHIN_S = 60.0
 """How long a server has: a command may have to be downloaded first."""
 MOST_BYTES = 32 << 20
-"""How much it may say in all."""
+"""How much it may say of its tools, and at a URL of anything."""
 MOST_PAGES = 200
 MOST_TOOLS = 5_000
+_LONGEST = 300
+"""How much is told of an error, which may quote what the server said."""
 
 
 class ListingError(Exception):
     """The server did not tell its tools, in words for a person."""
 
 
-@dataclass(frozen=True, slots=True)
-class Where:
-    """A server: a command line to start, or the URL of one that runs."""
+class TooMuchError(Exception):
+    """It said more than it may."""
 
-    text: str
+
+class Heard:
+    """How much a server has said, and its last words for people."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self.most_bytes = most_bytes
+        self.too_much = False
+        self._bytes = 0
+        self._words: deque[str] = deque(maxlen=3)
+
+    def count(self, size: int) -> None:
+        """Count so many bytes more; raise TooMuchError beyond the bound."""
+        self._bytes += size
+        if self._bytes > self.most_bytes:
+            self.too_much = True
+            raise TooMuchError
+
+    def overhear(self, text: str) -> None:
+        """Keep what it says to people."""
+        self._words.append(text)
 
     @property
-    def is_url(self) -> bool:
-        """True for `http://…` and `https://…`."""
-        return self.text.startswith(("http://", "https://"))
+    def last_words(self) -> str:
+        """What it last said to people, to stand behind an error; it is a stranger's text."""
+        said = " ".join(self._words)
+        return f"; the last of it: {said[-_LONGEST:]}" if said else ""
 
 
 def live_tools(where: str, *, within_s: float = WITHIN_S, most_bytes: int = MOST_BYTES) -> list[LiveTool]:
     """Return the tools of a server.
 
     Args:
-        where: A command line, split as a shell would, or a URL.
+        where: A command line, split as a shell would, or a URL; with `NAME=` before it, the tools are called
+            as a policy binds those of one of several servers.
 
     Raises:
         ListingError: It cannot be started or reached, says too much, takes too long, or is no MCP server.
     """
     heard = Heard(most_bytes)
     try:
-        return asyncio.run(asyncio.wait_for(_listed(Where(where), heard), within_s))
+        spec = server_of(where)
+    except ServerMistakeError as error:
+        raise ListingError(str(error)) from error
+    try:
+        return asyncio.run(asyncio.wait_for(_listed(spec, heard), within_s))
     except TimeoutError as error:
         raise ListingError(f"it told no tools within {within_s:g} seconds{heard.last_words}") from error
     except ListingError:
@@ -72,16 +93,18 @@ def live_tools(where: str, *, within_s: float = WITHIN_S, most_bytes: int = MOST
 def _first(error: BaseException) -> str:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return str(error) or type(error).__name__
+    lines = str(error).splitlines() or [type(error).__name__]
+    return lines[0][:_LONGEST]
 
 
-async def _listed(where: Where, heard: Heard) -> list[LiveTool]:
+async def _listed(spec: ServerSpec, heard: Heard) -> list[LiveTool]:
     tools: list[LiveTool] = []
-    async with Client(_transport(where, heard), cache=None) as client:
+    async with Client(_transport(spec, heard), cache=None) as client:
         cursor: str | None = None
         for _ in range(MOST_PAGES):
             page = await client.list_tools(cursor=cursor)
-            tools += [_live(tool) for tool in page.tools]
+            heard.count(len(page.model_dump_json()))
+            tools += [_live(spec, tool) for tool in page.tools]
             if len(tools) > MOST_TOOLS:
                 raise ListingError(f"it has more than {MOST_TOOLS:,} tools")
             if not page.next_cursor:
@@ -90,27 +113,21 @@ async def _listed(where: Where, heard: Heard) -> list[LiveTool]:
     raise ListingError(f"its list of tools has more than {MOST_PAGES} pages")
 
 
-def _live(tool: Any) -> LiveTool:
+def _live(spec: ServerSpec, tool: Any) -> LiveTool:
     """Return a tool as the server describes it: every word is the server's own."""
     told = tool.model_dump(mode="json", by_alias=True, exclude_none=True)
     return LiveTool(
-        told["name"],
+        spec.bound(told["name"]),
         told.get("inputSchema"),
         told.get("description") or told.get("title") or "",
         told.get("annotations") or {},
     )
 
 
-def _transport(where: Where, heard: Heard) -> AbstractAsyncContextManager[Any]:
-    if where.is_url:
-        return _reached(where.text, heard)
-    try:
-        command = shlex.split(where.text)
-    except ValueError as error:
-        raise ListingError(f"the command cannot be read: {error}") from error
-    if not command:
-        raise ListingError("no command is named")
-    return child(command, heard)
+def _transport(spec: ServerSpec, heard: Heard) -> AbstractAsyncContextManager[Any]:
+    if spec.url is not None:
+        return _reached(spec.url, heard)
+    return process(spec, heard.overhear, lambda: None)
 
 
 @asynccontextmanager
@@ -152,6 +169,3 @@ class _CountedStream(httpx2.AsyncByteStream):
 
     async def aclose(self) -> None:
         await self._inner.aclose()
-
-
-__all__ = ["ListingError", "TooMuchError", "live_tools"]

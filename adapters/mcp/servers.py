@@ -92,6 +92,20 @@ def parse_server(said: str, *, env: Mapping[str, str]) -> ServerSpec:
     return ServerSpec(name, command=tuple(words), env=env)
 
 
+def server_of(said: str) -> ServerSpec:
+    """Read `COMMAND`, `URL`, or one of them with `NAME=` before it, as `ringfence mcp` calls the server."""
+    name, equals, _ = said.partition("=")
+    if equals and _NAME.fullmatch(name):
+        return parse_server(said, env={})
+    if said.startswith(("http://", "https://")):
+        return ServerSpec(url=said)
+    try:
+        words = shlex.split(said)
+    except ValueError as error:
+        raise ServerMistakeError(f"the command of the server cannot be read: {error}") from error
+    return ServerSpec(command=tuple(words))
+
+
 def refuse_doubles(specs: Iterable[ServerSpec]) -> tuple[ServerSpec, ...]:
     """Return the servers; raise ServerMistakeError if two have one name."""
     found = tuple(specs)

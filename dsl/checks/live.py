@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from ringfence.dsl import syntax
 from ringfence.dsl.draft import Draft, Slot, ToolDraft
-from ringfence.dsl.live.takes import Excess, beyond, said, told, type_of
 from ringfence.dsl.live.shapes import Shape
+from ringfence.dsl.live.takes import Excess, beyond, said, told, type_of
 from ringfence.dsl.live.tools import LiveTool, Parameters, parameters_of
 from ringfence.dsl.suggest import did_you_mean
 from ringfence.dsl.types import Type
@@ -18,6 +18,8 @@ from ringfence.dsl.types import Type
 SHOWN = 20
 """How many names one report writes out: a server may have any number of tools."""
 _LONGEST = 80
+_PROTOCOL = "mcp/"
+"""So begin the names of MCP's own requests in a policy; no server lists them."""
 
 
 def check_live(draft: Draft) -> None:
@@ -29,7 +31,7 @@ def check_live(draft: Draft) -> None:
         live = draft.live.get(bound)
         if live is not None:
             _compare(draft, tool, live)
-        elif tool.starts is None and not _own_body(tool):
+        elif tool.starts is None and not _own_body(tool) and not bound.startswith(_PROTOCOL):
             draft.report(
                 "W218",
                 f"no live tool is called `{bound}`",
@@ -118,12 +120,13 @@ def _compare_one(draft: Draft, tool: ToolDraft, slot: Slot, live: Parameters) ->
 def _wider(draft: Draft, tool: str, slot: Slot, shape: Shape, why: Excess) -> None:
     optional = " optional" if slot.optional else ""
     if why.limit is not None:
+        limited = replace(slot.type, at_most=why.limit, unit=why.unit)
         draft.report(
             "E118",
             f"`{slot.name}` may be larger here than the live tool of `{tool}` takes",
             slot.span,
             f"the live tool takes at most {why.limit} {why.unit}",
-            f"write `{slot.name}: {said(replace(slot.type, at_most=why.limit, unit=why.unit))}{optional}`, or less",
+            f"write `{slot.name}: {said(limited)}{optional}`, or less",
         )
         return
     wanted = type_of(shape)

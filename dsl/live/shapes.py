@@ -25,8 +25,8 @@ _KINDS: Mapping[str, frozenset[str]] = {
 EVERY_KIND = frozenset().union(*_KINDS.values())
 
 _DEEPEST = 20
-_MOST_PARTS = 2_000
-"""How many subschemas of one parameter are read: references may multiply without end."""
+_MOST_PARTS = 20_000
+"""How many subschemas of one tool are read: references may multiply without end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +72,18 @@ def shape_of(schema: Json, root: Json) -> Shape:
     Args:
         root: The whole schema, in which its references lead.
     """
-    return _Reader(root).shape(schema, 0)
+    return Reader(root).shape(schema)
 
 
-class _Reader:
+class Reader:
+    """Reads the shapes of one whole schema."""
+
     def __init__(self, root: Json) -> None:
         self._root = root
         self._left = _MOST_PARTS
 
-    def shape(self, schema: Json, depth: int) -> Shape:
+    def shape(self, schema: Json, depth: int = 0) -> Shape:
+        """Return the shape of a part of it."""
         self._left -= 1
         if schema is False:
             return NOTHING

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from ringfence.dsl.live.shapes import Shape, both, found, shape_of
+from ringfence.dsl.live.shapes import Reader, Shape, both, found
 from ringfence.dsl.plan import Json
 
 _DEEPEST = 3
@@ -42,10 +42,11 @@ def parameters_of(tool: LiveTool) -> Parameters | None:
     shapes: dict[str, Shape] = {}
     required: set[str] = set()
     is_open = False
+    reader = Reader(tool.schema)
     for part in _parts(tool.schema, tool.schema, 0):
         properties, needed = part.get("properties"), part.get("required")
         for name, one in (properties if isinstance(properties, Mapping) else {}).items():
-            shape = shape_of(one, tool.schema)
+            shape = reader.shape(one)
             shapes[name] = both(shapes[name], shape) if name in shapes else shape
         if isinstance(needed, list):
             required.update(name for name in needed if isinstance(name, str))

@@ -117,6 +117,33 @@ def test_no_text_in_a_log_or_on_the_command_line_steers_a_terminal_or_forges_a_l
 
 
 @pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize("command", [["init"], ["init", "--out", "made.fence"], ["check", str(BLOG)]])
+def test_no_text_of_a_tool_server_steers_a_terminal_or_forges_a_line(
+    tmp_path: Path,
+    command: list[str],
+    as_json: bool,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    schema = {"properties": {EVIL: {"enum": [EVIL], "description": EVIL}, "to": {"pattern": EVIL}}}
+    tool = {"description": EVIL, "inputSchema": schema, "annotations": {EVIL: True, "title": EVIL}}
+    tools = [{**tool, "name": EVIL}, {**tool, "name": "send_email"}, {**tool, "name": "x\tforged"}]
+    (tmp_path / "tools.json").write_text(json.dumps(tools))
+    main([*command, "--tools", "tools.json", *(["--json"] if as_json else [])])
+    main([*command, "--tools", EVIL, *(["--json"] if as_json else [])])
+    main([*command, "--tools", f"mcp:{EVIL}", *(["--json"] if as_json else [])])
+    said = capsys.readouterr()
+    assert said.out + said.err
+    made = (tmp_path / "made.fence").read_text() if (tmp_path / "made.fence").exists() else ""
+    for text in (said.out, said.err, made):
+        assert "Traceback" not in text
+        assert not any(line.strip().startswith("forged") for line in text.splitlines())
+        categories = {unicodedata.category(character) for character in text.replace("\n", "")}
+        assert not categories & {"Cc", "Cf", "Cs", "Zl", "Zp"}
+
+
+@pytest.mark.parametrize("as_json", [False, True])
 def test_what_a_purge_says_and_leaves_obeys_no_text_of_the_log(
     hostile: Path, tmp_path: Path, as_json: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:

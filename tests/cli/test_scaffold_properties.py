@@ -128,10 +128,14 @@ tools = st.builds(
 tool_sets = st.lists(tools, min_size=1, max_size=4, unique_by=lambda tool: tool.name)
 
 
+TEXT = {"type": "string", "minLength": 1}
+TAGS = {"type": "array", "items": {"enum": ["a"]}}
+
+
 @settings(phases=[Phase.explicit, Phase.generate], max_examples=60, suppress_health_check=list(HealthCheck))
 @example([LiveTool(text, None, text, own=True) for text in HOSTILE])
 @example([LiveTool(word, None, own=True) for word in KEYWORDS])
-@example([LiveTool("x", {"properties": dict.fromkeys(KEYWORDS, {"type": "string", "minLength": 1})})])
+@example([LiveTool("x", {"properties": {word: TEXT for word in KEYWORDS}})])
 @example(
     [LiveTool("x", {"properties": {word: {"items": {"enum": ["a"]}, "type": "array"} for word in KEYWORDS}})]
 )

@@ -25,7 +25,7 @@ def run(asked: Namespace, say: Say) -> int:
     from ringfence.cli.tool_sets import read_tools
     from ringfence.dsl.diagnostic import draw
 
-    live = read_tools(asked.tools) if asked.tools else None
+    live = read_tools(asked.tools, say) if asked.tools else None
     loaded = policy_of(asked, live=live)
     plan, found = loaded.plan, loaded.diagnostics
     if say.json:

@@ -47,7 +47,7 @@ def run(asked: Namespace, say: Say) -> int:
     answer = _ask if asking else None
     gates = _gates(table, _pairs(asked.approver, "--approver"), answer)
     traits = _traits(table, _pairs(asked.capability, "--capability"), answer)
-    tools = read_tools([asked.tools]) if asked.tools else {}
+    tools = read_tools([asked.tools], say) if asked.tools else {}
     policy = write(table, traits, gates, {name: tool.schema for name, tool in tools.items()})
     loaded = load_text(policy, asked.out or "converted.fence")
     for line in draw(loaded.diagnostics).split("\n") if loaded.diagnostics else ():

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ringfence.cli.exits import FINE, CommandError
 from ringfence.cli.say import Say
+from ringfence.engine.seams.escape import escaped
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]*")
 
@@ -26,10 +27,12 @@ def run(asked: Namespace, say: Say) -> int:
     from ringfence.cli.tool_sets import read_tools
 
     if asked.policy is not None and not _NAME.fullmatch(asked.policy):
-        raise CommandError(f"`{asked.policy}` is no policy's name", help="small letters, digits and `_`")
+        raise CommandError(
+            f"`{escaped(asked.policy)}` is no policy's name", help="small letters, digits and `_`"
+        )
     if asked.out and (Path(asked.out).exists() or Path(asked.out).is_symlink()):
         raise CommandError(f"{asked.out} is there already", help="nothing was written over it")
-    tools = read_tools(asked.tools)
+    tools = read_tools(asked.tools, say)
     if not tools:
         raise CommandError("there are no tools to write of", help="give a tool set that is not empty")
     name = asked.policy or (name_like(Path(asked.out).stem) if asked.out else "scaffolded")

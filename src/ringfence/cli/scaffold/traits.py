@@ -43,13 +43,13 @@ _DOING: Mapping[str, frozenset[str]] = {
         "interpreter repl terminal sandbox compile script deploy"
     ),
     "move_money": _set(
-        "pay payment transfer refund charge purchase buy sell order trade withdraw deposit "
+        "pay payment transfer refund charge purchase buy sell trade withdraw deposit "
         "checkout bill billing invoice donate wire payout"
     ),
     "reach_out": _set(
         "send mail email post publish tweet message notify sms call webhook upload share "
         "invite http fetch browse crawl scrape navigate visit submit reply forward request "
-        "comment announce download open web slack sync"
+        "comment announce download web slack sync"
     ),
     "change_data": _set(
         "write create update edit modify set change add insert save put patch move rename copy "
@@ -64,6 +64,12 @@ _TAKING: Mapping[str, frozenset[str]] = {
     "reach_out": _set("url uri urls webhook recipient recipients to cc bcc phone"),
 }
 """Words of parameters."""
+_MOSTLY_NOUNS = _set(
+    "set change call message mail email format script comment tag stop close clear schedule book start make"
+    " request post web sql bill charge share import copy store assign apply reset shell python javascript sms"
+    " http"
+)
+"""In a description these say nothing: `the set of open calls`."""
 _REACHING = _set(
     "path paths file files filename filepath dir directory folder key bucket table "
     "database query sql host pattern selector id ids account user"
@@ -76,6 +82,7 @@ _HINTS: Mapping[str, tuple[bool, str]] = {
 }
 """Hints that speak against a tool: value -> capability.  What speaks for it is not looked at."""
 _DESCRIBED = 20_000
+_LONG = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +107,11 @@ def guess(tool: LiveTool, parameters: Iterable[str]) -> Guess:
     described = _described(tool.description)
     harms: dict[str, str] = {}
     for need, words in _DOING.items():
-        if found := _first(words, named):
+        if found := _first(words, named) or _hidden(words, named):
             harms.setdefault(need, f"its name says `{found}`")
         elif found := _first(_TAKING.get(need, frozenset()), sorted(taken)):
             harms.setdefault(need, f"it takes a `{found}`")
-        elif found := _first(words, sorted(described)):
+        elif found := _first(words - _MOSTLY_NOUNS, sorted(described)):
             harms.setdefault(need, f"its description says `{found}`")
     for hint, (value, need) in _HINTS.items():
         if tool.annotations.get(hint) is value:
@@ -129,6 +136,11 @@ def _described(text: str) -> set[str]:
 
 def _first(words: frozenset[str], among: Iterable[str]) -> str | None:
     return next((one for one in among if _stem(one, words) is not None), None)
+
+
+def _hidden(words: frozenset[str], named: list[str]) -> str | None:
+    """Return a long word that stands inside another: `deleteall`."""
+    return next((word for one in named for word in sorted(words) if len(word) >= _LONG and word in one), None)
 
 
 def _stem(word: str, words: frozenset[str]) -> str | None:

@@ -30,7 +30,7 @@ def comment(text: str, *, cut: int = _COLUMNS) -> str:
 
 def words_of(name: str) -> list[str]:
     """Return the words of a name: `sendMail`, `send-mail` and `send_mail` are `send`, `mail`."""
-    parted = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name[:1000])
+    parted = re.sub(r"([a-z0-9])([A-Z])|([A-Z])([A-Z][a-z])", r"\1\3_\2\4", name[:1000])
     return [word for word in re.split(r"[^a-z0-9]+", parted.lower()) if word]
 
 

@@ -26,6 +26,7 @@ _SPECIAL = frozenset(
 )
 """At an operand these are words of the language: such a parameter is reached by `arg.NAME`."""
 _DESCRIBED = 90
+_BY_WHOM = 'when principal.user in ["…"]'
 
 
 @dataclass(slots=True)
@@ -131,7 +132,8 @@ class _Writer:
             yield comment(f"Not in `takes`: {remark}; the schema alone types it.")
         for parameter, type in types.items():
             yield from self._conditions(name, parameter, type, parameters)
-        yield from _opened(known, _example(parameters, types))
+        example = _example(parameters, types) or ("always" if known.traits == {"read"} else _BY_WHOM)
+        yield from _opened(known, example)
         yield "}"
         yield ""
 
@@ -221,7 +223,7 @@ def _opened(known: Guess, example: str) -> Iterable[str]:
         yield "rate 60 per minute"
 
 
-def _example(parameters: Parameters, types: Mapping[str, Type]) -> str:
+def _example(parameters: Parameters, types: Mapping[str, Type]) -> str | None:
     """Return a condition that a person may begin with: the most telling parameter, bounded by a list."""
     ordered = sorted(
         types, key=lambda name: _is_optional(name, parameters)
@@ -229,7 +231,8 @@ def _example(parameters: Parameters, types: Mapping[str, Type]) -> str:
     for kind, condition in _EXAMPLES:
         for name in ordered:
             type, reached = types[name], _reached(name)
-            if type.kind != kind or (type.is_list and kind in ("integer", "number")):
+            enumerated = parameters.shapes[name].choices is not None
+            if type.kind != kind or enumerated or (type.is_list and kind in ("integer", "number")):
                 continue
             variable = _variable(parameters)
             told = condition.format(variable if type.is_list else reached)
@@ -238,7 +241,7 @@ def _example(parameters: Parameters, types: Mapping[str, Type]) -> str:
             return (
                 f"when {reached} is present and {told}" if _is_optional(name, parameters) else f"when {told}"
             )
-    return "always"
+    return None
 
 
 def _reached(name: str) -> str:

@@ -7,9 +7,18 @@ from typing import Any
 
 from ringfence.cli.exits import CommandError
 from ringfence.dsl.live import LiveTool
+from ringfence.engine.seams.escape import escaped
 
 _MOST_BYTES = 64 << 20
+_LONGEST = 600
 _SCHEMAS = ("inputSchema", "input_schema", "parameters", "args_schema")
+
+
+def told(text: str) -> str:
+    """Return words that a person or a stranger chose on one line of an error, and not too much of them."""
+    # SECURITY: an error is printed line by line, so a line break in it would begin a line of its own.
+    shown = escaped(" ".join(text[:_LONGEST].split()))
+    return shown if len(text) <= _LONGEST else f"{shown}…"
 
 
 def of_file(name: str) -> list[LiveTool]:
@@ -26,7 +35,7 @@ def of_file(name: str) -> list[LiveTool]:
         return of_text(text, name)
     except (OSError, ValueError, RecursionError) as error:
         raise CommandError(
-            f"{name} cannot be read: {error}", help="a JSON list of tools with schemas"
+            f"{told(name)} cannot be read: {told(str(error))}", help="a JSON list of tools with schemas"
         ) from error
 
 
@@ -38,7 +47,7 @@ def of_text(text: str | bytes, name: str) -> list[LiveTool]:
     if isinstance(found, dict):
         found = found.get("tools", found)
     if not isinstance(found, list):
-        raise CommandError(f"{name} holds no list of tools", help="as MCP's `tools/list` gives it")
+        raise CommandError(f"{told(name)} holds no list of tools", help="as MCP's `tools/list` gives it")
     return [_tool(one, name) for one in found]
 
 
@@ -53,7 +62,7 @@ def _record(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _tool(found: object, name: str) -> LiveTool:
     inside = found.get("function", found) if isinstance(found, dict) else None
     if not isinstance(inside, Mapping) or not isinstance(inside.get("name"), str):
-        raise CommandError(f"{name} holds a tool without a name")
+        raise CommandError(f"{told(name)} holds a tool without a name")
     schema = next((inside[key] for key in _SCHEMAS if isinstance(inside.get(key), Mapping)), None)
     annotations, description = inside.get("annotations"), inside.get("description")
     return LiveTool(

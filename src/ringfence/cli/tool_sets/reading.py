@@ -10,7 +10,8 @@ from importlib import import_module
 from typing import Any
 
 from ringfence.cli.exits import CommandError
-from ringfence.cli.tool_sets.files import of_file
+from ringfence.cli.say import Say
+from ringfence.cli.tool_sets.files import of_file, told
 from ringfence.dsl.live import LiveTool
 
 WHAT = (
@@ -27,20 +28,27 @@ _LONGEST_NAME = 1_000
 _MOST = 10_000
 
 
-def read_tools(whats: Sequence[str]) -> dict[str, LiveTool]:
+def read_tools(whats: Sequence[str], say: Say | None = None) -> dict[str, LiveTool]:
     """Return the tools of all these sets, by their names.
+
+    Args:
+        say: Shows that it goes on: a server may take its time.
 
     Raises:
         CommandError: One cannot be read, or two tools have one name.
     """
+    if say is not None:
+        with say.progress("asking for tools", len(whats), worth=1, counted=False):
+            return read_tools(whats)
     tools: dict[str, LiveTool] = {}
     for what in whats:
+        shown = told(what)
         for tool in _read(what):
-            _require_sound(tool, what)
+            _require_sound(tool, shown)
             if tool.name in tools:
                 # SECURITY: which of the two runs is not the policy's choice, so it could not speak of either.
                 raise CommandError(
-                    f"{what} holds a second tool called `{tool.name}`",
+                    f"{shown} holds a second tool called `{told(tool.name)}`",
                     help="a policy tells tools apart by their names: give one of them another",
                 )
             tools[tool.name] = tool
@@ -61,7 +69,7 @@ def _read(what: str) -> list[LiveTool]:
 def _of_module(what: str, adapter: str, rest: str) -> list[LiveTool]:
     module, _, names = rest.partition(":")
     if not module or not names:
-        raise CommandError(f"`{what}` names no module and no tools in it", help=f"one of {WHAT}")
+        raise CommandError(f"`{told(what)}` names no module and no tools in it", help=f"one of {WHAT}")
     live_tools = _adapter(f"{adapter}.live")
     try:
         with _from_here(), redirect_stdout(sys.stderr):  # what the module prints is not our data
@@ -70,7 +78,7 @@ def _of_module(what: str, adapter: str, rest: str) -> list[LiveTool]:
             read: list[LiveTool] = live_tools(found[0] if len(found) == 1 else found)
     except (Exception, SystemExit) as error:  # their module may raise anything: nothing is written
         raise CommandError(
-            f"{what} gives no tools: {type(error).__name__}: {error}",
+            f"{told(what)} gives no tools: {type(error).__name__}: {told(str(error))}",
             help="MODULE is imported as by Python, from this folder too; behind it stands the tools' name",
         ) from error
     return read
@@ -82,7 +90,7 @@ def _of_server(what: str, rest: str) -> list[LiveTool]:
         read: list[LiveTool] = live_tools(rest)
     except Exception as error:  # a server may answer with anything: nothing is written
         raise CommandError(
-            f"{what} gives no tools: {error or type(error).__name__}",
+            f"{told(what)} gives no tools: {told(str(error) or type(error).__name__)}",
             help='mcp:"COMMAND …" starts a server, mcp:https://… asks one that runs',
         ) from error
     return read
