@@ -352,6 +352,17 @@ async def test_tools_of_the_provider_are_offered_only_if_the_policy_declares_the
     assert "`code_execution` is not offered" in said and "`mcp_server:files` is not offered" in said
 
 
+async def test_a_capability_further_in_is_named(load: LoadGuard, capsys: pytest.CaptureFixture[str]) -> None:
+    guard, notes = load(SEND), Notes()
+    further_in = Wrapping(Changing, innermost=True)
+    capability = Guarded(guard, principal=ALICE)
+    for _ in range(2):
+        await play(guard, tools=[notes.send], guarded=capability, capabilities=[further_in])
+    assert capsys.readouterr().err.count("stands further in than `Guarded`") == 1
+    await play(guard, tools=[notes.send], before=[further_in], capabilities=[Rewriting()])
+    assert "further in" not in capsys.readouterr().err
+
+
 async def test_tools_in_the_body_of_a_request_are_left_out(load: LoadGuard) -> None:
     guard, seen = load(""), []
 
