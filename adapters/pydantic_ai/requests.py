@@ -1,9 +1,9 @@
 """What a model is asked and answers: filtered before it goes out, recorded both ways."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, cast
 from uuid import uuid4
 
 from pydantic_ai import RunContext
@@ -16,10 +16,12 @@ from pydantic_ai.messages import (
     ToolReturnPart,
 )
 from pydantic_ai.models import ModelRequestContext, ModelRequestParameters
+from pydantic_ai.settings import ModelSettings
 from pydantic_ai.tools import ToolDefinition
 from pydantic_ai.toolsets.abstract import ToolsetTool
 from pydantic_ai.toolsets.external import TOOL_SCHEMA_VALIDATOR
 
+from ringfence.adapters.pydantic_ai import settings
 from ringfence.adapters.pydantic_ai.gate import Gate, withdraw_answered
 from ringfence.adapters.pydantic_ai.origins import Origins, strict
 from ringfence.adapters.pydantic_ai.turn import dumped
@@ -28,9 +30,6 @@ from ringfence.dsl.plan import Json
 from ringfence.engine.decision.events import ModelAnswered, ModelAsked
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.journal.jsonable import jsonable
-
-_ELSEWHERE: Final = frozenset({"tools", "functions", "mcp_servers", "plugins", "web_search_options"})
-"""Fields of a request's `extra_body` through which a provider could be offered tools as well."""
 
 
 @dataclass(slots=True)
@@ -58,14 +57,19 @@ class Requests:
         self._host_answered(run, context.messages)
         parameters = self._offered(run, context.model_request_parameters)
         context.model_request_parameters = parameters
-        context.model_settings = self._settings(context.model_settings)
+        if fields := settings.offering(context.model_settings):
+            for field in fields:
+                self._say(f"extra_body.{field}")
+            context.model_settings = cast(
+                ModelSettings, settings.without(context.model_settings or {}, fields)
+            )
         self._instruct(run, context.messages, parameters)
         asked = ModelAsked(
             request=uuid4().hex,
             model=getattr(context.model, "model_id", None) or getattr(context.model, "model_name", None),
             messages=[self._shown(run, message) for message in dumped(context.messages)],
             tools=self._shown(run, _described(parameters)),
-            parameters=self._shown(run, json_of(dict(context.model_settings or {}))),
+            parameters=self._shown(run, settings.shown(context.model_settings)),
             parent=None,
         )
         # SECURITY: if the record cannot be written, the error is raised and the model is not asked.
@@ -117,14 +121,6 @@ class Requests:
         if len(tools) == len(parameters.function_tools) and len(native) == len(parameters.native_tools):
             return parameters
         return replace(parameters, function_tools=tools, native_tools=native)
-
-    def _settings(self, settings: Any) -> Any:
-        body = settings.get("extra_body") if settings else None
-        if not isinstance(body, Mapping) or not (named := _ELSEWHERE & body.keys()):
-            return settings
-        for name in sorted(named):
-            self._say(f"extra_body.{name}")
-        return {**settings, "extra_body": {name: body[name] for name in body if name not in named}}
 
     def _say(self, name: str) -> None:
         if name not in self._said:

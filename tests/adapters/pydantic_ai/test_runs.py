@@ -275,6 +275,21 @@ async def test_usage_and_settings_are_recorded(load: LoadGuard) -> None:
     assert {"pydantic-ai-slim", "pydantic"} <= started.versions.keys()
 
 
+async def test_keys_in_the_settings_of_a_request_are_not_recorded(load: LoadGuard) -> None:
+    guard = load(LOOK)
+    settings = {
+        "max_tokens": 50,
+        "extra_headers": {"X-Tenant": "k-1", "Authorization": "Bearer k-2"},
+        "extra_body": {"api_key": "k-3", "options": [{"session_token": "k-4", "user": "u"}]},
+    }
+    await play(guard, run={"model_settings": settings})
+    (asked_,) = await events(guard, e.ModelAsked)
+    assert "k-" not in repr(asked_)
+    assert asked_.parameters["max_tokens"] == 50
+    assert asked_.parameters["extra_body"]["options"][0]["user"] == "u"
+    assert asked_.parameters["extra_headers"].keys() == {"X-Tenant", "Authorization"}
+
+
 async def test_work_outside_of_a_run_does_not_start(load: LoadGuard) -> None:
     guard, notes = load(LOOK), Notes()
     capability = Guarded(guard, principal=ALICE)
