@@ -114,6 +114,7 @@ class Guarded(AbstractCapability[Any]):
                 await turn.end(run, error)
             raise
         if isinstance(result.output, DeferredToolRequests):
+            self._requests.host_answered(run, result.all_messages())
             await turn.put_away(run)
         else:
             await turn.end(run, None)

@@ -54,7 +54,8 @@ class Requests:
     def outgoing(self, context: ModelRequestContext) -> ModelRequestContext:
         """Leave out what the run may not use, and record what is asked."""
         run = self._turn.run
-        self._host_answered(run, context.messages)
+        self.host_answered(run, context.messages)
+        self._host_left_out(run)
         parameters = self._offered(run, context.model_request_parameters)
         context.model_request_parameters = parameters
         if fields := settings.offering(context.model_settings):
@@ -131,20 +132,20 @@ class Requests:
                 file=sys.stderr,
             )
 
-    def _host_answered(self, run: Run, messages: Sequence[ModelMessage]) -> None:
+    def host_answered(self, run: Run, messages: Sequence[ModelMessage]) -> None:
         """Take in what the host has answered by itself of the calls that were open."""
-        if not self._turn.awaited:
-            return
-        for message in messages:
+        for message in messages if self._turn.awaited else ():
             for part in message.parts if isinstance(message, ModelRequest) else ():
                 if isinstance(part, ToolReturnPart) and part.tool_call_id in self._turn.awaited:
                     self._turn.awaited.discard(part.tool_call_id)
-                    withdraw_answered(
-                        self._guard, run, part.tool_call_id, "the host has answered the call itself"
-                    )
+                    because = "the host has answered the call itself"
+                    withdraw_answered(self._guard, run, part.tool_call_id, because)
                     if strict(self._guard.plan):
                         # SECURITY: a result that no body of ours gave: nobody says where it is from.
                         Origins(self._guard, run).brought(json_of(part.content))
+
+    def _host_left_out(self, run: Run) -> None:
+        """Take back what was asked about calls that the host goes on without."""
         for call_id in self._turn.awaited:
             withdraw_answered(self._guard, run, call_id, "the host goes on without the call")
         self._turn.awaited.clear()

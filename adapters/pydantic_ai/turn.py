@@ -99,13 +99,12 @@ class Turn:
         session = self.session(ctx) if callable(self.session) else self.session
         session = session or (parent.session if parent else ctx.conversation_id)
         before = await self._put_away(session) if history and session and parent is None else None
-        shown = _shown(history)
         open_calls = _open_calls(history)
         if before is not None and open_calls:
             run = await self._go_on(before, principal)
             if run is not None:
                 self.awaited = open_calls
-                await self._took_note(run, ctx, shown, keeps_open=True)
+                await self._take_note(run, ctx, keeps_open=True)
                 return run
         elif before is not None:
             await self._close(before)
@@ -120,7 +119,7 @@ class Turn:
             parent=parent,
         )
         self._run = run
-        await self._took_note(run, ctx, shown)
+        await self._take_note(run, ctx)
         return run
 
     def _around(self) -> Run | None:
@@ -166,11 +165,12 @@ class Turn:
             return  # it has ended, or ended uncleanly and is now recorded as halted
         await self.guard.aend_run(run)
 
-    async def _took_note(
-        self, run: Run, ctx: RunContext[Any], history: Sequence[Json], *, keeps_open: bool = False
-    ) -> None:
+    async def _take_note(self, run: Run, ctx: RunContext[Any], *, keeps_open: bool = False) -> None:
+        """Take in what the model will be shown beside what it says itself."""
+        is_strict = strict(self.guard.plan)
+        history = dumped(ctx.messages) if ctx.messages and (is_strict or run.hiding is not None) else []
         run.take_note(history)
-        if strict(self.guard.plan):  # the session's record is read for it
+        if is_strict:  # the session's record is read for it
             await asyncio.to_thread(self._prompted, run, ctx, history, keeps_open=keeps_open)
         else:
             self._prompted(run, ctx, history, keeps_open=keeps_open)
@@ -208,10 +208,6 @@ class Turn:
 
 
 # ---- messages --------------------------------------------------------------------------------------
-
-
-def _shown(messages: Sequence[ModelMessage]) -> list[Json]:
-    return dumped(messages) if messages else []
 
 
 def dumped(messages: Sequence[ModelMessage]) -> list[Json]:

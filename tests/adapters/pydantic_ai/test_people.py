@@ -185,6 +185,20 @@ async def test_the_frameworks_no_takes_the_question_back(load: LoadGuard) -> Non
         await desk.guard.aapprove(paused.questions[0].ticket, by="dana")
 
 
+async def test_one_no_of_two_takes_back_that_question_alone(load: LoadGuard) -> None:
+    desk = Desk(load(SEND), [*asked("send", to="bob"), *asked("send", id="c2", to="carol")])
+    paused = await desk.begin()
+    answers: dict[str, Any] = {"c1": ToolDenied("not him"), "c2": True}
+    again = await desk.agent().run(
+        message_history=paused.history(), deferred_tool_results=DeferredToolResults(approvals=answers)
+    )
+    assert [one.arguments for one in questions(again)] == [{"to": "carol"}]
+    assert [one.verdict for one in await events(desk.guard, e.ApprovalAnswered)] == ["withdraw"]
+    await desk.guard.aapprove(questions(again)[0].ticket, by="dana")
+    assert (await Paused(desk, again).go_on()).output == "done"
+    assert desk.notes.ran == [("send", {"to": "carol"})]
+
+
 async def test_a_result_that_the_host_forges_takes_the_question_back(load: LoadGuard) -> None:
     desk = Desk(load(SEND), asked("send", to="bob"))
     paused = await desk.begin()
