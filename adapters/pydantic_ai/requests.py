@@ -65,10 +65,14 @@ class Requests:
                 ModelSettings, settings.without(context.model_settings or {}, fields)
             )
         self._instruct(run, context.messages, parameters)
+        messages = dumped(context.messages)
+        if strict(self._guard.plan):
+            # SECURITY: what other code has put among the messages came along without its origin.
+            Origins(self._guard, run).injected(messages, self._turn.given)
         asked = ModelAsked(
             request=uuid4().hex,
             model=getattr(context.model, "model_id", None) or getattr(context.model, "model_name", None),
-            messages=[self._shown(run, message) for message in dumped(context.messages)],
+            messages=[self._shown(run, message) for message in messages],
             tools=self._shown(run, _described(parameters)),
             parameters=self._shown(run, settings.shown(context.model_settings)),
             parent=None,

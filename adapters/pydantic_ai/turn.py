@@ -21,7 +21,7 @@ from pydantic_ai.messages import (
     UserContent,
 )
 
-from ringfence.adapters.pydantic_ai.origins import Origins, strict
+from ringfence.adapters.pydantic_ai.origins import Origins, keys_of, strict
 from ringfence.adapters.pydantic_ai.principals import principal_of
 from ringfence.adapters.pydantic_ai.values import json_of
 from ringfence.dsl.plan import Json
@@ -67,6 +67,8 @@ class Turn:
     """Names of the tools that stand behind the guard, as they were listed last."""
     elsewhere: set[str] = field(default_factory=set)
     """Names of those that the host executes itself."""
+    given: set[bytes] = field(default_factory=set)
+    """The prompts that the record says something of, where the policy asks where they are from."""
     unknown: set[str] = field(default_factory=set)
     """Names that the model has asked for and that no tool has."""
 
@@ -171,6 +173,7 @@ class Turn:
         history = dumped(ctx.messages) if ctx.messages and (is_strict or run.hiding is not None) else []
         run.take_note(history)
         if is_strict:  # the session's record is read for it
+            self.given |= keys_of([*history, *_parts(ctx.prompt)])
             await asyncio.to_thread(self._prompted, run, ctx, history, keeps_open=keeps_open)
         else:
             self._prompted(run, ctx, history, keeps_open=keeps_open)
