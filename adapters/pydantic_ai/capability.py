@@ -103,21 +103,23 @@ class Guarded(AbstractCapability[Any]):
         """Begin the run, or go on with the one that was put away; end it, or put it away."""
         turn = self._gate.turn
         self._see_whether_innermost(ctx)
-        run = await turn.begin(ctx)
         try:
+            run = await turn.begin(ctx)
             with inside(run):
                 result = await handler()
-        except BaseException as error:
-            if isinstance(error, UserError) and turn.went_on and run.state.open_tickets:
-                await turn.put_away(run)  # the host has called it wrongly: what waits goes on waiting
+            if isinstance(result.output, DeferredToolRequests):
+                self._requests.host_answered(run, result.all_messages())
+                await turn.put_away()
             else:
-                await turn.end(run, error)
+                await turn.end(None)
+        except BaseException as error:
+            if isinstance(error, UserError) and turn.is_waiting:
+                await turn.put_away()  # the host has called it wrongly: what waits goes on waiting
+            else:
+                await turn.end(error)
             raise
-        if isinstance(result.output, DeferredToolRequests):
-            self._requests.host_answered(run, result.all_messages())
-            await turn.put_away(run)
-        else:
-            await turn.end(run, None)
+        finally:
+            turn.leave()
         return result
 
     def _see_whether_innermost(self, ctx: RunContext[Any]) -> None:

@@ -5,9 +5,11 @@ calls are still open, and people have been asked about them.
 """
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
+from weakref import WeakKeyDictionary
 
 from pydantic_ai import RunContext
 from pydantic_ai.messages import (
@@ -38,6 +40,10 @@ FRAMEWORK: Final = "pydantic-ai"
 PACKAGES: Final = ("pydantic-ai-slim", "pydantic")
 _FEW: Final = 32
 """Rows among which the newest run of a conversation that is no sub-run stands."""
+
+_LOCK = threading.Lock()
+_TAKEN_UP: "WeakKeyDictionary[Guard, set[str]]" = WeakKeyDictionary()
+"""Per guard the runs that were put away and that an invocation of this process goes on with."""
 
 WhoSpeaks = Principal | Callable[[RunContext[Any]], Principal | None] | None
 WhichSession = str | Callable[[RunContext[Any]], str] | None
@@ -148,24 +154,33 @@ class Turn:
         return newest.run if newest is not None and newest.status == "suspended" else None
 
     async def _go_on(self, run_id: str, principal: Principal | None) -> Run | None:
-        """Take the run up; None: it has ended meanwhile, and what goes on gets a run of its own."""
+        """Take the run up; None: it has ended meanwhile, and what goes on gets a run of its own.
+
+        So does a saved state that another invocation goes on from at this moment: a run has one at a time.
+        """
+        if not _claim(self.guard, run_id):
+            return None
         try:
             run = await self.guard.aresume_run(run_id, principal=principal)
-        except RunHaltedError as error:
-            if error.reason is not None:
-                raise
-            return None
+        except BaseException as error:
+            _release(self.guard, run_id)
+            if isinstance(error, RunHaltedError) and error.reason is None:
+                return None
+            raise
         self._run, self.went_on = run, True
         self.shown = frozenset(run.state.open_tickets)
         return run
 
     async def _close(self, run_id: str) -> None:
         """End a run that was put away, whose conversation goes on without it."""
+        if not _claim(self.guard, run_id):
+            return  # it goes on at this moment
         try:
-            run = await self.guard.aresume_run(run_id)
+            await self.guard.aend_run(await self.guard.aresume_run(run_id))
         except (DeniedError, RunHaltedError):
             return  # it has ended, or ended uncleanly and is now recorded as halted
-        await self.guard.aend_run(run)
+        finally:
+            _release(self.guard, run_id)
 
     async def _take_note(self, run: Run, ctx: RunContext[Any], *, keeps_open: bool = False) -> None:
         """Take in what the model will be shown beside what it says itself."""
@@ -197,17 +212,44 @@ class Turn:
 
     # ---- end ---------------------------------------------------------------------------------------
 
-    async def put_away(self, run: Run) -> None:
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it went on with a run whose questions are still open."""
+        return self.went_on and self._run is not None and bool(self._run.state.open_tickets)
+
+    async def put_away(self) -> None:
         """Put the run away; it goes on with its conversation."""
+        run = self.run
         if not run.ended and not run.suspended:
             await self.guard.asuspend(run)
 
-    async def end(self, run: Run, error: BaseException | None) -> None:
-        """End the run."""
-        if run.ended or run.suspended:
+    async def end(self, error: BaseException | None) -> None:
+        """End the run, if it has begun."""
+        run = self._run
+        if run is None or run.ended or run.suspended:
             return
         told = None if error is None else f"{type(error).__name__}: {error}"
         await self.guard.aend_run(run, "done" if error is None else "failed", told)
+
+    def leave(self) -> None:
+        """Let others go on with the run."""
+        if self._run is not None:
+            _release(self.guard, self._run.id)
+
+
+def _claim(guard: Guard, run_id: str) -> bool:
+    """Take a run for one invocation; False: another one of this process has it."""
+    with _LOCK:
+        taken = _TAKEN_UP.setdefault(guard, set())
+        if run_id in taken:
+            return False
+        taken.add(run_id)
+        return True
+
+
+def _release(guard: Guard, run_id: str) -> None:
+    with _LOCK:
+        _TAKEN_UP.get(guard, set()).discard(run_id)
 
 
 # ---- messages --------------------------------------------------------------------------------------

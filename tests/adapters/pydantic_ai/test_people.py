@@ -263,6 +263,34 @@ async def test_an_agent_that_cannot_be_put_away_waits_in_place_and_says_so(
     assert "waits for them in place" in capsys.readouterr().err
 
 
+async def test_an_agent_that_is_given_up_while_it_waits_takes_its_question_back(load: LoadGuard) -> None:
+    guard, notes = load(SEND), Notes()
+    agent: Agent[None, str] = Agent(
+        Script([asked("send", to="bob")]).model(),
+        tools=[notes.send],
+        capabilities=[Guarded(guard, principal=ALICE)],
+    )
+    running = asyncio.create_task(agent.run("go"))
+    ticket = await ticket_of(guard)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    with pytest.raises(DeniedError):
+        await guard.aapprove(ticket, by="dana")
+    assert notes.ran == [] and await statuses(guard) == ["failed"]
+
+
+async def test_a_saved_state_that_goes_on_twice_at_once_runs_once(load: LoadGuard) -> None:
+    desk = Desk(load(SEND), asked("send", to="bob"))
+    paused = await desk.begin()
+    await desk.guard.aapprove(paused.questions[0].ticket, by="dana")
+    both = await asyncio.gather(*(paused.go_on() for _ in range(3)), return_exceptions=True)
+    assert desk.notes.ran == [("send", {"to": "bob"})]
+    outputs = [one.output for one in both if not isinstance(one, BaseException)]
+    assert outputs.count("done") == 1
+    assert "running" not in await statuses(desk.guard)
+
+
 async def test_a_handler_of_another_capability_does_not_approve(load: LoadGuard) -> None:
     def yes(ctx: RunContext[Any], requests: DeferredToolRequests) -> DeferredToolResults:
         return requests.build_results(approve_all=True)
