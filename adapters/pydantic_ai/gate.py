@@ -110,7 +110,11 @@ class Gate:
         try:
             result = await self._executed(run, call, decided, ctx, wait=wait)
         except PendingError as pending:
+            self.turn.awaited.add(ctx.tool_call_id or "")
             raise ApprovalRequired(metadata=metadata_of(run, name, pending)) from pending
+        except LEAVES:
+            self.turn.awaited.add(ctx.tool_call_id or "")
+            raise
         except DeniedError as error:
             raise self.refused(error) from error
         except ToolFailedError as error:

@@ -138,8 +138,10 @@ class Requests:
 
     def host_answered(self, run: Run, messages: Sequence[ModelMessage]) -> None:
         """Take in what the host has answered by itself of the calls that were open."""
-        for message in messages if self._turn.awaited else ():
-            for part in message.parts if isinstance(message, ModelRequest) else ():
+        for message in reversed(messages):
+            if isinstance(message, ModelResponse) or not self._turn.awaited:
+                return  # models use ids again: what stands before is about other calls
+            for part in message.parts:
                 if isinstance(part, ToolReturnPart) and part.tool_call_id in self._turn.awaited:
                     self._turn.awaited.discard(part.tool_call_id)
                     because = "the host has answered the call itself"

@@ -68,7 +68,7 @@ class Turn:
     shown: frozenset[str] = frozenset()
     """The questions that were open then."""
     awaited: set[str] = field(default_factory=set)
-    """Ids of the calls that were open when it went on and have not come back to the guard yet."""
+    """Ids of the calls that are open and have not come back to the guard yet."""
     listed: frozenset[str] = frozenset()
     """Names of the tools that stand behind the guard, as they were listed last."""
     elsewhere: set[str] = field(default_factory=set)

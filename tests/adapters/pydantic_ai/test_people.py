@@ -19,7 +19,7 @@ from ringfence.engine.decision.calls import Principal
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.seams.errors import DeniedError, RunHaltedError
 from ringfence.testing import Asked
-from tests.adapters.pydantic_ai.agents import ALICE, Notes, Played, asked, events, statuses, verdicts
+from tests.adapters.pydantic_ai.agents import ALICE, Notes, Played, asked, events, play, statuses, verdicts
 from tests.adapters.pydantic_ai.conftest import LoadGuard
 from tests.adapters.pydantic_ai.scripted import Script
 
@@ -278,6 +278,32 @@ async def test_an_agent_that_is_given_up_while_it_waits_takes_its_question_back(
     with pytest.raises(DeniedError):
         await guard.aapprove(ticket, by="dana")
     assert notes.ran == [] and await statuses(guard) == ["failed"]
+
+
+async def test_a_no_that_a_capability_gives_at_once_takes_the_question_back(load: LoadGuard) -> None:
+    def no(ctx: RunContext[Any], requests: DeferredToolRequests) -> DeferredToolResults:
+        return requests.build_results(approvals={"c1": ToolDenied("no")})
+
+    guard, notes = load(SEND + LOOK), Notes()
+    played = await play(
+        guard,
+        asked("look", what="x"),
+        asked("send", to="bob"),
+        tools=[notes.send, notes.look],
+        capabilities=[HandleDeferredToolCalls(handler=no)],
+    )
+    assert played.output == "done" and notes.ran == [("look", {"what": "x"})]
+    assert [one.verdict for one in await events(guard, e.ApprovalAnswered)] == ["withdraw"]
+
+
+async def test_a_question_under_an_id_that_was_answered_before_stays_open(load: LoadGuard) -> None:
+    desk = Desk(load(SEND + LOOK), asked("look", what="x"), asked("send", to="bob"))
+    paused = await desk.begin()
+    again = await paused.go_on()
+    assert questions(again)[0].ticket == paused.questions[0].ticket
+    await desk.guard.aapprove(paused.questions[0].ticket, by="dana")
+    assert (await Paused(desk, again).go_on()).output == "done"
+    assert desk.notes.ran == [("look", {"what": "x"}), ("send", {"to": "bob"})]
 
 
 async def test_a_saved_state_that_goes_on_twice_at_once_runs_once(load: LoadGuard) -> None:

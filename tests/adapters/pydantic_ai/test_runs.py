@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from pydantic_ai import Agent, CancellationToken, DeferredToolRequests, DeferredToolResults, RunContext
-from pydantic_ai.capabilities import AbstractCapability
+from pydantic_ai.capabilities import AbstractCapability, HandleDeferredToolCalls
 from pydantic_ai.exceptions import ModelHTTPError, ModelRetry, RunCancelled, RunTimedOut, UsageLimitExceeded
 from pydantic_ai.messages import (
     CachePoint,
@@ -427,6 +427,25 @@ async def test_content_beside_a_result_has_the_label_of_the_result(load: LoadGua
     )
     assert notes.ran == [("post", {"what": "news"})]
     assert [one.source for one in await events(guard, e.PromptGiven)] == ["user"]
+
+
+async def test_so_is_one_that_a_capability_gives_at_once(load: LoadGuard) -> None:
+    def answer(ctx: RunContext[Any], requests: DeferredToolRequests) -> DeferredToolResults:
+        return requests.build_results(calls={"c1": "bob 12"})
+
+    guard, notes = load("", head=LEVELS), Notes()
+    schema = {"type": "object", "properties": {"what": {"type": "string"}}}
+    await play(
+        guard,
+        asked("look", what="payroll"),
+        asked("post", what="news"),
+        tools=[post_of(notes)],
+        toolsets=[ExternalToolset([ToolDefinition(name="look", parameters_json_schema=schema)])],
+        guarded=Guarded(guard, principal=ALICE, typed="prompt"),
+        capabilities=[HandleDeferredToolCalls(handler=answer)],
+    )
+    assert notes.ran == []
+    assert [one.source for one in await events(guard, e.PromptGiven)] == ["user", "host"]
 
 
 async def test_instructions_are_the_developers(load: LoadGuard) -> None:
