@@ -17,10 +17,11 @@ from pydantic_ai.messages import ModelRequest, ToolReturn, UserPromptPart
 from pydantic_ai.toolsets.abstract import ToolsetTool
 
 from ringfence.adapters.pydantic_ai.arguments import Arguments, ArgumentsError
+from ringfence.adapters.pydantic_ai.history import dumped, task_of
 from ringfence.adapters.pydantic_ai.origins import keys_of
 from ringfence.adapters.pydantic_ai.results import lens_for
 from ringfence.adapters.pydantic_ai.suspension import can_suspend, metadata_of
-from ringfence.adapters.pydantic_ai.turn import Turn, dumped, task_of
+from ringfence.adapters.pydantic_ai.turn import Turn
 from ringfence.adapters.pydantic_ai.values import json_of, same
 from ringfence.dsl.plan import Json
 from ringfence.engine.decision.calls import ToolCall

@@ -23,8 +23,8 @@ from pydantic_ai.toolsets.external import TOOL_SCHEMA_VALIDATOR
 
 from ringfence.adapters.pydantic_ai import settings
 from ringfence.adapters.pydantic_ai.gate import Gate, withdraw_answered
+from ringfence.adapters.pydantic_ai.history import dumped
 from ringfence.adapters.pydantic_ai.origins import Origins, strict
-from ringfence.adapters.pydantic_ai.turn import dumped
 from ringfence.adapters.pydantic_ai.values import json_of
 from ringfence.dsl.plan import Json
 from ringfence.engine.decision.events import ModelAnswered, ModelAsked

@@ -12,20 +12,10 @@ from typing import Any, Final, Literal
 from weakref import WeakKeyDictionary
 
 from pydantic_ai import RunContext
-from pydantic_ai.messages import (
-    ModelMessage,
-    ModelMessagesTypeAdapter,
-    ModelRequest,
-    ModelResponse,
-    RetryPromptPart,
-    TextContent,
-    ToolReturnPart,
-    UserContent,
-)
 
+from ringfence.adapters.pydantic_ai.history import dumped, open_calls, parts, texts
 from ringfence.adapters.pydantic_ai.origins import Origins, keys_of, strict
 from ringfence.adapters.pydantic_ai.principals import principal_of
-from ringfence.adapters.pydantic_ai.values import json_of
 from ringfence.dsl.plan import Json
 from ringfence.engine.decision.calls import Principal
 from ringfence.engine.decision.events import PromptGiven
@@ -107,11 +97,11 @@ class Turn:
         session = self.session(ctx) if callable(self.session) else self.session
         session = session or (parent.session if parent else ctx.conversation_id)
         before = await self._put_away(session) if history and session and parent is None else None
-        open_calls = _open_calls(history)
-        if before is not None and open_calls:
+        still_open = open_calls(history)
+        if before is not None and still_open:
             run = await self._go_on(before, principal)
             if run is not None:
-                self.awaited = open_calls
+                self.awaited = still_open
                 await self._take_note(run, ctx, keeps_open=True)
                 return run
         elif before is not None:
@@ -123,7 +113,7 @@ class Turn:
             framework=FRAMEWORK,
             versions=versions_of(*PACKAGES),
             external_id=ctx.run_id,
-            resume_of=before if open_calls else None,
+            resume_of=before if still_open else None,
             parent=parent,
         )
         self._run = run
@@ -188,7 +178,7 @@ class Turn:
         history = dumped(ctx.messages) if ctx.messages and (is_strict or run.hiding is not None) else []
         run.take_note(history)
         if is_strict:  # the session's record is read for it
-            self.given |= keys_of([*history, *_parts(ctx.prompt)])
+            self.given |= keys_of([*history, *parts(ctx.prompt)])
             await asyncio.to_thread(self._prompted, run, ctx, history, keeps_open=keeps_open)
         else:
             self._prompted(run, ctx, history, keeps_open=keeps_open)
@@ -197,11 +187,11 @@ class Turn:
         self, run: Run, ctx: RunContext[Any], history: Sequence[Json], *, keeps_open: bool = False
     ) -> None:
         """Record what the user typed and, where the policy asks for it, what came along beside it."""
-        prompt = _texts(ctx.prompt)
+        prompt = texts(ctx.prompt)
         if strict(self.guard.plan):
             typed = self.typed(ctx) if callable(self.typed) else prompt if self.typed == "prompt" else ()
             Origins(self.guard, run).record(
-                [str(text) for text in typed], [*history, *_parts(ctx.prompt)], keeps_open=keeps_open
+                [str(text) for text in typed], [*history, *parts(ctx.prompt)], keeps_open=keeps_open
             )
             return
         typed = self.typed(ctx) if callable(self.typed) else prompt
@@ -250,56 +240,3 @@ def _claim(guard: Guard, run_id: str) -> bool:
 def _release(guard: Guard, run_id: str) -> None:
     with _LOCK:
         _TAKEN_UP.get(guard, set()).discard(run_id)
-
-
-# ---- messages --------------------------------------------------------------------------------------
-
-
-def dumped(messages: Sequence[ModelMessage]) -> list[Json]:
-    """Return messages as JSON."""
-    said = ModelMessagesTypeAdapter.dump_python(list(messages), mode="json", warnings=False)
-    return said if isinstance(said, list) else []
-
-
-def _open_calls(messages: Sequence[ModelMessage]) -> set[str]:
-    """Return the ids of the last response's calls that have no answer."""
-    answered: set[str] = set()
-    for message in reversed(messages):
-        if isinstance(message, ModelResponse):
-            return {call.tool_call_id for call in message.tool_calls} - answered
-        answered |= answers_in(message)
-    return set()
-
-
-def answers_in(message: ModelRequest) -> set[str]:
-    """Return the ids of the calls that a request answers."""
-    return {
-        part.tool_call_id
-        for part in message.parts
-        if isinstance(part, ToolReturnPart | RetryPromptPart) and part.tool_call_id
-    }
-
-
-def task_of(ctx: RunContext[Any]) -> str | None:
-    """Return what is the same whenever this very call comes again, after a resume in another process too.
-
-    The id alone is not: models use one again.  None: no response has the call (code made it).
-    """
-    calling = [one for one in ctx.messages if isinstance(one, ModelResponse) and one.tool_calls]
-    for at in range(len(calling) - 1, -1, -1):
-        if any(call.tool_call_id == ctx.tool_call_id for call in calling[at].tool_calls):
-            return f"{calling[at].run_id or ''}/{at}/{ctx.tool_call_id}"
-    return None
-
-
-def _texts(prompt: str | Sequence[UserContent] | None) -> tuple[str, ...]:
-    return tuple(part for part in _parts(prompt) if isinstance(part, str))
-
-
-def _parts(prompt: str | Sequence[UserContent] | None) -> list[Json]:
-    if prompt is None:
-        return []
-    if isinstance(prompt, str):
-        return [prompt]
-    # A text with metadata of the host's own is a text.
-    return [part.content if isinstance(part, TextContent) else json_of(part) for part in prompt]
