@@ -11,6 +11,7 @@ from pathlib import Path
 from bench import (
     around_langchain,
     around_mcp,
+    around_pydantic_ai,
     around_python,
     decisions,
     guarded,
@@ -37,6 +38,7 @@ PARTS: dict[str, Callable[[], Iterator[Row]]] = {
     "isolated": isolated.rows,
     "langchain": around_langchain.rows,
     "mcp": around_mcp.rows,
+    "pydantic_ai": around_pydantic_ai.rows,
 }
 RESULTS = Path(__file__).with_name("results.json")
 

@@ -6,13 +6,17 @@ defaults filled in.  The function receives what was decided.
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 from pydantic_ai.toolsets.abstract import ToolsetTool
+from pydantic_ai.toolsets.function import FunctionToolsetTool
 
 from ringfence.adapters.pydantic_ai.values import json_of, same
 from ringfence.dsl.plan import Json
+
+_ANYTHING: Final = "any"
+"""What the validator of a function is called whose schema was handed in, with no types to hold it."""
 
 
 class ArgumentsError(ValueError):
@@ -37,9 +41,8 @@ class Arguments:
         self._envelope = _envelope(self.values, properties)
         self.seen: dict[str, Json] = self._shown(self.values)
         """What is decided, by the names that the tool's schema shows to the model."""
-        # A validator that takes anything says nothing of what the function knows: then the schema does.
-        raw = getattr(tool.args_validator, "title", "any") == "any"
-        self.names: frozenset[str] = properties if raw else properties | self.seen.keys()
+        # A validator that takes anything says nothing of what the body knows: then the schema alone does.
+        self.names: frozenset[str] = properties | self.seen.keys() if _is_typed(tool) else properties
         """The names of parameters that the tool has."""
 
     def fitting(self, canonical: Mapping[str, Json]) -> dict[str, Any]:
@@ -74,6 +77,16 @@ class Arguments:
 def settled(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values with lists for what can be read only once: the guard reads it first."""
     return {name: list(v) if isinstance(v, Iterator) else v for name, v in values.items()}
+
+
+def _is_typed(tool: ToolsetTool[Any]) -> bool:
+    """Say whether validation lets no name through that the body does not take."""
+    inner: Any = tool
+    while (source := getattr(inner, "source_tool", None)) is not None:
+        inner = source
+    if isinstance(inner, FunctionToolsetTool):
+        return getattr(inner.args_validator, "title", _ANYTHING) != _ANYTHING
+    return getattr(tool.args_validator, "is_typed", False)
 
 
 def _envelope(values: Mapping[str, Any], properties: frozenset[str]) -> str | None:

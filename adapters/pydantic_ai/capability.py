@@ -3,6 +3,7 @@
 It stands innermost, so every other capability has had its say when a call is decided.
 """
 
+import sys
 from copy import copy
 from typing import Any
 
@@ -67,6 +68,8 @@ class Guarded(AbstractCapability[Any]):
         self.typed = typed
         self.suspends = suspends
         self.answered_by = answered_by
+        self._said: list[bool] = []
+        """Not empty once the host was told; one list for all runs."""
         self._gate_of_run: Gate | None = None
         self._requests_of_run: Requests | None = None
 
@@ -99,21 +102,38 @@ class Guarded(AbstractCapability[Any]):
     async def wrap_run(self, ctx: RunContext[Any], *, handler: Any) -> Any:
         """Begin the run, or go on with the one that was put away; end it, or put it away."""
         turn = self._gate.turn
-        run = await turn.begin(ctx)
+        self._see_whether_innermost(ctx)
         try:
+            run = await turn.begin(ctx)
             with inside(run):
                 result = await handler()
-        except BaseException as error:
-            if isinstance(error, UserError) and turn.went_on and run.state.open_tickets:
-                await turn.put_away(run)  # the host has called it wrongly: what waits goes on waiting
+            if isinstance(result.output, DeferredToolRequests):
+                self._requests.host_answered(run, result.all_messages())
+                await turn.put_away()
             else:
-                await turn.end(run, error)
+                await turn.end(None)
+        except BaseException as error:
+            if isinstance(error, UserError) and turn.is_waiting:
+                await turn.put_away()  # the host has called it wrongly: what waits goes on waiting
+            else:
+                await turn.end(error)
             raise
-        if isinstance(result.output, DeferredToolRequests):
-            await turn.put_away(run)
-        else:
-            await turn.end(run, None)
+        finally:
+            turn.leave()
         return result
+
+    def _see_whether_innermost(self, ctx: RunContext[Any]) -> None:
+        """Say once to the host that another capability stands further in: it could offer the model more."""
+        standing: list[AbstractCapability[Any]] = []
+        if ctx.root_capability is not None:
+            ctx.root_capability.apply(standing.append)
+        if standing and standing[-1] is not self and not self._said:
+            self._said.append(True)
+            print(
+                "ringfence: another capability stands further in than `Guarded`: it can offer the model tools"
+                " that run at the provider, where no call can be intercepted; put `Guarded` last in the list",
+                file=sys.stderr,
+            )
 
     # ---- the model ---------------------------------------------------------------------------------
 

@@ -13,12 +13,15 @@ from typing import Any, Final
 
 from pydantic_ai import RunContext
 from pydantic_ai.exceptions import ApprovalRequired, CallDeferred, ToolFailed
+from pydantic_ai.messages import ModelRequest, ToolReturn, UserPromptPart
 from pydantic_ai.toolsets.abstract import ToolsetTool
 
 from ringfence.adapters.pydantic_ai.arguments import Arguments, ArgumentsError
+from ringfence.adapters.pydantic_ai.history import dumped, task_of
+from ringfence.adapters.pydantic_ai.origins import keys_of
 from ringfence.adapters.pydantic_ai.results import lens_for
 from ringfence.adapters.pydantic_ai.suspension import can_suspend, metadata_of
-from ringfence.adapters.pydantic_ai.turn import Turn, task_of
+from ringfence.adapters.pydantic_ai.turn import Turn
 from ringfence.adapters.pydantic_ai.values import json_of, same
 from ringfence.dsl.plan import Json
 from ringfence.engine.decision.calls import ToolCall
@@ -106,15 +109,24 @@ class Gate:
         wait = wait or not self._suspends(ctx, name)
         withdraw_others(self.guard, run, call)
         try:
-            return await self._executed(run, call, decided, ctx, wait=wait)
+            result = await self._executed(run, call, decided, ctx, wait=wait)
         except PendingError as pending:
+            self.turn.awaited.add(ctx.tool_call_id or "")
             raise ApprovalRequired(metadata=metadata_of(run, name, pending)) from pending
+        except LEAVES:
+            self.turn.awaited.add(ctx.tool_call_id or "")
+            raise
         except DeniedError as error:
             raise self.refused(error) from error
         except ToolFailedError as error:
             raise ToolFailed(error.model_text or failure_text(run.plan)) from error
         except ArgumentsError as error:
             raise ToolFailed(self._deny_text) from error
+        if isinstance(result, ToolReturn) and result.content is not None:
+            # It comes to the model as a prompt, and is in the record as the tool's result.
+            content = [result.content] if isinstance(result.content, str) else result.content
+            self.turn.given |= keys_of(dumped([ModelRequest([UserPromptPart(list(content))])]))
+        return result
 
     async def _executed(
         self, run: Run, call: ToolCall, body: Callable[..., Any], ctx: RunContext[Any], *, wait: bool

@@ -43,13 +43,24 @@ class Origins:
         parts = [part for one in given for part in _parts(one)]
         known = self._known() if parts else frozenset()
         for tool, part in parts:
-            if part in typed or _key(part) in known or _key(run.shown(part, tool=tool)) in known:
+            if part in typed or key_of(part) in known or key_of(run.shown(part, tool=tool)) in known:
                 continue
             self._give("model" if isinstance(part, str) and part in written else "host", part)
 
     def brought(self, content: Json) -> None:
         """Record something that the host has put before the model without saying where it is from."""
         self._give("host", content)
+
+    def injected(self, messages: Sequence[Json], known: set[bytes]) -> None:
+        """Record the prompts among these messages that nobody has said anything of, and make them known."""
+        for message in messages:
+            for part in message.get("parts", ()) if isinstance(message, Mapping) else ():
+                if not isinstance(part, Mapping) or part.get("part_kind") != "user-prompt":
+                    continue
+                for _, content in _shown(part):
+                    if (key := key_of(content)) not in known:
+                        known.add(key)
+                        self.brought(content)
 
     def instructed(self, text: str) -> None:
         """Record what the developer's own instructions say."""
@@ -62,11 +73,16 @@ class Origins:
     def _known(self) -> frozenset[bytes]:
         """Return everything that the session's runs have recorded."""
         responses = self._run.plan.responses
-        said = {_key(text) for text in (responses.unknown, responses.deny, responses.failure) if text}
+        said = {key_of(text) for text in (responses.unknown, responses.deny, responses.failure) if text}
         for row in self._guard.runs.list(session=self._run.session):
             for stamped in self._guard.runs.get(row.run).events:
-                said.update(map(_key, _contents(stamped.event)))
+                said.update(map(key_of, _contents(stamped.event)))
         return frozenset(said)
+
+
+def keys_of(given: Iterable[Json]) -> set[bytes]:
+    """Return what tells the parts of messages, and of a prompt, from others."""
+    return {key_of(part) for one in given for _, part in _parts(one)}
 
 
 def _parts(given: Json) -> Iterator[tuple[str | None, Json]]:
@@ -83,11 +99,16 @@ def _parts(given: Json) -> Iterator[tuple[str | None, Json]]:
 def _shown(part: Mapping[str, Json]) -> Iterator[tuple[str | None, Json]]:
     content, tool = part.get("content"), part.get("tool_name")
     if part.get("part_kind") == "user-prompt" and isinstance(content, list):
-        yield from ((None, _text(one)) for one in content)
+        yield from ((None, _text(one)) for one in content if not _is_mark(one))
     elif content not in (None, "", []):
         yield None, content
     if part.get("args"):
         yield tool if isinstance(tool, str) else None, part["args"]
+
+
+def _is_mark(block: Json) -> bool:
+    """Say whether it is nothing that a model reads: where a provider may keep what stands before it."""
+    return isinstance(block, Mapping) and block.get("kind") == "cache-point"
 
 
 def _text(block: Json) -> Json:
@@ -106,7 +127,8 @@ def _contents(event: object) -> Iterator[Json]:
             yield from (part for _, part in _parts(message))
 
 
-def _key(content: Json) -> bytes:
+def key_of(content: Json) -> bytes:
+    """Return what tells a content from others."""
     try:
         return canonical(content)
     except (ValueError, TypeError, RecursionError):

@@ -107,7 +107,7 @@ def _tool(name: str, output: Any, values: Mapping[str, Any]) -> ToolsetTool[Any]
 class _Refit:
     """Types canonical values as the output was typed."""
 
-    title = "output"
+    is_typed = True
 
     def __init__(self, output: Any, values: Mapping[str, Any]) -> None:
         self._output = output

@@ -1,9 +1,9 @@
 """What a model is asked and answers: filtered before it goes out, recorded both ways."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, cast
 from uuid import uuid4
 
 from pydantic_ai import RunContext
@@ -16,21 +16,20 @@ from pydantic_ai.messages import (
     ToolReturnPart,
 )
 from pydantic_ai.models import ModelRequestContext, ModelRequestParameters
+from pydantic_ai.settings import ModelSettings
 from pydantic_ai.tools import ToolDefinition
 from pydantic_ai.toolsets.abstract import ToolsetTool
 from pydantic_ai.toolsets.external import TOOL_SCHEMA_VALIDATOR
 
+from ringfence.adapters.pydantic_ai import settings
 from ringfence.adapters.pydantic_ai.gate import Gate, withdraw_answered
+from ringfence.adapters.pydantic_ai.history import dumped
 from ringfence.adapters.pydantic_ai.origins import Origins, strict
-from ringfence.adapters.pydantic_ai.turn import dumped
 from ringfence.adapters.pydantic_ai.values import json_of
 from ringfence.dsl.plan import Json
 from ringfence.engine.decision.events import ModelAnswered, ModelAsked
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.journal.jsonable import jsonable
-
-_ELSEWHERE: Final = frozenset({"tools", "functions", "mcp_servers", "plugins", "web_search_options"})
-"""Fields of a request's `extra_body` through which a provider could be offered tools as well."""
 
 
 @dataclass(slots=True)
@@ -55,17 +54,27 @@ class Requests:
     def outgoing(self, context: ModelRequestContext) -> ModelRequestContext:
         """Leave out what the run may not use, and record what is asked."""
         run = self._turn.run
-        self._host_answered(run, context.messages)
+        self.host_answered(run, context.messages)
+        self._host_left_out(run)
         parameters = self._offered(run, context.model_request_parameters)
         context.model_request_parameters = parameters
-        context.model_settings = self._settings(context.model_settings)
+        if fields := settings.offering(context.model_settings):
+            for field in fields:
+                self._say(f"extra_body.{field}")
+            context.model_settings = cast(
+                ModelSettings, settings.without(context.model_settings or {}, fields)
+            )
         self._instruct(run, context.messages, parameters)
+        messages = dumped(context.messages)
+        if strict(self._guard.plan):
+            # SECURITY: what other code has put among the messages came along without its origin.
+            Origins(self._guard, run).injected(messages, self._turn.given)
         asked = ModelAsked(
             request=uuid4().hex,
             model=getattr(context.model, "model_id", None) or getattr(context.model, "model_name", None),
-            messages=[self._shown(run, message) for message in dumped(context.messages)],
+            messages=[self._shown(run, message) for message in messages],
             tools=self._shown(run, _described(parameters)),
-            parameters=self._shown(run, json_of(dict(context.model_settings or {}))),
+            parameters=self._shown(run, settings.shown(context.model_settings)),
             parent=None,
         )
         # SECURITY: if the record cannot be written, the error is raised and the model is not asked.
@@ -118,14 +127,6 @@ class Requests:
             return parameters
         return replace(parameters, function_tools=tools, native_tools=native)
 
-    def _settings(self, settings: Any) -> Any:
-        body = settings.get("extra_body") if settings else None
-        if not isinstance(body, Mapping) or not (named := _ELSEWHERE & body.keys()):
-            return settings
-        for name in sorted(named):
-            self._say(f"extra_body.{name}")
-        return {**settings, "extra_body": {name: body[name] for name in body if name not in named}}
-
     def _say(self, name: str) -> None:
         if name not in self._said:
             self._said.add(name)
@@ -135,20 +136,22 @@ class Requests:
                 file=sys.stderr,
             )
 
-    def _host_answered(self, run: Run, messages: Sequence[ModelMessage]) -> None:
+    def host_answered(self, run: Run, messages: Sequence[ModelMessage]) -> None:
         """Take in what the host has answered by itself of the calls that were open."""
-        if not self._turn.awaited:
-            return
-        for message in messages:
-            for part in message.parts if isinstance(message, ModelRequest) else ():
+        for message in reversed(messages):
+            if isinstance(message, ModelResponse) or not self._turn.awaited:
+                return  # models use ids again: what stands before is about other calls
+            for part in message.parts:
                 if isinstance(part, ToolReturnPart) and part.tool_call_id in self._turn.awaited:
                     self._turn.awaited.discard(part.tool_call_id)
-                    withdraw_answered(
-                        self._guard, run, part.tool_call_id, "the host has answered the call itself"
-                    )
+                    because = "the host has answered the call itself"
+                    withdraw_answered(self._guard, run, part.tool_call_id, because)
                     if strict(self._guard.plan):
                         # SECURITY: a result that no body of ours gave: nobody says where it is from.
                         Origins(self._guard, run).brought(json_of(part.content))
+
+    def _host_left_out(self, run: Run) -> None:
+        """Take back what was asked about calls that the host goes on without."""
         for call_id in self._turn.awaited:
             withdraw_answered(self._guard, run, call_id, "the host goes on without the call")
         self._turn.awaited.clear()

@@ -5,25 +5,17 @@ calls are still open, and people have been asked about them.
 """
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
+from weakref import WeakKeyDictionary
 
 from pydantic_ai import RunContext
-from pydantic_ai.messages import (
-    ModelMessage,
-    ModelMessagesTypeAdapter,
-    ModelRequest,
-    ModelResponse,
-    RetryPromptPart,
-    TextContent,
-    ToolReturnPart,
-    UserContent,
-)
 
-from ringfence.adapters.pydantic_ai.origins import Origins, strict
+from ringfence.adapters.pydantic_ai.history import dumped, open_calls, parts, texts
+from ringfence.adapters.pydantic_ai.origins import Origins, keys_of, strict
 from ringfence.adapters.pydantic_ai.principals import principal_of
-from ringfence.adapters.pydantic_ai.values import json_of
 from ringfence.dsl.plan import Json
 from ringfence.engine.decision.calls import Principal
 from ringfence.engine.decision.events import PromptGiven
@@ -38,6 +30,10 @@ FRAMEWORK: Final = "pydantic-ai"
 PACKAGES: Final = ("pydantic-ai-slim", "pydantic")
 _FEW: Final = 32
 """Rows among which the newest run of a conversation that is no sub-run stands."""
+
+_LOCK = threading.Lock()
+_TAKEN_UP: "WeakKeyDictionary[Guard, set[str]]" = WeakKeyDictionary()
+"""Per guard the runs that were put away and that an invocation of this process goes on with."""
 
 WhoSpeaks = Principal | Callable[[RunContext[Any]], Principal | None] | None
 WhichSession = str | Callable[[RunContext[Any]], str] | None
@@ -62,11 +58,13 @@ class Turn:
     shown: frozenset[str] = frozenset()
     """The questions that were open then."""
     awaited: set[str] = field(default_factory=set)
-    """Ids of the calls that were open when it went on and have not come back to the guard yet."""
+    """Ids of the calls that are open and have not come back to the guard yet."""
     listed: frozenset[str] = frozenset()
     """Names of the tools that stand behind the guard, as they were listed last."""
     elsewhere: set[str] = field(default_factory=set)
     """Names of those that the host executes itself."""
+    given: set[bytes] = field(default_factory=set)
+    """The prompts that the record says something of, where the policy asks where they are from."""
     unknown: set[str] = field(default_factory=set)
     """Names that the model has asked for and that no tool has."""
 
@@ -99,13 +97,12 @@ class Turn:
         session = self.session(ctx) if callable(self.session) else self.session
         session = session or (parent.session if parent else ctx.conversation_id)
         before = await self._put_away(session) if history and session and parent is None else None
-        shown = _shown(history)
-        open_calls = _open_calls(history)
-        if before is not None and open_calls:
+        still_open = open_calls(history)
+        if before is not None and still_open:
             run = await self._go_on(before, principal)
             if run is not None:
-                self.awaited = open_calls
-                await self._took_note(run, ctx, shown, keeps_open=True)
+                self.awaited = still_open
+                await self._take_note(run, ctx, keeps_open=True)
                 return run
         elif before is not None:
             await self._close(before)
@@ -116,11 +113,11 @@ class Turn:
             framework=FRAMEWORK,
             versions=versions_of(*PACKAGES),
             external_id=ctx.run_id,
-            resume_of=before if open_calls else None,
+            resume_of=before if still_open else None,
             parent=parent,
         )
         self._run = run
-        await self._took_note(run, ctx, shown)
+        await self._take_note(run, ctx)
         return run
 
     def _around(self) -> Run | None:
@@ -147,30 +144,41 @@ class Turn:
         return newest.run if newest is not None and newest.status == "suspended" else None
 
     async def _go_on(self, run_id: str, principal: Principal | None) -> Run | None:
-        """Take the run up; None: it has ended meanwhile, and what goes on gets a run of its own."""
+        """Take the run up; None: it has ended meanwhile, and what goes on gets a run of its own.
+
+        So does a saved state that another invocation goes on from at this moment: a run has one at a time.
+        """
+        if not _claim(self.guard, run_id):
+            return None
         try:
             run = await self.guard.aresume_run(run_id, principal=principal)
-        except RunHaltedError as error:
-            if error.reason is not None:
-                raise
-            return None
+        except BaseException as error:
+            _release(self.guard, run_id)
+            if isinstance(error, RunHaltedError) and error.reason is None:
+                return None
+            raise
         self._run, self.went_on = run, True
         self.shown = frozenset(run.state.open_tickets)
         return run
 
     async def _close(self, run_id: str) -> None:
         """End a run that was put away, whose conversation goes on without it."""
+        if not _claim(self.guard, run_id):
+            return  # it goes on at this moment
         try:
-            run = await self.guard.aresume_run(run_id)
+            await self.guard.aend_run(await self.guard.aresume_run(run_id))
         except (DeniedError, RunHaltedError):
             return  # it has ended, or ended uncleanly and is now recorded as halted
-        await self.guard.aend_run(run)
+        finally:
+            _release(self.guard, run_id)
 
-    async def _took_note(
-        self, run: Run, ctx: RunContext[Any], history: Sequence[Json], *, keeps_open: bool = False
-    ) -> None:
+    async def _take_note(self, run: Run, ctx: RunContext[Any], *, keeps_open: bool = False) -> None:
+        """Take in what the model will be shown beside what it says itself."""
+        is_strict = strict(self.guard.plan)
+        history = dumped(ctx.messages) if ctx.messages and (is_strict or run.hiding is not None) else []
         run.take_note(history)
-        if strict(self.guard.plan):  # the session's record is read for it
+        if is_strict:  # the session's record is read for it
+            self.given |= keys_of([*history, *parts(ctx.prompt)])
             await asyncio.to_thread(self._prompted, run, ctx, history, keeps_open=keeps_open)
         else:
             self._prompted(run, ctx, history, keeps_open=keeps_open)
@@ -179,11 +187,11 @@ class Turn:
         self, run: Run, ctx: RunContext[Any], history: Sequence[Json], *, keeps_open: bool = False
     ) -> None:
         """Record what the user typed and, where the policy asks for it, what came along beside it."""
-        prompt = _texts(ctx.prompt)
+        prompt = texts(ctx.prompt)
         if strict(self.guard.plan):
             typed = self.typed(ctx) if callable(self.typed) else prompt if self.typed == "prompt" else ()
             Origins(self.guard, run).record(
-                [str(text) for text in typed], [*history, *_parts(ctx.prompt)], keeps_open=keeps_open
+                [str(text) for text in typed], [*history, *parts(ctx.prompt)], keeps_open=keeps_open
             )
             return
         typed = self.typed(ctx) if callable(self.typed) else prompt
@@ -194,71 +202,41 @@ class Turn:
 
     # ---- end ---------------------------------------------------------------------------------------
 
-    async def put_away(self, run: Run) -> None:
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it went on with a run whose questions are still open."""
+        return self.went_on and self._run is not None and bool(self._run.state.open_tickets)
+
+    async def put_away(self) -> None:
         """Put the run away; it goes on with its conversation."""
+        run = self.run
         if not run.ended and not run.suspended:
             await self.guard.asuspend(run)
 
-    async def end(self, run: Run, error: BaseException | None) -> None:
-        """End the run."""
-        if run.ended or run.suspended:
+    async def end(self, error: BaseException | None) -> None:
+        """End the run, if it has begun."""
+        run = self._run
+        if run is None or run.ended or run.suspended:
             return
         told = None if error is None else f"{type(error).__name__}: {error}"
         await self.guard.aend_run(run, "done" if error is None else "failed", told)
 
-
-# ---- messages --------------------------------------------------------------------------------------
-
-
-def _shown(messages: Sequence[ModelMessage]) -> list[Json]:
-    return dumped(messages) if messages else []
+    def leave(self) -> None:
+        """Let others go on with the run."""
+        if self._run is not None:
+            _release(self.guard, self._run.id)
 
 
-def dumped(messages: Sequence[ModelMessage]) -> list[Json]:
-    """Return messages as JSON."""
-    said = ModelMessagesTypeAdapter.dump_python(list(messages), mode="json", warnings=False)
-    return said if isinstance(said, list) else []
+def _claim(guard: Guard, run_id: str) -> bool:
+    """Take a run for one invocation; False: another one of this process has it."""
+    with _LOCK:
+        taken = _TAKEN_UP.setdefault(guard, set())
+        if run_id in taken:
+            return False
+        taken.add(run_id)
+        return True
 
 
-def _open_calls(messages: Sequence[ModelMessage]) -> set[str]:
-    """Return the ids of the last response's calls that have no answer."""
-    answered: set[str] = set()
-    for message in reversed(messages):
-        if isinstance(message, ModelResponse):
-            return {call.tool_call_id for call in message.tool_calls} - answered
-        answered |= answers_in(message)
-    return set()
-
-
-def answers_in(message: ModelRequest) -> set[str]:
-    """Return the ids of the calls that a request answers."""
-    return {
-        part.tool_call_id
-        for part in message.parts
-        if isinstance(part, ToolReturnPart | RetryPromptPart) and part.tool_call_id
-    }
-
-
-def task_of(ctx: RunContext[Any]) -> str | None:
-    """Return what is the same whenever this very call comes again, after a resume in another process too.
-
-    The id alone is not: models use one again.  None: no response has the call (code made it).
-    """
-    calling = [one for one in ctx.messages if isinstance(one, ModelResponse) and one.tool_calls]
-    for at in range(len(calling) - 1, -1, -1):
-        if any(call.tool_call_id == ctx.tool_call_id for call in calling[at].tool_calls):
-            return f"{calling[at].run_id or ''}/{at}/{ctx.tool_call_id}"
-    return None
-
-
-def _texts(prompt: str | Sequence[UserContent] | None) -> tuple[str, ...]:
-    return tuple(part for part in _parts(prompt) if isinstance(part, str))
-
-
-def _parts(prompt: str | Sequence[UserContent] | None) -> list[Json]:
-    if prompt is None:
-        return []
-    if isinstance(prompt, str):
-        return [prompt]
-    # A text with metadata of the host's own is a text.
-    return [part.content if isinstance(part, TextContent) else json_of(part) for part in prompt]
+def _release(guard: Guard, run_id: str) -> None:
+    with _LOCK:
+        _TAKEN_UP.get(guard, set()).discard(run_id)

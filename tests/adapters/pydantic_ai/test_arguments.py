@@ -13,6 +13,7 @@ from pydantic_ai.tools import Tool, ToolDefinition
 from pydantic_ai.toolsets import AbstractToolset
 from pydantic_ai.toolsets.abstract import ToolsetTool
 from pydantic_ai.toolsets.external import TOOL_SCHEMA_VALIDATOR
+from pydantic_core import SchemaValidator, core_schema
 from typing_extensions import TypedDict
 
 from ringfence.adapters.pydantic_ai.values import json_of, same
@@ -168,11 +169,15 @@ async def test_a_tools_own_validator_runs_before_and_a_retry_of_it_is_a_refusal(
     assert [verdict for _, verdict in await verdicts(guard)] == ["deny", "allow"]
 
 
+ANYTHING = core_schema.dict_schema(core_schema.str_schema(), core_schema.any_schema())
+
+
 class Remote(AbstractToolset[Any]):
     """Tools whose server validates: whatever is written comes through, as from an MCP server."""
 
-    def __init__(self, notes: Notes) -> None:
+    def __init__(self, notes: Notes, validator: SchemaValidator) -> None:
         self._notes = notes
+        self._validator = validator
 
     @property
     def id(self) -> str | None:
@@ -183,7 +188,7 @@ class Remote(AbstractToolset[Any]):
         definition = ToolDefinition(name="look", parameters_json_schema=schema)
         return {
             "look": ToolsetTool(
-                toolset=self, tool_def=definition, max_retries=1, args_validator=TOOL_SCHEMA_VALIDATOR
+                toolset=self, tool_def=definition, max_retries=1, args_validator=self._validator
             )
         }
 
@@ -191,8 +196,9 @@ class Remote(AbstractToolset[Any]):
         return self._notes.note(name, **tool_args)
 
 
+@pytest.mark.parametrize("validator", [TOOL_SCHEMA_VALIDATOR, SchemaValidator(ANYTHING)])
 async def test_of_a_tool_that_takes_anything_only_what_its_schema_names_is_let_through(
-    load: LoadGuard,
+    load: LoadGuard, validator: SchemaValidator
 ) -> None:
     guard, notes = (
         load('tool look { needs work  takes what: text  allow when what != "classified" }\n'),
@@ -204,10 +210,22 @@ async def test_of_a_tool_that_takes_anything_only_what_its_schema_names_is_let_t
         asked("look", what="x", force=True),
         asked("look", what=1),
         asked("look", what="classified"),
-        toolsets=[Remote(notes)],
+        toolsets=[Remote(notes, validator)],
     )
     assert notes.ran == [("look", {"what": "x"})]
     assert [one.failed for one in played.told] == [False, True, True, True]
+
+
+async def test_so_it_is_of_a_function_whose_schema_was_handed_in(load: LoadGuard) -> None:
+    guard, notes = load("tool look { needs work  takes what: text  allow always }\n"), Notes()
+    schema = {"type": "object", "properties": {"what": {"type": "string"}}, "required": ["what"]}
+
+    def look(**given: Any) -> str:
+        return notes.note("look", **given)
+
+    tool = Tool.from_schema(look, "look", "Look something up.", schema)
+    await play(guard, asked("look", what="x"), asked("look", what="x", force=True), tools=[tool])
+    assert notes.ran == [("look", {"what": "x"})]
 
 
 async def test_canonical_values_that_the_functions_schema_would_change_run_nothing(load: LoadGuard) -> None:

@@ -238,6 +238,18 @@ async def test_what_an_outer_toolset_answers_by_itself_does_not_reach_the_model(
     assert await verdicts(guard) == [("send", "deny")]
 
 
+async def test_what_the_framework_brings_itself_is_a_tool_like_any_other(load: LoadGuard) -> None:
+    found = asked("search_tools", queries=["send"])
+    tools = [Tool(Notes().look)]
+    for declared in ("", "tool search_tools { needs work  allow always }\n"):
+        guard, notes = load(SEND + LOOK + declared), Notes()
+        script = Script([found, asked("send", id="c2", to="bob"), asked("send", id="c3", to="eve")])
+        played = await play(guard, script=script, tools=[*tools, Tool(notes.send, defer_loading=True)])
+        assert notes.ran == ([("send", {"to": "bob"})] if declared else [])
+        assert ("search_tools" in script.offered[0]) is bool(declared)
+        assert played.told[0].failed is not bool(declared)
+
+
 async def test_a_hook_that_skips_a_tool_runs_nothing(load: LoadGuard) -> None:
     class Skipping(AbstractCapability[Any]):
         async def before_tool_execute(self, ctx: Any, *, call: Any, tool_def: Any, args: Any) -> Any:
@@ -350,6 +362,17 @@ async def test_tools_of_the_provider_are_offered_only_if_the_policy_declares_the
     assert script.offered == [frozenset({"web_search"})]
     said = capsys.readouterr().err
     assert "`code_execution` is not offered" in said and "`mcp_server:files` is not offered" in said
+
+
+async def test_a_capability_further_in_is_named(load: LoadGuard, capsys: pytest.CaptureFixture[str]) -> None:
+    guard, notes = load(SEND), Notes()
+    further_in = Wrapping(Changing, innermost=True)
+    capability = Guarded(guard, principal=ALICE)
+    for _ in range(2):
+        await play(guard, tools=[notes.send], guarded=capability, capabilities=[further_in])
+    assert capsys.readouterr().err.count("stands further in than `Guarded`") == 1
+    await play(guard, tools=[notes.send], before=[further_in], capabilities=[Rewriting()])
+    assert "further in" not in capsys.readouterr().err
 
 
 async def test_tools_in_the_body_of_a_request_are_left_out(load: LoadGuard) -> None:

@@ -19,7 +19,7 @@ from ringfence.engine.decision.calls import Principal
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.seams.errors import DeniedError, RunHaltedError
 from ringfence.testing import Asked
-from tests.adapters.pydantic_ai.agents import ALICE, Notes, Played, asked, events, statuses, verdicts
+from tests.adapters.pydantic_ai.agents import ALICE, Notes, Played, asked, events, play, statuses, verdicts
 from tests.adapters.pydantic_ai.conftest import LoadGuard
 from tests.adapters.pydantic_ai.scripted import Script
 
@@ -185,6 +185,20 @@ async def test_the_frameworks_no_takes_the_question_back(load: LoadGuard) -> Non
         await desk.guard.aapprove(paused.questions[0].ticket, by="dana")
 
 
+async def test_one_no_of_two_takes_back_that_question_alone(load: LoadGuard) -> None:
+    desk = Desk(load(SEND), [*asked("send", to="bob"), *asked("send", id="c2", to="carol")])
+    paused = await desk.begin()
+    answers: dict[str, Any] = {"c1": ToolDenied("not him"), "c2": True}
+    again = await desk.agent().run(
+        message_history=paused.history(), deferred_tool_results=DeferredToolResults(approvals=answers)
+    )
+    assert [one.arguments for one in questions(again)] == [{"to": "carol"}]
+    assert [one.verdict for one in await events(desk.guard, e.ApprovalAnswered)] == ["withdraw"]
+    await desk.guard.aapprove(questions(again)[0].ticket, by="dana")
+    assert (await Paused(desk, again).go_on()).output == "done"
+    assert desk.notes.ran == [("send", {"to": "carol"})]
+
+
 async def test_a_result_that_the_host_forges_takes_the_question_back(load: LoadGuard) -> None:
     desk = Desk(load(SEND), asked("send", to="bob"))
     paused = await desk.begin()
@@ -247,6 +261,60 @@ async def test_an_agent_that_cannot_be_put_away_waits_in_place_and_says_so(
     assert (await running).output == "done"
     assert notes.ran == [("send", {"to": "bob"})]
     assert "waits for them in place" in capsys.readouterr().err
+
+
+async def test_an_agent_that_is_given_up_while_it_waits_takes_its_question_back(load: LoadGuard) -> None:
+    guard, notes = load(SEND), Notes()
+    agent: Agent[None, str] = Agent(
+        Script([asked("send", to="bob")]).model(),
+        tools=[notes.send],
+        capabilities=[Guarded(guard, principal=ALICE)],
+    )
+    running = asyncio.create_task(agent.run("go"))
+    ticket = await ticket_of(guard)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    with pytest.raises(DeniedError):
+        await guard.aapprove(ticket, by="dana")
+    assert notes.ran == [] and await statuses(guard) == ["failed"]
+
+
+async def test_a_no_that_a_capability_gives_at_once_takes_the_question_back(load: LoadGuard) -> None:
+    def no(ctx: RunContext[Any], requests: DeferredToolRequests) -> DeferredToolResults:
+        return requests.build_results(approvals={"c1": ToolDenied("no")})
+
+    guard, notes = load(SEND + LOOK), Notes()
+    played = await play(
+        guard,
+        asked("look", what="x"),
+        asked("send", to="bob"),
+        tools=[notes.send, notes.look],
+        capabilities=[HandleDeferredToolCalls(handler=no)],
+    )
+    assert played.output == "done" and notes.ran == [("look", {"what": "x"})]
+    assert [one.verdict for one in await events(guard, e.ApprovalAnswered)] == ["withdraw"]
+
+
+async def test_a_question_under_an_id_that_was_answered_before_stays_open(load: LoadGuard) -> None:
+    desk = Desk(load(SEND + LOOK), asked("look", what="x"), asked("send", to="bob"))
+    paused = await desk.begin()
+    again = await paused.go_on()
+    assert questions(again)[0].ticket == paused.questions[0].ticket
+    await desk.guard.aapprove(paused.questions[0].ticket, by="dana")
+    assert (await Paused(desk, again).go_on()).output == "done"
+    assert desk.notes.ran == [("look", {"what": "x"}), ("send", {"to": "bob"})]
+
+
+async def test_a_saved_state_that_goes_on_twice_at_once_runs_once(load: LoadGuard) -> None:
+    desk = Desk(load(SEND), asked("send", to="bob"))
+    paused = await desk.begin()
+    await desk.guard.aapprove(paused.questions[0].ticket, by="dana")
+    both = await asyncio.gather(*(paused.go_on() for _ in range(3)), return_exceptions=True)
+    assert desk.notes.ran == [("send", {"to": "bob"})]
+    outputs = [one.output for one in both if not isinstance(one, BaseException)]
+    assert outputs.count("done") == 1
+    assert "running" not in await statuses(desk.guard)
 
 
 async def test_a_handler_of_another_capability_does_not_approve(load: LoadGuard) -> None:

@@ -7,8 +7,16 @@ from typing import Any
 
 import pytest
 from pydantic_ai import Agent, CancellationToken, DeferredToolRequests, DeferredToolResults, RunContext
+from pydantic_ai.capabilities import AbstractCapability, HandleDeferredToolCalls
 from pydantic_ai.exceptions import ModelHTTPError, ModelRetry, RunCancelled, RunTimedOut, UsageLimitExceeded
-from pydantic_ai.messages import ModelMessage, ModelMessagesTypeAdapter, ModelRequest, UserPromptPart
+from pydantic_ai.messages import (
+    CachePoint,
+    ModelMessage,
+    ModelMessagesTypeAdapter,
+    ModelRequest,
+    ToolReturn,
+    UserPromptPart,
+)
 from pydantic_ai.models.fallback import FallbackModel
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 from pydantic_ai.tools import Tool, ToolDefinition
@@ -275,6 +283,21 @@ async def test_usage_and_settings_are_recorded(load: LoadGuard) -> None:
     assert {"pydantic-ai-slim", "pydantic"} <= started.versions.keys()
 
 
+async def test_keys_in_the_settings_of_a_request_are_not_recorded(load: LoadGuard) -> None:
+    guard = load(LOOK)
+    settings = {
+        "max_tokens": 50,
+        "extra_headers": {"X-Tenant": "k-1", "Authorization": "Bearer k-2"},
+        "extra_body": {"api_key": "k-3", "options": [{"session_token": "k-4", "user": "u"}]},
+    }
+    await play(guard, run={"model_settings": settings})
+    (asked_,) = await events(guard, e.ModelAsked)
+    assert "k-" not in repr(asked_)
+    assert asked_.parameters["max_tokens"] == 50
+    assert asked_.parameters["extra_body"]["options"][0]["user"] == "u"
+    assert asked_.parameters["extra_headers"].keys() == {"X-Tenant", "Authorization"}
+
+
 async def test_work_outside_of_a_run_does_not_start(load: LoadGuard) -> None:
     guard, notes = load(LOOK), Notes()
     capability = Guarded(guard, principal=ALICE)
@@ -367,6 +390,62 @@ async def test_a_result_from_the_host_is_too(load: LoadGuard) -> None:
     )
     assert notes.ran == []
     assert Played(result).told[-1].text == "not authorized"
+
+
+async def test_what_a_capability_puts_among_the_messages_is_too(load: LoadGuard) -> None:
+    class Retrieving(AbstractCapability[Any]):
+        async def before_model_request(self, ctx: Any, request_context: Any) -> Any:
+            found = ModelRequest(parts=[UserPromptPart("the payroll: bob 12")])
+            request_context.messages = [*request_context.messages, found]
+            return request_context
+
+    guard, notes = load("", head=LEVELS), Notes()
+    await play(
+        guard,
+        asked("post", what="news"),
+        tools=[post_of(notes)],
+        guarded=Guarded(guard, principal=ALICE, typed="prompt"),
+        capabilities=[Retrieving()],
+    )
+    assert notes.ran == []
+    assert [one.source for one in await events(guard, e.PromptGiven)] == ["user", "host"]
+
+
+async def test_content_beside_a_result_has_the_label_of_the_result(load: LoadGuard) -> None:
+    guard, notes = load("", head=LEVELS), Notes()
+
+    def look(what: str) -> ToolReturn:
+        """Look something up."""
+        return ToolReturn("short", content=["and long", CachePoint(), "and longer"])
+
+    await play(
+        guard,
+        asked("look", what="x"),
+        asked("post", what="news"),
+        tools=[look, post_of(notes)],
+        guarded=Guarded(guard, principal=ALICE, typed="prompt"),
+    )
+    assert notes.ran == [("post", {"what": "news"})]
+    assert [one.source for one in await events(guard, e.PromptGiven)] == ["user"]
+
+
+async def test_so_is_one_that_a_capability_gives_at_once(load: LoadGuard) -> None:
+    def answer(ctx: RunContext[Any], requests: DeferredToolRequests) -> DeferredToolResults:
+        return requests.build_results(calls={"c1": "bob 12"})
+
+    guard, notes = load("", head=LEVELS), Notes()
+    schema = {"type": "object", "properties": {"what": {"type": "string"}}}
+    await play(
+        guard,
+        asked("look", what="payroll"),
+        asked("post", what="news"),
+        tools=[post_of(notes)],
+        toolsets=[ExternalToolset([ToolDefinition(name="look", parameters_json_schema=schema)])],
+        guarded=Guarded(guard, principal=ALICE, typed="prompt"),
+        capabilities=[HandleDeferredToolCalls(handler=answer)],
+    )
+    assert notes.ran == []
+    assert [one.source for one in await events(guard, e.PromptGiven)] == ["user", "host"]
 
 
 async def test_instructions_are_the_developers(load: LoadGuard) -> None:
