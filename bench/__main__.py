@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bench import (
     around_langchain,
+    around_python,
     decisions,
     guarded,
     isolated,
@@ -27,6 +28,7 @@ PARTS: dict[str, Callable[[], Iterator[Row]]] = {
     "remembered": remembered.rows,
     "loading": loading.rows,
     "guarded": guarded.rows,
+    "python": around_python.rows,
     "logged": logged.rows,
     "large": large.rows,
     "reserved": reserved.rows,

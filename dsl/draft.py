@@ -9,6 +9,7 @@ from typing import Literal
 
 from ringfence.dsl import syntax
 from ringfence.dsl.diagnostic import Diagnostic
+from ringfence.dsl.live.tools import LiveTool
 from ringfence.dsl.plan import Json
 from ringfence.dsl.source import Span
 from ringfence.dsl.suggest import did_you_mean
@@ -166,6 +167,8 @@ class Draft:
     """Of a ceiling: the policy under it; None where it is checked alone."""
     installed: "Installed | None" = None
     """Says whether a plugin, a redactor or ISOLATE_EXECUTOR is there; None: nobody knows."""
+    live: Mapping[str, LiveTool] | None = None
+    """The real tools by their names in the framework; None: nobody has shown them."""
     levels: tuple[str, ...] = ()
     """Lowest first, a ceiling's included; a rank is an index into it."""
     own_levels: syntax.Levels | None = None

@@ -1,7 +1,7 @@
 """From the text of a policy to its plan: the stages, in order."""
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,12 +23,14 @@ from ringfence.dsl.checks import (
     tests,
     warnings,
 )
+from ringfence.dsl.checks.live import check_live
 from ringfence.dsl.compile.policy import compile_policy
 from ringfence.dsl.compose import compose, see
 from ringfence.dsl.diagnostic import Diagnostic
 from ringfence.dsl.draft import Draft, Installed
 from ringfence.dsl.headers import headers
 from ringfence.dsl.layers import Gathered, Shelf, gather
+from ringfence.dsl.live.tools import LiveTool
 from ringfence.dsl.names import declare
 from ringfence.dsl.plan import Plan, TextFile
 from ringfence.dsl.resolve import cover, resolve
@@ -38,6 +40,9 @@ from ringfence.dsl.syntax import PolicyTest
 
 Stage = Callable[[Draft], None]
 """Reads and fills in the draft, and reports; it never raises for a wrong policy."""
+
+Live = Mapping[str, LiveTool]
+"""Real tools by their names in the framework."""
 
 DECLARING: tuple[Stage, ...] = (headers, declare)
 """What each layer does alone; then `compose` joins what they share."""
@@ -72,6 +77,7 @@ WHOLE: tuple[Stage, ...] = (
     asks.check_asks,
     leaks.check_leaks,
     edges.check_edges,
+    check_live,
 )
 """What is judged of the policy under all its ceilings."""
 
@@ -94,19 +100,24 @@ class Loaded:
 
 
 def load(
-    path: str | Path, *, ceilings: Sequence[str | Path] = (), installed: Installed | None = None
+    path: str | Path,
+    *,
+    ceilings: Sequence[str | Path] = (),
+    installed: Installed | None = None,
+    live: Live | None = None,
 ) -> Loaded:
     """Load a policy file, what it uses, and the ceilings over it.
 
     Args:
         ceilings: The files that the host pins.
         installed: Says whether a plugin, or a redactor of one, is there; None: nobody knows.
+        live: The real tools, which the policy is then compared with; None: nobody has shown them.
     Raises:
         OSError: the policy or a pinned ceiling cannot be read.  What the text itself names and cannot be
             read is a diagnostic.
     """
     shelf = Disk()
-    return _load(str(path), shelf.text(str(path)), shelf, ceilings, installed)
+    return _load(str(path), shelf.text(str(path)), shelf, ceilings, installed, live)
 
 
 def load_text(
@@ -116,17 +127,19 @@ def load_text(
     ceilings: Sequence[str | Path] = (),
     read: Read | None = None,
     installed: Installed | None = None,
+    live: Live | None = None,
 ) -> Loaded:
     """Load a policy from its text; `name` is what diagnostics call it.
 
     Args:
         ceilings: Names of the ceilings that the host pins, found by `read` as well.
         installed: As for `load`.
+        live: As for `load`.
         read: Gives the text of each file that is named, by a path beside `name`.
     Raises:
         OSError, LookupError: a pinned ceiling cannot be read.
     """
-    return _load(name, text, Reading(read), ceilings, installed)
+    return _load(name, text, Reading(read), ceilings, installed, live)
 
 
 def load_files(files: Sequence[TextFile]) -> Loaded:
@@ -142,9 +155,10 @@ def _load(
     shelf: Shelf,
     ceilings: Sequence[str | Path],
     installed: Installed | None = None,
+    live: Live | None = None,
 ) -> Loaded:
     with _collector_paused():
-        return load_gathered(gather(name, text, shelf, [str(path) for path in ceilings]), installed)
+        return load_gathered(gather(name, text, shelf, [str(path) for path in ceilings]), installed, live)
 
 
 @contextmanager
@@ -159,10 +173,10 @@ def _collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-def load_gathered(gathered: Gathered, installed: Installed | None = None) -> Loaded:
+def load_gathered(gathered: Gathered, installed: Installed | None = None, live: Live | None = None) -> Loaded:
     """Load a parsed policy under the ceilings over it."""
     policy, *ceilings = (
-        Draft(layer.document, list(layer.found), installed=installed)
+        Draft(layer.document, list(layer.found), installed=installed, live=live)
         for layer in (gathered.policy, *gathered.ceilings)
     )
     return load_drafts(policy, ceilings, gathered.files)

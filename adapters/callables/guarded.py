@@ -2,11 +2,11 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
-from ringfence.engine.decision.calls import ToolCall
+from ringfence.adapters.callables.binding import Binding, name_of
 from ringfence.engine.enforcement.current import current_run
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
@@ -14,7 +14,6 @@ from ringfence.engine.seams.errors import EngineError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_Kind = inspect.Parameter
 _GUARDED = "ringfence_guarded"
 """Under this a guarded function keeps what it guards."""
 
@@ -29,45 +28,42 @@ class _Guarded:
 def guarded(guard: Guard, *, name: str | None = None, wait: bool = True) -> Callable[[F], F]:
     """Return a decorator that puts the guard before a function.
 
-    The tool is called as the function, unless `name` says otherwise; arguments are decided by the names
-    of the parameters, defaults applied, and the function gets the canonical ones.  Calls belong to the
-    run around them (`with guard.run(…)`).
+    The tool is called as the function (an object that can be called, as its class), unless `name` says
+    otherwise; arguments are decided by the names of the parameters, defaults and what a `functools.partial`
+    holds included, and the function gets the canonical ones.  Of a method, `self` is no argument.  Calls
+    belong to the run around them (`with guard.run(…)`).
 
     Args:
         wait: Wait in place for people; False: raise PendingError instead.
 
     Raises:
         TypeError: The function is a generator, or takes `*args`, which have no names to be decided by.
+        ValueError: It is guarded already.
     """
 
     def decorate(function: F) -> F:
-        tool = name if name is not None else getattr(function, "__name__", type(function).__name__)
-        signature = signature_of(function, tool)
-        names = frozenset(
-            one.name for one in signature.parameters.values() if one.kind is not _Kind.VAR_KEYWORD
-        )
-        open_ended = len(names) < len(signature.parameters)
+        binding = Binding(function, name)
+        tool = binding.tool
+        if _mark_of(function) is not None or _mark_of(binding.function) is not None:
+            raise ValueError(f"`{tool}` is guarded already: a call would be decided and charged twice")
+        copied = ("__dict__",) if inspect.isroutine(function) else ()  # an object's state is its own
 
-        def call_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> ToolCall:
-            arguments = _arguments(signature, args, kwargs)
-            schema = names | arguments.keys() if open_ended else names
-            return ToolCall(tool, arguments, schema_names=frozenset(schema))
+        if binding.is_async:
 
-        def body(arguments: Mapping[str, Any]) -> Any:
-            return _run(function, signature, arguments)
-
-        if inspect.iscoroutinefunction(function):
-
-            @functools.wraps(function)
+            @functools.wraps(function, updated=copied)
             async def aguarded(*args: Any, **kwargs: Any) -> Any:
-                return await guard.aexecute(current(tool), call_of(args, kwargs), body, wait=wait)
+                run = current(tool)
+                call, body = binding.call(args, kwargs)
+                return await guard.aexecute(run, call, body, wait=wait)
 
             aguarded.__dict__[_GUARDED] = _Guarded(guard, function, aguarded)
             return cast(F, aguarded)
 
-        @functools.wraps(function)
+        @functools.wraps(function, updated=copied)
         def sguarded(*args: Any, **kwargs: Any) -> Any:
-            return guard.execute(current(tool), call_of(args, kwargs), body, wait=wait)
+            run = current(tool)
+            call, body = binding.call(args, kwargs)
+            return guard.execute(run, call, body, wait=wait)
 
         sguarded.__dict__[_GUARDED] = _Guarded(guard, function, sguarded)
         return cast(F, sguarded)
@@ -84,60 +80,15 @@ def original_of(guard: Guard, function: Callable[..., Any]) -> Callable[..., Any
     """
     if not callable(function):
         raise TypeError(f"a {type(function).__name__} is no function")
-    known: _Guarded | None = getattr(function, "__dict__", {}).get(_GUARDED)
+    known = _mark_of(function)
     if known is None:
         return function
-    name = getattr(function, "__name__", type(function).__name__)
+    name = name_of(function)
     if known.guard is not guard:
         raise ValueError(f"`{name}` is guarded by another guard")
     if known.wrapper is not function:  # `functools.wraps` has handed the mark on
         raise ValueError(f"`{name}` is wrapped around a guarded function: wrap the function, then guard it")
     return known.function
-
-
-def body_of(function: Callable[..., Any]) -> Callable[[Mapping[str, Any]], Any]:
-    """Return what runs a function with canonical arguments."""
-    signature = signature_of(function, getattr(function, "__name__", type(function).__name__))
-    return lambda arguments: _run(function, signature, arguments)
-
-
-def signature_of(function: Callable[..., Any], tool: str) -> inspect.Signature:
-    """Return the signature by whose names a policy decides; raise TypeError where there are none."""
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise TypeError(
-            f"`{tool}` is a generator: its body runs after the call was decided; return a list instead"
-        )
-    signature = inspect.signature(function)
-    for one in signature.parameters.values():
-        if one.kind is _Kind.VAR_POSITIONAL:
-            raise TypeError(
-                f"`{tool}` takes *{one.name}: a policy decides arguments by name; take one list instead"
-            )
-    return signature
-
-
-def _arguments(signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Bind as Python would; raise TypeError as Python would."""
-    bound = signature.bind(*args, **kwargs)
-    bound.apply_defaults()
-    arguments: dict[str, Any] = {}
-    for name, value in bound.arguments.items():
-        if signature.parameters[name].kind is _Kind.VAR_KEYWORD:
-            arguments |= value
-        else:
-            arguments[name] = value
-    return arguments
-
-
-def _run(function: Callable[..., Any], signature: inspect.Signature, arguments: Mapping[str, Any]) -> Any:
-    """Call with the canonical arguments; an optional one that was decided as absent gets its default."""
-    left = dict(arguments)
-    args = [
-        left.pop(one.name, one.default)
-        for one in signature.parameters.values()
-        if one.kind is _Kind.POSITIONAL_ONLY
-    ]
-    return function(*args, **left)
 
 
 def current(tool: str) -> Run:
@@ -149,3 +100,8 @@ def current(tool: str) -> Run:
             help="call it inside `with guard.run(principal=…)`",
         )
     return run
+
+
+def _mark_of(function: object) -> _Guarded | None:
+    known: _Guarded | None = getattr(function, "__dict__", {}).get(_GUARDED)
+    return known

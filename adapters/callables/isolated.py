@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from ringfence.adapters.callables.guarded import body_of, current, original_of, signature_of
+from ringfence.adapters.callables.binding import body_of, signature_of
+from ringfence.adapters.callables.guarded import current, original_of
 from ringfence.dsl.plan import Json, ToolPlan
 from ringfence.dsl.signatures import Hosted, bodies_for, description_of, isolated_tool, json_schema
 from ringfence.engine.decision.calls import ToolCall

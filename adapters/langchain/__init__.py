@@ -5,13 +5,19 @@ imported when it is first asked for.
 """
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
+
+if find_spec("langchain_core") is None:
+    raise ImportError('the adapter for LangChain needs its packages: pip install "ringfence[langchain]"')
 
 if TYPE_CHECKING:
     from ringfence.adapters.langchain.decisions import ResumeError
+    from ringfence.adapters.langchain.deepagents import guard_subagents
     from ringfence.adapters.langchain.isolates import isolate_tool
     from ringfence.adapters.langchain.middleware import GuardMiddleware
-    from ringfence.adapters.langchain.nodes import begin_node, end_node
+    from ringfence.adapters.langchain.nodes import begin_hook, begin_node, end_hook, end_node
+    from ringfence.adapters.langchain.offered import visible_tools
     from ringfence.adapters.langchain.played import DivergedError, NotAsRecordedError, Playback, playback
     from ringfence.adapters.langchain.runs import NoRunError
     from ringfence.adapters.langchain.suspension import Question, questions
@@ -26,14 +32,18 @@ __all__ = [
     "Playback",
     "Question",
     "ResumeError",
+    "begin_hook",
     "begin_node",
+    "end_hook",
     "end_node",
+    "guard_subagents",
     "guard_tools",
     "injected",
     "isolate_tool",
     "playback",
     "questions",
     "tool_node",
+    "visible_tools",
 ]
 
 _HOMES = {
@@ -44,19 +54,32 @@ _HOMES = {
     "Playback": "played",
     "Question": "suspension",
     "ResumeError": "decisions",
+    "begin_hook": "nodes",
     "begin_node": "nodes",
+    "end_hook": "nodes",
     "end_node": "nodes",
+    "guard_subagents": "deepagents",
     "guard_tools": "tools",
     "injected": "tools",
     "isolate_tool": "isolates",
     "playback": "played",
     "questions": "suspension",
     "tool_node": "unbound",
+    "visible_tools": "offered",
 }
+_PACKAGES = ("langchain", "langgraph")
+"""What is needed beside langchain-core, by some names only."""
 
 
 def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module `{__name__}` has no attribute `{name}`")
-    return getattr(import_module(f"{__name__}.{home}"), name)
+    try:
+        return getattr(import_module(f"{__name__}.{home}"), name)
+    except ModuleNotFoundError as error:
+        if str(error.name).partition(".")[0] not in _PACKAGES:
+            raise
+        raise ImportError(
+            f'`{name}` needs the package `{error.name}`: pip install "ringfence[langchain]"'
+        ) from error

@@ -20,6 +20,7 @@ from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGeneration, LLMResult
 from langchain_core.tracers.context import register_configure_hook
 
+from ringfence.adapters.langchain.classic import refuse_unknown
 from ringfence.adapters.langchain.credentials import tools_without_keys, without_keys
 from ringfence.adapters.langchain.tree import TREE, innermost
 from ringfence.adapters.langchain.values import json_of as plain
@@ -29,8 +30,11 @@ from ringfence.engine.enforcement.current import current_run
 from ringfence.engine.enforcement.opening import Opening
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.journal.jsonable import jsonable
+from ringfence.engine.seams.escape import escaped
 
 _NODE_TAG = "graph:step:"
+_NAME_AT_MOST = 80
+"""Characters of a tool's name that are said; a tool server may have chosen it."""
 _NOT_PARAMETERS = frozenset({"tools", "functions", "messages", "api_key", "_type"})
 _STANDARD = {
     "ls_provider": "provider",
@@ -79,7 +83,7 @@ class Witness(BaseCallbackHandler):
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._asked: dict[UUID, Asked] = {}
-        self._said: set[str] = set()
+        self._said: WeakKeyDictionary[Opening, set[str]] = WeakKeyDictionary()
 
     # ---- the tree --------------------------------------------------------------------------------
 
@@ -108,7 +112,14 @@ class Witness(BaseCallbackHandler):
         TREE.leave(run_id, error)
 
     def on_tool_start(
-        self, serialized: Any, input_str: str, *, run_id: UUID, parent_run_id: UUID | None = None, **_: Any
+        self,
+        serialized: Any,
+        input_str: str,
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        inputs: Any = None,
+        **_: Any,
     ) -> None:
         """A tool begins."""
         TREE.enter(run_id, parent_run_id)
@@ -116,7 +127,9 @@ class Witness(BaseCallbackHandler):
         if expected:
             expected.clear()
         elif (run := run_around(parent_run_id)) is not None:
-            self._unguarded(str((serialized or {}).get("name")), run)
+            name = str((serialized or {}).get("name"))
+            if not refuse_unknown(name, inputs, run):
+                self._unguarded(name, run)
 
     def on_tool_end(self, output: Any, *, run_id: UUID, **_: Any) -> None:
         """A tool is over."""
@@ -145,11 +158,12 @@ class Witness(BaseCallbackHandler):
             told(name)
             return
         with self._lock:
-            if name in self._said:
+            said = self._said.setdefault(run.opening, set())
+            if name in said:
                 return
-            self._said.add(name)
+            said.add(name)
         print(
-            f"ringfence: `{name}` ran unguarded inside a guarded run; hand out `guard_tools(guard, [...])`",
+            f"ringfence: `{escaped(name[:_NAME_AT_MOST])}` ran unguarded inside a guarded run; hand out `guard_tools(guard, [...])`",
             file=sys.stderr,
         )
 

@@ -51,6 +51,8 @@ class Incoming:
     call_id: str | None
     config: Mapping[str, Any]
     reached: bool = False
+    in_words: bool = False
+    """It comes from an agent that gives no call and takes a text for an answer."""
 
 
 _INCOMING: ContextVar[Incoming | None] = ContextVar("ringfence_incoming", default=None)

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Annotated, Any, Literal, NotRequired
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from langchain.agents.middleware.types import (
     AgentMiddleware,
@@ -51,6 +51,8 @@ class GuardState(AgentState[Any]):
     ringfence_run: NotRequired[Annotated[str, PrivateStateAttr]]
 
 
+_SAID_NOT_LAST: "WeakSet[Guard]" = WeakSet()
+"""Under these the host has been told that a middleware is not the last one."""
 _KINDS: "WeakKeyDictionary[type[GuardMiddleware], type[GuardMiddleware]]" = WeakKeyDictionary()
 
 
@@ -125,7 +127,6 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
         self.tools = []
         self._runs = runs_of(guard)
         self._offered = Offered(guard)
-        self._said_not_last = False
         self._copies: dict[int, tuple[BaseTool, BaseTool]] = {}
 
     # ---- begin and end -----------------------------------------------------------------------------
@@ -250,8 +251,8 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
     def _see_whether_last(self, handler: Callable[..., Any]) -> None:
         """Say once to the host that other middleware stands behind: it could offer more to the model."""
         home = (getattr(handler, "__module__", None), getattr(handler, "__name__", None))
-        if home == ("langchain.agents.factory", "inner_handler") and not self._said_not_last:
-            self._said_not_last = True
+        if home == ("langchain.agents.factory", "inner_handler") and self.guard not in _SAID_NOT_LAST:
+            _SAID_NOT_LAST.add(self.guard)
             print(
                 "ringfence: GuardMiddleware is not the last one in its list of middleware: what stands behind"
                 " it can offer the model tools that run at the provider, where no call can be intercepted",

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
 
 from ringfence.adapters.langchain.principals import new_prompts, principal_of
 from ringfence.adapters.langchain.prompts import Typed
-from ringfence.adapters.langchain.runs import runs_of, thread_of
+from ringfence.adapters.langchain.runs import runs_of
 from ringfence.engine.enforcement.guard import Guard
 
 
@@ -24,8 +25,8 @@ def begin_node(
     def begin(state: Any, config: RunnableConfig) -> dict[str, Any]:
         runs = runs_of(guard)
         messages = _messages(state, messages_key)
-        thread = thread_of(config)
-        if thread is not None and (before := runs.open_run_of(thread)) is not None:
+        before = runs.open_run_of(config)
+        if before is not None and not runs.is_around(before, config):
             runs.close(before, new_prompts(messages), messages)
         runtime = (config.get("configurable") or {}).get("__pregel_runtime")
         runs.begin(
@@ -49,6 +50,36 @@ def end_node(guard: Guard) -> Callable[..., dict[str, Any]]:
         return {}
 
     return end
+
+
+def begin_hook(
+    guard: Guard, agent: str | None = None, *, typed: Typed = None
+) -> Callable[..., dict[str, Any]]:
+    """Return `begin_node` for a place before every model call, as `create_react_agent` has one.
+
+    `create_react_agent(..., pre_model_hook=begin_hook(guard), post_model_hook=end_hook(guard))`: while tools
+    answer, the run goes on.
+    """
+    begin = begin_node(guard, agent, typed=typed)
+
+    def before_model(state: Any, config: RunnableConfig) -> dict[str, Any]:
+        messages = _messages(state, "messages")
+        goes_on = bool(messages) and isinstance(messages[-1], ToolMessage)
+        return {} if goes_on and runs_of(guard).is_under_way(config) else begin(state, config)
+
+    return before_model
+
+
+def end_hook(guard: Guard) -> Callable[..., dict[str, Any]]:
+    """Return `end_node` for a place after every model call: the run ends when the model calls no tool."""
+    end = end_node(guard)
+
+    def after_model(state: Any, config: RunnableConfig) -> dict[str, Any]:
+        messages = _messages(state, "messages")
+        goes_on = bool(messages) and bool(getattr(messages[-1], "tool_calls", None))
+        return {} if goes_on else end(state, config)
+
+    return after_model
 
 
 def _messages(state: Any, key: str) -> list[Any]:

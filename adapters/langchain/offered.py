@@ -2,11 +2,14 @@
 
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+from weakref import WeakKeyDictionary
 
+from langchain_core.runnables.config import ensure_config
 from langchain_core.tools import BaseTool
 
+from ringfence.adapters.langchain.runs import runs_of
 from ringfence.adapters.langchain.tools import SCAFFOLD
 from ringfence.engine.enforcement.catalogue import undeclared
 from ringfence.engine.enforcement.guard import Guard
@@ -16,17 +19,36 @@ _ELSEWHERE = ("tools", "functions")
 """Settings of a model call through which tools could be offered as well."""
 
 
+_SAID: Final[WeakKeyDictionary[Guard, set[str]]] = WeakKeyDictionary()
+"""What was said under each guard, however many middlewares and sub-agents share it."""
+_LOCK: Final = threading.Lock()
+
+
+def visible_tools(
+    guard: Guard, tools: Sequence[BaseTool | Callable[..., Any] | dict[str, Any]]
+) -> list[BaseTool | Callable[..., Any] | dict[str, Any]]:
+    """Return those of the tools that the model of the run at hand may be offered.
+
+    For graphs and executors that bind tools themselves: `model.bind_tools(visible_tools(guard, tools))`, where
+    the model is asked.
+
+    Raises:
+        NoRunError: There is no run around this.
+    """
+    return Offered(guard).shown(runs_of(guard).of_tool("visible_tools", ensure_config()), tools)
+
+
 class Offered:
     """Filters what models are offered; what no policy declares is hidden, and said to be."""
 
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
-        self._lock = threading.Lock()
-        self._said: set[str] = set()
+        with _LOCK:
+            self._said = _SAID.setdefault(guard, set())
 
     def shown(self, run: Run, tools: Sequence[Any]) -> list[Any]:
         """Return the tools that the policy declares and the run holds."""
-        undeclared(self._guard, [tool.name for tool in tools if isinstance(tool, BaseTool)], SCAFFOLD)
+        undeclared(self._guard, [name for tool in tools if (name := name_of(tool)) is not None], SCAFFOLD)
         return [tool for tool in tools if self._is_shown(run, tool)]
 
     def settings(self, run: Run, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -38,8 +60,8 @@ class Offered:
         return kept
 
     def _is_shown(self, run: Run, tool: Any) -> bool:
-        if isinstance(tool, BaseTool):
-            return bool(self._guard.visible(run, [tool.name]))
+        if (name := name_of(tool)) is not None:
+            return bool(self._guard.visible(run, [name]))
         names = list(names_of(tool))
         if names and self._guard.visible(run, names):
             return True
@@ -47,7 +69,7 @@ class Offered:
         return False
 
     def _say(self, name: str) -> None:
-        with self._lock:
+        with _LOCK:
             if name in self._said:
                 return
             self._said.add(name)
@@ -56,6 +78,13 @@ class Offered:
             " can be intercepted, and the policy does not declare it",
             file=sys.stderr,
         )
+
+
+def name_of(tool: Any) -> str | None:
+    """Return the name of a tool that runs here, as a model writes it; None: it is none."""
+    if isinstance(tool, BaseTool):
+        return tool.name
+    return getattr(tool, "__name__", None) if callable(tool) else None
 
 
 def names_of(tool: Any) -> Iterator[str]:

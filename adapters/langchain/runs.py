@@ -69,7 +69,8 @@ class Runs:
         self._origins = Origins(guard)
         self._lock = threading.RLock()
         self._live: dict[str, Live] = {}
-        self._threads: OrderedDict[str, str] = OrderedDict()
+        self._threads: OrderedDict[tuple[str, str], str] = OrderedDict()
+        """By thread and, for a graph inside of another one's run, where that stands in its graph."""
         self._successors: OrderedDict[str, str] = OrderedDict()
 
     # ---- begin and end -----------------------------------------------------------------------------
@@ -146,6 +147,21 @@ class Runs:
 
     # ---- find --------------------------------------------------------------------------------------
 
+    def is_under_way(self, config: Mapping[str, Any] | None) -> bool:
+        """Say whether a run is bound around `config`, or is the thread's and may go on."""
+        if TREE.bound(around(config), self.guard) is not None:
+            return True
+        return self.open_run_of(config) is not None
+
+    def is_around(self, run_id: str, config: Mapping[str, Any] | None) -> bool:
+        """Say whether what `config` is made in stands inside of this run: a graph in a tool, or in a node."""
+        runs = [binding.run for binding in TREE.all_outside(around(config), self.guard)]
+        run = current_run()
+        while run is not None:
+            runs.append(run)
+            run = run.parent
+        return run_id in {one.id for one in runs}
+
     def of_tool(self, tool: str, config: Mapping[str, Any] | None) -> Run:
         """Return the run that a tool call belongs to.
 
@@ -159,8 +175,7 @@ class Runs:
         run = innermost(around(config), current, self.guard)
         if run is not None:
             return run
-        thread = thread_of(config)
-        run_id = self.open_run_of(thread) if thread is not None else None
+        run_id = self.open_run_of(config)
         if run_id is None:
             raise NoRunError(tool)
         runtime = ((config or {}).get("configurable") or {}).get("__pregel_runtime")
@@ -269,10 +284,21 @@ class Runs:
             run_id = self._successors[run_id]
         return run_id
 
-    def open_run_of(self, thread: str) -> str | None:
-        """Return the run that this process began for a thread, else the one that another put away."""
+    def open_run_of(self, config: Mapping[str, Any] | None) -> str | None:
+        """Return the run that this process began where `config` is made, or on its thread.
+
+        Else it is the one of the thread that another process put away.
+        """
+        thread = thread_of(config)
+        if thread is None:
+            return None
+        place = _place_of(config)
         with self._lock:
-            known = self._threads.get(thread)
+            while place:
+                if (known := self._threads.get((thread, place))) is not None:
+                    return known
+                place = place.rpartition("|")[0]
+            known = self._threads.get((thread, ""))
         if known is not None:
             return known
         rows = self.guard.runs.list(session=thread, limit=1)
@@ -285,8 +311,11 @@ class Runs:
         with self._lock:
             self._live[run.id] = Live(run, can_suspend(config))
             if thread is not None:
-                self._threads[thread] = run.id
-                self._threads.move_to_end(thread)
+                # The run of a graph inside of another one's is not the thread's.
+                is_inside = run.parent is not None or TREE.all_outside(around(config), self.guard)
+                place = (thread, _place_of(config) if is_inside else "")
+                self._threads[place] = run.id
+                self._threads.move_to_end(place)
                 if len(self._threads) > _MOST_THREADS:
                     self._threads.popitem(last=False)
         TREE.bind(around(config), Binding(self.guard, run, self._invocation_ended))
@@ -346,10 +375,21 @@ def runs_of(guard: Guard) -> Runs:
         return found
 
 
+def guard_of(run: Run) -> Guard | None:
+    """Return the guard of a run, if a tool or a middleware of this process knows it."""
+    with _RUNS_LOCK:
+        return next((guard for guard in _RUNS if guard.owns(run)), None)
+
+
 def thread_of(config: Mapping[str, Any] | None) -> str | None:
     """Return the thread that a config names, or None."""
     thread = ((config or {}).get("configurable") or {}).get("thread_id")
     return None if thread is None else str(thread)
+
+
+def _place_of(config: Mapping[str, Any] | None) -> str:
+    """Return LangGraph's name for the graph that a config is made in; the outermost has none."""
+    return str(((config or {}).get("configurable") or {}).get("checkpoint_ns") or "").rpartition("|")[0]
 
 
 def attempt_of(config: Mapping[str, Any] | None, node_attempt: int) -> str | None:

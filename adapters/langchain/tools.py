@@ -22,6 +22,7 @@ from langchain_core.tools import tool as make_tool
 from pydantic import ValidationError
 
 from ringfence.adapters.langchain.capture import expecting
+from ringfence.adapters.langchain.classic import is_executor
 from ringfence.adapters.langchain.gate import Gate, Incoming, task_of
 from ringfence.adapters.langchain.parameters import Parameters
 from ringfence.adapters.langchain.replies import error_message, told, with_id
@@ -320,7 +321,8 @@ def _admit(tool: Any, tool_input: Any, kwargs: Mapping[str, Any]) -> tuple[Any, 
             (given if trusted else clean).pop(name)
     if isinstance(clean, dict):
         clean |= {n: v for n, v in (_INJECTED.get() or {}).items() if n in parameters.injected}
-    return clean, Incoming(gate, run, dict(given), kwargs.get("tool_call_id"), config)
+    call_id, in_words = kwargs.get("tool_call_id"), is_executor(kwargs)
+    return clean, Incoming(gate, run, dict(given), call_id, config, in_words=in_words)
 
 
 def _proves(given: Mapping[str, Any], parameters: Parameters) -> bool:
@@ -339,12 +341,14 @@ def _unfit(incoming: Incoming, error: Exception) -> str | None:
     return None
 
 
-def _answer(incoming: Incoming, error: Exception) -> ToolMessage:
+def _answer(incoming: Incoming, error: Exception) -> ToolMessage | str:
     """Return the model's answer for an error, or raise what is the host's."""
     host = is_bubble(error) or isinstance(error, NotImplementedError | RunHaltedError | EngineError)
-    if host or incoming.call_id is None:
+    if host or (incoming.call_id is None and not incoming.in_words):
         raise error
     text = told(error, incoming.run.plan)
+    if incoming.call_id is None:
+        return text
     return error_message(text, name=incoming.gate.name, call_id=incoming.call_id)
 
 

@@ -89,6 +89,13 @@ class Tree:
                 id = here.parent if here else None
         return found
 
+    def all_outside(self, id: UUID | None, guard: Guard) -> list[Binding]:
+        """Return the bindings of `guard` outside of the graph around `id`, the nearest first."""
+        with self._lock:
+            graph = self._graph_of(id)
+            here = None if graph is None else self._invocations.get(graph)
+        return self.all_bound(None if here is None else here.parent, guard)
+
     def resumed_with(self, id: UUID | None) -> object:
         """Return what the host resumed the graph around `id` with, or the one around that; None: nothing."""
         with self._lock:

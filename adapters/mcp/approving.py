@@ -6,7 +6,7 @@ behalf it acts, and counts only where the policy lets that very user answer.
 
 import json
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Any, Final
 
 import anyio
 import mcp_types as types
@@ -14,8 +14,8 @@ from mcp.shared.exceptions import MCPError, NoBackChannelError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from ringfence.adapters.mcp.connections import Context
+from ringfence.adapters.mcp.flights import ANSWERS_S, state_of
 from ringfence.adapters.mcp.process import Say
-from ringfence.adapters.mcp.results import refusal
 from ringfence.dsl.canonical import same
 from ringfence.engine.decision.calls import ToolCall
 from ringfence.engine.enforcement.guard import Guard
@@ -24,13 +24,11 @@ from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.seams.errors import DeniedError, PendingError
 from ringfence.engine.seams.escape import escaped, escaped_json
 
-ANSWERS_S: Final = 600.0
-"""How long a form in the client stays open."""
 _SHOWN_AT_MOST: Final = 4_000
 _FIELD: Final = "approve"
 _REQUEST: Final = "ringfence"
 
-Execute = Callable[[], Awaitable[types.CallToolResult]]
+Execute = Callable[[], Awaitable[Any]]
 
 
 class Approvals:
@@ -49,11 +47,19 @@ class Approvals:
         execute: Execute,
         *,
         shown: str,
-    ) -> types.CallToolResult | types.InputRequiredResult:
-        """Have the question answered in the client if that may be; else say that it is pending."""
-        answerable = [ticket for ticket in pending.tickets if self._may_answer(run, ticket)]
+        but: frozenset[str],
+    ) -> Any:
+        """Have the question answered in the client if that may be, and return what the call gives then.
+
+        Args:
+            but: The tickets that the client was asked about just now: not again at once.
+
+        Raises:
+            PendingError: Others must answer, elsewhere.
+        """
+        answerable = [id for id in pending.tickets if id not in but and self._may_answer(run, id)]
         if not answerable or not _has_forms(context):
-            return _pending(pending)
+            raise pending
         asked = types.ElicitRequestFormParams(
             message=_question(call, shown),
             requested_schema={
@@ -74,30 +80,26 @@ class Approvals:
                     asked.message, asked.requested_schema, related_request_id=context.request_id
                 )
         except (MCPError, NoBackChannelError, ValueError):  # not answered there: it stays open elsewhere
-            return _pending(pending)
+            raise pending from None
         if answer is None or not await self._answer(run, answerable, answer):
-            return _pending(pending)
-        try:
-            return await execute()
-        except PendingError as more:  # others must answer too
-            return _pending(more)
+            raise pending
+        return await execute()
 
-    async def hear(
-        self, run: Run, call: ToolCall, context: Context, params: types.CallToolRequestParams
-    ) -> None:
-        """Take the answer that a client of 2026 sends with the call it is about.
+    async def hear(self, run: Run, call: ToolCall, context: Context, params: Any) -> frozenset[str]:
+        """Take the answer that a client of 2026 sends with the call it is about; return what it was asked.
 
         SECURITY: the state is sealed for these arguments and this client; what it names counts only while it
         is an open question about this very call.  Used again it names nothing open, and changes nothing.
         """
-        if params.request_state is None or not params.input_responses:
-            return
-        state = json.loads(params.request_state)
-        answer = params.input_responses.get(_REQUEST)
+        state = state_of(context, params)
+        if "tickets" not in state:
+            return frozenset()
+        answer = (params.input_responses or {}).get(_REQUEST)
         if state.get("run") != run.id or not isinstance(answer, types.ElicitResult):
-            return
-        tickets = [id for id in state.get("tickets", ()) if self._is_about(run, id, call)]
-        await self._answer(run, [id for id in tickets if self._may_answer(run, id)], answer)
+            return frozenset()
+        asked = [id for id in state.get("tickets", ()) if self._is_about(run, id, call)]
+        await self._answer(run, [id for id in asked if self._may_answer(run, id)], answer)
+        return frozenset(asked)
 
     async def _answer(self, run: Run, tickets: list[str], answer: types.ElicitResult) -> bool:
         """Give the user's answer; return whether it was one."""
@@ -124,6 +126,8 @@ class Approvals:
         user = run.principal.user
         if known is None or user is None:
             return False
+        if any(same_person(user, one) for one in known.approved_by):
+            return False  # a person answers once
         approver = run.plan.approvers[known.approver]
         people = () if approver.group is None else self._guard.settings.people(approver.group)
         return not approver.never_requester and any(same_person(user, one) for one in people)
@@ -148,9 +152,9 @@ def _question(call: ToolCall, shown: str) -> str:
     return f"Ringfence asks: run `{escaped(shown)}` with {arguments}?"
 
 
-def _pending(pending: PendingError) -> types.CallToolResult:
-    tickets = " ".join(pending.tickets)
-    return refusal(
-        f"PENDING APPROVAL {tickets}: people must approve this call. Nothing ran. "
+def pending_text(pending: PendingError) -> str:
+    """Return what the client is told of a call that waits for people elsewhere."""
+    return (
+        f"PENDING APPROVAL {' '.join(pending.tickets)}: people must approve this call. Nothing ran. "
         "Make the same call again later, with the same arguments."
     )

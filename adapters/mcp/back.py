@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextvars import Context, ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import anyio
 import httpx2
@@ -13,8 +14,10 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.dispatcher import ProgressFnT
 from mcp.shared.exceptions import MCPError
+from mcp.shared.subscriptions import PromptsListChanged, ResourcesListChanged, ToolsListChanged
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
+from ringfence.adapters.mcp.large_answers import bounded
 from ringfence.adapters.mcp.process import Say, process
 from ringfence.adapters.mcp.servers import ServerSpec
 from ringfence.engine.seams.escape import escaped
@@ -27,9 +30,18 @@ CALLS_S: Final = 600.0
 PAGES_AT_MOST: Final = 100
 ENTRIES_AT_MOST: Final = 2_000
 """Tools, resources or prompts of one server."""
+WATCHED_AT_MOST: Final = 200
 STARTS_AT_MOST: Final = 5
 STARTS_WITHIN_S: Final = 60.0
 """A server that dies more often than that stays dead for as long."""
+
+_NEWS: Final[dict[type[Any], type[Any]]] = {
+    ToolsListChanged: types.ToolListChangedNotification,
+    PromptsListChanged: types.PromptListChangedNotification,
+    ResourcesListChanged: types.ResourceListChangedNotification,
+}
+
+_FLIGHT: ContextVar[object | None] = ContextVar("ringfence_mcp_flight", default=None)
 
 Heard = Callable[["Back", types.ServerNotification], Awaitable[None]]
 
@@ -68,8 +80,8 @@ class Back:
         self._lock = asyncio.Lock()
         self._starts: list[float] = []
         self._closed = False
-        self.generation = 0
-        """Counts the times that it was connected: what was listed before is void."""
+        self._flights: list[object] = []
+        self._watching: dict[str, asyncio.Task[None]] = {}
 
     async def client(self) -> Client:
         """Return the connected client; a server that died is started again here.
@@ -105,6 +117,10 @@ class Back:
         """Return what the server says it can do."""
         return (await self.client()).server_capabilities
 
+    async def is_told_once(self) -> bool:
+        """Say whether it is told once for all what a client wishes (2025), and not with each request."""
+        return (await self.client()).protocol_version not in MODERN_PROTOCOL_VERSIONS
+
     async def pages(
         self, ask: Callable[[Client, str | None], Awaitable[tuple[list[Any], str | None]]]
     ) -> list[Any]:
@@ -138,16 +154,28 @@ class Back:
 
         return await self.pages(ask)
 
-    async def call(self, name: str, arguments: dict[str, Any], progress: ProgressFnT) -> types.CallToolResult:
+    async def call(
+        self,
+        name: str,
+        arguments: dict[str, Any],
+        progress: ProgressFnT,
+        log_level: types.LoggingLevel | None = None,
+    ) -> types.CallToolResult:
         """Run a tool there.
+
+        Args:
+            log_level: From which level on it logs meanwhile; a server of 2025 was told before.
 
         Raises:
             ServerAwayError: There is no answer, or none that can be handed on.
             MCPError: The server answered with an error of the protocol.
         """
         client = await self.client()
+        meta: types.RequestParamsMeta | None = None
+        if log_level is not None and client.protocol_version in MODERN_PROTOCOL_VERSIONS:
+            meta = cast(types.RequestParamsMeta, {types.LOG_LEVEL_META_KEY: log_level})
         result: types.CallToolResult = await self._within(
-            CALLS_S, lambda: client.call_tool(name, arguments, progress_callback=progress)
+            CALLS_S, lambda: client.call_tool(name, arguments, progress_callback=progress, meta=meta)
         )
         return result
 
@@ -155,6 +183,48 @@ class Back:
         """Ask anything else; raises like `call`."""
         client = await self.client()
         return await self._within(within_s, lambda: work(client))
+
+    @contextlib.contextmanager
+    def carrying(self, flight: object) -> Iterator[None]:
+        """Say for whom the server works, in the block."""
+        token = _FLIGHT.set(flight)
+        self._flights.append(flight)
+        try:
+            yield
+        finally:
+            self._flights.remove(flight)
+            _FLIGHT.reset(token)
+
+    def flight(self) -> object | None:
+        """Return for whom the server asks something; None: it cannot be told."""
+        found = _FLIGHT.get()
+        if found is not None:
+            return found
+        # SECURITY: of several none is guessed: one client would be asked, and charged, for another's call.
+        return self._flights[0] if len(self._flights) == 1 else None
+
+    async def watch(self, uri: str) -> None:
+        """Have the server tell when a resource changes; once for all that want to know."""
+        client = await self.client()
+        known = self._watching.get(uri)
+        if known is not None and not known.done():
+            return
+        if len(self._watching) >= WATCHED_AT_MOST:
+            raise ServerAwayError(f"more than {WATCHED_AT_MOST} resources of {self.spec.said} are watched")
+        if client.protocol_version not in MODERN_PROTOCOL_VERSIONS:
+            await self._within(
+                LISTS_S, lambda: client.session.send_request(_subscribe(uri), types.EmptyResult)
+            )
+            return
+
+        async def listen() -> None:
+            with contextlib.suppress(Exception):  # a hint and no more: whoever wants to know reads it again
+                async with client.listen(resource_subscriptions=[uri]) as events:
+                    async for _ in events:
+                        params = types.ResourceUpdatedNotificationParams(uri=uri)
+                        await self._heard(self, types.ResourceUpdatedNotification(params=params))
+
+        self._watching[uri] = asyncio.create_task(listen(), context=Context())
 
     # ---- the connection ----------------------------------------------------------------------------
 
@@ -184,11 +254,12 @@ class Back:
         self._starts = [at for at in self._starts if now - at < STARTS_WITHIN_S]
         if len(self._starts) >= STARTS_AT_MOST:
             raise ServerAwayError(
-                f"{self.spec.said} was started {STARTS_AT_MOST} times within {STARTS_WITHIN_S:g} s, and is left"
+                f"{self.spec.said} was started {STARTS_AT_MOST} times in {STARTS_WITHIN_S:g} s, and is left"
             )
         self._starts.append(now)
         connection = self._connection = _Connection()
-        connection.task = asyncio.create_task(self._live(connection))
+        # SECURITY: in a context of its own: what it hears later belongs to no call that made it connect.
+        connection.task = asyncio.create_task(self._live(connection), context=Context())
         ready = asyncio.create_task(connection.ready.wait())
         try:
             await asyncio.wait(
@@ -200,10 +271,12 @@ class Back:
                 await self._hang_up()
         if connection.client is None:
             raise ServerAwayError(f"{self.spec.said} cannot be reached: {_why(connection.task)}")
-        self.generation += 1
         return connection
 
     async def _hang_up(self) -> None:
+        for task in self._watching.values():
+            task.cancel()
+        self._watching.clear()
         connection, self._connection = self._connection, None
         if connection is None or connection.task is None:
             return
@@ -249,7 +322,11 @@ class Back:
         if self.spec.url is None:
             return process(self.spec, self._say, connection.over.set)
         # SECURITY: what the client in front has authorized itself with goes nowhere; only what is said here.
-        http = httpx2.AsyncClient(headers=dict(self.spec.headers), timeout=httpx2.Timeout(30.0, read=300.0))
+        http = httpx2.AsyncClient(
+            headers=dict(self.spec.headers),
+            timeout=httpx2.Timeout(30.0, read=300.0),
+            event_hooks={"response": [bounded]},
+        )
         await stack.enter_async_context(http)
         return streamable_http_client(self.spec.url, http_client=http)
 
@@ -257,18 +334,30 @@ class Back:
         """Hear of changes where the server tells them on a stream of their own."""
         if client.protocol_version not in MODERN_PROTOCOL_VERSIONS:
             return
-        tools = client.server_capabilities.tools
-        if tools is None or not tools.list_changed:
+        can = client.server_capabilities
+        tools = can.tools is not None and bool(can.tools.list_changed)
+        prompts = can.prompts is not None and bool(can.prompts.list_changed)
+        resources = can.resources is not None and bool(can.resources.list_changed)
+        if not (tools or prompts or resources):
             return
         with contextlib.suppress(Exception):  # a hint and no more: what is called is looked up each time
-            async with client.listen(tools_list_changed=True) as events:
-                async for _ in events:
-                    await self._heard(self, types.ToolListChangedNotification())
+            async with client.listen(
+                tools_list_changed=tools,
+                prompts_list_changed=prompts,
+                resources_list_changed=resources,
+            ) as events:
+                async for event in events:
+                    if (news := _NEWS.get(type(event))) is not None:
+                        await self._heard(self, news())
 
     async def _message(self, message: types.ServerNotification | Exception) -> None:
         if isinstance(message, Exception):
             return
         await self._heard(self, message)
+
+
+def _subscribe(uri: str) -> types.SubscribeRequest:
+    return types.SubscribeRequest(params=types.SubscribeRequestParams(uri=uri))
 
 
 def _why(task: "asyncio.Task[None] | None") -> str:

@@ -1,19 +1,19 @@
 """`tools/call`: the tool as it is now, its arguments against its schema, the policy, and then the server."""
 
-import asyncio
-from collections.abc import Coroutine, Mapping
-from typing import Any, Final, TypeVar
+from collections.abc import Mapping
+from typing import Any, Final
 
-import anyio
 import mcp_types as types
 from mcp.shared.exceptions import MCPError
 
-from ringfence.adapters.mcp.approving import Approvals
+from ringfence.adapters.mcp.approving import Approvals, pending_text
 from ringfence.adapters.mcp.catalogue import Catalogue, Entry
-from ringfence.adapters.mcp.connections import BROKEN, Connection, Connections, Context
+from ringfence.adapters.mcp.connections import Context
+from ringfence.adapters.mcp.flights import Flight, Flights
 from ringfence.adapters.mcp.process import Say
+from ringfence.adapters.mcp.replies import told
 from ringfence.adapters.mcp.results import LENS, bare, is_limited, refusal
-from ringfence.dsl.plan import Json, Plan, Verdict
+from ringfence.dsl.plan import Json, Verdict
 from ringfence.engine.decision.calls import ToolCall
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
@@ -21,18 +21,17 @@ from ringfence.engine.seams.errors import (
     DeniedError,
     EngineError,
     PendingError,
-    RingfenceError,
     RunHaltedError,
     ToolFailedError,
 )
 from ringfence.engine.seams.escape import escaped
 
-T = TypeVar("T")
-
 PROGRESS_AT_MOST: Final = 1_000
 """Notes of progress that one call may send."""
 _NOTE_AT_MOST: Final = 200
 _ERROR_AT_MOST: Final = 4_000
+
+Answer = types.CallToolResult | types.InputRequiredResult
 
 
 class ToolSaidError(Exception):
@@ -43,23 +42,15 @@ class ToolSaidError(Exception):
         self.bound = bound
 
 
-Answer = types.CallToolResult | types.InputRequiredResult
-
-
 class Calls:
     """Answers calls of tools."""
 
     def __init__(
-        self,
-        guard: Guard,
-        connections: Connections,
-        catalogue: Catalogue,
-        approvals: Approvals,
-        say: Say,
+        self, guard: Guard, catalogue: Catalogue, flights: Flights, approvals: Approvals, say: Say
     ) -> None:
         self._guard = guard
-        self._connections = connections
         self._catalogue = catalogue
+        self._flights = flights
         self._approvals = approvals
         self._say = say
 
@@ -69,37 +60,28 @@ class Calls:
         Raises:
             MCPError: There is no such tool, as far as the caller may know, or Ringfence failed.
         """
-        connection = self._connections.of(context)
-        run = await self._connections.run(connection, context)
-        connection.in_flight += 1
-        try:
-            return await in_a_task(self._answer(connection, run, context, params))
-        except EngineError as error:
-            # Never told to the client, never swallowed: people hear of it, and nothing ran.
-            self._say(escaped(error.diagnostics()))
-            raise MCPError(types.INTERNAL_ERROR, BROKEN) from error
-        finally:
-            connection.in_flight -= 1
+        answer: Answer = await self._flights.fly(context, params, lambda flight: self._answer(flight, params))
+        return answer
 
-    async def _answer(
-        self, connection: Connection, run: Run, context: Context, params: types.CallToolRequestParams
-    ) -> Answer:
+    async def _answer(self, flight: Flight, params: types.CallToolRequestParams) -> Answer:
+        plan = flight.run.plan
         try:
-            return await self._made(connection, run, context, params)
+            return await self._made(flight, params)
         except DeniedError as error:
             if error.decision is not None and error.decision.verdict is Verdict.UNKNOWN:
-                raise MCPError(types.INVALID_PARAMS, told(error, run.plan)) from error
-            return refusal(told(error, run.plan))
+                raise MCPError(types.INVALID_PARAMS, told(error, plan)) from error
+            return refusal(told(error, plan))
         except (RunHaltedError, ToolFailedError) as error:
-            return refusal(told(error, run.plan))
+            return refusal(told(error, plan))
+        except PendingError as error:
+            return refusal(pending_text(error))
         except EngineError:
             raise
         except Exception as error:  # the tool's own failure, or its server's; it is in the record
-            return refusal(self._failure(run, params.name, error))
+            return refusal(self._failure(flight.run, params.name, error))
 
-    async def _made(
-        self, connection: Connection, run: Run, context: Context, params: types.CallToolRequestParams
-    ) -> Answer:
+    async def _made(self, flight: Flight, params: types.CallToolRequestParams) -> Answer:
+        run = flight.run
         arguments: dict[str, Json] = dict(params.arguments or {})
         entry = await self._catalogue.find(params.name)
         if entry is None:
@@ -116,19 +98,22 @@ class Calls:
             await self._guard.arefuse(run, call, lacking)
 
         async def body(canonical: Mapping[str, Json]) -> types.CallToolResult:
-            return await self._run(context, entry, dict(canonical))
+            return await self._run(flight, entry, dict(canonical))
 
         async def execute() -> types.CallToolResult:
             result: types.CallToolResult = await self._guard.aexecute(run, call, body, wait=False, lens=LENS)
             return result
 
-        await self._approvals.hear(run, call, context, params)
+        heard = await self._approvals.hear(run, call, flight.context, params)
         try:
             return await execute()
         except PendingError as pending:
-            return await self._approvals.ask(run, call, context, pending, execute, shown=entry.shown)
+            asked: Answer = await self._approvals.ask(
+                run, call, flight.context, pending, execute, shown=entry.shown, but=heard
+            )
+            return asked
 
-    async def _run(self, context: Context, entry: Entry, arguments: dict[str, Any]) -> types.CallToolResult:
+    async def _run(self, flight: Flight, entry: Entry, arguments: dict[str, Any]) -> types.CallToolResult:
         """Have the server run it; the guard's bounds cancel this, and with it the server's work."""
         left = PROGRESS_AT_MOST
 
@@ -137,9 +122,11 @@ class Calls:
             left -= 1
             if left >= 0:
                 said = None if message is None else escaped(message[:_NOTE_AT_MOST])
-                await context.session.report_progress(progress, total, said)
+                await flight.context.session.report_progress(progress, total, said)
 
-        result = bare(await entry.back.call(entry.tool.name, arguments, note))
+        with entry.back.carrying(flight):
+            level = flight.connection.log_level
+            result = bare(await entry.back.call(entry.tool.name, arguments, note, level))
         if result.is_error:
             texts = [block.text for block in result.content if isinstance(block, types.TextContent)]
             raise ToolSaidError("\n".join(texts)[:_ERROR_AT_MOST], entry.bound)
@@ -159,27 +146,3 @@ class Calls:
             if tool is not None and not is_limited(tool) and not tool.labels and str(error):
                 return str(error)
         return "the tool failed" if constant is None else constant
-
-
-def told(error: RingfenceError, plan: Plan) -> str:
-    """Return the policy's words for a refusal."""
-    return error.model_text if error.model_text is not None else (plan.responses.deny or "not authorized")
-
-
-async def in_a_task(work: Coroutine[Any, Any, T]) -> T:
-    """Run `work` in a task of its own, which is cancelled once when the caller is.
-
-    A caller in a cancelled scope is interrupted at its every step; the guard would be, while it records how
-    the call ended.
-    """
-    task = asyncio.create_task(work)
-    try:
-        await asyncio.wait({task})
-    except asyncio.CancelledError:
-        task.cancel()
-        with anyio.CancelScope(shield=True):
-            await asyncio.wait({task})
-        if not task.cancelled():
-            task.exception()  # looked at: whoever waited for it has gone
-        raise
-    return task.result()

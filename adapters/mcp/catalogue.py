@@ -9,6 +9,7 @@ import mcp_types as types
 from mcp.shared.exceptions import MCPError
 
 from ringfence.adapters.mcp.back import Back, ServerAwayError
+from ringfence.adapters.mcp.pins import PinsError
 from ringfence.adapters.mcp.process import Say
 from ringfence.adapters.mcp.results import is_limited
 from ringfence.adapters.mcp.schemas import ArgumentSchema, UnfitSchemaError
@@ -21,10 +22,16 @@ Judgement = Literal["known", "new", "changed"]
 
 
 class Judge(Protocol):
-    """What says of a definition whether it may be shown: the pins."""
+    """What says of definitions whether they may be shown: the pins."""
 
-    def judge(self, server: str, definition: Definition) -> Judgement:
-        """Say whether it is the one that was pinned."""
+    def meet(self, server: str, where: str, instructions: str | None) -> None:
+        """Say who a server is, before its tools are judged."""
+        ...
+
+    def settle(
+        self, server: str, tools: Sequence[Definition], *, first_use: bool
+    ) -> list[tuple[Judgement, str]]:
+        """Judge a whole list; only what is known may be shown or called."""
         ...
 
 
@@ -46,12 +53,16 @@ class Entry:
 class Catalogue:
     """All tools of all servers; looked up anew whenever they may have changed."""
 
-    def __init__(self, backs: Sequence[Back], plan: Plan, pins: Judge | None, say: Say) -> None:
+    def __init__(
+        self, backs: Sequence[Back], plan: Plan, pins: Judge | None, say: Say, *, first_use: bool = True
+    ) -> None:
         self._backs = backs
         self._plan = plan
         self._pins = pins
+        self._first_use = first_use
         self._say = say
         self._said: set[str] = set()
+        self._listed: dict[str, dict[str, Any]] = {}
         self._schemas: dict[tuple[str, str], tuple[dict[str, Any], ArgumentSchema | None]] = {}
 
     async def entries(self) -> list[Entry]:
@@ -59,48 +70,52 @@ class Catalogue:
 
         A name that two tools have is there twice, and neither of them may be used.
         """
-        listed = await asyncio.gather(*[self._tools(back) for back in self._backs])
-        found = [
-            self._entry(back, tool) for back, tools in zip(self._backs, listed, strict=True) for tool in tools
-        ]
-        return self._without_doubles(found)
+        listed = await asyncio.gather(*[self._entries(back) for back in self._backs])
+        found = self._without_doubles([entry for entries in listed for entry in entries])
+        self._listed = {entry.shown: entry.tool.input_schema for entry in found if entry.lacking is None}
+        return found
+
+    def schema_of(self, shown: str) -> dict[str, Any] | None:
+        """Return a tool's input schema as it was listed last: for the headers of HTTP alone."""
+        return self._listed.get(shown)
 
     async def find(self, shown: str) -> Entry | None:
         """Return the tool that the client calls so, as it is defined now; one that is there twice lacks."""
         return next((entry for entry in await self.entries() if entry.shown == shown), None)
 
-    async def _tools(self, back: Back) -> list[types.Tool]:
+    async def _entries(self, back: Back) -> list[Entry]:
         try:
-            return await back.tools()
-        except (ServerAwayError, MCPError, ValueError, RuntimeError) as error:
-            # fails closed: what cannot be listed is neither shown nor called
+            if (await back.capabilities()).tools is None:
+                return []
+            tools = await back.tools()
+            judged = self._judged(back, tools, await back.instructions())
+        except (ServerAwayError, MCPError, ValueError, RuntimeError, PinsError) as error:
+            # fails closed: what cannot be listed or judged is neither shown nor called
             self._tell(f"{back.spec.said} lists no tools: {error}")
             return []
+        return [self._entry(back, tool, lacking) for tool, lacking in zip(tools, judged, strict=True)]
 
-    def _entry(self, back: Back, tool: types.Tool) -> Entry:
+    def _judged(self, back: Back, tools: Sequence[types.Tool], instructions: str | None) -> list[str | None]:
+        """Return for each tool why its definition must not be used; None: it may."""
+        if self._pins is None:
+            return [None] * len(tools)
+        server = back.spec.argument
+        self._pins.meet(server, back.spec.where, instructions)
+        settled = self._pins.settle(server, [definition_of(one) for one in tools], first_use=self._first_use)
+        return [None if standing == "known" else f"{standing}: {why}" for standing, why in settled]
+
+    def _entry(self, back: Back, tool: types.Tool, lacking: str | None) -> Entry:
         spec = back.spec
         bound, shown = spec.bound(tool.name), spec.shown(tool.name)
-        definition = definition_of(tool)
-        lacking: str | None = None
         schema: ArgumentSchema | None = None
         if not spec.name and tool.name.startswith(f"{RESERVED}/"):
             lacking = f"its name begins with `{RESERVED}/`, which names the protocol's own requests"
-        else:
-            lacking = self._judged(spec.argument, definition)
         if lacking is None:
             schema = self._schema(bound, tool)
             lacking = None if schema is not None else "its input schema is no JSON Schema"
         if lacking is not None and bound in self._plan.by_bound_name:
-            self._tell(f"the tool `{bound}` is held back: {lacking}")
+            self._tell(f"the tool `{bound}` is held back: {lacking}; see `ringfence pins`")
         return Entry(back, tool, bound, shown, lacking, schema)
-
-    def _judged(self, server: str, definition: Definition) -> str | None:
-        if self._pins is None:
-            return None
-        judged = self._pins.judge(server, definition)
-        if judged == "changed":
-            return "it is not defined as it was when it was pinned; see `ringfence pins`"
-        return None if judged == "known" else "it is not pinned yet; see `ringfence pins`"
 
     def _schema(self, bound: str, tool: types.Tool) -> ArgumentSchema | None:
         known = self._schemas.get((bound, tool.name))

@@ -51,6 +51,10 @@ class Connection:
     """Of its last request: reaches a client of 2025 outside of any request."""
     used_s: float = 0.0
     in_flight: int = 0
+    watches: dict[str, str] = field(default_factory=dict)
+    """Resources that it is told of: the normal form of the URI, and the form in which it asked."""
+    log_level: types.LoggingLevel | None = None
+    """From which level on it is told what servers log (2025); None: nothing."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 

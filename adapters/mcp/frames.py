@@ -6,13 +6,13 @@ cannot say is refused.
 """
 
 import json
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeGuard
 
 import mcp_types as types
 from mcp.shared.message import SessionMessage
 from pydantic import ValidationError
 
-from ringfence.dsl.canonical import loads_strict
+from ringfence.dsl.canonical import LARGEST_INTEGER, loads_strict
 
 CLIENT_FRAME_BYTES: Final = 4 * 1024 * 1024
 """A larger frame of a client is refused unread."""
@@ -25,7 +25,7 @@ class BadFrameError(ValueError):
 
     def __init__(self, why: str, *, id: object = None, code: int = types.PARSE_ERROR) -> None:
         super().__init__(why)
-        known = id if isinstance(id, str) or (isinstance(id, int) and not isinstance(id, bool)) else None
+        known = id if _is_id(id) else None
         self.id = known
         self.answer = types.JSONRPCError(
             jsonrpc="2.0", id=known, error=types.ErrorData(code=code, message=why)
@@ -47,6 +47,9 @@ def server_frame(data: bytes) -> SessionMessage:
     """Read a frame of a server; raise BadFrameError, whose `id` says which call has no answer, if known."""
     try:
         value = json.loads(data, parse_constant=_no_json, parse_float=_finite)
+        if b"\\u" in data:
+            # SECURITY: half a character (a lone surrogate) can be read, but never written to the client.
+            json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError):  # no message: whoever waits for it is told, if that can be known
         raise BadFrameError("a message is no JSON", id=_id_of(data)) from None
     return _message(value)
@@ -58,6 +61,13 @@ def _message(value: Any) -> SessionMessage:
     except (ValidationError, RecursionError):  # refused, and said so
         id = value.get("id") if isinstance(value, dict) else None
         raise BadFrameError("the message is no JSON-RPC", id=id, code=types.INVALID_REQUEST) from None
+
+
+def _is_id(id: object) -> TypeGuard[str | int]:
+    """Say whether an answer can bear this id: half a character (a lone surrogate) cannot be written."""
+    if isinstance(id, str):
+        return not any("\ud800" <= character <= "\udfff" for character in id)
+    return isinstance(id, int) and not isinstance(id, bool) and abs(id) <= LARGEST_INTEGER
 
 
 def _id_of(data: bytes) -> object:

@@ -84,6 +84,7 @@ COMMANDS = [
     ["runs", "--user", EVIL, "--workspace", EVIL, "--since", EVIL], ["runs", "--rule", EVIL],
     ["stats"], ["stats", "--agent", EVIL], ["stats", "--until", EVIL], ["tail"], ["tail", "--agent", EVIL],
     ["tail", "--run", EVIL], ["tail", "--run", "last", "--from-start"],
+    ["pins", "--policy", EVIL], ["pins", "approve", EVIL, "--by", EVIL, "--digest", EVIL],
 ]  # fmt: skip
 
 

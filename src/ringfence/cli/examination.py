@@ -28,6 +28,9 @@ from ringfence.engine.seams.store_urls import file_of, hide_passwords, without_p
 
 EXTRAS = {
     "langchain": ("langchain", "langchain-core", "langgraph"),
+    "mcp": ("mcp", "jsonschema"),
+    "pydantic-ai": ("pydantic-ai-slim",),
+    "openai-agents": ("openai-agents",),
     "isolate": ("mini-racer",),
     "sql": ("sqlglot",),
     "redis": ("redis",),

@@ -5,24 +5,26 @@ from collections.abc import Sequence
 
 from ringfence.cli.exits import CommandError
 from ringfence.dsl.diagnostic import Diagnostic
-from ringfence.dsl.load import Loaded, load
+from ringfence.dsl.load import Live, Loaded, load
 from ringfence.dsl.plan import Json
 from ringfence.engine.seams.settings import Settings
 
 
-def policy_of(asked: Namespace) -> Loaded:
+def policy_of(asked: Namespace, *, live: Live | None = None) -> Loaded:
     """Load the policy that a command names, under the ceilings that its settings pin."""
     from ringfence.cli.desk import settings_of
 
-    return read_policy(asked.file, settings_of(asked))
+    return read_policy(asked.file, settings_of(asked), live=live)
 
 
-def read_policy(file: str, settings: Settings, *, ceilings: Sequence[str] = ()) -> Loaded:
+def read_policy(
+    file: str, settings: Settings, *, ceilings: Sequence[str] = (), live: Live | None = None
+) -> Loaded:
     """Load a policy under the pinned ceilings and these; refuse a file that cannot be read at all."""
     from ringfence.cli.desk import installed
 
     try:
-        return load(file, ceilings=(*settings.ceilings, *ceilings), installed=installed(settings))
+        return load(file, ceilings=(*settings.ceilings, *ceilings), installed=installed(settings), live=live)
     except UnicodeDecodeError as error:
         raise CommandError(
             f"{file} is not UTF-8: byte {error.start} does not belong to a character", help="save it as UTF-8"

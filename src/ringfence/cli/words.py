@@ -8,13 +8,13 @@ from typing import NoReturn
 from ringfence.cli.exits import CANNOT_RUN, CommandError
 
 GROUPS = {
-    "write": ("check", "fmt", "test", "explain", "convert"),
+    "write": ("init", "check", "fmt", "test", "explain", "convert"),
     "analyse": ("blast",),
     "operate": (
         *("runs", "show", "why", "tail", "stats", "replay", "backtest"),
         *("approvals", "approve", "deny", "kill", "verify", "purge", "export", "schema"),
     ),
-    "serve": ("mcp", "plugins", "doctor"),
+    "serve": ("mcp", "pins", "plugins", "doctor"),
 }
 """Every command, as `--help` lists them; each is a module of `ringfence.cli.commands`."""
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def words(command: ArgumentParser) -> None:
     """Say what the command takes."""
     command.add_argument("file", metavar="FILE", help="a .yaml file")
-    command.add_argument("--tools", metavar="WHAT", help="schemas: FILE.json or langchain:MODULE:LIST")
+    command.add_argument("--tools", metavar="WHAT", help="a live tool set, with its schemas")
     command.add_argument(
         "--approver",
         metavar="TOOL=NAME:GROUP",
@@ -33,8 +33,8 @@ def words(command: ArgumentParser) -> None:
 def run(asked: Namespace, say: Say) -> int:
     """Convert one table."""
     from ringfence.cli.conversion.document import read
-    from ringfence.cli.conversion.parameters import read_tools
     from ringfence.cli.conversion.writing import write
+    from ringfence.cli.tool_sets import read_tools
     from ringfence.dsl.diagnostic import draw
     from ringfence.dsl.load import load_text
 
@@ -47,7 +47,8 @@ def run(asked: Namespace, say: Say) -> int:
     answer = _ask if asking else None
     gates = _gates(table, _pairs(asked.approver, "--approver"), answer)
     traits = _traits(table, _pairs(asked.capability, "--capability"), answer)
-    policy = write(table, traits, gates, read_tools(asked.tools) if asked.tools else {})
+    tools = read_tools([asked.tools]) if asked.tools else {}
+    policy = write(table, traits, gates, {name: tool.schema for name, tool in tools.items()})
     loaded = load_text(policy, asked.out or "converted.fence")
     for line in draw(loaded.diagnostics).split("\n") if loaded.diagnostics else ():
         say.note(line)

@@ -38,6 +38,9 @@ def words(command: ArgumentParser) -> None:
         help="a variable of ours that the servers' processes get; may be said several times",
     )
     command.add_argument(
+        "--pinned", action="store_true", help="only tools that a person has pinned; see `ringfence pins`"
+    )
+    command.add_argument(
         "--listen", metavar="HOST:PORT", help="serve HTTP there, instead of stdin and stdout"
     )
     command.add_argument(
@@ -95,11 +98,41 @@ async def _serve(
     from ringfence.adapters.mcp.stdio import own_stdio, serve_stdio
 
     try:
+        if asked.listen is not None:
+            await _listen(guard, servers, options, asked, say)
+            return
         with own_stdio() as (stdin, stdout):
             async with Gateway(guard, servers, options) as gateway:
                 await serve_stdio(gateway, stdin=stdin, stdout=stdout)
     finally:
         await guard.aclose()
+
+
+async def _listen(
+    guard: "Guard", servers: "list[ServerSpec]", options: "Options", asked: Namespace, say: Say
+) -> None:
+    from dataclasses import replace
+    from pathlib import Path
+
+    from ringfence.adapters.mcp.gateway import Gateway
+    from ringfence.adapters.mcp.http import PATH, application, listen, parse_address, serve_http
+    from ringfence.adapters.mcp.tokens import Tokens
+
+    host, port = parse_address(asked.listen)
+    tokens = None if asked.token_file is None else Tokens.read(Path(asked.token_file), guard.plan)
+    if tokens is not None:
+        options = replace(options, whose=tokens.whose)
+    application(Gateway(guard, servers, options), host=host, tokens=tokens)  # before anything is started
+    with listen(host, port) as listening:
+        shown = f"[{host}]" if ":" in host else host
+        url = f"http://{shown}:{listening.getsockname()[1]}{PATH}"
+
+        def ready() -> None:
+            say.data({"url": url}) if say.json else say.line(f"listening on {url}")
+            say.flush()
+
+        async with Gateway(guard, servers, options) as gateway:
+            await serve_http(gateway, listening, host=host, tokens=tokens, ready=ready)
 
 
 def _servers(asked: Namespace, settings: "Settings") -> "list[ServerSpec]":
@@ -136,10 +169,20 @@ def _guard(asked: Namespace, settings: "Settings") -> "Guard":
 
 
 def _options(asked: Namespace, guard: "Guard", note: Callable[[str], None]) -> "Options":
-    from ringfence.adapters.mcp import Options
+    from pathlib import Path
 
+    from ringfence.adapters.mcp import Options
+    from ringfence.adapters.mcp.pins import Pins, pins_beside
+
+    policy: str | Path | None = asked.policy if asked.policy is not None else guard.settings.policy
+    assert policy is not None  # else there were no guard
     return Options(
-        principal=_principal(asked, guard.plan), agent=asked.agent, session=asked.session, say=note
+        principal=_principal(asked, guard.plan),
+        agent=asked.agent,
+        session=asked.session,
+        pins=Pins.open(pins_beside(Path(policy))),
+        first_use=not asked.pinned,
+        say=note,
     )
 
 

@@ -25,6 +25,7 @@ class Bounds(Stage):
             outcome = await self.played(
                 props, [Asked("hang", {"what": "godot"})], THEN_LOOK, tools=[props.hang(), props.look()]
             )
+            assert props.returned == [], "a body past its tool's bound is abandoned, not waited for"
             self.refused(outcome, "hang", FAILED)
             self.succeeded(outcome, "look", "saw x")
             self.went_on(outcome)
@@ -66,6 +67,7 @@ class Bounds(Stage):
         """A plain function in flight is abandoned."""
         async with self.props(folder, HANG, limits="stop after 50 minutes") as props:
             outcome = await self._killed(props, [props.hang(), props.look()])
+            assert props.returned == [], "a body in flight is abandoned by a kill, not waited for"
             self.nothing_ran(props, "look", "its run had been killed")
             await self._halted(props, outcome)
 
@@ -107,7 +109,7 @@ class Bounds(Stage):
         playing = asyncio.create_task(self.play(scene))
         await props.until(lambda: bool(props.bodies("hang")) or playing.done(), "the body did not begin")
         assert props.bodies("hang"), f"the body did not begin: {playing}"
-        (run,) = await props.runs()
+        run = await props.run()
         killed = await props.guard.akill(run, by="olga")
         assert killed.missing == (), "a kill must be acknowledged by the guard of the run"
         return await self.within(playing, "a killed run must come to an end, and its caller to an answer")

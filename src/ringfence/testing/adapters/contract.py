@@ -26,7 +26,7 @@ class AdapterContract(Deciding, Arguments, People, Failing, Bounds, Company, Rec
     def __init_subclass__(cls, **given: Any) -> None:
         """Leave out the tests of what the framework does not have."""
         super().__init_subclass__(**given)
-        for name, test in tests_of(AdapterContract).items():
+        for name, test in contents_of(AdapterContract).items():
             lacking = [flag for flag in getattr(test, NEEDS, ()) if not getattr(cls, flag)]
             if lacking:
                 setattr(cls, name, None)
@@ -34,7 +34,7 @@ class AdapterContract(Deciding, Arguments, People, Failing, Bounds, Company, Rec
                 setattr(cls, name, test)
 
 
-def tests_of(contract: type) -> dict[str, Callable[..., Any]]:
+def contents_of(contract: type) -> dict[str, Callable[..., Any]]:
     """Return the tests of a contract class by name, those left aside that are not there."""
     return {
         name: test

@@ -47,6 +47,8 @@ class Props:
         """Tool and arguments of every body that began, in order."""
         self.let_go = threading.Event()
         """Set: the bodies of `hang` return."""
+        self.returned: list[str] = []
+        """Tools whose plain function hung until it returned."""
         self.stopped: list[str] = []
         """Tools whose coroutine was cancelled."""
         file = folder / "contract.fence"
@@ -148,6 +150,7 @@ class Props:
             """Wait for something."""
             self.note("hang", what=what)
             self.let_go.wait(self.within_s)
+            self.returned.append("hang")
             return f"waited for {what}"
 
         return hang
@@ -189,6 +192,17 @@ class Props:
         """Return how a run stands: running, suspended, halted, done, failed."""
         rows = await asyncio.to_thread(lambda: list(self.guard.runs.list()))
         return str(next(row.status for row in rows if row.run == run))
+
+    async def run(self) -> str:
+        """Return the id of the only run; fail if there is another number of them."""
+        found = await self.runs()
+        assert len(found) == 1, f"one invocation is one run, and the record has {len(found)}"
+        return found[0]
+
+    async def started(self) -> e.RunStarted:
+        """Return the beginning of the only run."""
+        await self.run()
+        return (await self.events(e.RunStarted))[0]
 
     async def events(self, kind: type[Event]) -> list[Event]:
         """Return the events of one kind of all runs, run by run."""

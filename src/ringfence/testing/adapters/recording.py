@@ -50,18 +50,18 @@ class Recording(Stage):
                 f"the run is alice's (`begin_run(principal=…)`); these ran: {props.bodies('mine')}"
             )
             assert [one.failed for one in outcome.told] == [False, True], str(outcome)
-            (started,) = await props.events(e.RunStarted)
+            started = await props.started()
             assert started.principal is not None and started.principal["user"] == "alice"
 
     async def test_the_record_says_what_called_and_that_it_ended(self, folder: Path) -> None:
         """The framework's name, its versions; one run, done; a replay decides the same."""
         async with self.props(folder, "") as props:
             await self.played(props, [Asked("look", {"what": "x"})])
-            (started,) = await props.events(e.RunStarted)
+            started = await props.started()
             assert started.framework == self.framework, (
                 f"`begin_run(framework=…)` names `{self.framework}`; the record says `{started.framework}`"
             )
-            (run,) = await props.runs()
+            run = await props.run()
             assert await props.status(run) == "done", f"a run that came to its end is `done`: {run}"
             record = await props.guard.runs.aget(run)
             replayed = await asyncio.to_thread(record.replay)
@@ -99,7 +99,7 @@ class Recording(Stage):
             )
             assert "look" in _text(answered[0].messages), "an answer carries the calls that the model makes"
             assert str(outcome.said) in _text(answered[1].messages), "an answer carries what the model said"
-            (run,) = await props.runs()
+            run = await props.run()
             kinds = [one.event.kind for one in (await props.guard.runs.aget(run)).events]
             assert kinds.index("ModelAnswered") < kinds.index("CallDecided"), (
                 "a model's answer is recorded before its calls are decided"

@@ -1,0 +1,91 @@
+"""A tool's arguments: what its function would receive, as JSON, and back.
+
+Decided is what the framework's validation made of the model's words: aliases resolved, values coerced,
+defaults filled in.  The function receives what was decided.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_ai.toolsets.abstract import ToolsetTool
+
+from ringfence.adapters.pydantic_ai.values import json_of, same
+from ringfence.dsl.plan import Json
+
+
+class ArgumentsError(ValueError):
+    """What was decided cannot be handed to the function unchanged; nothing runs."""
+
+
+class Arguments:
+    """The validated arguments of one call.
+
+    Args:
+        tool: The tool, as the framework hands it over with the call.
+        values: The validated arguments, by the names of the function's parameters.
+    """
+
+    __slots__ = ("_envelope", "_tool", "names", "seen", "values")
+
+    def __init__(self, tool: ToolsetTool[Any], values: Mapping[str, Any]) -> None:
+        self._tool = tool
+        self.values = settled(values)
+        shown = tool.tool_def.parameters_json_schema.get("properties")
+        properties = frozenset(shown) if isinstance(shown, Mapping) else frozenset()
+        self._envelope = _envelope(self.values, properties)
+        self.seen: dict[str, Json] = self._shown(self.values)
+        """What is decided, by the names that the tool's schema shows to the model."""
+        # A validator that takes anything says nothing of what the function knows: then the schema does.
+        raw = getattr(tool.args_validator, "title", "any") == "any"
+        self.names: frozenset[str] = properties if raw else properties | self.seen.keys()
+        """The names of parameters that the tool has."""
+
+    def fitting(self, canonical: Mapping[str, Json]) -> dict[str, Any]:
+        """Return the values for the function: the canonical ones, as the tool's validator types them.
+
+        Raises:
+            ArgumentsError: The values were changed since they were looked at, or the validator makes others
+                of the canonical ones.
+        """
+        decided = dict(canonical)
+        if same(self.seen, decided):
+            # SECURITY: other code may hold what is in them, and people may have taken their time.
+            if not same(self._shown(self.values), decided):
+                raise ArgumentsError("the arguments were changed after they were decided")
+            return self.values
+        try:
+            typed = self._tool.args_validator.validate_python(decided)
+        except ValidationError as error:
+            raise ArgumentsError("the tool's schema refuses the values that were decided") from error
+        if not isinstance(typed, dict) or not same(self._shown(typed), decided):
+            raise ArgumentsError("the tool's schema changes the values that were decided")
+        return typed
+
+    def _shown(self, values: Mapping[str, Any]) -> dict[str, Json]:
+        if self._envelope is not None and values.keys() == {self._envelope}:
+            inner = json_of(values[self._envelope])
+            if isinstance(inner, dict):
+                return inner
+        return {name: json_of(value) for name, value in values.items()}
+
+
+def settled(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values with lists for what can be read only once: the guard reads it first."""
+    return {name: list(v) if isinstance(v, Iterator) else v for name, v in values.items()}
+
+
+def _envelope(values: Mapping[str, Any], properties: frozenset[str]) -> str | None:
+    """Return the name of a lone parameter whose fields are what the schema shows, or None.
+
+    Of a function with one parameter that is a model, the framework shows the model's own fields.
+    """
+    if len(values) != 1:
+        return None
+    ((name, value),) = values.items()
+    if isinstance(value, BaseModel):
+        return name
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return name
+    return name if isinstance(value, Mapping) and name not in properties else None

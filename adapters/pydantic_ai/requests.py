@@ -1,0 +1,191 @@
+"""What a model is asked and answers: filtered before it goes out, recorded both ways."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+from uuid import uuid4
+
+from pydantic_ai import RunContext
+from pydantic_ai.messages import (
+    ModelMessage,
+    ModelRequest,
+    ModelResponse,
+    SystemPromptPart,
+    ToolCallPart,
+    ToolReturnPart,
+)
+from pydantic_ai.models import ModelRequestContext, ModelRequestParameters
+from pydantic_ai.tools import ToolDefinition
+from pydantic_ai.toolsets.abstract import ToolsetTool
+from pydantic_ai.toolsets.external import TOOL_SCHEMA_VALIDATOR
+
+from ringfence.adapters.pydantic_ai.gate import Gate, withdraw_answered
+from ringfence.adapters.pydantic_ai.origins import Origins, strict
+from ringfence.adapters.pydantic_ai.turn import dumped
+from ringfence.adapters.pydantic_ai.values import json_of
+from ringfence.dsl.plan import Json
+from ringfence.engine.decision.events import ModelAnswered, ModelAsked
+from ringfence.engine.enforcement.runs import Run
+from ringfence.engine.journal.jsonable import jsonable
+
+_ELSEWHERE: Final = frozenset({"tools", "functions", "mcp_servers", "plugins", "web_search_options"})
+"""Fields of a request's `extra_body` through which a provider could be offered tools as well."""
+
+
+@dataclass(slots=True)
+class _Asked:
+    """A request that has no answer yet."""
+
+    id: str
+    began_ns: int
+
+
+class Requests:
+    """The model requests of one invocation."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        self._turn = gate.turn
+        self._guard = gate.guard
+        self._asked: _Asked | None = None
+        self._said: set[str] = set()
+        self._instructed: set[str] = set()
+
+    def outgoing(self, context: ModelRequestContext) -> ModelRequestContext:
+        """Leave out what the run may not use, and record what is asked."""
+        run = self._turn.run
+        self._host_answered(run, context.messages)
+        parameters = self._offered(run, context.model_request_parameters)
+        context.model_request_parameters = parameters
+        context.model_settings = self._settings(context.model_settings)
+        self._instruct(run, context.messages, parameters)
+        asked = ModelAsked(
+            request=uuid4().hex,
+            model=getattr(context.model, "model_id", None) or getattr(context.model, "model_name", None),
+            messages=[self._shown(run, message) for message in dumped(context.messages)],
+            tools=self._shown(run, _described(parameters)),
+            parameters=self._shown(run, json_of(dict(context.model_settings or {}))),
+            parent=None,
+        )
+        # SECURITY: if the record cannot be written, the error is raised and the model is not asked.
+        self._guard.record(run, asked)
+        self._asked = _Asked(asked.request, run.opening.clock.monotonic_ns())
+        return context
+
+    def incoming(self, ctx: RunContext[Any], response: ModelResponse) -> None:
+        """Record the answer, and see to the names that it asks for in vain."""
+        run = self._turn.run
+        (message,) = dumped([response])
+        self._answer(run, [self._shown(run, message)], self._shown(run, json_of(response.usage)), None)
+        manager = ctx.tool_manager
+        if manager is None or manager.tools is None:
+            return
+        for part in response.parts:
+            if isinstance(part, ToolCallPart) and part.tool_name not in manager.tools:
+                # SECURITY: the framework's own answer to such a name lists tools, and nothing is recorded.
+                self._turn.unknown.add(part.tool_name)
+                manager.tools[part.tool_name] = _nothing(part.tool_name, manager.toolset)
+
+    def failed(self, error: BaseException) -> None:
+        """Record that the request had no answer."""
+        if self._asked is not None and not self._turn.run.ended:
+            self._answer(self._turn.run, None, None, f"{type(error).__name__}: {error}")
+
+    def _answer(self, run: Run, messages: Json, usage: Json, error: str | None) -> None:
+        asked, self._asked = self._asked, None
+        if asked is None:  # other code answered in the model's place
+            asked = _Asked(uuid4().hex, run.opening.clock.monotonic_ns())
+            if error is not None:
+                return
+        taken_ns = max(run.opening.clock.monotonic_ns() - asked.began_ns, 0)
+        run.note(
+            ModelAnswered(asked.id, messages, usage, taken_ns, None if error is None else run.hide(error))
+        )
+
+    # ---- what goes out -----------------------------------------------------------------------------
+
+    def _offered(self, run: Run, parameters: ModelRequestParameters) -> ModelRequestParameters:
+        visible = set(self._guard.visible(run, [tool.name for tool in parameters.function_tools]))
+        tools = [tool for tool in parameters.function_tools if tool.name in visible]
+        native = []
+        for tool in parameters.native_tools:
+            if self._guard.visible(run, [tool.unique_id, tool.kind]):
+                native.append(tool)
+            else:
+                self._say(tool.unique_id)
+        if len(tools) == len(parameters.function_tools) and len(native) == len(parameters.native_tools):
+            return parameters
+        return replace(parameters, function_tools=tools, native_tools=native)
+
+    def _settings(self, settings: Any) -> Any:
+        body = settings.get("extra_body") if settings else None
+        if not isinstance(body, Mapping) or not (named := _ELSEWHERE & body.keys()):
+            return settings
+        for name in sorted(named):
+            self._say(f"extra_body.{name}")
+        return {**settings, "extra_body": {name: body[name] for name in body if name not in named}}
+
+    def _say(self, name: str) -> None:
+        if name not in self._said:
+            self._said.add(name)
+            print(
+                f"ringfence: `{name}` is not offered to the model: it would run at the provider, where no"
+                " call can be intercepted, and the policy does not declare it",
+                file=sys.stderr,
+            )
+
+    def _host_answered(self, run: Run, messages: Sequence[ModelMessage]) -> None:
+        """Take in what the host has answered by itself of the calls that were open."""
+        if not self._turn.awaited:
+            return
+        for message in messages:
+            for part in message.parts if isinstance(message, ModelRequest) else ():
+                if isinstance(part, ToolReturnPart) and part.tool_call_id in self._turn.awaited:
+                    self._turn.awaited.discard(part.tool_call_id)
+                    withdraw_answered(
+                        self._guard, run, part.tool_call_id, "the host has answered the call itself"
+                    )
+                    if strict(self._guard.plan):
+                        # SECURITY: a result that no body of ours gave: nobody says where it is from.
+                        Origins(self._guard, run).brought(json_of(part.content))
+        for call_id in self._turn.awaited:
+            withdraw_answered(self._guard, run, call_id, "the host goes on without the call")
+        self._turn.awaited.clear()
+
+    def _instruct(
+        self, run: Run, messages: Sequence[ModelMessage], parameters: ModelRequestParameters
+    ) -> None:
+        """Record, once, what the developer's instructions say, where the policy asks for sources."""
+        if not strict(self._guard.plan):
+            return
+        said = [part.content for part in parameters.instruction_parts or ()]
+        for message in messages:
+            if isinstance(message, ModelRequest):
+                said += [part.content for part in message.parts if isinstance(part, SystemPromptPart)]
+        for text in said:
+            if text and text not in self._instructed:
+                self._instructed.add(text)
+                Origins(self._guard, run).instructed(text)
+
+    def _shown(self, run: Run, value: Json) -> Json:
+        return jsonable(value, hide=run.hide)
+
+
+def _described(parameters: ModelRequestParameters) -> Json:
+    tools = [*parameters.function_tools, *parameters.output_tools]
+    named = [
+        {"name": one.name, "description": one.description, "parameters": one.parameters_json_schema}
+        for one in tools
+    ]
+    return [*named, *({"name": one.unique_id, "type": one.kind} for one in parameters.native_tools)]
+
+
+def _nothing(name: str, toolset: Any) -> ToolsetTool[Any]:
+    """Return what stands for a name that no tool has, so that its call comes to the guard's hooks."""
+    return ToolsetTool(
+        toolset=toolset,
+        tool_def=ToolDefinition(name=name),
+        max_retries=0,
+        args_validator=TOOL_SCHEMA_VALIDATOR,
+    )

@@ -1,0 +1,1 @@
+"""A server with everything that the protocol's conformance suite asks for."""

@@ -1,0 +1,75 @@
+"""Counts the executions of tool bodies by looking at which code begins to run; the tools stay as they are.
+
+Every tool that is made is looked at once, when it is made and before anything guards it: the code of its
+function, or of a `_run` of its own, is the body.
+"""
+
+import dis
+import inspect
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import partial
+from types import CodeType, FrameType, FunctionType, MethodType
+from typing import Any
+
+from langchain_core.tools import BaseTool
+
+_BEGINS = 0
+"""What `RESUME` says at the beginning of a function; at the others a coroutine goes on."""
+
+
+class Bodies:
+    """The bodies that are known, and how often each test has run one."""
+
+    def __init__(self) -> None:
+        self.runs: Counter[str] = Counter()
+        self.test = ""
+        self._codes: dict[int, CodeType] = {}
+
+    def learn(self, tool: BaseTool) -> None:
+        """Take in the bodies of a tool that nobody has guarded yet."""
+        for function in _functions(tool):
+            code = _code_of(function)
+            if code is not None:
+                self._codes[id(code)] = code  # kept, so that no other code ever has its id
+
+    def watch(self) -> None:
+        """Count from now on, in this thread and in all that begin later."""
+        threading.setprofile(self._seen)
+        sys.setprofile(self._seen)
+
+    def _seen(self, frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and id(frame.f_code) in self._codes and _has_just_begun(frame):
+            self.runs[self.test] += 1
+
+
+def _has_just_begun(frame: FrameType) -> bool:
+    """Say whether a call begins here; a coroutine that goes on is seen as a call, too."""
+    code = frame.f_code
+    if not code.co_flags & (inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR):
+        return True
+    at = frame.f_lasti
+    return dis.opname[code.co_code[at]] != "RESUME" or code.co_code[at + 1] & 3 == _BEGINS
+
+
+def _functions(tool: BaseTool) -> Iterator[Any]:
+    yield getattr(tool, "func", None)
+    yield getattr(tool, "coroutine", None)
+    for name in ("_run", "_arun"):
+        method = getattr(type(tool), name)
+        if not method.__module__.startswith("langchain_core.tools"):
+            yield method
+
+
+def _code_of(function: Callable[..., Any] | None) -> CodeType | None:
+    """Return the code behind a function, a method, a partial one or an object that can be called."""
+    while isinstance(function, partial):
+        function = function.func
+    function = inspect.unwrap(function) if isinstance(function, FunctionType) else function
+    if isinstance(function, MethodType):
+        function = function.__func__
+    if function is not None and not isinstance(function, FunctionType):
+        function = getattr(type(function), "__call__", None)
+    return function.__code__ if isinstance(function, FunctionType) else None
