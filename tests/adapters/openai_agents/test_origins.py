@@ -25,7 +25,7 @@ BOB = asks("send", {"to": "bob"})
 
 
 def given(guard: Any) -> list[tuple[str, Any]]:
-    return [(one.source, one.text) for one in events(guard, "PromptGiven")]  # type: ignore[attr-defined]
+    return [(one.source, one.text) for one in events(guard, "PromptGiven")]
 
 
 async def played(load: LoadGuard, **more: Any) -> tuple[Ran, Any]:
@@ -113,7 +113,7 @@ async def test_the_principal_is_whom_the_context_says(load: LoadGuard) -> None:
     for context in (ALICE, {"principal": ALICE}, {"user": "alice", "workspace": "w1", "other": 5}):
         await runner.run(agent_of([]), "go", context=context)
     began = events(guard, "RunStarted")
-    assert [one.principal for one in began] == [{"user": "alice", "workspace": "w1"}] * 3  # type: ignore[attr-defined]
+    assert [one.principal for one in began] == [{"user": "alice", "workspace": "w1"}] * 3
 
 
 async def test_a_message_of_the_model_is_known_in_the_next_request(load: LoadGuard) -> None:
@@ -132,4 +132,4 @@ async def test_what_a_model_used_is_in_the_record(load: LoadGuard) -> None:
     agent: Agent[Any] = Agent(name="desk", model=ScriptedModel([answer]))
     await GuardedRunner(guard).run(agent, "go", principal=ALICE)
     (answered,) = events(guard, "ModelAnswered")
-    assert answered.usage["input_tokens"] == 3 and answered.usage["output_tokens"] == 2  # type: ignore[attr-defined]
+    assert answered.usage["input_tokens"] == 3 and answered.usage["output_tokens"] == 2

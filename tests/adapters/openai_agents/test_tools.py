@@ -72,7 +72,7 @@ async def test_images_pass_and_are_recorded(load: LoadGuard) -> None:
     agent = agent_of([read_of([ToolOutputText(text="look"), image])], asks("read", {}))
     await GuardedRunner(guard).run(agent, "go", principal=ALICE)
     (finished,) = events(guard, "CallFinished")
-    assert "look" in str(finished.result) and "AAAA" in str(finished.result)  # type: ignore[attr-defined]
+    assert "look" in str(finished.result) and "AAAA" in str(finished.result)
     assert "input_image" in told(agent.model)[0]
 
 
@@ -85,12 +85,12 @@ async def test_what_the_policy_cuts_the_model_does_not_read(load: LoadGuard, res
 
 
 def broken(**more: Any) -> FunctionTool:
-    @function_tool(**more)
     def read() -> str:
         """Read."""
         raise RuntimeError("disk 7 is on fire")
 
-    return read
+    made: FunctionTool = function_tool(**more)(read)
+    return made
 
 
 async def test_a_failure_is_told_as_the_tool_says_and_recorded_as_it_is(load: LoadGuard) -> None:
@@ -98,7 +98,7 @@ async def test_a_failure_is_told_as_the_tool_says_and_recorded_as_it_is(load: Lo
     agent = agent_of([broken(failure_error_function=lambda context, error: "try later")], asks("read", {}))
     await GuardedRunner(guard).run(agent, "go", principal=ALICE)
     (failed,) = events(guard, "CallFailed")
-    assert told(agent.model) == ["try later"] and "disk 7" in failed.error  # type: ignore[attr-defined]
+    assert told(agent.model) == ["try later"] and "disk 7" in failed.error
 
 
 async def test_a_failure_that_the_tool_does_not_tell_comes_out(load: LoadGuard) -> None:
@@ -153,9 +153,7 @@ async def test_an_agent_that_stops_at_its_tool_stops_at_a_refusal(load: LoadGuar
 
 async def test_tools_of_one_name_are_told_apart_by_their_namespace(load: LoadGuard) -> None:
     ran = Ran()
-    guard = load(
-        'tool look { needs work  allow always }\ntool crm_add is "crm.add" { needs work  takes amount: integer  allow always }'
-    )
+    guard = load('tool crm_add is "crm.add" { needs work  takes amount: integer  allow always }')
     tools = tool_namespace(name="crm", description="Customers.", tools=[ran.add()])
     agent = agent_of(tools)
     await GuardedRunner(guard).run(agent, "go", principal=ALICE)
