@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bench import (
     around_langchain,
+    around_openai_agents,
     around_python,
     decisions,
     guarded,
@@ -35,6 +36,7 @@ PARTS: dict[str, Callable[[], Iterator[Row]]] = {
     "killed": killed.rows,
     "isolated": isolated.rows,
     "langchain": around_langchain.rows,
+    "openai-agents": around_openai_agents.rows,
 }
 RESULTS = Path(__file__).with_name("results.json")
 

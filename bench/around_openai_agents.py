@@ -44,7 +44,7 @@ class _Scripted(Model):
         self.calls = calls
 
     async def get_response(self, *given: Any, **more: Any) -> ModelResponse:
-        items = given[1]
+        items = given[1] if given else more["input"]
         if isinstance(items, list) and items[-1].get("type") == "function_call_output":
             return ModelResponse(output=[assistant_message("done")], usage=Usage(), response_id=None)
         calls = [
