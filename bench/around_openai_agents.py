@@ -1,4 +1,4 @@
-"""What the guard adds to an agent of the OpenAI Agents SDK: one turn with a call, and a last word; taking turns."""
+"""What the guard adds to an agent of the OpenAI Agents SDK: a turn with calls, and a last word."""
 
 import asyncio
 import tempfile
