@@ -11,6 +11,7 @@ from pathlib import Path
 from bench import (
     around_langchain,
     around_mcp,
+    around_openai_agents,
     around_pydantic_ai,
     around_python,
     decisions,
@@ -39,6 +40,7 @@ PARTS: dict[str, Callable[[], Iterator[Row]]] = {
     "langchain": around_langchain.rows,
     "mcp": around_mcp.rows,
     "pydantic_ai": around_pydantic_ai.rows,
+    "openai_agents": around_openai_agents.rows,
 }
 RESULTS = Path(__file__).with_name("results.json")
 

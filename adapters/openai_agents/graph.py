@@ -1,7 +1,7 @@
 """The guarded copy of a graph of agents: those that are handed over to and those that are tools included.
 
-A guarded agent is of its own class, so that copies of it (`clone`, `dataclasses.replace`) are guarded too, and
-it lists its tools through the guard, so that tools of servers and those added later are as well.
+A guarded agent is of its own class, so that copies of it (`clone`, `dataclasses.replace`) are guarded too,
+and it lists its tools through the guard, so that tools of servers and those added later are as well.
 """
 
 import threading

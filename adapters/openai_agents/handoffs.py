@@ -1,7 +1,8 @@
 """Handing over to another agent is a call: decided, recorded, and answered by the guarded copy of that agent.
 
 A policy declares it by the name of the handoff (`tool transfer_to_refunds {...}`), or as the agent that may
-be started (`agent triage { may start refunds }`): then what follows is a run of that agent inside of this one.
+be started (`agent triage { may start refunds }`): then what follows is a run of that agent inside of this
+one.
 """
 
 import copy

@@ -1,9 +1,9 @@
 """One invocation of an agent, from its input to its answer: the runs that its calls belong to.
 
 No invocation is a denial: a guarded agent that is run by anything but a `GuardedRunner` asks no model and
-runs no tool.  Handing over to an agent of its own capabilities begins a run inside; all of them end, or are put
-away, with the invocation.  Their ids stand in the `tool_input` of the SDK's run context, which the SDK saves
-with the rest of its state, so that a saved state finds its runs again in another process.
+runs no tool.  Handing over to an agent of its own capabilities begins a run inside; all of them end, or are
+put away, with the invocation.  Their ids stand in the `tool_input` of the SDK's run context, which the SDK
+saves with the rest of its state, so that a saved state finds its runs again in another process.
 """
 
 import asyncio

@@ -255,6 +255,8 @@ class GuardedModel(Model):
                 await self._refuse(asked, refused)
             elif getattr(item, "name", None) in asked.names.handoffs:
                 asked.invocation.asked_ids.setdefault(item.name, item.call_id)
+        if asked.invocation.origins is not None:
+            asked.invocation.origins.took(json_of(settled))
         return settled
 
     async def _refuse(self, asked: _Asked, refused: Refused) -> None:

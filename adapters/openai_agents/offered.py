@@ -15,7 +15,7 @@ from agents import ApplyPatchTool, ComputerTool, FunctionTool, LocalShellTool, S
 from ringfence.adapter import Guard, Run, undeclared
 from ringfence.adapters.openai_agents.tools import gate_of
 
-SCAFFOLD: Final = "openai-agents:MODULE:AGENT"
+SCAFFOLD: Final = "openai-agents:MODULE:NAME"
 
 _HERE: tuple[type, ...] = (ComputerTool, LocalShellTool, ApplyPatchTool)
 """Of the SDK's own kinds, those whose work is done by this process."""

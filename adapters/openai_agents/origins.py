@@ -1,9 +1,9 @@
 """Where the texts that a model reads come from, under a policy that asks for labels or sources.
 
 A role is no origin: an item of the user's may have been written by anybody.  What the user typed is what the
-host says so (`typed=`); what a run of the session has recorded is known; all else came along without its origin,
-and is of the highest level.  It is looked at where the model is asked, so that sessions, filters and histories
-of handoffs are looked at too.
+host says so (`typed=`); what a run of the session has recorded is known; all else came along without its
+origin, and is of the highest level.  It is looked at where the model is asked, so that sessions, filters and
+histories of handoffs are looked at too.
 """
 
 import json

@@ -1,8 +1,8 @@
 """What a paused agent waits for, and what a saved state that goes on may do about it.
 
-The SDK's own approvals suspend: whoever holds a state can approve in it.  So before a state goes on, each call
-that asks is looked at again: it is approved in the state if its tickets were answered, and waits on if they were
-not.
+The SDK's own approvals suspend: whoever holds a state can approve in it.  So before a state goes on, each
+call that asks is looked at again: it is approved in the state if its tickets were answered, and waits on if
+they were not.
 """
 
 from collections.abc import Callable, Mapping, Sequence

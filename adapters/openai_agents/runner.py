@@ -245,13 +245,14 @@ def guarded_config(guard: Guard, config: Any) -> RunConfig:
         formatter = _formatter(guard, formatter)
     model = config.model
     provider = config.model_provider
-    return dataclasses.replace(
+    found: RunConfig = dataclasses.replace(
         config,
         model=GuardedModel.over(guard, model) if isinstance(model, Model) else model,
         model_provider=GuardedProvider.over(guard, provider),
         tool_not_found_behavior="return_error_to_model",
         tool_error_formatter=formatter,
     )
+    return found
 
 
 def _formatter(guard: Guard, own: Any) -> Callable[[Any], Any]:

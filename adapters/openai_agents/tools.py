@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agents import FunctionTool, RunContextWrapper
+from agents import FunctionTool, RunContextWrapper, ToolTimeoutError
 from agents.tool import (
     invoke_function_tool,
     maybe_invoke_function_tool_failure_error_function,
+    resolve_function_tool_failure_error_function,
     set_function_tool_failure_error_function,
 )
 from agents.tool_context import ToolContext
@@ -220,17 +221,25 @@ class Gate:
             return self._told(context, refusal_text(run, error))
         if not own and isinstance(error, DeniedError | ToolFailedError):
             return self._told(context, refusal_text(run, error))
+        if self._raises(context, error):
+            raise error
         constant = run.plan.responses.failure
         if constant is not None:
             return self._told(context, constant)
-        if not hasattr(self.tool.on_invoke_tool, "__agents_bind_function_tool__"):
-            raise error  # as the SDK treats a tool that does not say what its failures are told as
         said = await maybe_invoke_function_tool_failure_error_function(
             function_tool=self.tool, context=context, error=error
         )
         if said is None:
             raise error
         return said
+
+    def _raises(self, context: ToolContext[Any], error: Exception) -> bool:
+        """Say whether the host is to hear of this failure, and not the model: as without the guard."""
+        if isinstance(error, ToolTimeoutError):
+            return True
+        if not hasattr(self.tool.on_invoke_tool, "__agents_bind_function_tool__"):
+            return True  # as the SDK treats a tool that does not say what its failures are told as
+        return resolve_function_tool_failure_error_function(self.tool, context) is None
 
     def _told(self, context: ToolContext[Any], text: str) -> str:
         if getattr(self.tool, "output_json_schema", None) is not None:

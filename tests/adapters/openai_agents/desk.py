@@ -7,7 +7,6 @@ from agents import Agent, FunctionTool, function_tool
 from agents.testing import ScriptedModel, assistant_message, function_call
 
 from ringfence import Guard, Principal
-from ringfence.engine.decision.events import RunEvent
 
 ALICE = Principal(user="alice", workspace="w1")
 ADD = "tool add { needs work  takes amount: integer  allow when amount <= 100 }\n"
@@ -71,7 +70,7 @@ def offered(model: Any) -> list[set[str]]:
     return [{tool.name for tool in one.tools} | {h.tool_name for h in one.handoffs} for one in model.calls]
 
 
-def events(guard: Guard, *kinds: str) -> list[RunEvent]:
+def events(guard: Guard, *kinds: str) -> list[Any]:
     """Return the events of all runs, oldest run first."""
     rows = reversed(guard.runs.list())
     found = [stamped.event for row in rows for stamped in guard.runs.get(row.run).events]
@@ -80,7 +79,7 @@ def events(guard: Guard, *kinds: str) -> list[RunEvent]:
 
 def verdicts(guard: Guard) -> list[str]:
     """Return what was decided, in order."""
-    return [event.verdict for event in events(guard, "CallDecided")]  # type: ignore[attr-defined]
+    return [event.verdict for event in events(guard, "CallDecided")]
 
 
 def statuses(guard: Guard) -> list[str]:

@@ -1,12 +1,11 @@
-"""How the OpenAI Agents SDK plays a scene of the contract: with a scripted model, by each of the runner's ways."""
+"""How the OpenAI Agents SDK plays a scene of the contract, with a scripted model."""
 
 import asyncio
 import json
-from collections.abc import Sequence
 from functools import partial
 from typing import Any, ClassVar
 
-from agents import Agent, RunHooks, RunState, Session, WebSearchTool, function_tool
+from agents import Agent, RunHooks, RunState, WebSearchTool, function_tool
 from agents.testing import ModelStep, ScriptedModel, assistant_message, function_call
 from pydantic import BaseModel
 

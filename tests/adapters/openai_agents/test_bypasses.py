@@ -401,7 +401,7 @@ async def test_a_model_that_raises_is_recorded_and_its_run_has_failed(load: Load
     with pytest.raises(RuntimeError, match="away"):
         await GuardedRunner(guard).run(agent, "go", principal=ALICE)
     (answered,) = events(guard, "ModelAnswered")
-    assert "away" in str(answered.error)  # type: ignore[attr-defined]
+    assert "away" in str(answered.error)
     assert [row.status for row in guard.runs.list()] == ["failed"]
 
 
@@ -410,7 +410,7 @@ async def test_dynamic_instructions_are_in_the_record(load: LoadGuard) -> None:
     agent = agent_of([], instructions=lambda context, agent: f"You are {agent.name}.")
     await GuardedRunner(guard).run(agent, "go", principal=ALICE)
     (asked,) = events(guard, "ModelAsked")
-    assert asked.messages[0] == {"role": "system", "content": "You are desk."}  # type: ignore[attr-defined]
+    assert asked.messages[0] == {"role": "system", "content": "You are desk."}
 
 
 async def test_a_body_that_runs_an_agent_of_its_own_does_so_outside(load: LoadGuard) -> None:
@@ -438,8 +438,8 @@ async def test_a_body_that_runs_an_agent_of_its_own_does_so_outside(load: LoadGu
         await runner.run(agent, "go", principal=ALICE)
     assert ran == [7]
     began = events(guard, "RunStarted")
-    assert [one.parent is None for one in began] == [True, False]  # type: ignore[attr-defined]
-    assert all(one.principal["user"] == "alice" for one in began)  # type: ignore[attr-defined]
+    assert [one.parent is None for one in began] == [True, False]
+    assert all(one.principal["user"] == "alice" for one in began)
 
 
 async def test_guardrails_of_the_sdk_still_trip(load: LoadGuard) -> None:

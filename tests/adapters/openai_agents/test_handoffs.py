@@ -44,7 +44,7 @@ async def test_an_agent_that_takes_over_is_guarded(load: LoadGuard) -> None:
     agent = agent_of([], TO_REFUNDS, handoffs=[other])
     result = await GuardedRunner(guard).run(agent, "go", principal=ALICE)
     assert ran == [5] and verdicts(guard) == ["allow", "deny", "allow"] and result.final_output == "done"
-    assert [one.tool for one in events(guard, "CallRequested")][0] == "transfer_to_refunds"  # type: ignore[attr-defined]
+    assert events(guard, "CallRequested")[0].tool == "transfer_to_refunds"
     assert len(events(guard, "ModelAsked")) == 4
 
 
@@ -91,7 +91,7 @@ async def test_what_a_handoff_is_given_is_decided_before_its_callback(load: Load
     else:
         assert called == [] and result.last_agent.name == "desk" and other.model.calls == ()  # type: ignore[union-attr]
         (asked,) = [item for item in result.new_items if item.type == "handoff_output_item"]
-        assert asked.raw_item["output"] == "not authorized"  # type: ignore[index, typeddict-item]
+        assert asked.raw_item["output"] == "not authorized"  # type: ignore[typeddict-item]
 
 
 async def test_an_agent_that_may_be_started_acts_in_a_run_of_its_own(load: LoadGuard) -> None:
@@ -108,7 +108,7 @@ async def test_an_agent_that_may_be_started_acts_in_a_run_of_its_own(load: LoadG
     await GuardedRunner(guard).run(agent, "go", principal=ALICE)
     assert ran == [2, 7] and offered(other.model)[0] == {"pay"}
     began = events(guard, "RunStarted")
-    assert [one.agent for one in began] == ["triage", "refunds"]  # type: ignore[attr-defined]
+    assert [one.agent for one in began] == ["triage", "refunds"]
     assert statuses(guard) == ["done", "done"]
 
 
@@ -159,7 +159,7 @@ async def test_an_agent_that_is_a_tool_keeps_its_own_config_guarded(load: LoadGu
     await GuardedRunner(guard).run(agent, "go", principal=ALICE)
     assert ran == [5] and verdicts(guard) == ["allow", "deny", "allow"]
     assert len(raw.calls) == 3 and len(events(guard, "ModelAsked")) == 5
-    assert [one.parent is None for one in events(guard, "RunStarted")] == [True, False]  # type: ignore[attr-defined]
+    assert [one.parent is None for one in events(guard, "RunStarted")] == [True, False]
 
 
 async def test_a_tool_that_hides_its_agent_elsewhere_is_refused(load: LoadGuard) -> None:

@@ -1,4 +1,4 @@
-"""People are asked; the SDK's own approvals put an agent away, and may reject, but never allow by themselves."""
+"""People are asked; the SDK's own approvals put an agent away, and may reject, but allow nothing."""
 
 import asyncio
 from pathlib import Path
@@ -29,7 +29,7 @@ HELPED = SEND + "tool helper { needs work  takes input: text  allow always }\n"
 
 
 def answers(guard: Any) -> list[tuple[str, str | None]]:
-    return [(one.verdict, one.by) for one in events(guard, "ApprovalAnswered")]  # type: ignore[attr-defined]
+    return [(one.verdict, one.by) for one in events(guard, "ApprovalAnswered")]
 
 
 async def reread(runner: GuardedRunner, agent: Agent[Any], result: Any) -> Any:
@@ -69,7 +69,7 @@ async def test_it_goes_on_in_another_process(load: LoadGuard, tmp_path: Path) ->
     guard.approve(questions(state)[0].ticket, by="dana")
     await runner.run(agent, state)
     assert ran == ["bob"] and statuses(guard) == ["done"]
-    assert {one.principal["user"] for one in events(guard, "RunStarted")} == {"alice"}  # type: ignore[attr-defined]
+    assert {one.principal["user"] for one in events(guard, "RunStarted")} == {"alice"}
 
 
 @pytest.mark.parametrize("always", [False, True])
@@ -192,7 +192,7 @@ async def test_a_runner_that_waits_needs_no_state(load: LoadGuard) -> None:
 
 
 def _open(guard: Any) -> list[str]:
-    asked = [one.ticket for one in events(guard, "ApprovalAsked")]  # type: ignore[attr-defined]
+    asked = [one.ticket for one in events(guard, "ApprovalAsked")]
     return asked
 
 
