@@ -36,6 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"there is no suite `{strange[0]}`")
     chosen = [suite for suite in SUITES if not said.suites or suite.name in said.suites]
     console = Console(stderr=said.json)
+    if not console.is_terminal:
+        console = Console(stderr=said.json, width=120)
     rows: list[Row] = []
     try:
         for suite in chosen:
@@ -75,7 +77,9 @@ def _shown(
     part: Part, source: Path, scratch: Path, processes: int, unmodified: Results | None, console: Console
 ) -> Results:
     columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=not console.is_terminal) as bar:
+    if not console.is_terminal:
+        console.print(f"  {part.title} ...", markup=False)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(part.title, total=len(unmodified.outcomes) if unmodified else None)
         results = run(
             part,

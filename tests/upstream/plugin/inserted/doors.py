@@ -27,7 +27,8 @@ def into_agents(guards: Guards) -> None:
 
     @functools.wraps(make)
     def create_agent(model: Any, tools: Any = None, *, middleware: Sequence[Any] = (), **options: Any) -> Any:
-        bound = [*(tools or ()), *(tool for one in middleware for tool in getattr(one, "tools", ()))]
+        given = tools if isinstance(tools, Sequence) else ()
+        bound = [*given, *(tool for one in middleware for tool in getattr(one, "tools", ()))]
         last = GuardMiddleware(guards.over(bound))
         token = _MAKING.set(True)
         try:
