@@ -5,6 +5,7 @@
 #   make test    all tests; those that need a server which is not installed are skipped, and say so
 #   make test-services   installs Redis, PostgreSQL and Chromium (Debian) if missing, and runs the tests that need them
 #   make check   what CI runs: format, lint, types, import contracts, all tests with those servers; a skip fails
+#   make test-upstream   LangChain's own test suites with a policy inserted, 10 to 20 minutes; SUITES="agents" for some of them
 #   make fuzz    the laws of the language on 1,000,000 random cases; FUZZ="--seed 7" for other ones
 #   make soak    10,000 calls into V8 isolates, half of them hostile; CALLS=n for more or fewer
 #   make bench   speed, against the goals; writes bench/results.json; ONLY="logged large" for some parts of it
@@ -23,7 +24,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3
 	$$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& echo $$python && break; done)
 
-.PHONY: help demo test test-services services check format lint types imports fuzz soak bench bench-agentdojo .bench-agentdojo fmt clean
+.PHONY: help demo test test-services test-upstream .test-upstream services check format lint types imports fuzz soak bench bench-agentdojo .bench-agentdojo fmt clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -63,6 +64,14 @@ services:
 test-services: services
 	$(call install,dev)
 	TEST_SERVICES=required $(BIN)/python -m pytest $(PYTEST) -m services
+
+# An environment of its own, and the network for its set-up: the suites are downloaded, and run without one.
+test-upstream:
+	@$(MAKE) --no-print-directory VENV=$(VENV)-upstream .test-upstream
+
+.test-upstream:
+	$(call install,upstream)
+	@$(BIN)/python -m tests.upstream $(SUITES)
 
 # `make test` and `make test-services` in one: every test once, none skipped for want of a server or of a wall.
 check: format lint types imports services
@@ -111,5 +120,5 @@ fmt:
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(VENV)-bench .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
+	rm -rf $(VENV) $(VENV)-bench $(VENV)-upstream .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
