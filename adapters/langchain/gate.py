@@ -31,7 +31,6 @@ from ringfence.engine.enforcement.tool_results import ResultLens
 from ringfence.engine.seams.errors import DeniedError, EngineError, PendingError
 
 
-
 class _ByMark(type):
     """LangGraph marks such an error, which is pydantic's own; it has no class of its own."""
 

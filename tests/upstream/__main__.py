@@ -1,8 +1,8 @@
 """LangChain's own test suites as judges: `make test-upstream`.
 
-Each suite runs unmodified, then with a policy inserted that allows every call, then with one that denies every
-call.  The exit code is 0 if, with everything allowed, nothing fails that passes unmodified, but for what is
-listed in `expected/`; and if, with everything denied, no tool body runs.
+Each suite runs unmodified, then with a policy inserted that allows every call, then with one that denies
+every call.  The exit code is 0 if, with everything allowed, nothing fails that passes unmodified, but for what
+is listed in `expected/`; and if, with everything denied, no tool body runs.
 """
 
 import argparse
@@ -57,7 +57,9 @@ def _suite(suite: Suite, scratch: Path, processes: int, console: Console) -> lis
     file = list_for(suite.package, installed)
     differences = [] if file is None else read(file)
     if file is not None and file.stem != f"{suite.package}-{installed}":
-        console.print(f"{suite.package} {installed} has no list of its own: {file.name} is used", markup=False)
+        console.print(
+            f"{suite.package} {installed} has no list of its own: {file.name} is used", markup=False
+        )
     console.print(f"{suite.name}: {suite.package} {installed}", markup=False, style="bold")
     source = source_of(suite, scratch)
     unmodified: Results | None = None

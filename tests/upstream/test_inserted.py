@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from inserted.bodies import Bodies
-from inserted.policies import Guards, Verdict, names_of, policy_of
 from langchain_core.tools import BaseTool, StructuredTool, tool
 
+from inserted.bodies import Bodies
+from inserted.policies import Guards, Verdict, names_of, policy_of
 from ringfence.dsl.load import load_text
 from ringfence.engine.seams.errors import DeniedError
 from tests.guards import call
@@ -85,6 +85,8 @@ async def test_bodies_are_counted_once_each_wherever_they_run(counted: Bodies) -
     add.invoke({"left": 1, "right": 2})
     await slow.ainvoke({"left": 1})
     await Adder().ainvoke({"left": 1})  # on a thread
+    assert add.func is not None
+    add.func(1, 2)  # by hand, with no tool in between
     sys.setprofile(None)
     assert counted.runs == {"t": 3}
 

@@ -38,7 +38,10 @@ def test_a_test_that_is_skipped_only_with_a_policy_is_new() -> None:
 
 
 def test_a_name_without_parameters_stands_for_all_of_them() -> None:
-    unmodified, run = Results({"a[1]": "passed", "a[2]": "passed"}, 1), Results({"a[1]": "failed", "a[2]": "failed"}, 1)
+    unmodified, run = (
+        Results({"a[1]": "passed", "a[2]": "passed"}, 1),
+        Results({"a[1]": "failed", "a[2]": "failed"}, 1),
+    )
     assert compared(unmodified, run, ["a"]).holds
     assert compared(unmodified, run, ["a[1]"]).new == ("a[2]",)
 

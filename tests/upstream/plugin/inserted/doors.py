@@ -1,4 +1,4 @@
-"""Puts the guard where a user would put it: last in an agent's middleware, and around tools that are called."""
+"""Puts the guard where a user would: last in an agent's middleware, and around tools that are called."""
 
 import functools
 import sys
@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import Any, ClassVar
 
-from inserted.policies import Guards
 from langchain_core.tools import BaseTool
 
+from inserted.policies import Guards
 from ringfence import Guard
 from ringfence.adapter import current_run
 from ringfence.adapters.langchain import GuardMiddleware, guard_tools, injected, tool_node
@@ -166,7 +166,11 @@ def in_run(guards: Guards, tool: BaseTool) -> BaseTool:
     [copy] = guard_tools(guard, [tool])
     kind = type(copy)
     about = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__}
-    made = type(kind)(kind.__name__, (InRun, kind), {**about, "inserted": guard, "__annotations__": {"inserted": ClassVar[Guard]}})
+    made = type(kind)(
+        kind.__name__,
+        (InRun, kind),
+        {**about, "inserted": guard, "__annotations__": {"inserted": ClassVar[Guard]}},
+    )
     object.__setattr__(copy, "__class__", made)
     return copy
 

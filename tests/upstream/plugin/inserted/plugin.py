@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+
 from inserted.bodies import Bodies
 from inserted.doors import at_birth, into_agents, into_bare_calls, into_nodes
 from inserted.policies import Guards
