@@ -6,6 +6,9 @@
 #   make test-services   installs Redis, PostgreSQL and Chromium (Debian) if missing, and runs the tests that need them
 #   make check   what CI runs: format, lint, types, import contracts, all tests with those servers; a skip fails
 #   make test-upstream   LangChain's own test suites with a policy inserted, 10 to 20 minutes; SUITES="agents" for some of them
+#   make test-recipes   the recipes for frameworks without an adapter, each in an environment of its own; RECIPES=dspy for one
+#   make test-versions   the adapter for LangChain in LangChain 1.2.12, 1.4, the newest, and with langchain-mcp-adapters; in
+#                .venv-versions; not part of `make check`; ONLY="1.2.12 newest" for some of them
 #   make fuzz    the laws of the language on 1,000,000 random cases; FUZZ="--seed 7" for other ones
 #   make soak    10,000 calls into V8 isolates, half of them hostile; CALLS=n for more or fewer
 #   make bench   speed, against the goals; writes bench/results.json; ONLY="logged large" for some parts of it
@@ -17,6 +20,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PYTEST := -n 2
 CALLS  ?= 10000
+RECIPES ?= smolagents haystack dspy llama_index
 CORPUS ?= ../shared/corpus/agentdojo_workspace_banking.jsonl.xz
 
 # The first Python that is new enough and can make a virtual environment; `make PYTHON=...` overrides it.
@@ -24,7 +28,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3
 	$$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& echo $$python && break; done)
 
-.PHONY: help demo test test-services test-upstream .test-upstream services check format lint types imports fuzz soak bench bench-agentdojo .bench-agentdojo fmt clean
+.PHONY: help demo test test-services test-recipes test-upstream .test-upstream services check format lint types imports fuzz soak bench bench-agentdojo .bench-agentdojo fmt clean test-versions
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -73,10 +77,33 @@ test-upstream:
 	$(call install,upstream)
 	@$(BIN)/python -m tests.upstream $(SUITES)
 
+test-versions:
+	$(call install,dev)
+	$(BIN)/python -m tests.versions $(ONLY)
+
 # `make test` and `make test-services` in one: every test once, none skipped for want of a server or of a wall.
 check: format lint types imports services
 	$(call install,dev)
 	TEST_SERVICES=required TEST_ISOLATES=required $(BIN)/python -m pytest $(PYTEST)
+
+# What each recipe is tested with; not part of `make check`, because each brings a framework along.
+smolagents  := smolagents>=1.24,<2
+haystack    := haystack-ai>=3,<4
+dspy        := dspy>=3.2,<4
+llama_index := llama-index-core>=0.14.20,<0.15
+
+test-recipes: $(addprefix .recipe-,$(RECIPES))
+
+.recipe-%:
+	@home=$(VENV)-recipes/$*; want="$$(cksum < pyproject.toml) $(CURDIR) $($*)"; \
+	if [ -z "$($*)" ]; then echo "there is no recipe for $*" >&2; exit 1; fi; \
+	if [ "$$(cat $$home/.ready 2>/dev/null)" != "$$want" ] || ! $$home/bin/python -c "" 2>/dev/null; then \
+		if [ -z "$(PYTHON)" ]; then echo "no Python 3.11 or newer: say make PYTHON=/path/to/python3" >&2; exit 1; fi; \
+		echo "making $$home with $($*)"; rm -rf $$home; $(PYTHON) -m venv $$home || exit 1; \
+		$$home/bin/python -m pip install --quiet --disable-pip-version-check --editable . 'pytest>=8.3' '$($*)' || exit 1; \
+		echo "$$want" > $$home/.ready; fi; \
+	PYTHONPATH=. $$home/bin/python -m pytest -q -c tests/recipes/pytest.ini --rootdir . \
+		--confcutdir tests/recipes -p no:cacheprovider tests/recipes/check_$*.py
 
 format:
 	$(call install,dev)
@@ -120,5 +147,5 @@ fmt:
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(VENV)-bench $(VENV)-upstream .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
+	rm -rf $(VENV) $(VENV)-* .node-mcp .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -24,6 +24,10 @@ class Binding:
     """The function is called with `await`."""
     function: Callable[..., Any]
     """What runs: the function in a partial."""
+    code: Callable[..., Any]
+    """The same, or of an object its `__call__`."""
+    parameters: tuple[inspect.Parameter, ...]
+    """Those that a policy decides, and `**more` if there is one."""
 
     def __init__(self, function: Callable[..., Any], tool: str | None = None) -> None:
         _refuse_descriptors(function)
@@ -31,12 +35,13 @@ class Binding:
         self.tool = tool if tool is not None else name_of(inner)
         self.function = inner
         self._signature = signature_of(inner, self.tool)
-        self.is_async = inspect.iscoroutinefunction(_code_of(inner))
+        self.code = _code_of(inner)
+        self.is_async = inspect.iscoroutinefunction(self.code)
         self._has_receiver = _has_receiver(inner, self._signature)
-        parameters = list(self._signature.parameters.values())[self._has_receiver :]
-        self._names = frozenset(one.name for one in parameters if one.kind is not _Kind.VAR_KEYWORD)
-        self._open_ended = len(self._names) < len(parameters)
-        self._first = tuple(one for one in parameters if one.kind is _Kind.POSITIONAL_ONLY)
+        self.parameters = tuple(self._signature.parameters.values())[self._has_receiver :]
+        self._names = frozenset(one.name for one in self.parameters if one.kind is not _Kind.VAR_KEYWORD)
+        self._open_ended = len(self._names) < len(self.parameters)
+        self._first = tuple(one for one in self.parameters if one.kind is _Kind.POSITIONAL_ONLY)
 
     def call(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]

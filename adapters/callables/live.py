@@ -7,7 +7,7 @@ from typing import Any, get_type_hints
 from pydantic import PydanticSchemaGenerationError, PydanticUserError, TypeAdapter
 from pydantic.errors import PydanticInvalidForJsonSchema
 
-from ringfence.adapters.callables.guarded import signature_of
+from ringfence.adapters.callables.binding import Binding
 from ringfence.dsl.live import LiveTool
 from ringfence.dsl.plan import Json
 
@@ -24,18 +24,18 @@ def live_tools(found: Any) -> list[LiveTool]:
 def _live(function: Any) -> LiveTool:
     if not callable(function) or isinstance(function, type):
         raise TypeError("it holds something that is no function")
-    name = getattr(function, "__name__", type(function).__name__)
-    return LiveTool(name, schema_of(function, name), inspect.getdoc(function) or "", own=True)
+    binding = Binding(function)
+    return LiveTool(binding.tool, schema_of(binding), inspect.getdoc(binding.function) or "", own=True)
 
 
-def schema_of(function: Callable[..., Any], name: str) -> dict[str, Json]:
+def schema_of(binding: Binding) -> dict[str, Json]:
     """Return the JSON Schema of a function's parameters; one without a type lets everything through."""
-    hints = _hints(function)
+    hints = _hints(binding.code)
     properties: dict[str, Json] = {}
     definitions: dict[str, Json] = {}
     required: list[str] = []
     is_open = False
-    for one in signature_of(function, name).parameters.values():
+    for one in binding.parameters:
         if one.kind is inspect.Parameter.VAR_KEYWORD:
             is_open = True
             continue

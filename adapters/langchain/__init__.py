@@ -5,7 +5,11 @@ imported when it is first asked for.
 """
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
+
+if find_spec("langchain_core") is None:
+    raise ImportError('the adapter for LangChain needs its packages: pip install "ringfence[langchain]"')
 
 if TYPE_CHECKING:
     from ringfence.adapters.langchain.decisions import ResumeError
@@ -63,10 +67,19 @@ _HOMES = {
     "tool_node": "unbound",
     "visible_tools": "offered",
 }
+_PACKAGES = ("langchain", "langgraph")
+"""What is needed beside langchain-core, by some names only."""
 
 
 def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module `{__name__}` has no attribute `{name}`")
-    return getattr(import_module(f"{__name__}.{home}"), name)
+    try:
+        return getattr(import_module(f"{__name__}.{home}"), name)
+    except ModuleNotFoundError as error:
+        if str(error.name).partition(".")[0] not in _PACKAGES:
+            raise
+        raise ImportError(
+            f'`{name}` needs the package `{error.name}`: pip install "ringfence[langchain]"'
+        ) from error

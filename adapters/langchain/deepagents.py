@@ -37,7 +37,7 @@ def guard_subagents(
     """
     specs = [dict(spec) for spec in subagents]
     if general_purpose and all(spec.get("name") != GENERAL_PURPOSE for spec in specs):
-        from deepagents.middleware.subagents import GENERAL_PURPOSE_SUBAGENT
+        from deepagents.middleware.subagents import GENERAL_PURPOSE_SUBAGENT  # whoever comes here has it
 
         specs.insert(0, dict(GENERAL_PURPOSE_SUBAGENT))
     return [_guarded(guard, spec, options) for spec in specs]

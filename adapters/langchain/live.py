@@ -31,7 +31,7 @@ def _live(found: Any) -> LiveTool:
     tool = found if isinstance(found, BaseTool) else make_tool(found)
     given: Any = tool.tool_call_schema
     schema = dict(given) if isinstance(given, dict) else given.model_json_schema()
-    visible = parameters_of(tool).visible
-    schema["properties"] = {name: one for name, one in schema.get("properties", {}).items() if name in visible}
+    visible, properties = parameters_of(tool).visible, schema.get("properties", {})
+    schema["properties"] = {name: one for name, one in properties.items() if name in visible}
     # A schema that is a dict came from elsewhere: so do the tools of an MCP server.
     return LiveTool(tool.name, schema, tool.description or "", own=not isinstance(tool.args_schema, dict))

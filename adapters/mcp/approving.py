@@ -47,13 +47,17 @@ class Approvals:
         execute: Execute,
         *,
         shown: str,
+        but: frozenset[str],
     ) -> Any:
         """Have the question answered in the client if that may be, and return what the call gives then.
+
+        Args:
+            but: The tickets that the client was asked about just now: not again at once.
 
         Raises:
             PendingError: Others must answer, elsewhere.
         """
-        answerable = [ticket for ticket in pending.tickets if self._may_answer(run, ticket)]
+        answerable = [id for id in pending.tickets if id not in but and self._may_answer(run, id)]
         if not answerable or not _has_forms(context):
             raise pending
         asked = types.ElicitRequestFormParams(
@@ -81,20 +85,21 @@ class Approvals:
             raise pending
         return await execute()
 
-    async def hear(self, run: Run, call: ToolCall, context: Context, params: Any) -> None:
-        """Take the answer that a client of 2026 sends with the call it is about.
+    async def hear(self, run: Run, call: ToolCall, context: Context, params: Any) -> frozenset[str]:
+        """Take the answer that a client of 2026 sends with the call it is about; return what it was asked.
 
         SECURITY: the state is sealed for these arguments and this client; what it names counts only while it
         is an open question about this very call.  Used again it names nothing open, and changes nothing.
         """
         state = state_of(context, params)
         if "tickets" not in state:
-            return
+            return frozenset()
         answer = (params.input_responses or {}).get(_REQUEST)
         if state.get("run") != run.id or not isinstance(answer, types.ElicitResult):
-            return
-        tickets = [id for id in state.get("tickets", ()) if self._is_about(run, id, call)]
-        await self._answer(run, [id for id in tickets if self._may_answer(run, id)], answer)
+            return frozenset()
+        asked = [id for id in state.get("tickets", ()) if self._is_about(run, id, call)]
+        await self._answer(run, [id for id in asked if self._may_answer(run, id)], answer)
+        return frozenset(asked)
 
     async def _answer(self, run: Run, tickets: list[str], answer: types.ElicitResult) -> bool:
         """Give the user's answer; return whether it was one."""
@@ -121,6 +126,8 @@ class Approvals:
         user = run.principal.user
         if known is None or user is None:
             return False
+        if any(same_person(user, one) for one in known.approved_by):
+            return False  # a person answers once
         approver = run.plan.approvers[known.approver]
         people = () if approver.group is None else self._guard.settings.people(approver.group)
         return not approver.never_requester and any(same_person(user, one) for one in people)

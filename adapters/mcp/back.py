@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Iterator
 from contextvars import Context, ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import anyio
 import httpx2
@@ -14,8 +14,10 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.dispatcher import ProgressFnT
 from mcp.shared.exceptions import MCPError
+from mcp.shared.subscriptions import PromptsListChanged, ResourcesListChanged, ToolsListChanged
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
+from ringfence.adapters.mcp.large_answers import bounded
 from ringfence.adapters.mcp.process import Say, process
 from ringfence.adapters.mcp.servers import ServerSpec
 from ringfence.engine.seams.escape import escaped
@@ -32,6 +34,12 @@ WATCHED_AT_MOST: Final = 200
 STARTS_AT_MOST: Final = 5
 STARTS_WITHIN_S: Final = 60.0
 """A server that dies more often than that stays dead for as long."""
+
+_NEWS: Final[dict[type[Any], type[Any]]] = {
+    ToolsListChanged: types.ToolListChangedNotification,
+    PromptsListChanged: types.PromptListChangedNotification,
+    ResourcesListChanged: types.ResourceListChangedNotification,
+}
 
 _FLIGHT: ContextVar[object | None] = ContextVar("ringfence_mcp_flight", default=None)
 
@@ -109,6 +117,10 @@ class Back:
         """Return what the server says it can do."""
         return (await self.client()).server_capabilities
 
+    async def is_told_once(self) -> bool:
+        """Say whether it is told once for all what a client wishes (2025), and not with each request."""
+        return (await self.client()).protocol_version not in MODERN_PROTOCOL_VERSIONS
+
     async def pages(
         self, ask: Callable[[Client, str | None], Awaitable[tuple[list[Any], str | None]]]
     ) -> list[Any]:
@@ -142,16 +154,28 @@ class Back:
 
         return await self.pages(ask)
 
-    async def call(self, name: str, arguments: dict[str, Any], progress: ProgressFnT) -> types.CallToolResult:
+    async def call(
+        self,
+        name: str,
+        arguments: dict[str, Any],
+        progress: ProgressFnT,
+        log_level: types.LoggingLevel | None = None,
+    ) -> types.CallToolResult:
         """Run a tool there.
+
+        Args:
+            log_level: From which level on it logs meanwhile; a server of 2025 was told before.
 
         Raises:
             ServerAwayError: There is no answer, or none that can be handed on.
             MCPError: The server answered with an error of the protocol.
         """
         client = await self.client()
+        meta: types.RequestParamsMeta | None = None
+        if log_level is not None and client.protocol_version in MODERN_PROTOCOL_VERSIONS:
+            meta = cast(types.RequestParamsMeta, {types.LOG_LEVEL_META_KEY: log_level})
         result: types.CallToolResult = await self._within(
-            CALLS_S, lambda: client.call_tool(name, arguments, progress_callback=progress)
+            CALLS_S, lambda: client.call_tool(name, arguments, progress_callback=progress, meta=meta)
         )
         return result
 
@@ -298,7 +322,11 @@ class Back:
         if self.spec.url is None:
             return process(self.spec, self._say, connection.over.set)
         # SECURITY: what the client in front has authorized itself with goes nowhere; only what is said here.
-        http = httpx2.AsyncClient(headers=dict(self.spec.headers), timeout=httpx2.Timeout(30.0, read=300.0))
+        http = httpx2.AsyncClient(
+            headers=dict(self.spec.headers),
+            timeout=httpx2.Timeout(30.0, read=300.0),
+            event_hooks={"response": [bounded]},
+        )
         await stack.enter_async_context(http)
         return streamable_http_client(self.spec.url, http_client=http)
 
@@ -306,13 +334,21 @@ class Back:
         """Hear of changes where the server tells them on a stream of their own."""
         if client.protocol_version not in MODERN_PROTOCOL_VERSIONS:
             return
-        tools = client.server_capabilities.tools
-        if tools is None or not tools.list_changed:
+        can = client.server_capabilities
+        tools = can.tools is not None and bool(can.tools.list_changed)
+        prompts = can.prompts is not None and bool(can.prompts.list_changed)
+        resources = can.resources is not None and bool(can.resources.list_changed)
+        if not (tools or prompts or resources):
             return
         with contextlib.suppress(Exception):  # a hint and no more: what is called is looked up each time
-            async with client.listen(tools_list_changed=True) as events:
-                async for _ in events:
-                    await self._heard(self, types.ToolListChangedNotification())
+            async with client.listen(
+                tools_list_changed=tools,
+                prompts_list_changed=prompts,
+                resources_list_changed=resources,
+            ) as events:
+                async for event in events:
+                    if (news := _NEWS.get(type(event))) is not None:
+                        await self._heard(self, news())
 
     async def _message(self, message: types.ServerNotification | Exception) -> None:
         if isinstance(message, Exception):

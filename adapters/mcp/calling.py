@@ -104,12 +104,12 @@ class Calls:
             result: types.CallToolResult = await self._guard.aexecute(run, call, body, wait=False, lens=LENS)
             return result
 
-        await self._approvals.hear(run, call, flight.context, params)
+        heard = await self._approvals.hear(run, call, flight.context, params)
         try:
             return await execute()
         except PendingError as pending:
             asked: Answer = await self._approvals.ask(
-                run, call, flight.context, pending, execute, shown=entry.shown
+                run, call, flight.context, pending, execute, shown=entry.shown, but=heard
             )
             return asked
 
@@ -125,7 +125,8 @@ class Calls:
                 await flight.context.session.report_progress(progress, total, said)
 
         with entry.back.carrying(flight):
-            result = bare(await entry.back.call(entry.tool.name, arguments, note))
+            level = flight.connection.log_level
+            result = bare(await entry.back.call(entry.tool.name, arguments, note, level))
         if result.is_error:
             texts = [block.text for block in result.content if isinstance(block, types.TextContent)]
             raise ToolSaidError("\n".join(texts)[:_ERROR_AT_MOST], entry.bound)

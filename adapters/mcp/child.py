@@ -65,10 +65,8 @@ async def child(command: Sequence[str], heard: Heard) -> AsyncIterator[Streams]:
     )
     hears, said = anyio.create_memory_object_stream[SessionMessage | Exception](0)
     told, tells = anyio.create_memory_object_stream[SessionMessage](0)
-    tasks = [
-        asyncio.create_task(work)
-        for work in (_listen(process, hears, heard), _tell(process, tells), _overhear(process, heard))
-    ]
+    work = (_listen(process, hears, heard), _tell(process, tells), _overhear(process, heard))
+    tasks = [asyncio.create_task(one) for one in work]
     try:
         yield said, told
     finally:
@@ -94,9 +92,8 @@ async def _listen(
             while line := await process.stdout.readline():
                 heard.count(len(line))
                 with contextlib.suppress(ValueError):  # no message: what it asks or answers goes nowhere
-                    await hears.send(
-                        SessionMessage(mcp_types.jsonrpc_message_adapter.validate_json(line, by_name=False))
-                    )
+                    message = mcp_types.jsonrpc_message_adapter.validate_json(line, by_name=False)
+                    await hears.send(SessionMessage(message))
         except (TooMuchError, ValueError):  # the second: one line is longer than the bound
             heard.too_much = True
         finally:

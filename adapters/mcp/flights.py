@@ -138,7 +138,9 @@ class Flights:
     async def _until(self, flight: Flight) -> Any:
         assert flight.task is not None
         try:
-            landed = await flight.lands()
+            # A question may be over before it is put: another one of the same server was refused.
+            while not (landed := await flight.lands()) and flight.question is None:
+                pass
         except asyncio.CancelledError:
             # The work is cancelled once; a caller in a cancelled scope is interrupted at its every step, and
             # the guard would be, while it records how the call ended.

@@ -96,7 +96,7 @@ class Gateway:
     async def __aenter__(self) -> "Gateway":
         try:
             await self._guard.aopen()
-            await asyncio.gather(*[self._start(back) for back in self.backs])
+            await self._start_all()
             await self.catalogue.entries()
         except BaseException:
             await self.close()
@@ -117,6 +117,19 @@ class Gateway:
     def server(self) -> Server[Any]:
         """Return the server in front, for one transport."""
         return self._front.server()
+
+    async def _start_all(self) -> None:
+        """Connect to all servers at once; the first one that fails calls the others off."""
+        starting = [asyncio.create_task(self._start(back)) for back in self.backs]
+        try:
+            await asyncio.wait(starting, return_when=asyncio.FIRST_EXCEPTION)
+        finally:
+            for task in starting:
+                task.cancel()
+            ended = await asyncio.gather(*starting, return_exceptions=True)
+        for error in ended:
+            if isinstance(error, Exception):
+                raise error
 
     async def _start(self, back: Back) -> None:
         """Connect at the start: a server that is not there then is a mistake that a person must hear of."""

@@ -7,6 +7,7 @@ import mcp_types as types
 from ringfence.adapters.mcp.catalogue import Catalogue, offered
 from ringfence.adapters.mcp.connections import Connections, Context
 from ringfence.engine.enforcement.guard import Guard
+from ringfence.engine.seams.errors import RunHaltedError
 
 FRESH_MS: Final = 0
 """How long a client may keep a list: what a policy shows can end at any time."""
@@ -30,6 +31,10 @@ class Listing:
         """Answer with all of them on one page."""
         connection = self._connections.of(context)
         run = await self._connections.run(connection, context)
+        try:
+            run.check_live()
+        except RunHaltedError:  # nothing of it may be called any more
+            return types.ListToolsResult(tools=[], ttl_ms=FRESH_MS, cache_scope="private")
         usable = {entry.bound: entry for entry in await self._catalogue.entries() if entry.lacking is None}
         names = self._guard.visible(run, usable)
         return types.ListToolsResult(

@@ -60,9 +60,7 @@ def live_tools(where: str, *, within_s: float = WITHIN_S, most_bytes: int = MOST
     try:
         return asyncio.run(asyncio.wait_for(_listed(Where(where), heard), within_s))
     except TimeoutError as error:
-        raise ListingError(
-            f"it did not tell its tools within {within_s:g} seconds{heard.last_words}"
-        ) from error
+        raise ListingError(f"it told no tools within {within_s:g} seconds{heard.last_words}") from error
     except ListingError:
         raise
     except Exception as error:  # a task group hands on several at once; fails closed: no tools, and why

@@ -59,10 +59,13 @@ class News:
                 pass
 
     async def set_level(self, context: Context, level: types.LoggingLevel, backs: tuple[Back, ...]) -> None:
-        """Tell servers from which level on to log, and remember it for this client."""
+        """Tell servers from which level on to log, and remember it for this client.
+
+        One of 2026 is told with each call.
+        """
         request = types.SetLevelRequest(params=types.SetLevelRequestParams(level=level))
         for back in backs:
-            if (await back.capabilities()).logging is not None:
+            if (await back.is_told_once()) and (await back.capabilities()).logging is not None:
                 with contextlib.suppress(ServerAwayError):  # it logs nothing then
                     await back.ask(
                         lambda client: client.session.send_request(request, types.EmptyResult),

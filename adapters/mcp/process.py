@@ -23,6 +23,8 @@ TERMINATES_S: Final = 1.0
 """And then after SIGTERM, before SIGKILL."""
 _LOOKS_S: Final = 0.25
 _STDERR_LINE: Final = 2_000
+_STDERR_LINES: Final = 500
+_STDERR_PERIOD_S: Final = 60.0
 _STRAY_LINES_SAID: Final = 5
 
 Streams = tuple[MemoryObjectReceiveStream[SessionMessage | Exception], MemoryObjectSendStream[SessionMessage]]
@@ -125,8 +127,10 @@ async def _tell(
 
 
 async def _overhear(child: asyncio.subprocess.Process, spec: ServerSpec, say: Say) -> None:
-    """Hand its words for people on; a line that is too long is cut."""
+    """Hand its words for people on; a line that is too long is cut, and of too many some are dropped."""
     assert child.stderr is not None
+    loop = asyncio.get_running_loop()
+    since_s, said = loop.time(), 0
     while True:
         try:
             line = await child.stderr.readline()
@@ -134,6 +138,13 @@ async def _overhear(child: asyncio.subprocess.Process, spec: ServerSpec, say: Sa
             continue
         if not line:
             return
+        if loop.time() - since_s > _STDERR_PERIOD_S:
+            since_s, said = loop.time(), 0
+        said += 1
+        if said > _STDERR_LINES:  # SECURITY: it could fill a disk otherwise
+            if said == _STDERR_LINES + 1:
+                say(f"{spec.said} says too much: the rest of this minute is dropped")
+            continue
         text = line.decode(errors="replace").rstrip("\r\n")
         say(f"{spec.name or 'server'}: {escaped(text[:_STDERR_LINE])}")
 

@@ -1,5 +1,6 @@
 """Other requests of the protocol: each is a tool of the policy, bound as `mcp/METHOD`, absent unless said."""
 
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
@@ -23,6 +24,8 @@ from ringfence.engine.seams.escape import escaped
 
 Body = Callable[[Mapping[str, Json]], Awaitable[Any]]
 FAILED: Final = "the request failed"
+_NOT_FOUND: Final = -32002
+"""How servers of 2025 say that there is no such resource."""
 
 
 class Protocol:
@@ -72,6 +75,13 @@ class Protocol:
                 raise MCPError(types.INVALID_REQUEST, pending_text(error)) from error
             except RingfenceError as error:
                 raise MCPError(types.INVALID_PARAMS, told(error, flight.run.plan)) from error
+            except MCPError as error:
+                self.say(escaped(f"{method}: {error}"[:500]))
+                # Whether it was the client's mistake may be told; in whose words, not.
+                mistaken = error.code in (types.INVALID_PARAMS, _NOT_FOUND)
+                code = types.INVALID_PARAMS if mistaken else types.INTERNAL_ERROR
+                asked = {"uri": params.uri} if mistaken and hasattr(params, "uri") else None
+                raise MCPError(code, flight.run.plan.responses.failure or FAILED, asked) from error
             except Exception as error:  # it is in the record; what a server said of it is not handed on
                 self.say(escaped(f"{method}: {type(error).__name__}: {error}"[:500]))
                 raise MCPError(types.INTERNAL_ERROR, flight.run.plan.responses.failure or FAILED) from error
@@ -139,14 +149,23 @@ class Protocol:
             await self.guard.arefuse(run, ToolCall(name_of(method), {}), str(error))
         call = ToolCall(name_of(method), said, schema_names=frozenset(said))
 
-        async def execute() -> Any:
-            return await self.guard.aexecute(run, call, body, wait=False, lens=lens)
+        async def carried(arguments: Mapping[str, Json]) -> Any:
+            with contextlib.ExitStack() as stack:
+                for back in self.backs:
+                    if back.spec.argument == arguments.get("server"):
+                        stack.enter_context(back.carrying(flight))
+                return await body(arguments)
 
-        await self._approvals.hear(run, call, flight.context, params)
+        async def execute() -> Any:
+            return await self.guard.aexecute(run, call, carried, wait=False, lens=lens)
+
+        heard = await self._approvals.hear(run, call, flight.context, params)
         try:
             return await execute()
         except PendingError as pending:
-            return await self._approvals.ask(run, call, flight.context, pending, execute, shown=method)
+            return await self._approvals.ask(
+                run, call, flight.context, pending, execute, shown=method, but=heard
+            )
 
 
 def name_of(method: str) -> str:

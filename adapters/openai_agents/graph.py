@@ -5,8 +5,9 @@ it lists its tools through the guard, so that tools of servers and those added l
 """
 
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from agents import Agent, FunctionTool, Handoff, RunContextWrapper, Tool, handoff
 from agents.models.interface import Model
@@ -20,6 +21,8 @@ from ringfence.adapters.openai_agents.offered import Offered
 from ringfence.adapters.openai_agents.tools import gate_of, guarded_tool
 
 _OVERRIDES = ("get_all_tools", "get_mcp_tools", "get_system_prompt", "get_prompt", "clone", "as_tool")
+_MOST_AGENTS: Final = 256
+"""How many copies are kept: hosts may make an agent for each request."""
 
 
 class GuardedAgent:
@@ -40,6 +43,7 @@ class GuardedAgent:
             found: list[Tool] = await super().get_all_tools(run_context)  # type: ignore[misc]
             return [graph.tool(one) for one in found if isinstance(one, FunctionTool)]
         run = await invocation.at(run_context)
+        invocation.keep(run_context)
         invocation.agent = self
         found = await super().get_all_tools(run_context)  # type: ignore[misc]
         return graph.offered.shown(run, [graph.tool(one) for one in found])
@@ -54,7 +58,7 @@ class Graph:
         self._config = config
         self._lock = threading.RLock()
         self._kinds: dict[type, type] = {}
-        self._copies: dict[int, tuple[list[Any], Agent[Any]]] = {}
+        self._copies: OrderedDict[int, tuple[list[Any], Agent[Any]]] = OrderedDict()
 
     def guarded(self, agent: Agent[Any]) -> Agent[Any]:
         """Return the guarded copy of an agent and of all that it leads to; the same one while it is the same.
@@ -74,6 +78,8 @@ class Graph:
             known = self._copies.get(id(agent))
             if known is None or not _same(known[0], now):
                 known = self._copies[id(agent)] = (now, self._copy(agent, {}))
+                if len(self._copies) > _MOST_AGENTS:
+                    self._copies.popitem(last=False)
             return known[1]
 
     def _copy(self, agent: Agent[Any], made: dict[int, Agent[Any]]) -> Agent[Any]:

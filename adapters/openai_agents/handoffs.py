@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agents import Agent, Handoff, RunContextWrapper
+from agents import Agent, Handoff, HandoffInputData, RunContextWrapper
 
 from ringfence.adapter import DeniedError, Guard, Json, Plan, RunHaltedError, ToolCall, ToolFailedError
 from ringfence.adapters.openai_agents.arguments import Parameters, UnfitError, written
@@ -51,6 +51,7 @@ class Passage:
         invocation = invocation_of(self.guard, f"`{self.name}`")
         run = await invocation.at(context)
         stays: Agent[Any] = invocation.agent
+        invocation.stayed.pop(self.handoff.tool_name, None)
         call_id = invocation.asked_ids.pop(self.handoff.tool_name, None)
         raised: list[BaseException] = []
         try:
@@ -114,8 +115,15 @@ class Passage:
 
     def message(self, agent: Any) -> str:
         """Return what the model is told of the handoff: that it was refused, where it was."""
-        told = invocation_of(self.guard, f"`{self.name}`").stayed.pop(self.handoff.tool_name, None)
+        told = invocation_of(self.guard, f"`{self.name}`").stayed.get(self.handoff.tool_name)
         return self.handoff.get_transfer_message(agent) if told is None else told
+
+    def filtered(self, data: HandoffInputData) -> Any:
+        """Return what the next agent is shown; whoever stays is shown everything, the refusal too."""
+        if self.handoff.tool_name in invocation_of(self.guard, f"`{self.name}`").stayed:
+            return data
+        assert self.handoff.input_filter is not None, "there is one, or this is not called"
+        return self.handoff.input_filter(data)
 
 
 def guarded_handoff(
@@ -133,6 +141,8 @@ def guarded_handoff(
     copied.on_invoke_handoff = passage.invoke
     copied.is_enabled = passage.is_enabled
     copied.get_transfer_message = passage.message  # type: ignore[method-assign]
+    if given.input_filter is not None:
+        copied.input_filter = passage.filtered
     copied._agent_ref = None if target is None else weakref.ref(target)
     copied.__dict__[_MARK] = passage
     return copied

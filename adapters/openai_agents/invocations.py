@@ -82,6 +82,7 @@ class Invocation:
     """Under a policy that asks where texts come from."""
     responses: set[str] = field(default_factory=set)
     """Answers that the provider keeps, and that were recorded here."""
+    _context: RunContextWrapper[Any] | None = None
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     # ---- begin -------------------------------------------------------------------------------------
@@ -94,12 +95,11 @@ class Invocation:
         return self.runs[-1]
 
     async def at(self, context: RunContextWrapper[Any]) -> Run:
-        """Return the run that acts, begun or taken up on first need, and have the SDK's context name it."""
+        """Return the run that acts, begun or taken up on first need."""
         async with self._lock:
             if not self.runs:
                 ids = run_ids(context) if self.nested else self.resumes
                 await asyncio.to_thread(self.enter, ids)
-        self.keep(context)
         return self.runs[-1]
 
     def enter(self, ids: Sequence[str] = ()) -> None:
@@ -111,17 +111,26 @@ class Invocation:
             try:
                 run = self.guard.resume_run(run_id, principal=None if number else principal)
             except RunHaltedError as error:
-                if error.reason is not None:  # it was halted, and stays so
+                # What was halted stays so, and what went on inside of another run does not go on without it.
+                if error.reason is not None or len(ids) > 1:
                     raise
                 self.runs.append(self._succeed(run_id))
-                return  # those inside of it were its own
+                return
             self.runs.append(run)
 
-    def keep(self, context: RunContextWrapper[Any]) -> None:
-        """Have the SDK's context name the runs and what they wait for, if nothing else has its place."""
-        if context.tool_input is None or _ours(context.tool_input) is not None:
+    def keep(self, context: RunContextWrapper[Any] | None = None) -> None:
+        """Have the SDK's context name the runs and what they wait for, if nothing else has its place.
+
+        Args:
+            context: That of the whole, which is saved; None: the one that was seen last.
+        """
+        self._context = self._context if context is None else context
+        if self._context is None:
+            return
+        if self._context.tool_input is None or _ours(self._context.tool_input) is not None:
             asked = [question for questions in self.waiting.values() for question in questions]
-            context.tool_input = {KEY: {"runs": [run.id for run in self.runs], "asked": asked}}
+            # A new one each time: saved states share it.
+            self._context.tool_input = {KEY: {"runs": [run.id for run in self.runs], "asked": asked}}
 
     def _succeed(self, run_id: str) -> Run:
         """Begin a run in the place of one that has ended: a state that is used again is charged anew."""

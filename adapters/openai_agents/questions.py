@@ -95,12 +95,15 @@ def reconcile(
 ) -> None:
     """Have a state wait with the calls whose questions are open, and go on with all others.
 
+    Those of agents that are tools are asked about in runs of their own: the host says in the state that they
+    are to go on, and where a question is still open the gate puts them away again.
+
     Args:
         tools: What `listed` returned; of an agent that is not there, its own tools are known.
     """
     context, run = context_of(state), invocation.run
     for item in state.get_interruptions():
-        gate = _gate(item, tools)
+        gate = _gate(item, tools) if item.agent is getattr(state, "_current_agent", None) else None
         call_id, text = getattr(item, "call_id", None), item.arguments or ""
         known = None if gate is None else run.plan.by_bound_name.get(gate.name)
         if gate is None or known is None or not known.asks or not isinstance(call_id, str):
@@ -124,10 +127,7 @@ def reconcile(
 
 
 def _gate(item: Any, tools: Mapping[int, Sequence[Any]]) -> Gate | None:
-    """Return what guards the call of an interruption; None of one that stands in an agent that is a tool."""
     agent = item.agent
-    if agent is None or not hasattr(agent, "ringfence"):
-        return None
     names = (item.tool_name, getattr(item, "qualified_name", None))
     for tool in tools.get(id(agent), agent.tools):
         gate = gate_of(tool)

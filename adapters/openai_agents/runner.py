@@ -10,7 +10,7 @@ import inspect
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Final, Literal
 
-from agents import Agent, Model, RunConfig, Runner, RunResult, RunResultStreaming, RunState
+from agents import Agent, Model, ModelProvider, RunConfig, Runner, RunResult, RunResultStreaming, RunState
 
 from ringfence.adapter import (
     DeniedError,
@@ -107,6 +107,7 @@ class GuardedRunner:
             EngineError: Ringfence could not do its work.
         """
         guarded, invocation = self._invocation(agent, input, principal, session_id, options)
+        config = guarded_config(self.guard, options.get("run_config"))
         error: BaseException | None = None
         waits = False
         try:
@@ -115,7 +116,7 @@ class GuardedRunner:
                 if isinstance(input, RunState):
                     tools = await listed(input)
                     await asyncio.to_thread(reconcile, invocation, input, self.answered_by, tools)
-                result = await Runner.run(guarded, input, **self._options(options))
+                result = await Runner.run(guarded, input, **{**options, "run_config": config})
             if invocation.failure is not None:
                 raise invocation.failure
             waits = bool(result.interruptions)
@@ -127,6 +128,8 @@ class GuardedRunner:
             raise error from raised
         finally:
             await invocation.end(error, waits=waits)
+            if options.get("run_config") is None:  # nobody else knows of the provider that was made for it
+                await config.model_provider.aclose()
 
     def run_sync(self, agent: Agent[Any], input: Any, **options: Any) -> RunResult:
         """Like `run`, for a caller without an event loop."""
@@ -143,17 +146,18 @@ class GuardedRunner:
     ) -> RunResultStreaming:
         """Like `run`, with the answer as it comes; the run has ended when `stream_events()` has."""
         guarded, invocation = self._invocation(agent, input, principal, session_id, options)
+        config = guarded_config(self.guard, options.get("run_config"))
         with within(invocation):
             self._enter(invocation, input)
             try:
                 if isinstance(input, RunState):
                     reconcile(invocation, input, self.answered_by, {})
-                result = Runner.run_streamed(guarded, input, **self._options(options))
+                result = Runner.run_streamed(guarded, input, **{**options, "run_config": config})
             except BaseException as error:  # raised again: nothing streams
                 for run in reversed(invocation.runs):
                     self.guard.end_run(run, "failed", type(error).__name__)
                 raise
-        _end_with(result, invocation)
+        _end_with(result, invocation, config.model_provider if options.get("run_config") is None else None)
         return result
 
     # ---- begin -------------------------------------------------------------------------------------
@@ -231,9 +235,6 @@ class GuardedRunner:
             except (DeniedError, RunHaltedError):
                 continue  # it has ended, or ended uncleanly and is now recorded as halted
 
-    def _options(self, options: dict[str, Any]) -> dict[str, Any]:
-        return {**options, "run_config": guarded_config(self.guard, options.get("run_config"))}
-
 
 def guarded_config(guard: Guard, config: Any) -> RunConfig:
     """Return a config whose models are guarded, and with which no answer names an agent's tools."""
@@ -289,8 +290,12 @@ def _session_of(options: dict[str, Any]) -> str | None:
     return named if isinstance(named, str) else None
 
 
-def _end_with(result: RunResultStreaming, invocation: Invocation) -> None:
-    """End the invocation when its task has ended, and have the events wait for that."""
+def _end_with(result: RunResultStreaming, invocation: Invocation, own: ModelProvider | None) -> None:
+    """End the invocation when its task has ended, and have the events wait for that.
+
+    Args:
+        own: The provider that was made for this run alone.
+    """
     task = result.run_loop_task
     assert task is not None, "the SDK has begun to run"
     events = result.stream_events
@@ -300,6 +305,8 @@ def _end_with(result: RunResultStreaming, invocation: Invocation) -> None:
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         try:
             await invocation.end(invocation.failure or error, waits=bool(result.interruptions))
+            if own is not None:
+                await own.aclose()
         except BaseException as raised:  # raised again to whoever reads the events
             invocation.failed(raised)
         finally:

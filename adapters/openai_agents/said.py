@@ -85,7 +85,7 @@ class Names:
         name = _part(item, "name") or str(kind).removesuffix("_call")
         call_id = str(_part(item, "call_id") or _part(item, "id") or "")
         call = ResponseFunctionToolCall(
-            type="function_call", name=str(name), call_id=call_id or "call", arguments=text
+            type="function_call", name=_unknown(str(name)), call_id=call_id or "call", arguments=text
         )
         return call, Refused(str(name), text, call.call_id, "no tool of this kind is offered")
 
@@ -99,7 +99,8 @@ class Names:
         ]
         if not known:
             called = name if namespace in (None, name) else f"{namespace}.{name}"
-            return item, Refused(called, text, call_id, "no tool of this name is offered")
+            seen = item if _unknown(name) == name else item.model_copy(update={"name": _unknown(name)})
+            return seen, Refused(called, text, call_id, "no tool of this name is offered")
         try:
             read_object(text)
         except UnfitError as error:
@@ -111,6 +112,14 @@ class Names:
         if kind == "mcp_approval_request":
             return str(_part(item, "server_label")) in self.hosted
         return kind.removesuffix("_call") in self.hosted
+
+
+def _unknown(name: str) -> str:
+    """Return the name under which the SDK answers for a tool that there is not.
+
+    A call of a patch editor it would take for one of its own kind, whatever kind it is of, and raise.
+    """
+    return f"unknown_{name}" if "apply_patch" in name.lower() else name
 
 
 def _part(item: Any, name: str) -> Any:

@@ -191,7 +191,7 @@ class Gate:
         if waits:
             around.waiting.update(invocation.waiting)
             around.interrupted |= invocation.interrupted
-            around.keep(context)
+            around.keep()
             raise AwaitingError(value)
         return value
 

@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from pydantic_ai.toolsets.abstract import ToolsetTool
 
 from ringfence.adapters.pydantic_ai.values import json_of, same
@@ -55,7 +55,10 @@ class Arguments:
             if not same(self._shown(self.values), decided):
                 raise ArgumentsError("the arguments were changed after they were decided")
             return self.values
-        typed = self._tool.args_validator.validate_python(decided)
+        try:
+            typed = self._tool.args_validator.validate_python(decided)
+        except ValidationError as error:
+            raise ArgumentsError("the tool's schema refuses the values that were decided") from error
         if not isinstance(typed, dict) or not same(self._shown(typed), decided):
             raise ArgumentsError("the tool's schema changes the values that were decided")
         return typed

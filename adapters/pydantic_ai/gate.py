@@ -11,7 +11,6 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pydantic import ValidationError
 from pydantic_ai import RunContext
 from pydantic_ai.exceptions import ApprovalRequired, CallDeferred, ToolFailed
 from pydantic_ai.toolsets.abstract import ToolsetTool
@@ -114,10 +113,7 @@ class Gate:
             raise self.refused(error) from error
         except ToolFailedError as error:
             raise ToolFailed(error.model_text or failure_text(run.plan)) from error
-        except (ArgumentsError, ValidationError) as error:
-            # Only `fitting` raises the first; the second is the tool's own, as the framework has it.
-            if isinstance(error, ValidationError):
-                raise
+        except ArgumentsError as error:
             raise ToolFailed(self._deny_text) from error
 
     async def _executed(
@@ -127,14 +123,17 @@ class Gate:
         try:
             return await self.guard.aexecute(run, call, body, wait=wait, lens=lens, passthrough=LEAVES)
         except PendingError as pending:
-            # SECURITY: the framework's own yes counts only where the host says who it was, and each question
-            # is answered as by anybody: who may not approve does not.
-            if not (ctx.tool_call_approved and self._answered_by and (by := self._answered_by(ctx))):
+            # SECURITY: the framework's own yes counts only where the host says who it was, and for questions
+            # that were open when the agent was put away: a saved state that is replayed asks others.
+            if not ctx.tool_call_approved or not self.turn.shown.issuperset(pending.tickets):
+                raise
+            by = self._answered_by(ctx) if self._answered_by is not None else None
+            if by is None:
                 raise
             try:
                 for ticket in pending.tickets:
                     await self.guard.aapprove(ticket, by=by)
-            except DeniedError:
+            except DeniedError:  # who may not approve does not: it waits on
                 raise pending from None
         return await self.guard.aexecute(run, call, body, wait=wait, lens=lens, passthrough=LEAVES)
 

@@ -59,6 +59,8 @@ class Turn:
     _run: Run | None = None
     went_on: bool = False
     """True if the run had begun before this invocation."""
+    shown: frozenset[str] = frozenset()
+    """The questions that were open then."""
     awaited: set[str] = field(default_factory=set)
     """Ids of the calls that were open when it went on and have not come back to the guard yet."""
     listed: frozenset[str] = frozenset()
@@ -153,6 +155,7 @@ class Turn:
                 raise
             return None
         self._run, self.went_on = run, True
+        self.shown = frozenset(run.state.open_tickets)
         return run
 
     async def _close(self, run_id: str) -> None:

@@ -5,10 +5,12 @@ lets through and the tool does not know is a slip, or the tool is not the one th
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from ringfence.dsl import syntax
 from ringfence.dsl.draft import Draft, Slot, ToolDraft
-from ringfence.dsl.live.takes import beyond, said, told, type_of
+from ringfence.dsl.live.takes import Excess, beyond, said, told, type_of
+from ringfence.dsl.live.shapes import Shape
 from ringfence.dsl.live.tools import LiveTool, Parameters, parameters_of
 from ringfence.dsl.suggest import did_you_mean
 from ringfence.dsl.types import Type
@@ -32,7 +34,7 @@ def check_live(draft: Draft) -> None:
                 "W218",
                 f"no live tool is called `{bound}`",
                 tool.node.bound.span if tool.node.bound else tool.node.name.span,
-                "the tools that were given have no such one",
+                "none of the tools that were given has this name",
                 did_you_mean(bound, (name for name in _sayable(draft.live) if name not in declared))
                 or 'remove it, or bind it to the tool\'s real name: `tool NAME is "real-name" { … }`',
             )
@@ -48,7 +50,9 @@ def bound_name(tool: ToolDraft) -> str:
 
 def _own_body(tool: ToolDraft) -> bool:
     """True if the policy itself brings the body, so that no framework need have it."""
-    return any(isinstance(clause, syntax.Runs) and isinstance(clause.what, syntax.Text) for clause in tool.clauses)
+    return any(
+        isinstance(clause, syntax.Runs) and isinstance(clause.what, syntax.Text) for clause in tool.clauses
+    )
 
 
 def _undeclared(draft: Draft, header: syntax.PolicyHeader, missing: list[str]) -> None:
@@ -93,23 +97,14 @@ def _compare_one(draft: Draft, tool: ToolDraft, slot: Slot, live: Parameters) ->
                 f"the live tool of `{name}` has no parameter `{slot.name}`",
                 slot.span,
                 "it would refuse or drop this argument",
-                did_you_mean(slot.name, _sayable(live.shapes)) or _known(live) or "remove it: the tool takes nothing",
+                did_you_mean(slot.name, _sayable(live.shapes))
+                or _known(live)
+                or "remove it: the tool takes nothing",
             )
         return
     why = beyond(slot.type, shape)
     if why is not None:
-        wanted = type_of(shape)
-        draft.report(
-            "E118",
-            f"`{slot.name}` is `{slot.written}` here, and something else to the live tool of `{name}`"
-            if "at most" not in why
-            else f"`{slot.name}` may be larger here than the live tool of `{name}` takes",
-            slot.span,
-            why,
-            f"write `{slot.name}: {said(wanted)}{' optional' if slot.optional else ''}`, or less"
-            if isinstance(wanted, Type)
-            else f"no type says {told(shape)}: leave it out of `takes`, and the schema alone types it",
-        )
+        _wider(draft, name, slot, shape, why)
     elif slot.optional and slot.name in live.required and "null" not in shape.kinds:
         draft.report(
             "E118",
@@ -118,6 +113,29 @@ def _compare_one(draft: Draft, tool: ToolDraft, slot: Slot, live: Parameters) ->
             "a call without it would fail",
             "remove `optional`",
         )
+
+
+def _wider(draft: Draft, tool: str, slot: Slot, shape: Shape, why: Excess) -> None:
+    optional = " optional" if slot.optional else ""
+    if why.limit is not None:
+        draft.report(
+            "E118",
+            f"`{slot.name}` may be larger here than the live tool of `{tool}` takes",
+            slot.span,
+            f"the live tool takes at most {why.limit} {why.unit}",
+            f"write `{slot.name}: {said(replace(slot.type, at_most=why.limit, unit=why.unit))}{optional}`, or less",
+        )
+        return
+    wanted = type_of(shape)
+    draft.report(
+        "E118",
+        f"`{slot.name}` is `{slot.written}` here, and something else to the live tool of `{tool}`",
+        slot.span,
+        f"to the live tool it is {told(shape)}",
+        f"write `{slot.name}: {said(wanted)}{optional}`, or less"
+        if isinstance(wanted, Type)
+        else "no type says that: leave it out of `takes`, and the schema alone types it",
+    )
 
 
 def _known(live: Parameters) -> str:

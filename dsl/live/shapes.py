@@ -125,7 +125,6 @@ class _Reader:
         )
 
 
-
 def found(root: Json, reference: str) -> Json:
     """Return what a reference inside a schema leads to; None where it leads elsewhere, or nowhere."""
     if not reference.startswith("#"):
@@ -157,7 +156,7 @@ def either(one: Shape, other: Shape) -> Shape:
         at_least_long=_wider([shape.at_least_long for shape in text], min),
         at_most_long=_wider([shape.at_most_long for shape in text], max),
         pattern=_same([shape.pattern for shape in text]),
-        element=reduce(either, [shape.element or ANYTHING for shape in many]) if many else None,
+        element=_either_element([shape.element for shape in many]),
         at_most_many=_wider([shape.at_most_many for shape in many], max),
         least=_wider([shape.least for shape in numbers], min),
         most=_wider([shape.most for shape in numbers], max),
@@ -165,6 +164,11 @@ def either(one: Shape, other: Shape) -> Shape:
         below=_wider([shape.below for shape in numbers], max),
         choices=chosen,
     )
+
+
+def _either_element(elements: list[Shape | None]) -> Shape | None:
+    known = [element for element in elements if element is not None]
+    return reduce(either, known) if known and len(known) == len(elements) else None
 
 
 def both(one: Shape, other: Shape) -> Shape:

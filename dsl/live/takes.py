@@ -41,7 +41,13 @@ def type_of(shape: Shape) -> Type | Untakable:
 
 
 def _bound(limit: int | None, unit: str) -> tuple[int, str] | tuple[()]:
-    return (limit, unit) if limit is not None and limit <= LARGEST else ()
+    limit = _sayable(limit)
+    return () if limit is None else (limit, unit)
+
+
+def _sayable(limit: int | None) -> int | None:
+    """Return a bound; one that no number of the language says bounds nothing that there is."""
+    return None if limit is None or limit > LARGEST else limit
 
 
 def _several(shape: Shape) -> str:
@@ -49,26 +55,42 @@ def _several(shape: Shape) -> str:
     return f"it may be {' or '.join(kinds)}" if kinds else "nothing fits its schema"
 
 
-def beyond(type: Type, shape: Shape) -> str | None:
-    """Say what a type lets through that a shape does not; None: the type is as narrow, or narrower.
+@dataclass(frozen=True, slots=True)
+class Excess:
+    """What a type lets through that a shape does not: values of another kind, or larger ones."""
+
+    limit: int | None = None
+    unit: str | None = None
+
+
+def beyond(type: Type, shape: Shape) -> Excess | None:
+    """Return what a type lets through that a shape does not; None: the type is as narrow, or narrower.
 
     Enumerations, patterns and the bounds of numbers are no types: conditions say them.
     """
     if type.is_list:
-        if "list" not in shape.kinds:
-            return f"to the live tool it is {told(shape)}"
-        if shape.at_most_many is not None and (type.at_most is None or type.at_most > shape.at_most_many):
-            return f"the live tool takes at most {shape.at_most_many} elements"
-        inner = beyond(type.element, _unbounded(shape.element)) if shape.element is not None else None
-        return inner and f"to the live tool it is {told(shape)}"
-    kinds = {"text"} if type.kind in TEXTUAL else {"integer", type.kind} if type.kind == "number" else {type.kind}
+        return _list_beyond(type, shape)
+    kinds = {"text"} if type.kind in TEXTUAL else {type.kind}
+    if type.kind == "number":
+        kinds = {"integer", "number"}
     if not kinds <= shape.kinds:
-        return f"to the live tool it is {told(shape)}"
+        return Excess()
     longest = _LONGEST_DATE if type.kind == "date" else type.at_most
-    limit = shape.at_most_long
+    limit = _sayable(shape.at_most_long)
     # A text of at most so many bytes has at most so many characters.
     if kinds == {"text"} and limit is not None and (longest is None or longest > limit):
-        return f"the live tool takes at most {limit} characters"
+        return Excess(limit, "characters") if type.kind != "date" else Excess()
+    return None
+
+
+def _list_beyond(type: Type, shape: Shape) -> Excess | None:
+    if "list" not in shape.kinds:
+        return Excess()
+    if shape.element is not None and beyond(type.element, _unbounded(shape.element)) is not None:
+        return Excess()
+    limit = _sayable(shape.at_most_many)
+    if limit is not None and (type.at_most is None or type.at_most > limit):
+        return Excess(limit, "elements")
     return None
 
 

@@ -47,7 +47,8 @@ def parameters_of(tool: LiveTool) -> Parameters | None:
         for name, one in (properties if isinstance(properties, Mapping) else {}).items():
             shape = shape_of(one, tool.schema)
             shapes[name] = both(shapes[name], shape) if name in shapes else shape
-        required.update(name for name in (needed if isinstance(needed, list) else ()) if isinstance(name, str))
+        if isinstance(needed, list):
+            required.update(name for name in needed if isinstance(name, str))
         # SECURITY: a schema lets through what it does not name unless it says otherwise; most frameworks and
         # servers forget to.  Only one that says so is taken for open.
         is_open |= part.get("additionalProperties") not in (None, False) or "patternProperties" in part

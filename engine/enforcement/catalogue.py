@@ -28,8 +28,8 @@ def undeclared(guard: Guard, names: Iterable[str], how: str) -> tuple[str, ...]:
     """Return those of a tool set that the policy does not declare; name them on the standard error, once.
 
     For adapters, wherever they learn of tools: when they are bound, and again whenever they are offered,
-    which costs a look-up a name.  Names that this process has said already, of this policy, are not said again; a
-    set with new ones is said whole.
+    which costs a look-up a name.  Names that this process has said already, of this policy, are not said
+    again; a set with new ones is said whole.
 
     Args:
         names: The tools by their names in the framework; all of them, not one by one.

@@ -3,7 +3,8 @@
 - A `fence` block is a policy and must load without a word.  `title=NAME` saves it under that name for the
   page's Python, and for other blocks to name in `use` and `under`; with `part=yes` it is only used, never
   loaded alone.  `code=E105` says that the block must give exactly that report; `installed=pii,acme`
-  that these plugins are there and no others.  A block that does not begin with `language` is a fragment:
+  that these plugins are there and no others; `live=tools.json` that it is compared with the live tools in
+  the block of that title.  A block that does not begin with `language` is a fragment:
   the page's hidden `<!-- fence-prelude … -->` comment stands before it.
 - A `python` block runs; those of one page share their names, after its `<!-- python-prelude … -->`.
   One with `title=NAME` is a file instead, which the page's Python may import.
@@ -20,6 +21,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
+from ringfence.cli.tool_sets.files import of_text
 from ringfence.dsl.load import Loaded, load_text
 
 ROOT = Path(__file__).parents[2]
@@ -90,12 +92,13 @@ def policy_text(block: Block) -> str:
 def load_block(block: Block) -> Loaded:
     """Load a policy block with the files and plugins that the page says it has."""
     titled = {other.info["title"]: other.code for other in blocks(block.page) if "title" in other.info}
-    plugins = block.info.get("installed")
+    plugins, live = block.info.get("installed"), block.info.get("live")
     return load_text(
         policy_text(block),
         block.info.get("title", block.name),
         read=lambda path: titled[PurePath(path).name],
         installed=None if plugins is None else plugins.split(",").__contains__,
+        live=None if live is None else {tool.name: tool for tool in of_text(titled[live], live)},
     )
 
 

@@ -37,19 +37,19 @@ class Script:
 
 @pytest.fixture
 def tools(bodies: Bodies) -> list[Any]:
-    @tool
+    @tool  # type: ignore[untyped-decorator]
     def search(text: Annotated[str, "what"]) -> str:
         """Search the handbook."""
         bodies.note("search", text=text)
         return f"found: {text}"
 
-    @tool
+    @tool  # type: ignore[untyped-decorator]
     def send(to: str = "eve", times: int = 1) -> str:
         """Send a message."""
         bodies.note("send", to=to, times=times)
         return f"sent to {to}"
 
-    @tool
+    @tool  # type: ignore[untyped-decorator]
     def wipe(path: str) -> str:
         """Wipe something out."""
         bodies.note("wipe", path=path)
@@ -185,7 +185,7 @@ def test_a_failure_of_the_engine_is_not_told_to_the_model(
 
 
 def test_a_coroutine_function_is_guarded_too(load: Load, guard: Guard, bodies: Bodies) -> None:
-    @tool
+    @tool  # type: ignore[untyped-decorator]
     async def send(to: str, times: int) -> str:
         """Send a message."""
         bodies.note("send", to=to, times=times)
@@ -199,7 +199,7 @@ def test_a_coroutine_function_is_guarded_too(load: Load, guard: Guard, bodies: B
 
 
 def test_what_would_go_round_the_guard_is_refused(load: Load, guard: Guard, tools: list[Any]) -> None:
-    class Own(Tool):
+    class Own(Tool):  # type: ignore[misc]
         def invoke(self, **given: Any) -> Any:
             raise AssertionError
 

@@ -24,9 +24,7 @@ def read_policy(
     from ringfence.cli.desk import installed
 
     try:
-        return load(
-            file, ceilings=(*settings.ceilings, *ceilings), installed=installed(settings), live=live
-        )
+        return load(file, ceilings=(*settings.ceilings, *ceilings), installed=installed(settings), live=live)
     except UnicodeDecodeError as error:
         raise CommandError(
             f"{file} is not UTF-8: byte {error.start} does not belong to a character", help="save it as UTF-8"

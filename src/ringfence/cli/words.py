@@ -8,7 +8,7 @@ from typing import NoReturn
 from ringfence.cli.exits import CANNOT_RUN, CommandError
 
 GROUPS = {
-    "write": ("check", "fmt", "test", "explain", "convert"),
+    "write": ("init", "check", "fmt", "test", "explain", "convert"),
     "analyse": ("blast",),
     "operate": (
         *("runs", "show", "why", "tail", "stats", "replay", "backtest"),

@@ -57,7 +57,9 @@ def of_tool_node(guard: Guard | None, tools: Sequence[Any], model: Any, **option
 
 
 def of_bare_tool_node(guard: Guard | None, tools: Sequence[Any], model: Any, **options: Any) -> Any:
-    return _graph(guard, tools, model, ToolNode(tools if guard is None else guard_tools(guard, tools)), options)
+    return _graph(
+        guard, tools, model, ToolNode(tools if guard is None else guard_tools(guard, tools)), options
+    )
 
 
 def _graph(guard: Guard | None, tools: Sequence[Any], model: Any, node: ToolNode, options: Any) -> Any:

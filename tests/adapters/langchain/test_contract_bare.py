@@ -106,7 +106,9 @@ class Executor(LangChainStage):
     has_hooks = False
     has_sessions = False
     has_provider_tools = False
-    has_unknown_tools = False  # it answers with the names of its tools, which the model was offered: see below
+    has_unknown_tools = (
+        False  # it answers with the names of its tools, which the model was offered: see below
+    )
 
     def executor(self, scene: Scene, model: SceneModel) -> AgentExecutor:
         """Return the executor, made inside of its run: what is visible depends on that."""

@@ -56,9 +56,7 @@ class SubAgent(GraphStage):
         specs = guard_subagents(scene.guard, [worker], agent=scene.agent, typed="human")
         guard, hooks = specs[1]["middleware"][-1], specs[1]["middleware"][:-1]
         specs[1]["middleware"] = [guard, *hooks]
-        return create_deep_agent(
-            outer, [], subagents=specs, context_schema=Principal, checkpointer=saver
-        )
+        return create_deep_agent(outer, [], subagents=specs, context_schema=Principal, checkpointer=saver)
 
     def outcome(self, model: SceneModel, outcome: Outcome) -> Outcome:
         """Say what came of the sub-agent: the agent around it knows only its last word."""

@@ -6,6 +6,7 @@ import pytest
 from langchain_core.tools import StructuredTool, tool
 
 from ringfence.cli.conversion import parameters
+from ringfence.cli.tool_sets import read_tools
 
 
 @tool
@@ -22,5 +23,6 @@ TOOLS: list[Any] = [plain, StructuredTool(name="given", description="As MCP give
     ("name", "takes"), [("plain", "a: integer, b: text optional"), ("given", "a: integer")]
 )
 def test_a_schema_is_read_as_a_model_and_as_it_is(name: str, takes: str) -> None:
-    found = parameters.read_tools(f"langchain:{__name__}:TOOLS")
-    assert parameters.takes(found[name]) == takes
+    found = read_tools([f"langchain:{__name__}:TOOLS"])[name]
+    assert parameters.takes(found.schema or {}) == takes
+    assert found.own is (name == "plain")

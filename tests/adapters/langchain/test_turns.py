@@ -308,11 +308,10 @@ def test_an_answer_to_one_question_is_none_to_a_sibling_that_heard_the_same_befo
     again = invoke(app, Command(resume={ids["bob"]: approve}), THREAD)
     ids = {one.value["action_requests"][0]["args"]["to"]: one.id for one in again["__interrupt__"]}
     door.who = "dana"
-    invoke(app, Command(resume={ids["eve"]: approve}), THREAD)
-    left = app.get_state(THREAD)
+    left = invoke(app, Command(resume={ids["eve"]: approve}), THREAD)
     assert sent == ["eve"], "mallory's word for bob is not dana's, who spoke of eve"
     assert [one.arguments["to"] for one in questions(left)] == ["bob"]
-    (bob,) = left.interrupts
+    (bob,) = left["__interrupt__"]
     invoke(app, Command(resume={bob.id: approve}), THREAD)
     assert sent == ["eve", "bob"]
     assert replays(guard)

@@ -141,7 +141,8 @@ class Server:
         self.raw(id, f'{{"content":[],"structuredContent":{nested}}}')
 
     def call_unasked(self, id: Any, params: Message) -> None:
-        for other in (999_999, "999999", -1, 0, None, 1.5, True, [], {}):
+        strange: list[Any] = [999_999, "999999", -1, 0, None, 1.5, True, [], {}]
+        for other in strange:
             self.say({"jsonrpc": "2.0", "id": other, "result": said("never asked")})
             self.say({"jsonrpc": "2.0", "id": other, "error": {"code": 1, "message": "never asked"}})
         self.call(id, params)
@@ -201,7 +202,7 @@ class Server:
 
     def call_floods(self, id: Any, params: Message) -> None:
         token = (params.get("_meta") or {}).get("progressToken", "none")
-        for number in range(5_000):
+        for number in range(1_500):
             progress = {"progressToken": token, "progress": number, "message": "x" * 100}
             self.say({"jsonrpc": "2.0", "method": "notifications/progress", "params": progress})
             log = {"level": "emergency", "data": "flood"}
@@ -210,7 +211,7 @@ class Server:
         self.call(id, params)
 
     def call_changes_often(self, id: Any, params: Message) -> None:
-        for _ in range(2_000):
+        for _ in range(500):
             self.say({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"})
         self.call(id, params)
 

@@ -15,7 +15,14 @@ from mcp import Client
 from mcp.shared.exceptions import MCPError
 
 from ringfence.adapters.mcp import Gateway, Options, ServerSpec
-from ringfence.engine.decision.events import CallDecided, CallFailed, CallFinished, CallStarted, RunEvent
+from ringfence.engine.decision.events import (
+    CallDecided,
+    CallFailed,
+    CallFinished,
+    CallRequested,
+    CallStarted,
+    RunEvent,
+)
 from ringfence.engine.enforcement.guard import Guard
 from tests.guards import ALICE, make_guard
 
@@ -78,11 +85,7 @@ class Rig:
     def require_a_sound_record(self) -> None:
         """Fail unless all that reached the server was decided and begun, and every call has an end."""
         events = self.recorded = self.events()
-        asked = {
-            event.call: event.tool
-            for event in events
-            if hasattr(event, "arguments") and hasattr(event, "tool")
-        }
+        asked = {event.call: event.tool for event in events if isinstance(event, CallRequested)}
         begun = [asked[event.call] for event in events if isinstance(event, CallStarted)]
         decided = {event.call for event in events if isinstance(event, CallDecided)}
         ended = {event.call for event in events if isinstance(event, CallFinished | CallFailed)}

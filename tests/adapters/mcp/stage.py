@@ -117,7 +117,8 @@ class Playing:
             ready: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
             self._over = asyncio.Event()
             self._connection = asyncio.create_task(self._live(ready, self._over))
-            await asyncio.wait({ready, self._connection}, return_when=asyncio.FIRST_COMPLETED)
+            both: set[asyncio.Future[Any]] = {ready, self._connection}
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
             if not ready.done():
                 await self._connection
             self._client = await ready

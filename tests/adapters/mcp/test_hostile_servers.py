@@ -145,8 +145,8 @@ async def test_a_flood_is_cut(tmp_path: Path) -> None:
     async with behind("floods", tmp_path) as rig:
         heard = []
 
-        async def progress(done: float, total: float | None, message: str | None) -> None:
-            heard.append(done)
+        async def progress(progress: float, total: float | None, message: str | None) -> None:
+            heard.append(progress)
 
         result = await rig.client.call_tool("look", {"what": "x"}, progress_callback=progress)
         assert not result.is_error

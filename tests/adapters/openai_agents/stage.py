@@ -214,5 +214,3 @@ class Threaded(OpenAIAgents):
         self, runner: GuardedRunner, agent: Agent[Any], given: Any, options: dict[str, Any], streamed: bool
     ) -> Any:
         return await asyncio.to_thread(runner.run_sync, agent, given, **options)
-
-

@@ -71,7 +71,7 @@ def _of_module(what: str, adapter: str, rest: str) -> list[LiveTool]:
     except (Exception, SystemExit) as error:  # their module may raise anything: nothing is written
         raise CommandError(
             f"{what} gives no tools: {type(error).__name__}: {error}",
-            help="MODULE is imported as Python does it, from this folder too; behind it stands what holds the tools",
+            help="MODULE is imported as by Python, from this folder too; behind it stands the tools' name",
         ) from error
     return read
 

@@ -1,10 +1,11 @@
 """Run the judges and print the table; the exit code says whether the gateway is worse than no gateway."""
 
+import asyncio
 import sys
 import tempfile
 from pathlib import Path
 
-from tests.adapters.mcp.judges import conformance
+from tests.adapters.mcp.judges import conformance, reference
 from tests.adapters.mcp.judges.places import require_packages
 
 
@@ -12,6 +13,10 @@ def main() -> int:
     require_packages()
     worse = 0
     with tempfile.TemporaryDirectory() as made:
+        for server in ("server-everything", "server-filesystem"):
+            found = asyncio.run(reference.differences(server, Path(made)))
+            print(*(f"  {line}" for line in found), sep="\n") if found else None
+            worse += len(found)
         worse += _conformance(Path(made))
     print("no worse with the gateway than without" if not worse else f"{worse} worse with the gateway")
     return 1 if worse else 0
@@ -25,9 +30,8 @@ def _conformance(folder: Path) -> int:
     for row in found:
         if row.worse:
             excuse = f" (known: {row.excuse})" if row.excuse else ""
-            print(
-                f"  {row.version} {row.scenario} {row.check}: {row.alone} -> {row.behind}{excuse}: {row.message}"
-            )
+            place = f"{row.version} {row.scenario} {row.check}"
+            print(f"  {place}: {row.alone} -> {row.behind}{excuse}: {row.message}")
     return sum(row.worse and row.excuse is None for row in found)
 
 

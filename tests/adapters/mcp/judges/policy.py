@@ -22,13 +22,14 @@ PROTOCOL = (
 def allow_all(tools: Iterable[str]) -> str:
     """Return a policy in which these tools, and all requests of the protocol, are allowed.
 
-    They take what their own schemas say: none of them has a `takes`.
+    They take what their own schemas say: none of them has a `takes`.  What a tool says of its failure passes.
     """
     bound = [*tools, *(f"mcp/{method}" for method in PROTOCOL)]
     words = [f"t{number}_{re.sub('[^a-z0-9]+', '_', name.lower())}" for number, name in enumerate(bound)]
     lines = [
         "language 1",
         "policy all",
+        "responses { failure says because }",
         "capability anything is read",
         "agent client { holds anything stop after 60 minutes at most 100000 calls }",
         *(
