@@ -16,7 +16,7 @@ from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
 
 try:
-    from langgraph.errors import is_invalid_resume
+    from langgraph.errors import is_invalid_resume as is_invalid_resume
 except ImportError:  # an older LangGraph, or langchain-core alone: no interrupt has a schema to answer by
 
     def is_invalid_resume(error: BaseException) -> bool:

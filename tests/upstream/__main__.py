@@ -1,8 +1,8 @@
 """LangChain's own test suites as judges: `make test-upstream`.
 
 Each suite runs unmodified, then with a policy inserted that allows every call, then with one that denies
-every call.  The exit code is 0 if, with everything allowed, nothing fails that passes unmodified, but for what
-is listed in `expected/`; and if, with everything denied, no tool body runs.
+every call.  The exit code is 0 if, with everything allowed, nothing fails that passes unmodified, but for
+what is listed in `expected/`; and if, with everything denied, no tool body runs.
 """
 
 import argparse

@@ -3,13 +3,15 @@
 import asyncio
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from langchain_core.tools import BaseTool, StructuredTool, tool
+from pydantic import BaseModel
 
-from inserted.bodies import Bodies
+from inserted.bodies import Bodies, _code_of
 from inserted.policies import Guards, Verdict, names_of, policy_of
 from ringfence.dsl.load import load_text
 from ringfence.engine.seams.errors import DeniedError
@@ -74,7 +76,7 @@ def counted() -> Any:
     before = sys.getprofile(), threading.getprofile()
     yield bodies
     sys.setprofile(before[0])
-    threading.setprofile(before[1])  # type: ignore[arg-type]
+    threading.setprofile(before[1])
 
 
 async def test_bodies_are_counted_once_each_wherever_they_run(counted: Bodies) -> None:
@@ -85,10 +87,32 @@ async def test_bodies_are_counted_once_each_wherever_they_run(counted: Bodies) -
     add.invoke({"left": 1, "right": 2})
     await slow.ainvoke({"left": 1})
     await Adder().ainvoke({"left": 1})  # on a thread
-    assert add.func is not None
+    assert isinstance(add, StructuredTool) and add.func is not None
     add.func(1, 2)  # by hand, with no tool in between
     sys.setprofile(None)
     assert counted.runs == {"t": 3}
+
+
+def test_the_body_of_a_class_is_what_it_says_itself() -> None:
+    class Own:
+        def __init__(self, left: int) -> None:
+            self.left = left
+
+    class New:
+        def __new__(cls, left: int) -> "New":
+            return super().__new__(cls)
+
+    class Shared(BaseModel):
+        left: int
+
+    class Called:
+        def __call__(self) -> None: ...
+
+    assert _code_of(Own) is Own.__init__.__code__
+    assert _code_of(New) is New.__new__.__code__
+    assert _code_of(Shared) is None, "all models share it"
+    assert _code_of(partial(Called())) is Called.__call__.__code__
+    assert _code_of(print) is None
 
 
 def test_the_plugin_is_no_module_of_the_product() -> None:

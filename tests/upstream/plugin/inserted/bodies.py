@@ -75,6 +75,9 @@ def _code_of(function: Callable[..., Any] | None) -> CodeType | None:
     while isinstance(function, partial):
         function = function.func
     function = inspect.unwrap(function) if isinstance(function, FunctionType) else function
+    if isinstance(function, type):  # its own: what all classes share would be counted for each of them
+        function = vars(function).get("__init__") or vars(function).get("__new__")
+        function = function.__func__ if isinstance(function, staticmethod) else function
     if isinstance(function, MethodType):
         function = function.__func__
     if function is not None and not isinstance(function, FunctionType):

@@ -62,7 +62,7 @@ def into_nodes(guards: Guards, *, as_node: bool) -> None:
                 self.__dict__.update(made.__dict__)
                 self.__class__ = type(made)
             else:
-                make(self, guard_tools(guard, tools), **options)
+                make(self, guard_tools(guard, tools), **_with_guarded(guard, options))
         finally:
             _MAKING.reset(token)
         self.__dict__["inserted_guard"] = guard
@@ -86,6 +86,32 @@ def into_nodes(guards: Guards, *, as_node: bool) -> None:
     ToolNode.__init__ = __init__  # type: ignore[method-assign]
     ToolNode.invoke = invoke_in_run  # type: ignore[method-assign]
     ToolNode.ainvoke = ainvoke_in_run  # type: ignore[method-assign]
+
+
+def _with_guarded(guard: Guard, options: dict[str, Any]) -> dict[str, Any]:
+    """Return a node's options; what its own wrappers put in a tool's place is guarded, too."""
+    wrap, awrap = options.get("wrap_tool_call"), options.get("awrap_tool_call")
+    changed: dict[str, Any] = {}
+    if wrap is not None:
+        changed["wrap_tool_call"] = lambda request, handler: wrap(
+            request, lambda exchanged: handler(_exchanged(guard, exchanged))
+        )
+    if awrap is not None:
+
+        async def awrapped(request: Any, handler: Any) -> Any:
+            async def guarded_handler(exchanged: Any) -> Any:
+                return await handler(_exchanged(guard, exchanged))
+
+            return await awrap(request, guarded_handler)
+
+        changed["awrap_tool_call"] = awrapped
+    return {**options, **changed}
+
+
+def _exchanged(guard: Guard, request: Any) -> Any:
+    if request.tool is None or gate_of(request.tool) is not None:
+        return request
+    return request.override(tool=guard_tools(guard, [request.tool])[0])
 
 
 class InRun:
@@ -166,7 +192,8 @@ def in_run(guards: Guards, tool: BaseTool) -> BaseTool:
     [copy] = guard_tools(guard, [tool])
     kind = type(copy)
     about = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__}
-    made = type(kind)(
+    meta: Any = type(kind)
+    made = meta(
         kind.__name__,
         (InRun, kind),
         {**about, "inserted": guard, "__annotations__": {"inserted": ClassVar[Guard]}},

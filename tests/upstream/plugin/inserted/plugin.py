@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +20,8 @@ WHERE: Final = os.environ["RINGFENCE_INSERTED_INTO"].split(",")
 RESULTS: Final = Path(os.environ["RINGFENCE_RESULTS"])
 """The folder that results are written to."""
 
+MEMORY_BYTES: Final = 4 * 1024**3
+"""What each of pytest's processes may address."""
 MAY_BLOCK: Final = (
     ("engine/seams/loop.py", "run"),  # the engine's own event loop, on a thread of its own
     ("inserted/policies.py", "over"),  # made by this plugin, not by a user's agent
@@ -39,6 +42,10 @@ _is_main = True
 def pytest_configure(config: pytest.Config) -> None:
     """Insert, before any of the suite's modules is imported."""
     global _is_main
+    # A test that a refusal sends round in circles must not take the machine's memory.
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    bound = MEMORY_BYTES if most == resource.RLIM_INFINITY else min(MEMORY_BYTES, most)
+    resource.setrlimit(resource.RLIMIT_AS, (bound, most))
     _is_main = not hasattr(config, "workerinput")
     at_birth(_bodies.learn, _guards, everywhere="births" in WHERE)
     if _guards is not None:
