@@ -7,6 +7,7 @@
 #   make test-mcp   the reference servers and the protocol's conformance suite, with and without the MCP gateway; needs npm,
 #                   and fills .node-mcp from its registry
 #   make check   what CI runs: format, lint, types, import contracts, all tests with those servers; a skip fails
+#   make test-upstream   LangChain's own test suites with a policy inserted, 10 to 20 minutes; SUITES="agents" for some of them
 #   make test-recipes   the recipes for frameworks without an adapter, each in an environment of its own; RECIPES=dspy for one
 #   make test-versions   the adapter for LangChain in LangChain 1.2.12, 1.4, the newest, and with langchain-mcp-adapters; in
 #                .venv-versions; not part of `make check`; ONLY="1.2.12 newest" for some of them
@@ -31,7 +32,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3
 	$$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& echo $$python && break; done)
 
-.PHONY: help demo test test-services test-mcp test-recipes services check format lint types imports fuzz soak bench bench-agentdojo .bench-agentdojo fmt clean test-versions
+.PHONY: help demo test test-services test-mcp test-recipes services check format lint types imports fuzz soak bench bench-agentdojo .bench-agentdojo fmt clean test-versions test-upstream .test-upstream
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -71,6 +72,14 @@ services:
 test-services: services
 	$(call install,dev)
 	TEST_SERVICES=required $(BIN)/python -m pytest $(PYTEST) -m services
+
+# An environment of its own, and the network for its set-up: the suites are downloaded, and run without one.
+test-upstream:
+	@$(MAKE) --no-print-directory VENV=$(VENV)-upstream .test-upstream
+
+.test-upstream:
+	$(call install,upstream)
+	@$(BIN)/python -m tests.upstream $(SUITES)
 
 test-versions:
 	$(call install,dev)

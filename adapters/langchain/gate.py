@@ -21,6 +21,7 @@ from ringfence.adapters.langchain.inner import InnerBodies
 from ringfence.adapters.langchain.parameters import Parameters
 from ringfence.adapters.langchain.runs import Runs, attempt_of
 from ringfence.adapters.langchain.shown import Shown, ashown, shown
+from ringfence.adapters.langchain.tree import is_invalid_resume
 from ringfence.adapters.langchain.values import json_of, same
 from ringfence.dsl.plan import Json, Verdict
 from ringfence.engine.decision.calls import ToolCall
@@ -29,10 +30,22 @@ from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.enforcement.tool_results import ResultLens
 from ringfence.engine.seams.errors import DeniedError, EngineError, PendingError
 
+
+class _ByMark(type):
+    """LangGraph marks such an error, which is pydantic's own; it has no class of its own."""
+
+    def __instancecheck__(cls, error: object) -> bool:
+        return isinstance(error, BaseException) and is_invalid_resume(error)
+
+
+class InvalidResume(BaseException, metaclass=_ByMark):
+    """An answer that does not fit the schema of an interrupt: the question stays open."""
+
+
 try:
     from langgraph.errors import GraphBubbleUp
 
-    BUBBLES: tuple[type[BaseException], ...] = (GraphBubbleUp, ResumeError)
+    BUBBLES: tuple[type[BaseException], ...] = (GraphBubbleUp, ResumeError, InvalidResume)
 except ImportError:  # langchain-core alone: nothing bubbles
     BUBBLES = (ResumeError,)
 

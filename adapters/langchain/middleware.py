@@ -226,7 +226,7 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
         """Hide what the run may not use, and bound the model call by the run's deadline."""
         self._see_whether_last(handler)
         try:
-            run = self._run(request.state, request.runtime.context, get_config())
+            run = self._run(request.state, _context_of(request), get_config())
             offered = self._offer(run, request)
             with inside(run):  # the model is asked in this run, whichever one is around the agent
                 return self.guard.bound(run, lambda: handler(offered))
@@ -241,7 +241,7 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
         """See `wrap_model_call`."""
         self._see_whether_last(handler)
         try:
-            run = await self._arun(request.state, request.runtime.context, get_config())
+            run = await self._arun(request.state, _context_of(request), get_config())
             offered = self._offer(run, request)
             with inside(run):
                 return await self.guard.abound(run, lambda: handler(offered))
@@ -350,6 +350,11 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
         elif error.decision is None:
             raise error
         return error_message(told(error, self.guard.plan), name=call["name"], call_id=call["id"])
+
+
+def _context_of(request: ModelRequest[Any]) -> object:
+    """Return the agent's context; other middleware may have made the request anew, without a runtime."""
+    return None if request.runtime is None else request.runtime.context
 
 
 def _refused_call(request: ToolCallRequest, call: Mapping[str, Any], why: str) -> ToolCall:

@@ -34,7 +34,7 @@ class Parameters:
         self.single: str | None = None
         """The name of the one parameter of a `Tool`, which passes it by position."""
         if isinstance(tool, Tool):
-            self.single = next(iter(self.model.model_fields), SINGLE) if self.model else SINGLE
+            self.single = _single(schema, self.model)
         self.framework = FRAMEWORK_NAMES | frozenset(config_names)
         if self.single is not None and schema is None:
             self.visible, every = frozenset({SINGLE}), frozenset({SINGLE})
@@ -128,6 +128,13 @@ class Parameters:
             self.model.model_config.get("populate_by_name") or self.model.model_config.get("validate_by_name")
         )
         return name if by_name or not names else names[0]
+
+
+def _single(schema: object, model: type[BaseModel] | None) -> str:
+    """Return what the one parameter of a `Tool` is called."""
+    named = tuple(model.model_fields) if model else tuple(_fields(schema)) if isinstance(schema, dict) else ()
+    # SECURITY: of several names a JSON Schema does not say which one is meant; this one fits none of them.
+    return named[0] if named and (model or len(named) == 1) else SINGLE
 
 
 def _fields(schema: object) -> Iterable[str]:

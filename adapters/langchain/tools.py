@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from inspect import signature
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 from weakref import WeakKeyDictionary
 
 from langchain_core.callbacks import AsyncCallbackManagerForToolRun, CallbackManagerForToolRun
@@ -200,10 +200,20 @@ def _telling(wrapper: Callable[..., Any], function: Callable[..., Any]) -> Calla
     """Give the wrapper the function's signature, and one more hint that makes ToolNode prove itself."""
     hints = _hints(function)
     wrapper.__signature__ = signature(function)  # type: ignore[attr-defined]
-    if ToolRuntime is not None and "runtime" not in signature(function).parameters:
-        hints = {**hints, HIDDEN: ToolRuntime}
-    wrapper.__annotations__ = hints
+    named = "runtime" in signature(function).parameters
+    wrapper.__annotations__ = hints if named else _with_proof(hints)
     return wrapper
+
+
+def _with_proof(hints: dict[str, Any]) -> dict[str, Any]:
+    """Return hints that make ToolNode inject a runtime: of several parameters it fills one alone."""
+    if ToolRuntime is None or any(map(_is_runtime, hints.values())):
+        return hints
+    return {**hints, HIDDEN: ToolRuntime}
+
+
+def _is_runtime(hint: Any) -> bool:
+    return (get_origin(hint) or hint) is ToolRuntime or any(map(_is_runtime, get_args(hint)))
 
 
 def _sync(function: Callable[..., Any], gate: Gate) -> Callable[..., Any]:
@@ -444,5 +454,6 @@ def _hinting(method: Callable[..., Any]) -> Callable[..., Any]:
     def func(self: Any, *args: Any, **values: Any) -> Any:
         return self._run(*args, **values)
 
-    func.__annotations__ = {**_hints(method), HIDDEN: ToolRuntime} if ToolRuntime is not None else {}
+    hints = _hints(method)
+    func.__annotations__ = {} if ToolRuntime is None else hints if "runtime" in hints else _with_proof(hints)
     return func

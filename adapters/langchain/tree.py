@@ -15,6 +15,15 @@ from uuid import UUID
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
 
+try:
+    from langgraph.errors import is_invalid_resume as is_invalid_resume
+except ImportError:  # an older LangGraph, or langchain-core alone: no interrupt has a schema to answer by
+
+    def is_invalid_resume(error: BaseException) -> bool:
+        """Say whether an interrupt was answered with what its schema does not take."""
+        return False
+
+
 MOST = 100_000
 """Invocations remembered at once; a forgotten one finds no run, which denies."""
 
@@ -175,4 +184,5 @@ def is_bubble(error: BaseException) -> bool:
 
     By name: LangGraph may not be installed.
     """
-    return any(kind.__name__ in ("GraphBubbleUp", "ResumeError") for kind in type(error).__mro__)
+    named = any(kind.__name__ in ("GraphBubbleUp", "ResumeError") for kind in type(error).__mro__)
+    return named or is_invalid_resume(error)

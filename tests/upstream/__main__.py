@@ -1,8 +1,8 @@
 """LangChain's own test suites as judges: `make test-upstream`.
 
-Each suite runs unmodified, then with a policy inserted that allows every call, then with one that denies every
-call.  The exit code is 0 if, with everything allowed, nothing fails that passes unmodified, but for what is
-listed in `expected/`; and if, with everything denied, no tool body runs.
+Each suite runs unmodified, then with a policy inserted that allows every call, then with one that denies
+every call.  The exit code is 0 if, with everything allowed, nothing fails that passes unmodified, but for
+what is listed in `expected/`; and if, with everything denied, no tool body runs.
 """
 
 import argparse
@@ -36,6 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"there is no suite `{strange[0]}`")
     chosen = [suite for suite in SUITES if not said.suites or suite.name in said.suites]
     console = Console(stderr=said.json)
+    if not console.is_terminal:
+        console = Console(stderr=said.json, width=120)
     rows: list[Row] = []
     try:
         for suite in chosen:
@@ -55,7 +57,9 @@ def _suite(suite: Suite, scratch: Path, processes: int, console: Console) -> lis
     file = list_for(suite.package, installed)
     differences = [] if file is None else read(file)
     if file is not None and file.stem != f"{suite.package}-{installed}":
-        console.print(f"{suite.package} {installed} has no list of its own: {file.name} is used", markup=False)
+        console.print(
+            f"{suite.package} {installed} has no list of its own: {file.name} is used", markup=False
+        )
     console.print(f"{suite.name}: {suite.package} {installed}", markup=False, style="bold")
     source = source_of(suite, scratch)
     unmodified: Results | None = None
@@ -75,7 +79,9 @@ def _shown(
     part: Part, source: Path, scratch: Path, processes: int, unmodified: Results | None, console: Console
 ) -> Results:
     columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=not console.is_terminal) as bar:
+    if not console.is_terminal:
+        console.print(f"  {part.title} ...", markup=False)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(part.title, total=len(unmodified.outcomes) if unmodified else None)
         results = run(
             part,

@@ -83,8 +83,6 @@ class Row:
         }
 
 
-def judged(
-    part: Part, version: str, results: Results, unmodified: Results, listed: Iterable[str]
-) -> Row:
+def judged(part: Part, version: str, results: Results, unmodified: Results, listed: Iterable[str]) -> Row:
     """Judge a run beside the unmodified one."""
     return Row(part, version, results, compared(unmodified, results, listed))

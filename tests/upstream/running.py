@@ -13,6 +13,8 @@ from tests.upstream.suites import Part
 _PLUGIN = Path(__file__).parent / "plugin"
 _TEST_S = 60
 _PART_S = 1200
+_DENIED = {"LANGGRAPH_DEFAULT_RECURSION_LIMIT": "20"}
+"""Scripted models ask for a tool until it has run, and their answers double: refused, they fill memory."""
 _OPTIONS = (
     *("-p", "inserted.plugin", "-p", "no:cacheprovider", "-p", "no:ringfence", "-q", "-rf"),
     *("--disable-socket", "--allow-unix-socket", f"--timeout={_TEST_S}", "-o", "addopts=--strict-markers"),
@@ -30,6 +32,7 @@ def run(part: Part, source: Path, results: Path, processes: int, progress: Calla
     environment = {
         **{name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in os.environ},
         **part.suite.environment,
+        **(_DENIED if part.inserted == "deny" else {}),
         "PYTHONPATH": str(_PLUGIN),
         "RINGFENCE_INSERTED": part.inserted,
         "RINGFENCE_INSERTED_INTO": "" if part.way is None else part.suite.ways[part.way],

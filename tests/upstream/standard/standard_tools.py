@@ -1,4 +1,4 @@
-"""langchain-tests' standard classes on tools of every kind; the plugin has guarded copies come in their place."""
+"""langchain-tests' standard classes on tools of every kind; the plugin puts guarded copies in their place."""
 
 from typing import Any
 

@@ -41,8 +41,15 @@ class Bodies:
         sys.setprofile(self._seen)
 
     def _seen(self, frame: FrameType, event: str, _: object) -> None:
-        if event == "call" and id(frame.f_code) in self._codes and _has_just_begun(frame):
+        if event == "call" and id(frame.f_code) in self._codes and _is_run_of_a_tool(frame):
             self.runs[self.test] += 1
+
+
+def _is_run_of_a_tool(frame: FrameType) -> bool:
+    """Say whether a tool runs its body here; a suite that calls a plain function by hand runs no tool."""
+    caller = frame.f_back
+    by_hand = caller is not None and caller.f_globals.get("__name__", "").startswith("tests.")
+    return not by_hand and _has_just_begun(frame)
 
 
 def _has_just_begun(frame: FrameType) -> bool:
@@ -68,8 +75,11 @@ def _code_of(function: Callable[..., Any] | None) -> CodeType | None:
     while isinstance(function, partial):
         function = function.func
     function = inspect.unwrap(function) if isinstance(function, FunctionType) else function
+    if isinstance(function, type):  # its own: what all classes share would be counted for each of them
+        function = vars(function).get("__init__") or vars(function).get("__new__")
+        function = function.__func__ if isinstance(function, staticmethod) else function
     if isinstance(function, MethodType):
         function = function.__func__
     if function is not None and not isinstance(function, FunctionType):
-        function = getattr(type(function), "__call__", None)
+        function = type(function).__call__ if callable(function) else None
     return function.__code__ if isinstance(function, FunctionType) else None

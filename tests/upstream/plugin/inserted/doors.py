@@ -1,4 +1,4 @@
-"""Puts the guard where a user would put it: last in an agent's middleware, and around tools that are called."""
+"""Puts the guard where a user would: last in an agent's middleware, and around tools that are called."""
 
 import functools
 import sys
@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import Any, ClassVar
 
-from inserted.policies import Guards
 from langchain_core.tools import BaseTool
 
+from inserted.policies import Guards
 from ringfence import Guard
 from ringfence.adapter import current_run
 from ringfence.adapters.langchain import GuardMiddleware, guard_tools, injected, tool_node
@@ -27,7 +27,8 @@ def into_agents(guards: Guards) -> None:
 
     @functools.wraps(make)
     def create_agent(model: Any, tools: Any = None, *, middleware: Sequence[Any] = (), **options: Any) -> Any:
-        bound = [*(tools or ()), *(tool for one in middleware for tool in getattr(one, "tools", ()))]
+        given = tools if isinstance(tools, Sequence) else ()
+        bound = [*given, *(tool for one in middleware for tool in getattr(one, "tools", ()))]
         last = GuardMiddleware(guards.over(bound))
         token = _MAKING.set(True)
         try:
@@ -61,7 +62,7 @@ def into_nodes(guards: Guards, *, as_node: bool) -> None:
                 self.__dict__.update(made.__dict__)
                 self.__class__ = type(made)
             else:
-                make(self, guard_tools(guard, tools), **options)
+                make(self, guard_tools(guard, tools), **_with_guarded(guard, options))
         finally:
             _MAKING.reset(token)
         self.__dict__["inserted_guard"] = guard
@@ -85,6 +86,32 @@ def into_nodes(guards: Guards, *, as_node: bool) -> None:
     ToolNode.__init__ = __init__  # type: ignore[method-assign]
     ToolNode.invoke = invoke_in_run  # type: ignore[method-assign]
     ToolNode.ainvoke = ainvoke_in_run  # type: ignore[method-assign]
+
+
+def _with_guarded(guard: Guard, options: dict[str, Any]) -> dict[str, Any]:
+    """Return a node's options; what its own wrappers put in a tool's place is guarded, too."""
+    wrap, awrap = options.get("wrap_tool_call"), options.get("awrap_tool_call")
+    changed: dict[str, Any] = {}
+    if wrap is not None:
+        changed["wrap_tool_call"] = lambda request, handler: wrap(
+            request, lambda exchanged: handler(_exchanged(guard, exchanged))
+        )
+    if awrap is not None:
+
+        async def awrapped(request: Any, handler: Any) -> Any:
+            async def guarded_handler(exchanged: Any) -> Any:
+                return await handler(_exchanged(guard, exchanged))
+
+            return await awrap(request, guarded_handler)
+
+        changed["awrap_tool_call"] = awrapped
+    return {**options, **changed}
+
+
+def _exchanged(guard: Guard, request: Any) -> Any:
+    if request.tool is None or gate_of(request.tool) is not None:
+        return request
+    return request.override(tool=guard_tools(guard, [request.tool])[0])
 
 
 class InRun:
@@ -165,7 +192,12 @@ def in_run(guards: Guards, tool: BaseTool) -> BaseTool:
     [copy] = guard_tools(guard, [tool])
     kind = type(copy)
     about = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__}
-    made = type(kind)(kind.__name__, (InRun, kind), {**about, "inserted": guard, "__annotations__": {"inserted": ClassVar[Guard]}})
+    meta: Any = type(kind)
+    made = meta(
+        kind.__name__,
+        (InRun, kind),
+        {**about, "inserted": guard, "__annotations__": {"inserted": ClassVar[Guard]}},
+    )
     object.__setattr__(copy, "__class__", made)
     return copy
 
