@@ -11,7 +11,8 @@ from typing import Any
 from langchain_core.tools import BaseTool, Tool
 from pydantic import AliasChoices, BaseModel
 
-from ringfence.adapters.langchain.values import json_of, same
+from ringfence.adapters.langchain.values import json_of
+from ringfence.dsl.canonical import same
 from ringfence.dsl.plan import Json
 
 FRAMEWORK_NAMES = frozenset({"run_manager", "callbacks"})
