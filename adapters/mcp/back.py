@@ -12,6 +12,7 @@ from mcp import Client
 from mcp.shared.dispatcher import ProgressFnT
 from mcp.shared.exceptions import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+from pydantic import TypeAdapter
 
 from ringfence.adapters.mcp.link import Asked, Link, ServerAwayError
 from ringfence.adapters.mcp.process import Say
@@ -28,6 +29,7 @@ ENTRIES_AT_MOST: Final = 2_000
 """Tools, resources or prompts of one server."""
 WATCHED_AT_MOST: Final = 200
 
+_ANSWER: Final[TypeAdapter[Any]] = TypeAdapter(types.CallToolResult | types.InputRequiredResult)
 _FLIGHT: ContextVar[object | None] = ContextVar("ringfence_mcp_flight", default=None)
 
 Heard = Callable[["Back", types.ServerNotification], Awaitable[None]]
@@ -141,14 +143,13 @@ class Back:
             meta = cast(types.RequestParamsMeta, {types.LOG_LEVEL_META_KEY: log_level})
 
         async def send(answers: types.InputResponses | None, state: str | None) -> Any:
-            return await client.session.call_tool(
-                name,
-                arguments,
-                progress_callback=progress,
-                meta=meta,
-                input_responses=answers,
-                request_state=state,
-                allow_input_required=True,
+            params = types.CallToolRequestParams(
+                name=name, arguments=arguments, input_responses=answers, request_state=state, _meta=meta
+            )
+            # SECURITY: not the session's own `call_tool`, which checks the answer against the server's output
+            # schema: pattern and text are both a stranger's, and would hang the gateway.
+            return await client.session.send_request(
+                types.CallToolRequest(params=params), _ANSWER, progress_callback=progress
             )
 
         result: types.CallToolResult = await self._link.within(CALLS_S, lambda: self._answering(send))

@@ -336,6 +336,14 @@ class Server:
         trust = {"readOnlyHint": True, "destructiveHint": False, "openWorldHint": False}
         return {"tools": [LOOK, {**SPARE, "name": "wipe", "annotations": trust}]}
 
+    def list_output_pattern(self, cursor: str | None) -> Message:
+        """Promise answers of a form that takes for ever to check."""
+        form = {"type": "object", "properties": {"x": {"type": "string", "pattern": "^(a+)+$"}}}
+        return {"tools": [{**LOOK, "outputSchema": form}, SPARE]}
+
+    def call_output_pattern(self, id: Any, params: Message) -> None:
+        self.answer(id, {**said("done"), "structuredContent": {"x": "a" * 60 + "!"}})
+
     # ---- processes ---------------------------------------------------------------------------------
 
     def start_garbage_first(self) -> None:
