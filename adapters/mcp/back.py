@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextvars import Context, ContextVar
 from typing import Any, Final, cast
 
@@ -33,6 +33,14 @@ _ANSWER: Final[TypeAdapter[Any]] = TypeAdapter(types.CallToolResult | types.Inpu
 _FLIGHT: ContextVar[object | None] = ContextVar("ringfence_mcp_flight", default=None)
 
 Heard = Callable[["Back", types.ServerNotification], Awaitable[None]]
+
+
+class ClientLacksError(Exception):
+    """The server works only for clients that answer questions of these kinds, and the policy has them."""
+
+    def __init__(self, kinds: frozenset[str]) -> None:
+        super().__init__(f"the client must be able to answer: {', '.join(sorted(kinds))}")
+        self.kinds = kinds
 
 
 class Back:
@@ -135,6 +143,7 @@ class Back:
 
         Raises:
             ServerAwayError: There is no answer, or none that can be handed on.
+            ClientLacksError: It wants to ask a client that answers nothing of the kind.
             MCPError: The server answered with an error of the protocol.
         """
         client = await self.client()
@@ -152,7 +161,7 @@ class Back:
                 types.CallToolRequest(params=params), _ANSWER, progress_callback=progress
             )
 
-        result: types.CallToolResult = await self._link.within(CALLS_S, lambda: self._answering(send))
+        result: types.CallToolResult = await self._within(CALLS_S, lambda: self._answering(send))
         return result
 
     async def _answering(
@@ -177,7 +186,16 @@ class Back:
     async def ask(self, work: Callable[[Client], Awaitable[Any]], *, within_s: float = CALLS_S) -> Any:
         """Ask anything else; raises like `call`."""
         client = await self.client()
-        return await self._link.within(within_s, lambda: work(client))
+        return await self._within(within_s, lambda: work(client))
+
+    async def _within(self, seconds: float, work: Callable[[], Awaitable[Any]]) -> Any:
+        try:
+            return await self._link.within(seconds, work)
+        except MCPError as error:
+            wanted = _wanted(error) & self.asked.kinds
+            if not wanted:
+                raise
+            raise ClientLacksError(wanted) from error
 
     @contextlib.contextmanager
     def carrying(self, flight: object) -> Iterator[None]:
@@ -220,6 +238,14 @@ class Back:
                         await self._heard(self, types.ResourceUpdatedNotification(params=params))
 
         self._link.watching[uri] = asyncio.create_task(listen(), context=Context())
+
+
+def _wanted(error: MCPError) -> frozenset[str]:
+    """Return what a server says that its client must be able to answer; nothing: it failed of something else."""
+    if error.code != types.MISSING_REQUIRED_CLIENT_CAPABILITY or not isinstance(error.error.data, Mapping):
+        return frozenset()
+    named = error.error.data.get("requiredCapabilities")
+    return frozenset(map(str, named)) if isinstance(named, Mapping) else frozenset()
 
 
 def _subscribe(uri: str) -> types.SubscribeRequest:

@@ -11,7 +11,7 @@ from ringfence.adapters.mcp.catalogue import Catalogue, Entry
 from ringfence.adapters.mcp.connections import Context
 from ringfence.adapters.mcp.flights import Flight, Flights
 from ringfence.adapters.mcp.process import Say
-from ringfence.adapters.mcp.replies import told
+from ringfence.adapters.mcp.replies import require_nothing_lacks, told
 from ringfence.adapters.mcp.results import LENS, bare, is_limited, refusal
 from ringfence.dsl.plan import Json, Verdict
 from ringfence.engine.decision.calls import ToolCall
@@ -80,6 +80,7 @@ class Calls:
         except EngineError:
             raise
         except Exception as error:  # the tool's own failure, or its server's; it is in the record
+            require_nothing_lacks(error, flight.context)
             return refusal(self._failure(flight.run, params.name, error))
 
     async def _made(self, flight: Flight, params: types.CallToolRequestParams) -> Answer:

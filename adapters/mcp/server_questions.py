@@ -75,7 +75,14 @@ class ServerQuestions:
         async def together(requests: Mapping[str, types.InputRequest]) -> types.InputResponses:
             return await self._together(back, asked, requests)
 
-        return replace(asked, together=together)
+        def answered() -> frozenset[str] | None:
+            flight = back.flight()
+            if not isinstance(flight, Flight):
+                return None
+            theirs = flight.context.session.client_capabilities
+            return frozenset() if theirs is None else frozenset(kind for kind, can in _CAN.items() if can(theirs))
+
+        return replace(asked, together=together, answered=answered)
 
     async def _together(
         self, back: Back, asked: Asked, requests: Mapping[str, types.InputRequest]
@@ -185,3 +192,11 @@ def _can_fill(capabilities: types.ClientCapabilities) -> bool:
 
 def _has_roots(capabilities: types.ClientCapabilities) -> bool:
     return capabilities.roots is not None
+
+
+_CAN: Final[Mapping[str, Callable[[types.ClientCapabilities], bool]]] = {
+    "sampling": _can_sample,
+    "elicitation": _can_fill,
+    "roots": _has_roots,
+}
+"""By the protocol's names of capabilities."""
