@@ -95,11 +95,12 @@ class News:
     async def _logged(self, back: Back, said: types.LoggingMessageNotificationParams) -> None:
         """Hand on a line of a log, cut, to the client for which the server works: nobody else's."""
         flight = back.flight()
-        if not isinstance(flight, Flight):
+        if not isinstance(flight, Flight) or flight.logs_left <= 0:
             return
         level = flight.connection.log_level
         if level is None or _LEVELS.index(said.level) < _LEVELS.index(level):
             return
+        flight.logs_left -= 1
         data = said.data if isinstance(said.data, str) else escaped_json(said.data, limit=_LOGGED_AT_MOST)
         params = types.LoggingMessageNotificationParams(
             level=said.level, data=escaped(data[:_LOGGED_AT_MOST]), logger=back.spec.argument
