@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextvars import Context, ContextVar
 from typing import Any, Final, cast
 
@@ -27,6 +27,8 @@ _COMES_AGAIN_S: Final = 0.1
 PAGES_AT_MOST: Final = 100
 ENTRIES_AT_MOST: Final = 2_000
 """Tools, resources or prompts of one server."""
+LIST_BYTES_AT_MOST: Final = 16 * 1024 * 1024
+"""Of a list that has more than one page; one page alone is a frame, which is bounded."""
 WATCHED_AT_MOST: Final = 200
 
 _ANSWER: Final[TypeAdapter[Any]] = TypeAdapter(types.CallToolResult | types.InputRequiredResult)
@@ -53,7 +55,8 @@ class Back:
             await heard(self, message)
 
         self._heard = heard
-        self._link = Link(spec, say=say, heard=hand_on, version=version)
+        self._link = Link(spec, say=say, heard=hand_on, connected=self._renew, version=version)
+        self._watched: set[str] = set()
         self._flights: list[object] = []
 
     @property
@@ -106,6 +109,7 @@ class Back:
         """
         client = await self.client()
         entries: list[Any] = []
+        size = 0
         cursor: str | None = None
         seen: set[str] = set()
         for _ in range(PAGES_AT_MOST):
@@ -115,6 +119,9 @@ class Back:
                 raise ServerAwayError(f"{self.spec.said} lists more than {ENTRIES_AT_MOST:,} entries")
             if cursor is None:
                 return entries
+            size += sum(len(one.model_dump_json()) for one in found)
+            if size > LIST_BYTES_AT_MOST:
+                raise ServerAwayError(f"{self.spec.said} lists more than {LIST_BYTES_AT_MOST:,} bytes")
             if cursor in seen:
                 break
             seen.add(cursor)
@@ -216,28 +223,57 @@ class Back:
         # SECURITY: of several none is guessed: one client would be asked, and charged, for another's call.
         return self._flights[0] if len(self._flights) == 1 else None
 
-    async def watch(self, uri: str) -> None:
-        """Have the server tell when a resource changes; once for all that want to know."""
+    async def watch(self, uri: str, still: Collection[str]) -> None:
+        """Have the server tell when a resource changes; once for all that want to know.
+
+        Args:
+            still: All that anybody watches: what else was watched is given up.
+        """
         client = await self.client()
-        known = self._link.watching.get(uri)
-        if known is not None and not known.done():
+        for gone in self._watched - set(still):
+            await self._unwatch(client, gone)
+        if uri in self._watched:
             return
-        if len(self._link.watching) >= WATCHED_AT_MOST:
+        if len(self._watched) >= WATCHED_AT_MOST:
             raise ServerAwayError(f"more than {WATCHED_AT_MOST} resources of {self.spec.said} are watched")
-        if client.protocol_version not in MODERN_PROTOCOL_VERSIONS:
-            await self._link.within(
-                LISTS_S, lambda: client.session.send_request(_subscribe(uri), types.EmptyResult)
-            )
+        await self._watch(client, uri)
+        self._watched.add(uri)
+
+    async def _watch(self, client: Client, uri: str) -> None:
+        if client.protocol_version in MODERN_PROTOCOL_VERSIONS:
+            self._link.watching[uri] = asyncio.create_task(self._hear_of(client, uri), context=Context())
             return
+        params = types.SubscribeRequestParams(uri=uri)
+        await self._told(client, types.SubscribeRequest(params=params))
 
-        async def listen() -> None:
-            with contextlib.suppress(Exception):  # a hint and no more: whoever wants to know reads it again
-                async with client.listen(resource_subscriptions=[uri]) as events:
-                    async for _ in events:
-                        params = types.ResourceUpdatedNotificationParams(uri=uri)
-                        await self._heard(self, types.ResourceUpdatedNotification(params=params))
+    async def _unwatch(self, client: Client, uri: str) -> None:
+        self._watched.discard(uri)
+        if (listening := self._link.watching.pop(uri, None)) is not None:
+            listening.cancel()
+        elif client.protocol_version not in MODERN_PROTOCOL_VERSIONS:
+            params = types.UnsubscribeRequestParams(uri=uri)
+            with contextlib.suppress(MCPError):  # it goes on telling, and nobody is told
+                await self._told(client, types.UnsubscribeRequest(params=params))
 
-        self._link.watching[uri] = asyncio.create_task(listen(), context=Context())
+    async def _told(self, client: Client, request: Any) -> None:
+        await self._link.within(LISTS_S, lambda: client.session.send_request(request, types.EmptyResult))
+
+    async def _hear_of(self, client: Client, uri: str) -> None:
+        with contextlib.suppress(Exception):  # a hint and no more: whoever wants to know reads it again
+            async with client.listen(resource_subscriptions=[uri]) as events:
+                async for _ in events:
+                    await self._changed(uri)
+
+    async def _changed(self, uri: str) -> None:
+        params = types.ResourceUpdatedNotificationParams(uri=uri)
+        await self._heard(self, types.ResourceUpdatedNotification(params=params))
+
+    async def _renew(self, client: Client) -> None:
+        """Watch again what was watched before the server died; it may have changed meanwhile."""
+        for uri in list(self._watched):
+            with contextlib.suppress(MCPError, ServerAwayError):  # a hint and no more
+                await self._watch(client, uri)
+            await self._changed(uri)
 
 
 def _wanted(error: MCPError) -> frozenset[str]:
@@ -246,7 +282,3 @@ def _wanted(error: MCPError) -> frozenset[str]:
         return frozenset()
     named = error.error.data.get("requiredCapabilities")
     return frozenset(map(str, named)) if isinstance(named, Mapping) else frozenset()
-
-
-def _subscribe(uri: str) -> types.SubscribeRequest:
-    return types.SubscribeRequest(params=types.SubscribeRequestParams(uri=uri))

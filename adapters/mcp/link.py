@@ -70,11 +70,20 @@ class _Connection:
 class Link:
     """Holds the connection to one server, one at a time."""
 
-    def __init__(self, spec: ServerSpec, *, say: Say, heard: Heard, version: str) -> None:
+    def __init__(
+        self,
+        spec: ServerSpec,
+        *,
+        say: Say,
+        heard: Heard,
+        connected: Callable[[Client], Awaitable[None]],
+        version: str,
+    ) -> None:
         self.spec = spec
         self.asked = Asked()
         self._say = say
         self._heard = heard
+        self._connected = connected
         self._info = types.Implementation(name="ringfence", version=version)
         self._connection: _Connection | None = None
         self._lock = asyncio.Lock()
@@ -195,12 +204,13 @@ class Link:
                     _declare_for_each_request(client, self.asked.answered)
                 connection.client = client
                 connection.ready.set()
-                listening = asyncio.create_task(self._listen(client))
+                beside = [asyncio.create_task(one(client)) for one in (self._listen, self._connected)]
                 try:
                     await connection.over.wait()
                 finally:
-                    listening.cancel()
-                    await asyncio.wait({listening})
+                    for task in beside:
+                        task.cancel()
+                    await asyncio.gather(*beside, return_exceptions=True)
 
     async def _transport(self, stack: contextlib.AsyncExitStack, connection: _Connection) -> Any:
         if self.spec.url is None:

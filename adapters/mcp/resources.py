@@ -87,7 +87,8 @@ class Resources:
 
         async def body(arguments: Mapping[str, Json]) -> None:
             back, found = self._back(arguments), str(arguments["uri"])
-            await back.watch(found)
+            still = {one for other in self._connections.all for one in other.watches}
+            await back.watch(found, still)
             connection.watches[found] = uri
             watched.append(found)
 
