@@ -24,7 +24,7 @@ from pydantic import ValidationError
 from ringfence.adapters.langchain.capture import expecting
 from ringfence.adapters.langchain.classic import is_executor
 from ringfence.adapters.langchain.gate import Gate, Incoming, task_of
-from ringfence.adapters.langchain.parameters import Parameters
+from ringfence.adapters.langchain.parameters import HIDDEN, Parameters
 from ringfence.adapters.langchain.replies import error_message, told, with_id
 from ringfence.adapters.langchain.results import lens_for
 from ringfence.adapters.langchain.runs import runs_of
@@ -41,8 +41,6 @@ except ImportError:  # langchain-core alone: no ToolNode, so nothing is injected
 
 SCAFFOLD = "langchain:MODULE:TOOLS"
 """How `ringfence init --tools` is told of LangChain's tools; only the host knows where they stand."""
-HIDDEN = "ringfence_runtime"
-"""A parameter that only `ToolNode` fills: its value proves who injected the others."""
 _GATE = "ringfence_gate"
 _DOORS = ("invoke", "ainvoke", "run", "arun", "__call__", "batch", "abatch", "stream", "astream")
 """Through these a tool is run from outside; the guard stands behind LangChain's own."""
