@@ -69,7 +69,7 @@ class Parameters:
     def _is_passed_by(self, name: str, value: Any) -> bool:
         """Say whether the framework passes this value by the model.
 
-        SECURITY: a name alone does not say so: whoever calls a function itself may hand on what a model wrote.
+        SECURITY: a name alone does not say so: who calls a function itself may hand on what a model wrote.
         """
         if name in self.injected:
             return True

@@ -72,6 +72,8 @@ class Runs:
         self._threads: OrderedDict[tuple[str, str], str] = OrderedDict()
         """By thread and, for a graph inside of another one's run, where that stands in its graph."""
         self._successors: OrderedDict[str, str] = OrderedDict()
+        self._broken: OrderedDict[str, dict[str, EngineError]] = OrderedDict()
+        """By run and the model's id for the call: what the guard could not do."""
 
     # ---- begin and end -----------------------------------------------------------------------------
 
@@ -259,6 +261,33 @@ class Runs:
             live = self._live.get(run.id)
             if live is not None:
                 live.asked = True
+
+    # ---- what the guard could not do ---------------------------------------------------------------
+
+    def broke(self, run: Run, call_id: str, error: EngineError) -> None:
+        """Note that the guard failed at a call, whatever others make of its error."""
+        with self._lock:
+            self._broken.setdefault(run.id, {})[call_id] = error
+            if len(self._broken) > _MOST_THREADS:
+                self._broken.popitem(last=False)
+
+    def mended(self, run: Run, call_id: str) -> None:
+        """Note that a call was made, or refused, after all."""
+        if run.id in self._broken:
+            with self._lock:
+                self._broken[run.id].pop(call_id, None)
+
+    def broken_calls(self, run_id: str) -> frozenset[str]:
+        """Return the ids of the calls of a run at which the guard failed."""
+        return frozenset(self._broken.get(run_id, ()))
+
+    def check_unbroken(self, run: Run) -> None:
+        """Raise what the guard could not do.
+
+        SECURITY: other middleware may have caught it, and given its text to the model.
+        """
+        for error in self._broken.get(run.id, {}).values():
+            raise error
 
     def _succeed(
         self, run_id: str, config: Mapping[str, Any] | None, principal: Principal | None, agent: str | None
