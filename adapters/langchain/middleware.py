@@ -6,7 +6,7 @@ the tool (`gate`), which every call reaches through a guarded copy that this mid
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Annotated, Any, Literal, NotRequired
@@ -28,7 +28,7 @@ from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 
-from ringfence.adapters.langchain.gate import Gate, arefuse, refuse, refused_call, task_of
+from ringfence.adapters.langchain.gate import BUBBLES, Gate, arefuse, refuse, refused_call, task_of
 from ringfence.adapters.langchain.offered import Offered
 from ringfence.adapters.langchain.principals import dangling, new_prompts, principal_of
 from ringfence.adapters.langchain.prompts import Typed
@@ -155,26 +155,26 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
         )
         update: Messages = {"ringfence_run": run.id}
         unanswered = {call["id"] for call in dangling(messages)}
-        broken = self._runs.broken_calls(before) if before else frozenset()
-        if unanswered or broken:
+        caught = self._runs.caught(before, messages).keys() if before else ()
+        if unanswered or caught:
             update["messages"] = [
                 RemoveMessage(id=REMOVE_ALL_MESSAGES),
-                *self._answered(messages, unanswered, broken),
+                *self._answered(messages, unanswered, caught),
             ]
         return update
 
     def _answered(
-        self, messages: list[AnyMessage], ids: set[str | None], broken: frozenset[str]
+        self, messages: list[AnyMessage], ids: set[str | None], caught: Collection[str]
     ) -> list[AnyMessage]:
         """Return the messages with an answer after each call that will never run.
 
         Args:
-            broken: The calls at which the guard failed: what others told the model of it is taken back.
+            caught: The calls that ended in an error for the host: what others made of it is taken back.
         """
         text = self.guard.plan.responses.deny or "withdrawn"
         repaired: list[AnyMessage] = []
         for message in messages:
-            if isinstance(message, ToolMessage) and message.tool_call_id in broken:
+            if isinstance(message, ToolMessage) and message.tool_call_id in caught:
                 message = message.model_copy(update={"content": text, "status": "error"})
             repaired.append(message)
             for call in message.tool_calls if isinstance(message, AIMessage) else ():
@@ -217,7 +217,7 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
     def before_model(self, state: GuardState, runtime: Runtime[Any]) -> Messages | None:
         """End the agent if the run was halted."""
         try:
-            self._check(self._run(state, runtime.context, get_config()))
+            self._check(self._run(state, runtime.context, get_config()), state["messages"])
         except RunHaltedError as error:
             return {"jump_to": "end", "messages": [self._halted(error)]}
         return None
@@ -226,13 +226,21 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
     async def abefore_model(self, state: GuardState, runtime: Runtime[Any]) -> Messages | None:
         """See `before_model`."""
         try:
-            self._check(await self._arun(state, runtime.context, get_config()))
+            self._check(await self._arun(state, runtime.context, get_config()), state["messages"])
         except RunHaltedError as error:
             return {"jump_to": "end", "messages": [self._halted(error)]}
         return None
 
-    def _check(self, run: Run) -> None:
-        self._runs.check_unbroken(run)
+    def _check(self, run: Run, messages: Sequence[AnyMessage]) -> None:
+        """Raise what keeps the model from being asked."""
+        for error in self._runs.caught(run.id, messages).values():
+            if isinstance(error, EngineError):
+                raise error
+            raise EngineError(
+                "another middleware caught what puts the graph away",
+                run=run.id,
+                help="let it raise what is a `GraphBubbleUp` of LangGraph's again",
+            ) from error
         self.guard.check_live(run)
 
     def wrap_model_call(
@@ -275,7 +283,6 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
             )
 
     def _offer(self, run: Run, request: ModelRequest[Any]) -> ModelRequest[Any]:
-        self._runs.check_unbroken(run)
         self._bound_to(run, request.tools)
         self._runs.instructed(run, request.system_prompt or "")
         return request.override(
@@ -329,13 +336,14 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
 
     @contextmanager
     def _hearing(self, run: Run, call: Mapping[str, Any]) -> Iterator[None]:
-        """Keep what the guard could not do at a call: other middleware may catch it."""
+        """Keep an error that is for the host: other middleware may catch it on its way."""
         try:
             yield
-        except EngineError as error:
-            self._runs.broke(run, call["id"], error)
+        except BaseException as error:
+            if isinstance(error, (EngineError, *BUBBLES)):
+                self._runs.left(run, call["id"], error)
             raise
-        self._runs.mended(run, call["id"])
+        self._runs.ended(run, call["id"])
 
     def _seal(self, request: ToolCallRequest, call: dict[str, Any]) -> tuple[SealedRequest, Gate]:
         """Return the request with the guarded tool in it.

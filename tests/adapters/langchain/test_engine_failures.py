@@ -5,7 +5,10 @@ from typing import Any
 import pytest
 from langchain.agents import create_agent
 from langchain.agents.middleware import AgentMiddleware, ModelFallbackMiddleware, ToolRetryMiddleware
+from langchain_core.messages import ToolMessage
+from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.types import interrupt
 
 from ringfence import Guard
 from ringfence.adapters.langchain import GuardMiddleware
@@ -21,19 +24,17 @@ class Swallows(AgentMiddleware):
     def wrap_tool_call(self, request: Any, handler: Any) -> Any:
         try:
             return handler(request)
-        except EngineError as error:
+        except Exception as error:
             return _told(request, error)
 
     async def awrap_tool_call(self, request: Any, handler: Any) -> Any:
         try:
             return await handler(request)
-        except EngineError as error:
+        except Exception as error:
             return _told(request, error)
 
 
 def _told(request: Any, error: Exception) -> Any:
-    from langchain_core.messages import ToolMessage
-
     return ToolMessage(f"failed: {error}", tool_call_id=request.tool_call["id"])
 
 
@@ -93,4 +94,45 @@ def test_a_retry_that_the_guard_could_serve_goes_on(
         middleware=[retrying(), GuardMiddleware(load(ADD))],
     )
     assert replies(invoke(agent, HELLO)) == ["2"]
+    assert done == [1]
+
+
+def interrupting(done: list[Any]) -> Any:
+    """Return a tool that pauses the graph itself."""
+
+    @tool
+    def add(a: int) -> str:
+        """Add one."""
+        done.append(interrupt("really?"))
+        return str(a + 1)
+
+    return add
+
+
+@both
+def test_a_pause_that_other_middleware_catches_is_no_answer_to_the_model(
+    load: LoadGuard, invoke: Invoke
+) -> None:
+    scripted, done = model(asks(call("add", a=1)), says()), []
+    middleware: Any = [Swallows(), GuardMiddleware(load(ADD))]
+    agent: Any = create_agent(
+        scripted, [interrupting(done)], middleware=middleware, checkpointer=InMemorySaver()
+    )
+    with pytest.raises(EngineError, match="caught what puts the graph away"):
+        invoke(agent, HELLO, THREAD)
+    assert (len(scripted.asked), done) == (1, [])
+
+
+@both
+def test_the_past_from_before_a_failure_goes_on(load: LoadGuard, invoke: Invoke, failing: list[int]) -> None:
+    scripted, done = model(asks(call("add", a=1)), asks(call("add", a=1)), says()), []
+    middleware: Any = [Swallows(), GuardMiddleware(load(ADD))]
+    agent: Any = create_agent(scripted, [add_of(done)], middleware=middleware, checkpointer=InMemorySaver())
+    with pytest.raises(EngineError):
+        invoke(agent, HELLO, THREAD)
+    failing[0] = 0
+    history = agent.get_state_history(THREAD)
+    began = (one for one in history if len(one.values["messages"]) == 1 and one.next)
+    past = next(one.config for one in began if "before_model" in one.next[0])
+    assert replies(invoke(agent, None, past)) == ["2"]
     assert done == [1]
