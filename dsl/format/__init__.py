@@ -54,4 +54,3 @@ def _words(document: Document) -> list[Word]:
 def _told(words: list[Word]) -> list[tuple[str, str, tuple[str, ...]]]:
     """Return every word and every comment at its place."""
     return [(word.text, word.trailing, tuple(comment.text for comment in word.comments)) for word in words]
-

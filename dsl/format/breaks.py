@@ -134,4 +134,3 @@ class Breaks:
     def _halt(self, node: syntax.Rate | syntax.BlastRadius | syntax.BudgetOf) -> Iterator[int]:
         if node.otherwise_halt:
             yield self.at(node.span.end) - 2
-
