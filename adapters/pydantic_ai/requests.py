@@ -24,8 +24,9 @@ from pydantic_ai.toolsets.external import TOOL_SCHEMA_VALIDATOR
 from ringfence.adapters.pydantic_ai import settings
 from ringfence.adapters.pydantic_ai.gate import Gate, withdraw_answered
 from ringfence.adapters.pydantic_ai.history import dumped
-from ringfence.adapters.pydantic_ai.origins import Origins, strict
+from ringfence.adapters.pydantic_ai.origins import injected, origins_of
 from ringfence.dsl.plan import Json
+from ringfence.engine.binding.origins import strict
 from ringfence.engine.binding.values import json_of
 from ringfence.engine.decision.events import ModelAnswered, ModelAsked
 from ringfence.engine.enforcement.runs import Run
@@ -47,6 +48,7 @@ class Requests:
         self._gate = gate
         self._turn = gate.turn
         self._guard = gate.guard
+        self._origins = origins_of(gate.guard)
         self._asked: _Asked | None = None
         self._said: set[str] = set()
         self._instructed: set[str] = set()
@@ -68,7 +70,7 @@ class Requests:
         messages = dumped(context.messages)
         if strict(self._guard.plan):
             # SECURITY: what other code has put among the messages came along without its origin.
-            Origins(self._guard, run).injected(messages, self._turn.given)
+            injected(self._origins, run, messages, self._turn.given)
         asked = ModelAsked(
             request=uuid4().hex,
             model=getattr(context.model, "model_id", None) or getattr(context.model, "model_name", None),
@@ -148,7 +150,7 @@ class Requests:
                     withdraw_answered(self._guard, run, part.tool_call_id, because)
                     if strict(self._guard.plan):
                         # SECURITY: a result that no body of ours gave: nobody says where it is from.
-                        Origins(self._guard, run).brought(json_of(part.content))
+                        self._origins.give(run, "host", json_of(part.content))
 
     def _host_left_out(self, run: Run) -> None:
         """Take back what was asked about calls that the host goes on without."""
@@ -169,7 +171,7 @@ class Requests:
         for text in said:
             if text and text not in self._instructed:
                 self._instructed.add(text)
-                Origins(self._guard, run).instructed(text)
+                self._origins.give(run, "system", text)
 
     def _shown(self, run: Run, value: Json) -> Json:
         return jsonable(value, hide=run.hide)
