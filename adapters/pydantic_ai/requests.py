@@ -26,6 +26,7 @@ from ringfence.adapters.pydantic_ai.gate import Gate, withdraw_answered
 from ringfence.adapters.pydantic_ai.history import dumped
 from ringfence.adapters.pydantic_ai.origins import injected, origins_of
 from ringfence.dsl.plan import Json
+from ringfence.engine.binding.credentials import without_keys
 from ringfence.engine.binding.origins import strict
 from ringfence.engine.binding.values import json_of
 from ringfence.engine.decision.events import ModelAnswered, ModelAsked
@@ -76,7 +77,7 @@ class Requests:
             model=getattr(context.model, "model_id", None) or getattr(context.model, "model_name", None),
             messages=[self._shown(run, message) for message in messages],
             tools=self._shown(run, _described(parameters)),
-            parameters=self._shown(run, settings.shown(context.model_settings)),
+            parameters=self._shown(run, without_keys(dict(context.model_settings or {}), hide=run.hide)),
             parent=None,
         )
         # SECURITY: if the record cannot be written, the error is raised and the model is not asked.
@@ -88,7 +89,9 @@ class Requests:
         """Record the answer, and see to the names that it asks for in vain."""
         run = self._turn.run
         (message,) = dumped([response])
-        self._answer(run, [self._shown(run, message)], self._shown(run, json_of(response.usage)), None)
+        self._answer(
+            run, [self._shown(run, message)], self._shown(run, json_of(response.usage, hide=run.hide)), None
+        )
         manager = ctx.tool_manager
         if manager is None or manager.tools is None:
             return

@@ -14,6 +14,7 @@ from typing import Any, NoReturn, Protocol, TypeVar, Unpack
 from ringfence.dsl.canonical import same
 from ringfence.dsl.plan import Json, Plan, Verdict
 from ringfence.engine.binding.around import principal_of, run_around
+from ringfence.engine.binding.credentials import without_keys
 from ringfence.engine.binding.values import json_of
 from ringfence.engine.decision.calls import Decision, Principal, ToolCall
 from ringfence.engine.decision.events import ModelAnswered, ModelAsked, PromptGiven
@@ -70,6 +71,7 @@ __all__ = [
     "same",
     "undeclared",
     "versions_of",
+    "without_keys",
 ]
 
 
