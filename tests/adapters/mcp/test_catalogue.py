@@ -53,6 +53,23 @@ async def test_several_servers_stand_side_by_side() -> None:
             assert await here.told(name) in ("! tool not found", "? not authorized"), name
 
 
+async def test_what_the_policy_does_not_declare_is_named_once_for_each_server(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    policy = POLICY.replace("policy looking", "policy overlooking")  # what others have said is not said again
+    servers = {"one": looker(), "three": looker(), "four": looker()}
+    async with near(policy, servers) as here:
+        await here.names()
+        await here.names()
+    said = capsys.readouterr().err
+    assert [line for line in said.splitlines() if "no tool" in line] == [
+        f"ringfence: the policy `overlooking` declares no tool `{name}/look`: not offered to the model,"
+        " and never run"
+        for name in ("three", "four")
+    ]
+    assert "`ringfence init --tools mcp:three=COMMAND` writes a policy" in said
+
+
 async def test_a_call_waits_for_no_other_server(monkeypatch: pytest.MonkeyPatch) -> None:
     servers = {"one": looker("first"), "two": looker("second")}
     async with near(POLICY, servers) as here:
