@@ -86,7 +86,12 @@ def test_an_agent_that_ends_at_its_last_step_is_cut_though_nothing_says_so() -> 
 
 @pytest.mark.parametrize(
     "why",
-    [CUT, "MemoryError", "Failed: Timeout (>60.0s) from pytest-timeout.", "worker 'gw0' crashed while running"],
+    [
+        CUT,
+        "MemoryError",
+        "Failed: Timeout (>60.0s) from pytest-timeout.",
+        "worker 'gw0' crashed while running",
+    ],
 )
 def test_no_bound_cuts_an_unmodified_suite(why: str) -> None:
     run = replace(results(a="failed"), why={"a": why})
@@ -151,9 +156,13 @@ def test_what_all_processes_saw_counts(tmp_path: Path) -> None:
     outcomes = {"a": {"outcome": "failed", "why": "E"}, "b": {"outcome": "passed", "why": ""}}
     (tmp_path / "outcomes.json").write_text(json.dumps(outcomes), encoding="utf-8")
     (tmp_path / "seen-main.jsonl").write_text(seen("", "beginning"), encoding="utf-8")
-    first = seen("", "beginning") + seen("a", "call", tools=["t"]) + seen("a", "body", tools=["t"], through=True)
+    first = (
+        seen("", "beginning") + seen("a", "call", tools=["t"]) + seen("a", "body", tools=["t"], through=True)
+    )
     (tmp_path / "seen-gw0.jsonl").write_text(first, encoding="utf-8")
-    other = seen("b", "body", tools=["t"], through=False) * 2 + seen("b", "blindness") + seen("a", "last step")
+    other = (
+        seen("b", "body", tools=["t"], through=False) * 2 + seen("b", "blindness") + seen("a", "last step")
+    )
     (tmp_path / "seen-gw1.jsonl").write_text(other, encoding="utf-8")
     found = Results.read(tmp_path)
     assert (found.bodies, found.calls, dict(found.beside), found.blind) == (3, 1, {"b": 2}, ("b",))

@@ -1,4 +1,4 @@
-"""The hooks: insert what the environment asks for, see bodies and calls, and write down what came of each test."""
+"""The hooks: insert what the environment asks for, and write down what is seen and what came of each test."""
 
 import json
 import os
