@@ -277,7 +277,7 @@ class Back:
 
 
 def _wanted(error: MCPError) -> frozenset[str]:
-    """Return what a server says that its client must be able to answer; nothing: it failed of something else."""
+    """Return what a server says that its client must be able to answer; nothing: it failed otherwise."""
     if error.code != types.MISSING_REQUIRED_CLIENT_CAPABILITY or not isinstance(error.error.data, Mapping):
         return frozenset()
     named = error.error.data.get("requiredCapabilities")

@@ -50,7 +50,7 @@ class Asked:
     together: Callable[[Mapping[str, types.InputRequest]], Awaitable[types.InputResponses]] | None = None
     """Answers questions that came together, each under its name."""
     answered: Callable[[], frozenset[str] | None] | None = None
-    """Says which kinds of questions the client answers for which a request is made (2026); None: whoever asks."""
+    """Says which kinds of questions the client answers for which a request is made (2026); None: any."""
 
     @property
     def kinds(self) -> frozenset[str]:
