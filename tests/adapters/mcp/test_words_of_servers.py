@@ -160,7 +160,8 @@ async def test_of_a_question_to_the_model_goes_on_what_was_decided_and_nothing_b
     message = types.SamplingMessage(
         role="user", content=types.TextContent(type="text", text="think", _meta={"block": 1})
     )
-    params = types.CreateMessageRequestParams(messages=[message], max_tokens=10, _meta={"hidden": SECRET})  # type: ignore[typeddict-unknown-key]
+    hidden: Any = {"hidden": SECRET}
+    params = types.CreateMessageRequestParams(messages=[message], max_tokens=10, _meta=hidden)
     seen: list[types.CreateMessageRequestParams] = []
 
     async def sample(_: Any, params: types.CreateMessageRequestParams) -> types.CreateMessageResult:
