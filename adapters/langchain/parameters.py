@@ -14,7 +14,8 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, Tool
 from pydantic import AliasChoices, BaseModel
 
-from ringfence.adapters.langchain.values import json_of, same
+from ringfence.adapters.langchain.values import json_of
+from ringfence.dsl.canonical import same
 from ringfence.dsl.plan import Json
 
 HIDDEN = "ringfence_runtime"
