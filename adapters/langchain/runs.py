@@ -390,6 +390,8 @@ class Runs:
             live.asked = True  # until it is put away: what is in flight still may keep it here
             self.guard.suspend(live.run)
         live.asked = False
+        if live.run.suspended:  # the record has all of it; nobody may ever go on with the graph
+            self._live.pop(live.run.id, None)
 
 
 def _inside_a_loop() -> bool:
