@@ -177,6 +177,7 @@ def test_numbers_are_written_without_an_exponent_or_not_at_all() -> None:
         (LiveTool("updated_things", schema(), own=True), ("change_data",), False),
         (LiveTool("frobnicate", schema(), own=True), ("unknown_effect",), False),
         (LiveTool("???", None, own=True), ("unknown_effect",), False),
+        (LiveTool("get_x", schema(), "x " * 20_000, own=True), ("read_data", "unknown_effect"), False),
         (hinted("get_x", destructiveHint=True), ("read_data", "destroy"), False),
         (hinted("get_x", readOnlyHint=False), ("read_data", "change_data"), False),
         (hinted("get_x", openWorldHint=True), ("read_data", "reach_out"), False),
