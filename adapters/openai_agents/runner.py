@@ -22,6 +22,7 @@ from ringfence.adapter import (
     current_run,
     jsonable,
 )
+from ringfence.adapters.openai_agents.blocking import run_here
 from ringfence.adapters.openai_agents.graph import Graph, GuardedAgent
 from ringfence.adapters.openai_agents.invocations import Invocation, about_run, invocation_of, run_ids, within
 from ringfence.adapters.openai_agents.models import GuardedModel, GuardedProvider
@@ -133,7 +134,7 @@ class GuardedRunner:
 
     def run_sync(self, agent: Agent[Any], input: Any, **options: Any) -> RunResult:
         """Like `run`, for a caller without an event loop."""
-        return asyncio.run(self.run(agent, input, **options))
+        return run_here(self.run(agent, input, **options))
 
     def run_streamed(
         self,
