@@ -175,6 +175,14 @@ class Runs:
         principal = principal_of(getattr(runtime, "context", None), self.guard.plan)
         return self.go_on(run_id, config, principal=principal)
 
+    def of_graph(self, config: Mapping[str, Any] | None) -> str | None:
+        """Return the run that is bound to the very graph that `config` is made in, and to none around it."""
+        found = TREE.bound(around(config), self.guard)
+        # SECURITY: the run of an agent around this one holds more, and is not this one's.
+        if found is None or any(one is found for one in TREE.all_outside(around(config), self.guard)):
+            return None
+        return found.run.id
+
     def at_hand(self, run_id: str, config: Mapping[str, Any] | None) -> Run | None:
         """Return the run if it is already bound around `config`; nothing is asked and nobody waited for."""
         binding = TREE.bound(around(config), self.guard)
@@ -382,6 +390,8 @@ class Runs:
             live.asked = True  # until it is put away: what is in flight still may keep it here
             self.guard.suspend(live.run)
         live.asked = False
+        if live.run.suspended:  # the record has all of it; nobody may ever go on with the graph
+            self._live.pop(live.run.id, None)
 
 
 def _inside_a_loop() -> bool:

@@ -15,7 +15,7 @@ from ringfence.adapters.mcp.catalogue import Catalogue, Judge
 from ringfence.adapters.mcp.connections import Connections, Context, Whose
 from ringfence.adapters.mcp.flights import Flights
 from ringfence.adapters.mcp.front import Front
-from ringfence.adapters.mcp.listing import Listing, name_undeclared
+from ringfence.adapters.mcp.listing import Listing
 from ringfence.adapters.mcp.news import News
 from ringfence.adapters.mcp.process import Say
 from ringfence.adapters.mcp.prompts import Prompts
@@ -97,7 +97,7 @@ class Gateway:
         try:
             await self._guard.aopen()
             await self._start_all()
-            name_undeclared(self._guard, await self.catalogue.entries())
+            await self.catalogue.entries()
         except BaseException:
             await self.close()
             raise

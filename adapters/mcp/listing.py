@@ -1,11 +1,10 @@
 """`tools/list`: what the policy lets the client see of what the servers have."""
 
-from collections.abc import Iterable
 from typing import Any, Final
 
 import mcp_types as types
 
-from ringfence.adapters.mcp.catalogue import Catalogue, Entry, offered
+from ringfence.adapters.mcp.catalogue import Catalogue, offered
 from ringfence.adapters.mcp.connections import Connections, Context
 from ringfence.engine.enforcement.catalogue import undeclared
 from ringfence.engine.enforcement.guard import Guard
@@ -13,6 +12,10 @@ from ringfence.engine.seams.errors import RunHaltedError
 
 FRESH_MS: Final = 0
 """How long a client may keep a list: what a policy shows can end at any time."""
+
+_OF_ONE: Final = 'mcp:"COMMAND …"'
+_OF_SEVERAL: Final = 'mcp:"NAME=COMMAND …"'
+"""What `ringfence init --tools` reads a server's tools from."""
 
 
 class Listing:
@@ -38,19 +41,11 @@ class Listing:
         except RunHaltedError:  # nothing of it may be called any more
             return types.ListToolsResult(tools=[], ttl_ms=FRESH_MS, cache_scope="private")
         usable = {entry.bound: entry for entry in await self._catalogue.entries() if entry.lacking is None}
-        name_undeclared(self._guard, usable.values())
+        named = any(entry.bound != entry.tool.name for entry in usable.values())
+        undeclared(self._guard, usable, _OF_SEVERAL if named else _OF_ONE)
         names = self._guard.visible(run, usable)
         return types.ListToolsResult(
             tools=[offered(usable[name], self._guard.plan) for name in names],
             ttl_ms=FRESH_MS,
             cache_scope="private",
         )
-
-
-def name_undeclared(guard: Guard, entries: Iterable[Entry]) -> None:
-    """Name, once, the tools that the policy does not declare, for each server that has some."""
-    bound: dict[str, list[str]] = {}
-    for entry in entries:
-        bound.setdefault(entry.back.spec.name, []).append(entry.bound)
-    for server, names in bound.items():
-        undeclared(guard, names, f"mcp:{server}=COMMAND" if server else "mcp:COMMAND")

@@ -63,8 +63,8 @@ class Turn:
     """Names of those that the host executes itself."""
     given: set[bytes] = field(default_factory=set)
     """The prompts that the record says something of, where the policy asks where they are from."""
-    unknown: set[str] = field(default_factory=set)
-    """Names that the model has asked for and that no tool has."""
+    foreign: set[str] = field(default_factory=set)
+    """Instructions that toolsets bring which are no code of the developer's."""
 
     @property
     def run(self) -> Run:
@@ -94,7 +94,7 @@ class Turn:
         principal = self._who(ctx, parent)
         session = self.session(ctx) if callable(self.session) else self.session
         session = session or (parent.session if parent else ctx.conversation_id)
-        before = await self._put_away(session) if history and session and parent is None else None
+        before = await self._put_away(session, principal) if history and session and parent is None else None
         still_open = open_calls(history)
         if before is not None and still_open:
             run = await self._go_on(before, principal)
@@ -103,7 +103,7 @@ class Turn:
                 await self._take_note(run, ctx, keeps_open=True)
                 return run
         elif before is not None:
-            await self._close(before)
+            await self._close(before, principal)
         run = await self.guard.abegin_run(
             principal=principal,
             agent=self.agent,
@@ -126,10 +126,12 @@ class Turn:
         # SECURITY: who asked for the run around it is the requester here too, and may not approve.
         return parent.principal if said is None and parent is not None else said
 
-    async def _put_away(self, session: str) -> str | None:
-        """Return the newest run of the conversation if it was put away."""
-        rows = await self.guard.runs.alist(session=session, limit=_FEW)
-        newest = next((row for row in rows if row.parent is None), None)
+    async def _put_away(self, session: str, principal: Principal | None) -> str | None:
+        """Return the newest run of the conversation if it was put away; of the principal's own, if any is."""
+        rows = [row for row in await self.guard.runs.alist(session=session, limit=_FEW) if row.parent is None]
+        who = (principal.user, principal.workspace) if principal is not None else (None, None)
+        own = [row for row in rows if (row.user, row.workspace) == who]
+        newest = next(iter(own or rows), None)
         return newest.run if newest is not None and newest.status == "suspended" else None
 
     async def _go_on(self, run_id: str, principal: Principal | None) -> Run | None:
@@ -150,12 +152,12 @@ class Turn:
         self.shown = frozenset(run.state.open_tickets)
         return run
 
-    async def _close(self, run_id: str) -> None:
-        """End a run that was put away, whose conversation goes on without it."""
+    async def _close(self, run_id: str, principal: Principal | None) -> None:
+        """End a run that was put away, whose conversation goes on without it; not another principal's."""
         if not _claim(self.guard, run_id):
             return  # it goes on at this moment
         try:
-            await self.guard.aend_run(await self.guard.aresume_run(run_id))
+            await self.guard.aend_run(await self.guard.aresume_run(run_id, principal=principal))
         except (DeniedError, RunHaltedError):
             return  # it has ended, or ended uncleanly and is now recorded as halted
         finally:

@@ -53,23 +53,6 @@ async def test_several_servers_stand_side_by_side() -> None:
             assert await here.told(name) in ("! tool not found", "? not authorized"), name
 
 
-async def test_what_the_policy_does_not_declare_is_named_once_for_each_server(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    policy = POLICY.replace("policy looking", "policy overlooking")  # what others have said is not said again
-    servers = {"one": looker(), "three": looker(), "four": looker()}
-    async with near(policy, servers) as here:
-        await here.names()
-        await here.names()
-    said = capsys.readouterr().err
-    assert [line for line in said.splitlines() if "no tool" in line] == [
-        f"ringfence: the policy `overlooking` declares no tool `{name}/look`: not offered to the model,"
-        " and never run"
-        for name in ("three", "four")
-    ]
-    assert "`ringfence init --tools mcp:three=COMMAND` writes a policy" in said
-
-
 async def test_a_call_waits_for_no_other_server(monkeypatch: pytest.MonkeyPatch) -> None:
     servers = {"one": looker("first"), "two": looker("second")}
     async with near(POLICY, servers) as here:
@@ -208,3 +191,16 @@ async def test_the_record_says_who_was_in_front_and_who_behind() -> None:
         assert begun.framework == "mcp"
         assert begun.versions["client"] == "desk\\u001b[2J 7" and begun.versions["main"] == "looker"
         assert [one.tool for one in here.events(CallRequested)] == ["look"]
+
+
+async def test_tools_that_the_policy_does_not_declare_are_named_at_once_and_what_would_scaffold_them(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    server = looker()
+    for name in ("burn_all", "drop_all"):
+        server.add_tool(lambda: "x", name=name)
+    async with near(POLICY, server) as here:
+        assert await here.names() == ["look"]
+    said = capsys.readouterr().err
+    assert "declares no tool `burn_all`, `drop_all`:" in said
+    assert '`ringfence init --tools mcp:"COMMAND …"`' in said
