@@ -30,12 +30,13 @@ from langgraph.types import Command
 
 from ringfence.adapters.langchain.gate import BUBBLES, Gate, arefuse, refuse, refused_call, task_of
 from ringfence.adapters.langchain.offered import Offered
-from ringfence.adapters.langchain.principals import dangling, new_prompts, principal_of
+from ringfence.adapters.langchain.principals import dangling, new_prompts
 from ringfence.adapters.langchain.prompts import Typed
 from ringfence.adapters.langchain.replies import error_message, told, with_id
 from ringfence.adapters.langchain.runs import runs_of
 from ringfence.adapters.langchain.tools import gate_of, guarded, trusting
 from ringfence.adapters.langchain.turns import AnsweredBy, may_ask
+from ringfence.engine.binding.around import principal_of
 from ringfence.engine.decision.calls import ToolCall
 from ringfence.engine.enforcement.current import inside
 from ringfence.engine.enforcement.guard import Guard
