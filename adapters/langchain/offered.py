@@ -73,8 +73,8 @@ class Offered:
                 return
             self._said.add(name)
         print(
-            f"ringfence: `{escaped(name)}` is not offered to the model: it would run at the provider, where no"
-            " call can be intercepted, and the policy does not declare it",
+            f"ringfence: `{escaped(name)}` is not offered to the model: it would run at the provider, where"
+            " no call can be intercepted, and the policy does not declare it",
             file=sys.stderr,
         )
 
