@@ -27,7 +27,7 @@ from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 
-from ringfence.adapters.langchain.gate import BUBBLES, Gate, arefuse, refuse, refused_call, task_of
+from ringfence.adapters.langchain.gate import BUBBLES, Gate, task_of, unmade_call
 from ringfence.adapters.langchain.offered import Offered
 from ringfence.adapters.langchain.principals import dangling, new_prompts, principal_of
 from ringfence.adapters.langchain.prompts import Typed
@@ -302,7 +302,7 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
                 with trusting(gate, run), self._hearing(run, call["id"]):
                     return handler(sealed)
             except UnboundToolError as error:
-                refuse(self.guard, run, _refused_call(request, call, str(error)))
+                self.guard.refuse(run, _unmade_call(request, call), str(error))
         except (DeniedError, RunHaltedError) as error:
             return self._refused(error, call)
 
@@ -319,7 +319,7 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
                 with trusting(gate, run), self._hearing(run, call["id"]):
                     return await handler(sealed)
             except UnboundToolError as error:
-                await arefuse(self.guard, run, _refused_call(request, call, str(error)))
+                await self.guard.arefuse(run, _unmade_call(request, call), str(error))
         except (DeniedError, RunHaltedError) as error:
             return self._refused(error, call)
 
@@ -384,6 +384,6 @@ def _context_of(request: ModelRequest[Any]) -> object:
     return None if request.runtime is None else request.runtime.context
 
 
-def _refused_call(request: ToolCallRequest, call: Mapping[str, Any], why: str) -> ToolCall:
+def _unmade_call(request: ToolCallRequest, call: Mapping[str, Any]) -> ToolCall:
     given_id, config = request.tool_call["id"], request.runtime.config
-    return refused_call(call["name"], call["args"], why, given_id, config)
+    return unmade_call(call["name"], call["args"], given_id, config)
