@@ -30,12 +30,13 @@ from langgraph.types import Command
 
 from ringfence.adapters.langchain.gate import BUBBLES, Gate, arefuse, refuse, refused_call, task_of
 from ringfence.adapters.langchain.offered import Offered
-from ringfence.adapters.langchain.principals import dangling, new_prompts, principal_of
+from ringfence.adapters.langchain.principals import dangling, new_prompts
 from ringfence.adapters.langchain.prompts import Typed
 from ringfence.adapters.langchain.replies import error_message, told, with_id
 from ringfence.adapters.langchain.runs import runs_of
 from ringfence.adapters.langchain.tools import gate_of, guarded, trusting
 from ringfence.adapters.langchain.turns import AnsweredBy, may_ask
+from ringfence.engine.binding.around import principal_of
 from ringfence.engine.decision.calls import ToolCall
 from ringfence.engine.enforcement.current import inside
 from ringfence.engine.enforcement.guard import Guard
@@ -197,8 +198,13 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
         if run_id := state.get("ringfence_run"):  # none, if other middleware ended the agent before ours
             self._runs.close(run_id)
 
+    def _run_id(self, state: Any, config: Mapping[str, Any]) -> str | None:
+        named = state.get("ringfence_run") if isinstance(state, Mapping) else None
+        # Other middleware may have made the request anew, with a state of its own.
+        return named if named is not None else self._runs.of_graph(config)
+
     def _run(self, state: Any, context: object, config: Mapping[str, Any]) -> Run:
-        run_id = state.get("ringfence_run") if isinstance(state, Mapping) else None
+        run_id = self._run_id(state, config)
         if run_id is None:
             raise DeniedError("no run: the agent's state has none", help="begin with `invoke` and messages")
         principal = principal_of(context, self.guard.plan)
@@ -206,7 +212,7 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
         return self._runs.go_on(run_id, config, principal=principal, agent=self.agent, messages=messages)
 
     async def _arun(self, state: Any, context: object, config: Mapping[str, Any]) -> Run:
-        run_id = state.get("ringfence_run") if isinstance(state, Mapping) else None
+        run_id = self._run_id(state, config)
         found = self._runs.at_hand(run_id, config) if run_id is not None else None
         # Without a detour over a thread, tasks come to the guard in the order in which they began.
         return found if found is not None else await asyncio.to_thread(self._run, state, context, config)

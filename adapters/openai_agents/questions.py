@@ -6,31 +6,18 @@ they were not.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from agents import Agent, RunState
 
-from ringfence.adapter import DeniedError, EngineError, Json, PendingError, Run, RunHaltedError
+from ringfence.adapter import DeniedError, EngineError, PendingError, Run, RunHaltedError
 from ringfence.adapters.openai_agents.arguments import UnfitError
 from ringfence.adapters.openai_agents.invocations import Invocation, kept_questions
 from ringfence.adapters.openai_agents.tools import Gate, gate_of, refusal_text
+from ringfence.engine.binding.questions import Question, answer
 
 AnsweredBy = Callable[[Any], str | None]
 """Says who resumes a state, of its context, as the host has verified it; None: nobody can be verified."""
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """One open question of a paused agent; answer it with `guard.approve(ticket, by=...)`."""
-
-    ticket: str
-    tool: str
-    arguments: Mapping[str, Json]
-    """The canonical ones: exactly these would be executed.  A model wrote them."""
-    approver: str
-    call_id: str | None
-    """The model's id for the call."""
 
 
 def questions(paused: Any) -> list[Question]:
@@ -111,7 +98,7 @@ def reconcile(
         word = context.is_tool_approved(item.tool_name or "", call_id)
         pending = None if invocation.waits else _foreseen(invocation, gate, run, call_id, text)
         if pending is not None and word is True and answered_by is not None:
-            _answer(invocation, pending, answered_by(context.context))
+            answer(invocation.guard, pending.tickets, answered_by(context.context))
             pending = _foreseen(invocation, gate, run, call_id, text)
         if pending is None:
             if word is not False:
@@ -148,18 +135,6 @@ def _foreseen(invocation: Invocation, gate: Gate, run: Run, call_id: str, text: 
     except (RunHaltedError, UnfitError):  # the gate says so, where it is recorded and told
         return None
     return None
-
-
-def _answer(invocation: Invocation, pending: PendingError, by: str | None) -> None:
-    """Give a verified person's answer to the first question that takes it."""
-    if not isinstance(by, str) or not by:  # SECURITY: whoever holds the state is nobody
-        return
-    for ticket in pending.tickets:
-        try:
-            invocation.guard.approve(ticket, by=by)
-        except DeniedError:  # fails closed: it has no effect, which the ticket says, and stays open
-            continue
-        return
 
 
 def _wait_on(context: Any, call_id: str) -> None:

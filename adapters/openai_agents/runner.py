@@ -17,17 +17,16 @@ from ringfence.adapter import (
     EngineError,
     Guard,
     Principal,
-    PromptGiven,
     RunHaltedError,
-    current_run,
-    jsonable,
+    principal_of,
+    run_around,
 )
 from ringfence.adapters.openai_agents.blocking import run_here
 from ringfence.adapters.openai_agents.graph import Graph, GuardedAgent
 from ringfence.adapters.openai_agents.invocations import Invocation, about_run, invocation_of, run_ids, within
 from ringfence.adapters.openai_agents.models import GuardedModel, GuardedProvider
-from ringfence.adapters.openai_agents.origins import Origins, strict
-from ringfence.adapters.openai_agents.principals import Typed, principal_of, typed_texts
+from ringfence.adapters.openai_agents.origins import Origins
+from ringfence.adapters.openai_agents.principals import Typed, typed_texts
 from ringfence.adapters.openai_agents.questions import (
     AnsweredBy,
     agent_of_state,
@@ -36,6 +35,7 @@ from ringfence.adapters.openai_agents.questions import (
     reconcile,
 )
 from ringfence.adapters.openai_agents.tools import refusal_text, unread_call
+from ringfence.engine.binding.origins import strict
 
 _FORMATTER: Final = "ringfence_formatter"
 _MOST_BEFORE: Final = 8
@@ -175,9 +175,7 @@ class GuardedRunner:
         if principal is None:
             context = options.get("context")
             principal = principal_of(getattr(context, "context", context), plan)
-        parent = current_run()
-        if parent is not None and not self.guard.owns(parent):
-            parent = None
+        parent = run_around(self.guard)
         if principal is None and parent is not None:
             # SECURITY: who asked for the run around it is the requester here too, and may not approve.
             principal = parent.principal
@@ -216,15 +214,8 @@ class GuardedRunner:
         invocation.enter(invocation.resumes)
         if invocation.resumes:
             return
-        source = (
-            "user" if parent is None else "host"
-        )  # a sub-agent's input was written by a model or the host
-        if invocation.origins is not None:
-            invocation.origins.give(invocation.run, source=source)
-            return
-        for text in typed_texts(self.typed or "user", given):
-            run = invocation.run
-            self.guard.record(run, PromptGiven(source, jsonable(text, hide=run.hide)))
+        origins = invocation.origins or Origins(self.guard, typed_texts(self.typed or "user", given))
+        origins.typed(invocation.run)
 
     def _end_before(self, session: str) -> None:
         """End what the session had put away: a new word of the user withdraws its open questions."""

@@ -46,14 +46,19 @@ class Arguments:
         self.names: frozenset[str] = properties | self.seen.keys() if _is_typed(tool) else properties
         """The names of parameters that the tool has."""
 
-    def fitting(self, canonical: Mapping[str, Json]) -> dict[str, Any]:
-        """Return the values for the function: the canonical ones, as the tool's validator types them.
+    def decided(self, canonical: Mapping[str, Json]) -> dict[str, Json]:
+        """Return what was decided, with None for what counts as missing because it is None."""
+        # SECURITY: a default in the place of None would be a value that nobody has decided.
+        missing = {name: None for name, value in self.seen.items() if value is None}
+        return {**missing, **canonical}
+
+    def fitting(self, decided: dict[str, Json]) -> dict[str, Any]:
+        """Return the values for the function: the decided ones, as the tool's validator types them.
 
         Raises:
             ArgumentsError: The values were changed since they were looked at, or the validator makes others
-                of the canonical ones.
+                of the decided ones.
         """
-        decided = dict(canonical)
         if same(self.seen, decided):
             # SECURITY: other code may hold what is in them, and people may have taken their time.
             if not same(self._shown(self.values), decided):
