@@ -5,9 +5,10 @@ for the tool to make another value of than was decided.
 """
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
@@ -18,9 +19,16 @@ from referencing import Registry
 from ringfence.adapter import Json
 from ringfence.dsl.canonical import canonical, loads_strict
 
+_STEPS_AT_MOST: Final = 100_000
+"""Keywords that are looked at for one call."""
+
 
 class UnfitError(ValueError):
     """The arguments are none, or fit no schema; the text says why, for people."""
+
+
+class _TooManyStepsError(Exception):
+    """A schema could send its reader round and round: its parts may be the same part, twice each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +74,7 @@ class Parameters:
     def fit(self, given: Mapping[str, Json]) -> dict[str, Json]:
         """Return these arguments, defaults applied; raise UnfitError if they do not fit."""
         arguments = {**copy.deepcopy(dict(self.defaults)), **given}
+        _LEFT.set(_STEPS_AT_MOST)
         try:
             wrong = next(iter(self.validator.iter_errors(arguments)), None)
         except Exception as error:  # fails closed: a schema that cannot be followed fits nothing
@@ -127,11 +136,24 @@ _CHECKS = {
     "unevaluatedProperties": _unchecked,
     "additionalProperties": _additional,
 }
+_LEFT: ContextVar[int] = ContextVar("ringfence_openai_agents_steps")
 _KINDS: dict[Any, type[Validator]] = {}
 
 
 def _kind(schema: Mapping[str, Any]) -> type[Validator]:
     found = validator_for(schema, default=Draft202012Validator)
     if found not in _KINDS:
-        _KINDS[found] = extend(found, _CHECKS)
+        checks = {name: _counted(_CHECKS.get(name, check)) for name, check in found.VALIDATORS.items()}
+        _KINDS[found] = extend(found, checks)
     return _KINDS[found]
+
+
+def _counted(check: Any) -> Callable[..., Iterator[ValidationError]]:
+    def counted(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+        left = _LEFT.get() - 1
+        if left < 0:  # SECURITY: a server writes the schema
+            raise _TooManyStepsError
+        _LEFT.set(left)
+        yield from check(validator, value, instance, schema) or ()
+
+    return counted
