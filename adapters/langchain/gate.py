@@ -22,7 +22,8 @@ from ringfence.adapters.langchain.parameters import Parameters
 from ringfence.adapters.langchain.runs import Runs, attempt_of
 from ringfence.adapters.langchain.shown import Shown, ashown, shown
 from ringfence.adapters.langchain.tree import is_invalid_resume
-from ringfence.adapters.langchain.values import json_of, same
+from ringfence.adapters.langchain.values import json_of
+from ringfence.dsl.canonical import same
 from ringfence.dsl.plan import Json, Verdict
 from ringfence.engine.decision.calls import ToolCall
 from ringfence.engine.enforcement.guard import Guard

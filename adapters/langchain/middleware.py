@@ -6,7 +6,8 @@ the tool (`gate`), which every call reaches through a guarded copy that this mid
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Annotated, Any, Literal, NotRequired
 from weakref import WeakKeyDictionary, WeakSet
@@ -27,7 +28,7 @@ from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 
-from ringfence.adapters.langchain.gate import Gate, arefuse, refuse, refused_call, task_of
+from ringfence.adapters.langchain.gate import BUBBLES, Gate, arefuse, refuse, refused_call, task_of
 from ringfence.adapters.langchain.offered import Offered
 from ringfence.adapters.langchain.principals import dangling, new_prompts, principal_of
 from ringfence.adapters.langchain.prompts import Typed
@@ -39,7 +40,7 @@ from ringfence.engine.decision.calls import ToolCall
 from ringfence.engine.enforcement.current import inside
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
-from ringfence.engine.seams.errors import DeniedError, RunHaltedError
+from ringfence.engine.seams.errors import DeniedError, EngineError, RunHaltedError
 
 ToolOutput = ToolMessage | Command[Any]
 Messages = dict[str, Any]
@@ -153,18 +154,28 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
             typed=self.typed,
         )
         update: Messages = {"ringfence_run": run.id}
-        if open_calls := dangling(messages):
+        unanswered = {call["id"] for call in dangling(messages)}
+        caught = self._runs.caught(before, messages).keys() if before else ()
+        if unanswered or caught:
             update["messages"] = [
                 RemoveMessage(id=REMOVE_ALL_MESSAGES),
-                *self._answered(messages, {call["id"] for call in open_calls}),
+                *self._answered(messages, unanswered, caught),
             ]
         return update
 
-    def _answered(self, messages: list[AnyMessage], ids: set[str | None]) -> list[AnyMessage]:
-        """Return the messages with an answer after each call that will never run."""
+    def _answered(
+        self, messages: list[AnyMessage], ids: set[str | None], caught: Collection[str]
+    ) -> list[AnyMessage]:
+        """Return the messages with an answer after each call that will never run.
+
+        Args:
+            caught: The calls that ended in an error for the host: what others made of it is taken back.
+        """
         text = self.guard.plan.responses.deny or "withdrawn"
         repaired: list[AnyMessage] = []
         for message in messages:
+            if isinstance(message, ToolMessage) and message.tool_call_id in caught:
+                message = message.model_copy(update={"content": text, "status": "error"})
             repaired.append(message)
             for call in message.tool_calls if isinstance(message, AIMessage) else ():
                 if call["id"] in ids:
@@ -206,7 +217,7 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
     def before_model(self, state: GuardState, runtime: Runtime[Any]) -> Messages | None:
         """End the agent if the run was halted."""
         try:
-            self.guard.check_live(self._run(state, runtime.context, get_config()))
+            self._check(self._run(state, runtime.context, get_config()), state["messages"])
         except RunHaltedError as error:
             return {"jump_to": "end", "messages": [self._halted(error)]}
         return None
@@ -215,10 +226,22 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
     async def abefore_model(self, state: GuardState, runtime: Runtime[Any]) -> Messages | None:
         """See `before_model`."""
         try:
-            self.guard.check_live(await self._arun(state, runtime.context, get_config()))
+            self._check(await self._arun(state, runtime.context, get_config()), state["messages"])
         except RunHaltedError as error:
             return {"jump_to": "end", "messages": [self._halted(error)]}
         return None
+
+    def _check(self, run: Run, messages: Sequence[AnyMessage]) -> None:
+        """Raise what keeps the model from being asked."""
+        for error in self._runs.caught(run.id, messages).values():
+            if isinstance(error, EngineError):
+                raise error
+            raise EngineError(
+                "another middleware caught what puts the graph away",
+                run=run.id,
+                help="let it raise what is a `GraphBubbleUp` of LangGraph's again",
+            ) from error
+        self.guard.check_live(run)
 
     def wrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
@@ -287,7 +310,7 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
             run = self._run(request.state, request.runtime.context, config)
             try:
                 sealed, gate = self._seal(request, call)
-                with trusting(gate, run):
+                with trusting(gate, run), self._hearing(run, call):
                     return handler(sealed)
             except UnboundToolError as error:
                 refuse(self.guard, run, _refused_call(request, call, str(error)))
@@ -304,12 +327,23 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
             run = await self._arun(request.state, request.runtime.context, config)
             try:
                 sealed, gate = self._seal(request, call)
-                with trusting(gate, run):
+                with trusting(gate, run), self._hearing(run, call):
                     return await handler(sealed)
             except UnboundToolError as error:
                 await arefuse(self.guard, run, _refused_call(request, call, str(error)))
         except (DeniedError, RunHaltedError) as error:
             return self._refused(error, call)
+
+    @contextmanager
+    def _hearing(self, run: Run, call: Mapping[str, Any]) -> Iterator[None]:
+        """Keep an error that is for the host: other middleware may catch it on its way."""
+        try:
+            yield
+        except BaseException as error:
+            if isinstance(error, (EngineError, *BUBBLES)):
+                self._runs.left(run, call["id"], error)
+            raise
+        self._runs.ended(run, call["id"])
 
     def _seal(self, request: ToolCallRequest, call: dict[str, Any]) -> tuple[SealedRequest, Gate]:
         """Return the request with the guarded tool in it.

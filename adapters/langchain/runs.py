@@ -7,12 +7,12 @@ import asyncio
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from langchain_core.messages import AnyMessage
+from langchain_core.messages import AnyMessage, ToolMessage
 
 from ringfence.adapters.langchain.principals import principal_of
 from ringfence.adapters.langchain.prompts import Origins, Typed, strict, typed_texts
@@ -72,6 +72,8 @@ class Runs:
         self._threads: OrderedDict[tuple[str, str], str] = OrderedDict()
         """By thread and, for a graph inside of another one's run, where that stands in its graph."""
         self._successors: OrderedDict[str, str] = OrderedDict()
+        self._errors: OrderedDict[str, dict[str, BaseException]] = OrderedDict()
+        """By run and the model's id for the call: what is for the host to hear."""
 
     # ---- begin and end -----------------------------------------------------------------------------
 
@@ -260,6 +262,32 @@ class Runs:
             if live is not None:
                 live.asked = True
 
+    # ---- what other middleware may catch -----------------------------------------------------------
+
+    def left(self, run: Run, call_id: str, error: BaseException) -> None:
+        """Note that a call ended in an error that is for the host, whatever others make of it."""
+        with self._lock:
+            self._errors.setdefault(run.id, {})[call_id] = error
+            if len(self._errors) > _MOST_THREADS:
+                self._errors.popitem(last=False)
+
+    def ended(self, run: Run, call_id: str) -> None:
+        """Note that a call was made, or refused, after all."""
+        if run.id in self._errors:
+            with self._lock:
+                self._errors[run.id].pop(call_id, None)
+
+    def caught(self, run_id: str, messages: Iterable[AnyMessage]) -> dict[str, BaseException]:
+        """Return the errors for the host that others have answered, by the ids of their calls.
+
+        SECURITY: their text is in the messages, and the next model would read it.
+        """
+        errors = self._errors.get(run_id)
+        if not errors:
+            return {}
+        answered = {message.tool_call_id for message in messages if isinstance(message, ToolMessage)}
+        return {id: error for id, error in errors.items() if id in answered}
+
     def _succeed(
         self, run_id: str, config: Mapping[str, Any] | None, principal: Principal | None, agent: str | None
     ) -> Run:
@@ -331,6 +359,10 @@ class Runs:
     def _invocation_ended(self, run: Run, error: BaseException | None) -> None:
         """End the run, or put it away where its graph can go on: its counters must not begin anew."""
         with self._lock:
+            if error is None or is_bubble(error):  # nobody caught what paused it
+                own = self._errors.pop(run.id, {}).items()
+                if failures := {id: one for id, one in own if isinstance(one, EngineError)}:
+                    self._errors[run.id] = failures
             live = self._live.get(run.id)
             if run.ended or live is None:
                 self._live.pop(run.id, None)

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextvars import Context, ContextVar
 from typing import Any, Final, cast
 
@@ -12,6 +12,7 @@ from mcp import Client
 from mcp.shared.dispatcher import ProgressFnT
 from mcp.shared.exceptions import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+from pydantic import TypeAdapter
 
 from ringfence.adapters.mcp.link import Asked, Link, ServerAwayError
 from ringfence.adapters.mcp.process import Say
@@ -26,11 +27,22 @@ _COMES_AGAIN_S: Final = 0.1
 PAGES_AT_MOST: Final = 100
 ENTRIES_AT_MOST: Final = 2_000
 """Tools, resources or prompts of one server."""
+LIST_BYTES_AT_MOST: Final = 16 * 1024 * 1024
+"""Of a list that has more than one page; one page alone is a frame, which is bounded."""
 WATCHED_AT_MOST: Final = 200
 
+_ANSWER: Final[TypeAdapter[Any]] = TypeAdapter(types.CallToolResult | types.InputRequiredResult)
 _FLIGHT: ContextVar[object | None] = ContextVar("ringfence_mcp_flight", default=None)
 
 Heard = Callable[["Back", types.ServerNotification], Awaitable[None]]
+
+
+class ClientLacksError(Exception):
+    """The server works only for clients that answer questions of these kinds, and the policy has them."""
+
+    def __init__(self, kinds: frozenset[str]) -> None:
+        super().__init__(f"the client must be able to answer: {', '.join(sorted(kinds))}")
+        self.kinds = kinds
 
 
 class Back:
@@ -43,7 +55,8 @@ class Back:
             await heard(self, message)
 
         self._heard = heard
-        self._link = Link(spec, say=say, heard=hand_on, version=version)
+        self._link = Link(spec, say=say, heard=hand_on, connected=self._renew, version=version)
+        self._watched: set[str] = set()
         self._flights: list[object] = []
 
     @property
@@ -96,6 +109,7 @@ class Back:
         """
         client = await self.client()
         entries: list[Any] = []
+        size = 0
         cursor: str | None = None
         seen: set[str] = set()
         for _ in range(PAGES_AT_MOST):
@@ -105,6 +119,9 @@ class Back:
                 raise ServerAwayError(f"{self.spec.said} lists more than {ENTRIES_AT_MOST:,} entries")
             if cursor is None:
                 return entries
+            size += sum(len(one.model_dump_json()) for one in found)
+            if size > LIST_BYTES_AT_MOST:
+                raise ServerAwayError(f"{self.spec.said} lists more than {LIST_BYTES_AT_MOST:,} bytes")
             if cursor in seen:
                 break
             seen.add(cursor)
@@ -133,6 +150,7 @@ class Back:
 
         Raises:
             ServerAwayError: There is no answer, or none that can be handed on.
+            ClientLacksError: It wants to ask a client that answers nothing of the kind.
             MCPError: The server answered with an error of the protocol.
         """
         client = await self.client()
@@ -141,17 +159,16 @@ class Back:
             meta = cast(types.RequestParamsMeta, {types.LOG_LEVEL_META_KEY: log_level})
 
         async def send(answers: types.InputResponses | None, state: str | None) -> Any:
-            return await client.session.call_tool(
-                name,
-                arguments,
-                progress_callback=progress,
-                meta=meta,
-                input_responses=answers,
-                request_state=state,
-                allow_input_required=True,
+            params = types.CallToolRequestParams(
+                name=name, arguments=arguments, input_responses=answers, request_state=state, _meta=meta
+            )
+            # SECURITY: not the session's own `call_tool`, which checks the answer against the server's output
+            # schema: pattern and text are both a stranger's, and would hang the gateway.
+            return await client.session.send_request(
+                types.CallToolRequest(params=params), _ANSWER, progress_callback=progress
             )
 
-        result: types.CallToolResult = await self._link.within(CALLS_S, lambda: self._answering(send))
+        result: types.CallToolResult = await self._within(CALLS_S, lambda: self._answering(send))
         return result
 
     async def _answering(
@@ -176,7 +193,16 @@ class Back:
     async def ask(self, work: Callable[[Client], Awaitable[Any]], *, within_s: float = CALLS_S) -> Any:
         """Ask anything else; raises like `call`."""
         client = await self.client()
-        return await self._link.within(within_s, lambda: work(client))
+        return await self._within(within_s, lambda: work(client))
+
+    async def _within(self, seconds: float, work: Callable[[], Awaitable[Any]]) -> Any:
+        try:
+            return await self._link.within(seconds, work)
+        except MCPError as error:
+            wanted = _wanted(error) & self.asked.kinds
+            if not wanted:
+                raise
+            raise ClientLacksError(wanted) from error
 
     @contextlib.contextmanager
     def carrying(self, flight: object) -> Iterator[None]:
@@ -197,29 +223,62 @@ class Back:
         # SECURITY: of several none is guessed: one client would be asked, and charged, for another's call.
         return self._flights[0] if len(self._flights) == 1 else None
 
-    async def watch(self, uri: str) -> None:
-        """Have the server tell when a resource changes; once for all that want to know."""
+    async def watch(self, uri: str, still: Collection[str]) -> None:
+        """Have the server tell when a resource changes; once for all that want to know.
+
+        Args:
+            still: All that anybody watches: what else was watched is given up.
+        """
         client = await self.client()
-        known = self._link.watching.get(uri)
-        if known is not None and not known.done():
+        for gone in self._watched - set(still):
+            await self._unwatch(client, gone)
+        if uri in self._watched:
             return
-        if len(self._link.watching) >= WATCHED_AT_MOST:
+        if len(self._watched) >= WATCHED_AT_MOST:
             raise ServerAwayError(f"more than {WATCHED_AT_MOST} resources of {self.spec.said} are watched")
-        if client.protocol_version not in MODERN_PROTOCOL_VERSIONS:
-            await self._link.within(
-                LISTS_S, lambda: client.session.send_request(_subscribe(uri), types.EmptyResult)
-            )
+        await self._watch(client, uri)
+        self._watched.add(uri)
+
+    async def _watch(self, client: Client, uri: str) -> None:
+        if client.protocol_version in MODERN_PROTOCOL_VERSIONS:
+            self._link.watching[uri] = asyncio.create_task(self._hear_of(client, uri), context=Context())
             return
+        params = types.SubscribeRequestParams(uri=uri)
+        await self._told(client, types.SubscribeRequest(params=params))
 
-        async def listen() -> None:
-            with contextlib.suppress(Exception):  # a hint and no more: whoever wants to know reads it again
-                async with client.listen(resource_subscriptions=[uri]) as events:
-                    async for _ in events:
-                        params = types.ResourceUpdatedNotificationParams(uri=uri)
-                        await self._heard(self, types.ResourceUpdatedNotification(params=params))
+    async def _unwatch(self, client: Client, uri: str) -> None:
+        self._watched.discard(uri)
+        if (listening := self._link.watching.pop(uri, None)) is not None:
+            listening.cancel()
+        elif client.protocol_version not in MODERN_PROTOCOL_VERSIONS:
+            params = types.UnsubscribeRequestParams(uri=uri)
+            with contextlib.suppress(MCPError):  # it goes on telling, and nobody is told
+                await self._told(client, types.UnsubscribeRequest(params=params))
 
-        self._link.watching[uri] = asyncio.create_task(listen(), context=Context())
+    async def _told(self, client: Client, request: Any) -> None:
+        await self._link.within(LISTS_S, lambda: client.session.send_request(request, types.EmptyResult))
+
+    async def _hear_of(self, client: Client, uri: str) -> None:
+        with contextlib.suppress(Exception):  # a hint and no more: whoever wants to know reads it again
+            async with client.listen(resource_subscriptions=[uri]) as events:
+                async for _ in events:
+                    await self._changed(uri)
+
+    async def _changed(self, uri: str) -> None:
+        params = types.ResourceUpdatedNotificationParams(uri=uri)
+        await self._heard(self, types.ResourceUpdatedNotification(params=params))
+
+    async def _renew(self, client: Client) -> None:
+        """Watch again what was watched before the server died; it may have changed meanwhile."""
+        for uri in list(self._watched):
+            with contextlib.suppress(MCPError, ServerAwayError):  # a hint and no more
+                await self._watch(client, uri)
+            await self._changed(uri)
 
 
-def _subscribe(uri: str) -> types.SubscribeRequest:
-    return types.SubscribeRequest(params=types.SubscribeRequestParams(uri=uri))
+def _wanted(error: MCPError) -> frozenset[str]:
+    """Return what a server says that its client must be able to answer; nothing: it failed of something else."""
+    if error.code != types.MISSING_REQUIRED_CLIENT_CAPABILITY or not isinstance(error.error.data, Mapping):
+        return frozenset()
+    named = error.error.data.get("requiredCapabilities")
+    return frozenset(map(str, named)) if isinstance(named, Mapping) else frozenset()

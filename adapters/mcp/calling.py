@@ -11,8 +11,8 @@ from ringfence.adapters.mcp.catalogue import Catalogue, Entry
 from ringfence.adapters.mcp.connections import Context
 from ringfence.adapters.mcp.flights import Flight, Flights
 from ringfence.adapters.mcp.process import Say
-from ringfence.adapters.mcp.replies import told
-from ringfence.adapters.mcp.results import LENS, bare, is_limited, refusal
+from ringfence.adapters.mcp.replies import require_nothing_lacks, told
+from ringfence.adapters.mcp.results import LENS, bare, is_free, refusal
 from ringfence.dsl.plan import Json, Verdict
 from ringfence.engine.decision.calls import ToolCall
 from ringfence.engine.enforcement.guard import Guard
@@ -80,6 +80,7 @@ class Calls:
         except EngineError:
             raise
         except Exception as error:  # the tool's own failure, or its server's; it is in the record
+            require_nothing_lacks(error, flight.context)
             return refusal(self._failure(flight.run, params.name, error))
 
     async def _made(self, flight: Flight, params: types.CallToolRequestParams) -> Answer:
@@ -119,15 +120,16 @@ class Calls:
     async def _run(self, flight: Flight, entry: Entry, arguments: dict[str, Any]) -> types.CallToolResult:
         """Have the server run it; the guard's bounds cancel this, and with it the server's work."""
         left = PROGRESS_AT_MOST
+        free = is_free(flight.run.plan.by_bound_name.get(entry.bound))
 
         async def note(progress: float, total: float | None, message: str | None) -> None:
             nonlocal left
             left -= 1
             if left >= 0:
-                said = None if message is None else escaped(message[:_NOTE_AT_MOST])
+                said = None if message is None or not free else escaped(message[:_NOTE_AT_MOST])
                 await flight.context.session.report_progress(progress, total, said)
 
-        with entry.back.carrying(flight):
+        with entry.back.carrying(flight), flight.hearing(free):
             level = flight.connection.log_level
             result = bare(await entry.back.call(entry.tool.name, arguments, note, level))
         if result.is_error:
@@ -136,16 +138,11 @@ class Calls:
         return result
 
     def _failure(self, run: Run, shown: str, error: Exception) -> str:
-        """Return what the client is told of a failure: the policy's words, or the tool's where it opens them.
-
-        SECURITY: what a tool says of its failure is limited by nothing and carries no label, so it passes
-        only where the policy neither limits nor labels what the tool says otherwise.
-        """
+        """Return what the client is told of a failure: the policy's words, or the tool's where it opens them."""
         constant = run.plan.responses.failure
         if not isinstance(error, ToolSaidError):
             self._say(escaped(f"{shown}: {type(error).__name__}: {error}"[:500]))
         elif constant is None:
-            tool = run.plan.by_bound_name.get(error.bound)
-            if tool is not None and not is_limited(tool) and not tool.labels and str(error):
+            if is_free(run.plan.by_bound_name.get(error.bound)) and str(error):
                 return str(error)
         return "the tool failed" if constant is None else constant

@@ -22,6 +22,10 @@ Definition = dict[str, Any]
 Judgement = Literal["known", "new", "changed"]
 
 
+_Schemas = dict[str, tuple[dict[str, Any], ArgumentSchema | None]]
+"""By the tool's name: its input schema, and what checks it."""
+
+
 class Judge(Protocol):
     """What says of definitions whether they may be shown: the pins."""
 
@@ -64,7 +68,8 @@ class Catalogue:
         self._say = say
         self._said: set[str] = set()
         self._listed: dict[str, dict[str, Any]] = {}
-        self._schemas: dict[tuple[str, str], tuple[dict[str, Any], ArgumentSchema | None]] = {}
+        self._schemas: dict[str, _Schemas] = {}
+        """By server: those of its last list, and no others."""
 
     async def entries(self) -> list[Entry]:
         """Return every tool as its server defines it now; of a server that is away, nothing.
@@ -99,7 +104,8 @@ class Catalogue:
             # fails closed: what cannot be listed or judged is neither shown nor called
             self._tell(f"{back.spec.said} lists no tools: {error}")
             return []
-        return [self._entry(back, tool, lacking) for tool, lacking in zip(tools, judged, strict=True)]
+        before, self._schemas[back.spec.argument] = self._schemas.get(back.spec.argument, {}), {}
+        return [self._entry(back, tool, lacking, before) for tool, lacking in zip(tools, judged, strict=True)]
 
     def _judged(self, back: Back, tools: Sequence[types.Tool], instructions: str | None) -> list[str | None]:
         """Return for each tool why its definition must not be used; None: it may."""
@@ -110,29 +116,28 @@ class Catalogue:
         settled = self._pins.settle(server, [definition_of(one) for one in tools], first_use=self._first_use)
         return [None if standing == "known" else f"{standing}: {why}" for standing, why in settled]
 
-    def _entry(self, back: Back, tool: types.Tool, lacking: str | None) -> Entry:
+    def _entry(self, back: Back, tool: types.Tool, lacking: str | None, before: "_Schemas") -> Entry:
         spec = back.spec
         bound, shown = spec.bound(tool.name), spec.shown(tool.name)
         schema: ArgumentSchema | None = None
         if not spec.name and tool.name.startswith(f"{RESERVED}/"):
             lacking = f"its name begins with `{RESERVED}/`, which names the protocol's own requests"
         if lacking is None:
-            schema = self._schema(bound, tool)
+            schema = self._schema(spec.argument, tool, before)
             lacking = None if schema is not None else "its input schema is no JSON Schema"
         if lacking is not None and bound in self._plan.by_bound_name:
             self._tell(f"the tool `{bound}` is held back: {lacking}; see `ringfence pins`")
         return Entry(back, tool, bound, shown, lacking, schema)
 
-    def _schema(self, bound: str, tool: types.Tool) -> ArgumentSchema | None:
-        known = self._schemas.get((bound, tool.name))
-        if known is not None and known[0] == tool.input_schema:
-            return known[1]
-        try:
-            schema: ArgumentSchema | None = ArgumentSchema(tool.input_schema)
-        except UnfitSchemaError:  # fails closed: nothing fits it
-            schema = None
-        self._schemas[bound, tool.name] = tool.input_schema, schema
-        return schema
+    def _schema(self, server: str, tool: types.Tool, before: "_Schemas") -> ArgumentSchema | None:
+        known = before.get(tool.name)
+        if known is None or known[0] != tool.input_schema:
+            try:
+                known = tool.input_schema, ArgumentSchema(tool.input_schema)
+            except UnfitSchemaError:  # fails closed: nothing fits it
+                known = tool.input_schema, None
+        self._schemas[server][tool.name] = known
+        return known[1]
 
     def _without_doubles(self, found: list[Entry]) -> list[Entry]:
         by_name: dict[str, list[Entry]] = {}

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -28,6 +29,8 @@ BROKEN: Final = "the request could not be handled"
 IDLE_S: Final = 3600.0
 """A connection over HTTP that asked nothing for so long has ended."""
 CONNECTIONS_AT_MOST: Final = 1_000
+OVER_AT_MOST: Final = 10_000
+"""Sessions of the protocol that were halted, and are remembered as such when nothing else is."""
 _SAID_AT_MOST: Final = 100
 
 
@@ -81,6 +84,7 @@ class Connections:
         self._say = say
         self._mark = secrets.token_hex(8)
         self._known: dict[tuple[str, str], Connection] = {}
+        self._over: deque[str] = deque(maxlen=OVER_AT_MOST)
 
     @property
     def all(self) -> list[Connection]:
@@ -91,7 +95,7 @@ class Connections:
         """Return the connection that a request came over.
 
         Raises:
-            MCPError: There are too many.
+            MCPError: There are too many, or it was halted long ago.
         """
         whose = self._whose(context)
         mcp_session = _session_id(context)
@@ -99,7 +103,7 @@ class Connections:
         key = whose.name, mcp_session or ""
         found = self._known.get(key)
         if found is None:
-            if len(self._known) >= CONNECTIONS_AT_MOST:
+            if key[1] in self._over or len(self._known) >= CONNECTIONS_AT_MOST:
                 raise MCPError(types.INTERNAL_ERROR, BROKEN)
             found = self._known[key] = Connection(key, whose, self._named(context, whose, mcp_session))
         found.session = context.session
@@ -149,10 +153,15 @@ class Connections:
     async def end_idle(self, now_s: float) -> None:
         """End what has asked nothing for long."""
         for connection in self.all:
+            if connection.in_flight or now_s - connection.used_s <= IDLE_S:
+                continue
             halted = connection.run is not None and connection.run.state.halted is not None
-            # SECURITY: a halted one is kept, or its client would only have to wait for a new run.
-            if not connection.in_flight and not halted and now_s - connection.used_s > IDLE_S:
-                await self.end(connection)
+            # SECURITY: a halted one stays so, or its client would only have to wait for a new run.
+            if halted and not connection.key[1]:
+                continue
+            if halted:
+                self._over.append(connection.key[1])
+            await self.end(connection)
 
     async def end_all(self) -> None:
         """End every connection."""

@@ -5,9 +5,10 @@ goes on here, parked, until the client makes its request again with what was wan
 """
 
 import asyncio
+import contextlib
 import json
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -26,6 +27,10 @@ from ringfence.engine.seams.escape import escaped
 ANSWERS_S: Final = 600.0
 """How long a client may take to answer what it is asked."""
 PARKED_AT_MOST: Final = 100
+QUESTIONS_AT_MOST: Final = 100
+"""That a server may ask its client for one request."""
+LOGS_AT_MOST: Final = 1_000
+"""Lines of logs that a server may send its client for one request."""
 _PARK: Final = "park"
 _KEY: Final = "server"
 NO_STATE: Final = "the request state is not, or no more, of this request"
@@ -48,6 +53,9 @@ class Flight:
     """What the client must still be asked, by the names that it will answer under."""
     given: dict[str, Any] = field(default_factory=dict)
     """Answers that came with the first request, to questions of the server that the client foresaw."""
+    logs_left: int = 0
+    """Lines of logs of its server that the client may hear yet: none, where the policy limits or labels results."""
+    questions_left: int = QUESTIONS_AT_MOST
     undecided: int = 0
     """Questions that came together with others, and may yet have to be asked with them."""
     _answers: "dict[str, asyncio.Future[Any]]" = field(default_factory=dict)
@@ -97,6 +105,15 @@ class Flight:
         finally:
             if self._answers.get(name) is answer:
                 self._withdraw(name)
+
+    @contextlib.contextmanager
+    def hearing(self, free: bool) -> Iterator[None]:
+        """Let the client hear in the block what the server logs, if that is free."""
+        self.logs_left = LOGS_AT_MOST if free else 0
+        try:
+            yield
+        finally:
+            self.logs_left = 0
 
     def look(self) -> None:
         """Have the client asked once all that came together is decided."""

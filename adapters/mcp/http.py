@@ -12,13 +12,18 @@ import anyio
 import uvicorn
 from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
 from mcp.server.auth.middleware.bearer_auth import BearerAuthBackend, RequireAuthMiddleware
+from mcp.server.streamable_http_manager import StreamableHTTPASGIApp
 from mcp.server.transport_security import TransportSecuritySettings
+from starlette.applications import Starlette
 from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.responses import Response
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ringfence.adapters.mcp.connections import CONNECTIONS_AT_MOST, IDLE_S
 from ringfence.adapters.mcp.frames import CLIENT_FRAME_BYTES, BadFrameError, client_frame
 from ringfence.adapters.mcp.gateway import Gateway
+from ringfence.adapters.mcp.kept_events import ResumableSessions
 from ringfence.adapters.mcp.servers import ServerMistakeError
 from ringfence.adapters.mcp.tokens import Tokens
 
@@ -74,10 +79,14 @@ def application(gateway: Gateway, *, host: str, tokens: Tokens | None) -> ASGIAp
     if tokens is None and not is_loopback(host):
         # SECURITY: without tokens whoever reaches the port is the principal.
         raise ServerMistakeError(f"`{host}` can be reached from elsewhere: say who may, with --token-file")
-    inner: ASGIApp = gateway.server().streamable_http_app(
-        streamable_http_path=PATH, transport_security=_security(host)
+    sessions = ResumableSessions(
+        gateway.server(),
+        security_settings=_security(host),
+        session_idle_timeout=IDLE_S,
+        max_sessions=CONNECTIONS_AT_MOST,
     )
-    inner = _Frames(inner, gateway)
+    route = Route(PATH, endpoint=StreamableHTTPASGIApp(sessions))
+    inner: ASGIApp = _Frames(Starlette(routes=[route], lifespan=lambda _: sessions.run()), gateway)
     if tokens is None:
         return inner
     guarded: ASGIApp = RequireAuthMiddleware(AuthContextMiddleware(inner), [])

@@ -49,6 +49,14 @@ class Asked:
     roots: Any = None
     together: Callable[[Mapping[str, types.InputRequest]], Awaitable[types.InputResponses]] | None = None
     """Answers questions that came together, each under its name."""
+    answered: Callable[[], frozenset[str] | None] | None = None
+    """Says which kinds of questions the client answers for which a request is made (2026); None: whoever asks."""
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """Which kinds of questions it may ask at all, by the protocol's names of capabilities."""
+        may = {"elicitation": self.elicit, "sampling": self.sample, "roots": self.roots}
+        return frozenset(kind for kind, answer in may.items() if answer is not None)
 
 
 @dataclass(slots=True)
@@ -62,11 +70,20 @@ class _Connection:
 class Link:
     """Holds the connection to one server, one at a time."""
 
-    def __init__(self, spec: ServerSpec, *, say: Say, heard: Heard, version: str) -> None:
+    def __init__(
+        self,
+        spec: ServerSpec,
+        *,
+        say: Say,
+        heard: Heard,
+        connected: Callable[[Client], Awaitable[None]],
+        version: str,
+    ) -> None:
         self.spec = spec
         self.asked = Asked()
         self._say = say
         self._heard = heard
+        self._connected = connected
         self._info = types.Implementation(name="ringfence", version=version)
         self._connection: _Connection | None = None
         self._lock = asyncio.Lock()
@@ -183,14 +200,17 @@ class Link:
                 message_handler=self._message,
             )
             async with client:
+                if client.protocol_version in MODERN_PROTOCOL_VERSIONS and self.asked.answered is not None:
+                    _declare_for_each_request(client, self.asked.answered)
                 connection.client = client
                 connection.ready.set()
-                listening = asyncio.create_task(self._listen(client))
+                beside = [asyncio.create_task(one(client)) for one in (self._listen, self._connected)]
                 try:
                     await connection.over.wait()
                 finally:
-                    listening.cancel()
-                    await asyncio.wait({listening})
+                    for task in beside:
+                        task.cancel()
+                    await asyncio.gather(*beside, return_exceptions=True)
 
     async def _transport(self, stack: contextlib.AsyncExitStack, connection: _Connection) -> Any:
         if self.spec.url is None:
@@ -228,6 +248,29 @@ class Link:
         if isinstance(message, Exception):
             return
         await self._heard(message)
+
+
+def _declare_for_each_request(client: Client, answered: Callable[[], frozenset[str] | None]) -> None:
+    """Have each request say what the very client can be asked for which it is made, and forms alone.
+
+    The package says the same of all requests of a connection, which here are those of many clients.
+    """
+    session: Any = client.session
+    stamp = session._stamp  # there is no other place that all requests pass
+
+    def narrowed(data: dict[str, Any], options: Any) -> None:
+        stamp(data, options)
+        meta, kinds = data["params"]["_meta"], answered()
+        said: dict[str, Any] = {
+            kind: how
+            for kind, how in meta[types.CLIENT_CAPABILITIES_META_KEY].items()
+            if kinds is None or kind in kinds
+        }
+        if "elicitation" in said:
+            said["elicitation"] = {"form": {}}
+        meta[types.CLIENT_CAPABILITIES_META_KEY] = said
+
+    session._stamp = narrowed
 
 
 def _why(task: "asyncio.Task[None] | None") -> str:

@@ -17,6 +17,7 @@ from mcp.server.subscriptions import (
     ToolsListChanged,
 )
 
+from ringfence.adapters.mcp import uris
 from ringfence.adapters.mcp.back import LISTS_S, Back
 from ringfence.adapters.mcp.connections import Connection, Connections, Context
 from ringfence.adapters.mcp.flights import Flight
@@ -26,6 +27,8 @@ from ringfence.dsl.plan import Plan
 from ringfence.engine.seams.escape import escaped, escaped_json
 
 LEVEL: Final = "logging/setLevel"
+CHANGES_AT_MOST: Final = 500
+"""That clients are told of at once; more are dropped: hints and no more."""
 _LOGGED_AT_MOST: Final = 2_000
 _LEVELS: Final = get_args(types.LoggingLevel)
 """From the least to the most severe."""
@@ -39,9 +42,34 @@ class News:
         self._plan = plan
         self._bus = InMemorySubscriptionBus()
         self.listen = ListenHandler(self._bus)
+        self._telling: dict[tuple[type[Any], str], bool] = {}
+        """Changes that clients are being told of: whether there was another one since."""
 
     async def heard(self, back: Back, message: types.ServerNotification) -> None:
-        """Hand on what a server says of itself."""
+        """Hand on what a server says of itself.
+
+        SECURITY: of a change that clients are still being told of, only that there was another one is kept: a
+        server that tells it without end would fill the memory with what slow clients have not read.
+        """
+        if isinstance(message, types.LoggingMessageNotification):
+            await self._logged(back, message.params)
+            return
+        about = getattr(message.params, "uri", "")[: uris.LONGEST]
+        change = type(message), about
+        if change in self._telling:
+            self._telling[change] = True
+            return
+        if len(self._telling) >= CHANGES_AT_MOST:
+            return
+        self._telling[change] = True
+        try:
+            while self._telling[change]:
+                self._telling[change] = False
+                await self._tell_all(message)
+        finally:
+            del self._telling[change]
+
+    async def _tell_all(self, message: types.ServerNotification) -> None:
         match message:
             case types.ToolListChangedNotification():
                 await self._bus.publish(ToolsListChanged())
@@ -54,8 +82,6 @@ class News:
                 await self._all("send_resource_list_changed")
             case types.ResourceUpdatedNotification():
                 await self._updated(message.params.uri)
-            case types.LoggingMessageNotification():
-                await self._logged(back, message.params)
             case _:  # nothing that a client may hear
                 pass
 
@@ -95,11 +121,12 @@ class News:
     async def _logged(self, back: Back, said: types.LoggingMessageNotificationParams) -> None:
         """Hand on a line of a log, cut, to the client for which the server works: nobody else's."""
         flight = back.flight()
-        if not isinstance(flight, Flight):
+        if not isinstance(flight, Flight) or flight.logs_left <= 0:
             return
         level = flight.connection.log_level
         if level is None or _LEVELS.index(said.level) < _LEVELS.index(level):
             return
+        flight.logs_left -= 1
         data = said.data if isinstance(said.data, str) else escaped_json(said.data, limit=_LOGGED_AT_MOST)
         params = types.LoggingMessageNotificationParams(
             level=said.level, data=escaped(data[:_LOGGED_AT_MOST]), logger=back.spec.argument

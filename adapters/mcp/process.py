@@ -13,6 +13,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from mcp.shared.message import SessionMessage
 
 from ringfence.adapters.mcp.frames import SERVER_FRAME_BYTES, BadFrameError, server_frame
+from ringfence.adapters.mcp.outliving import outliving
 from ringfence.adapters.mcp.servers import ServerSpec
 from ringfence.adapters.mcp.survivors import MARK, kill_survivors, mark
 from ringfence.engine.seams.escape import escaped
@@ -59,7 +60,8 @@ async def process(spec: ServerSpec, say: Say, gone: Callable[[], None]) -> Async
         asyncio.create_task(_attend(child, listening)),
     ]
     try:
-        yield said, told
+        async with outliving(child.pid):
+            yield said, told
     finally:
         gone()
         with anyio.CancelScope(shield=True):

@@ -13,7 +13,8 @@ from ringfence.adapters.mcp.connections import Context
 from ringfence.adapters.mcp.flights import Flight, Flights
 from ringfence.adapters.mcp.link import ServerAwayError
 from ringfence.adapters.mcp.process import Say
-from ringfence.adapters.mcp.replies import told
+from ringfence.adapters.mcp.replies import require_nothing_lacks, told
+from ringfence.adapters.mcp.results import is_free
 from ringfence.adapters.mcp.servers import RESERVED
 from ringfence.dsl.plan import Json
 from ringfence.engine.decision.calls import ToolCall
@@ -84,6 +85,7 @@ class Protocol:
                 asked = {"uri": params.uri} if mistaken and hasattr(params, "uri") else None
                 raise MCPError(code, flight.run.plan.responses.failure or FAILED, asked) from error
             except Exception as error:  # it is in the record; what a server said of it is not handed on
+                require_nothing_lacks(error, flight.context)
                 self.say(escaped(f"{method}: {type(error).__name__}: {error}"[:500]))
                 raise MCPError(types.INTERNAL_ERROR, flight.run.plan.responses.failure or FAILED) from error
 
@@ -151,7 +153,7 @@ class Protocol:
         call = ToolCall(name_of(method), said, schema_names=frozenset(said))
 
         async def carried(arguments: Mapping[str, Json]) -> Any:
-            with contextlib.ExitStack() as stack:
+            with flight.hearing(is_free(run.plan.by_bound_name.get(name_of(method)))), contextlib.ExitStack() as stack:
                 for back in self.backs:
                     if back.spec.argument == arguments.get("server"):
                         stack.enter_context(back.carrying(flight))

@@ -1,5 +1,6 @@
 """Resources: listed, read and watched as the policy says, each by the one form of its URI."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ LIST: Final = "resources/list"
 TEMPLATES: Final = "resources/templates/list"
 READ: Final = "resources/read"
 SUBSCRIBE: Final = "resources/subscribe"
+_KIND: Final = re.compile(r"[a-z]{1,20}/[A-Za-z0-9.+-]{1,80}(;\s?charset=[A-Za-z0-9-]{1,20})?")
 
 
 class Resources:
@@ -85,7 +87,8 @@ class Resources:
 
         async def body(arguments: Mapping[str, Json]) -> None:
             back, found = self._back(arguments), str(arguments["uri"])
-            await back.watch(found)
+            still = {one for other in self._connections.all for one in other.watches}
+            await back.watch(found, still)
             connection.watches[found] = uri
             watched.append(found)
 
@@ -165,9 +168,14 @@ def _plain(entry: Any) -> dict[str, Any]:
 def _value(result: types.ReadResourceResult) -> Json:
     """Return the text of one text; of anything else, all of it."""
     contents = result.contents
-    if len(contents) == 1 and isinstance(contents[0], types.TextResourceContents):
+    if len(contents) == 1 and isinstance(contents[0], types.TextResourceContents) and _is_kind(contents[0].mime_type):
         return contents[0].text
     return [_plain(part) for part in contents]
+
+
+def _is_kind(kind: str | None) -> bool:
+    """Say whether this is a kind of media, and not a message in its place."""
+    return kind is None or _KIND.fullmatch(kind) is not None
 
 
 def _with_value(result: types.ReadResourceResult, value: Json) -> types.ReadResourceResult:

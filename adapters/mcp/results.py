@@ -14,6 +14,9 @@ from ringfence.dsl.canonical import loads_strict, same
 from ringfence.dsl.plan import Json, ToolPlan
 from ringfence.engine.enforcement.tool_results import ResultLens
 
+_LONGER = 4
+"""So many times as long as its value in its shortest form a text may be, laid out for people."""
+_SHORT = 1_024
 _WRAPPED = "result"
 """Under this servers wrap a structured value that is no record."""
 
@@ -25,6 +28,15 @@ def is_limited(tool: ToolPlan | None) -> bool:
     limits = tool.obligations
     cut = (limits.max_rows, limits.max_bytes, limits.step_bytes)
     return any(one is not None for one in cut)
+
+
+def is_free(tool: ToolPlan | None) -> bool:
+    """Say whether the policy lets a tool say what it likes: its results are neither limited nor labelled.
+
+    SECURITY: what a server says beside its answer (of a failure, of progress, in logs) is limited by nothing
+    and carries no label, so it passes only there.
+    """
+    return tool is not None and not is_limited(tool) and not tool.labels
 
 
 def bare(result: types.CallToolResult) -> types.CallToolResult:
@@ -100,6 +112,9 @@ def _says_the_same(texts: list[str], structured: Any) -> bool:
 def _is(text: str, value: Any) -> bool:
     if text == value:
         return True
+    # SECURITY: blanks, and zeros behind a number, would be more than the value that limits are about.
+    if len(text) > _SHORT and len(text) > _LONGER * len(json.dumps(value, separators=(",", ":"))):
+        return False
     try:
         # SECURITY: strictly, or a name that stands twice would show what stands in no value.
         return same(loads_strict(text), value)

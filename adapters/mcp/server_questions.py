@@ -7,13 +7,14 @@ known for whose call it is asked: of several that are in flight at one server, n
 import asyncio
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import mcp_types as types
 from mcp.shared.exceptions import MCPError
 
 from ringfence.adapters.mcp.back import Back
+from ringfence.adapters.mcp.definitions import LONG_TEXT, oddities
 from ringfence.adapters.mcp.flights import Flight, Together, UnansweredError
 from ringfence.adapters.mcp.link import Asked
 from ringfence.adapters.mcp.process import Say
@@ -31,7 +32,7 @@ ELICIT: Final = f"{RESERVED}/elicitation/create"
 _REFUSED: Final = types.ErrorData(code=types.INVALID_REQUEST, message="not available")
 
 _UNANSWERED: Final = types.ErrorData(code=types.INVALID_REQUEST, message="no answer")
-QUESTIONS_AT_MOST: Final = 20
+TOGETHER_AT_MOST: Final = 20
 """That a server may ask at once."""
 _TOGETHER: ContextVar[Together | None] = ContextVar("ringfence_mcp_together", default=None)
 
@@ -49,22 +50,16 @@ class ServerQuestions:
 
         async def sample(_: Any, params: types.CreateMessageRequestParams) -> Any:
             said = params.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"meta", "task"})
-            request = types.CreateMessageRequest(params=params)
-            return await self._ask(back, SAMPLE, said, request, types.CreateMessageResult, _can_sample)
+            return await self._ask(back, said, _SAMPLING)
 
         async def elicit(_: Any, params: Any) -> Any:
             if not isinstance(params, types.ElicitRequestFormParams):
                 return _REFUSED  # an address that a server wants opened is no form
             said = {"message": params.message, "schema": params.requested_schema}
-            # SECURITY: a person must not take a server's question for one of Ringfence, or of another server.
-            marked = f"[{back.spec.said} asks] {escaped(params.message)}"
-            form = types.ElicitRequestFormParams(message=marked, requested_schema=params.requested_schema)
-            request = types.ElicitRequest(params=form)
-            return await self._ask(back, ELICIT, said, request, types.ElicitResult, _can_fill)
+            return await self._ask(back, said, _FORM)
 
         async def roots(_: Any) -> Any:
-            request = types.ListRootsRequest()
-            return await self._ask(back, ROOTS, {}, request, types.ListRootsResult, _has_roots)
+            return await self._ask(back, {}, _ROOTS)
 
         asked = Asked(
             elicit=elicit if ELICIT in declared else None,
@@ -75,7 +70,14 @@ class ServerQuestions:
         async def together(requests: Mapping[str, types.InputRequest]) -> types.InputResponses:
             return await self._together(back, asked, requests)
 
-        return replace(asked, together=together)
+        def answered() -> frozenset[str] | None:
+            flight = back.flight()
+            if not isinstance(flight, Flight):
+                return None
+            theirs = flight.context.session.client_capabilities
+            return frozenset() if theirs is None else frozenset(kind for kind, can in _CAN.items() if can(theirs))
+
+        return replace(asked, together=together, answered=answered)
 
     async def _together(
         self, back: Back, asked: Asked, requests: Mapping[str, types.InputRequest]
@@ -88,7 +90,7 @@ class ServerQuestions:
             MCPError: Another question was refused: the call cannot go on.
         """
         flight = back.flight()
-        if not isinstance(flight, Flight) or len(requests) > QUESTIONS_AT_MOST:
+        if not isinstance(flight, Flight) or len(requests) > TOGETHER_AT_MOST:
             raise MCPError.from_error_data(_REFUSED)
         flight.undecided += len(requests)
         answers: types.InputResponses = {}
@@ -117,28 +119,27 @@ class ServerQuestions:
             await asyncio.gather(*tasks, return_exceptions=True)
         return answers
 
-    async def _ask(
-        self,
-        back: Back,
-        tool: str,
-        said: Mapping[str, Json],
-        request: Any,
-        answer: type[Any],
-        can: Callable[[types.ClientCapabilities], bool],
-    ) -> Any:
-        flight = back.flight()
+    async def _ask(self, back: Back, said: Mapping[str, Json], kind: "_Kind") -> Any:
+        flight, tool = back.flight(), kind.tool
         if not isinstance(flight, Flight):
             self._say(f"{back.spec.said} asks `{tool}` for no call that could be told: refused")
             return _REFUSED
+        if flight.questions_left <= 0:
+            return _REFUSED  # said once, below; it is not the record's task to count them
+        flight.questions_left -= 1
+        if flight.questions_left == 0:
+            self._say(f"{back.spec.said} asks too much in one call: the rest of it is refused")
         arguments = {"server": back.spec.argument, **said}
         call = ToolCall(tool, arguments, schema_names=frozenset(arguments))
         capabilities = flight.context.session.client_capabilities
         try:
-            if capabilities is None or not can(capabilities):
+            if capabilities is None or not kind.can(capabilities):
                 await self._guard.arefuse(flight.run, call, "the client takes no such questions")
+            if (odd := kind.odd(said)) is not None:
+                await self._guard.arefuse(flight.run, call, odd)
 
-            async def body(_: Mapping[str, Json]) -> Any:
-                return await flight.ask(request, answer, _TOGETHER.get())
+            async def body(canonical: Mapping[str, Json]) -> Any:
+                return await flight.ask(kind.request(back, canonical), kind.answer, _TOGETHER.get())
 
             return await self._guard.aexecute(flight.run, call, body, wait=False, lens=_WHOLE)
         except PendingError:  # nobody could tell the server to come again
@@ -185,3 +186,49 @@ def _can_fill(capabilities: types.ClientCapabilities) -> bool:
 
 def _has_roots(capabilities: types.ClientCapabilities) -> bool:
     return capabilities.roots is not None
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """One kind of questions."""
+
+    tool: str
+    """As a policy binds it."""
+    request: Callable[[Back, Mapping[str, Json]], Any]
+    """Makes what the client is asked, of what was decided and of nothing else."""
+    answer: type[Any]
+    can: Callable[[types.ClientCapabilities], bool]
+    odd: Callable[[Mapping[str, Json]], str | None] = lambda _: None
+    """Says why nobody is asked this, whatever the policy says."""
+
+
+def _sampling(_: Back, said: Mapping[str, Json]) -> types.CreateMessageRequest:
+    fields = {name: value for name, value in said.items() if name != "server"}
+    params = types.CreateMessageRequestParams.model_validate(fields, by_name=False)
+    return types.CreateMessageRequest(params=params)
+
+
+def _form(back: Back, said: Mapping[str, Json]) -> types.ElicitRequest:
+    # SECURITY: a person must not take a server's question for one of Ringfence, or of another server.
+    marked = f"[{back.spec.said} asks] {escaped(str(said['message']))}"
+    params = types.ElicitRequestFormParams(message=marked, requested_schema=said["schema"])
+    return types.ElicitRequest(params=params)
+
+
+def _odd_form(said: Mapping[str, Json]) -> str | None:
+    """Say what a person would not see of a form, or could not read to its end."""
+    if len(said["message"]) > LONG_TEXT:
+        return "the question is too long to be read"
+    found = oddities({"schema": said["schema"]})
+    return f"the form is odd: {found[0]}"[:300] if found else None
+
+
+_SAMPLING: Final = _Kind(SAMPLE, _sampling, types.CreateMessageResult, _can_sample)
+_FORM: Final = _Kind(ELICIT, _form, types.ElicitResult, _can_fill, _odd_form)
+_ROOTS: Final = _Kind(ROOTS, lambda *_: types.ListRootsRequest(), types.ListRootsResult, _has_roots)
+_CAN: Final[Mapping[str, Callable[[types.ClientCapabilities], bool]]] = {
+    "sampling": _can_sample,
+    "elicitation": _can_fill,
+    "roots": _has_roots,
+}
+"""By the protocol's names of capabilities."""

@@ -36,10 +36,12 @@ class ServerSpec:
     """A server in this process, for tests."""
 
     def __post_init__(self) -> None:
-        if self.name and (not _NAME.fullmatch(self.name) or "__" in self.name or self.name == RESERVED):
+        # SECURITY: with `_` at its end, another server could offer a tool whose name the client could not tell.
+        doubtful = "__" in self.name or self.name.endswith("_") or self.name == RESERVED
+        if self.name and (doubtful or not _NAME.fullmatch(self.name)):
             raise ServerMistakeError(
                 f"`{self.name}` is no name for a server: lower-case letters, digits, `-` and single `_`, "
-                f"a letter first, and not `{RESERVED}`"
+                f"a letter first, no `_` last, and not `{RESERVED}`"
             )
         if (bool(self.command) + (self.url is not None) + (self.target is not None)) != 1:
             raise ServerMistakeError(f"{self.said}: a server has either a command or a url")
@@ -107,9 +109,11 @@ def server_of(said: str) -> ServerSpec:
 
 
 def refuse_doubles(specs: Iterable[ServerSpec]) -> tuple[ServerSpec, ...]:
-    """Return the servers; raise ServerMistakeError if two have one name."""
+    """Return the servers; raise ServerMistakeError if two have one name, or one of several has none."""
     found = tuple(specs)
     names = [spec.name for spec in found]
+    if len(names) > 1 and "" in names:
+        raise ServerMistakeError("of several servers each must have a name: the tools of one are bound by it")
     for name in names:
         if names.count(name) > 1:
             raise ServerMistakeError(f"two servers are called `{name}`: give one of them another name")

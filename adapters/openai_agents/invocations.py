@@ -7,11 +7,13 @@ put away, with the invocation.
 
 import asyncio
 import secrets
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
+from weakref import WeakKeyDictionary
 
 from agents import RunContextWrapper
 
@@ -87,6 +89,7 @@ class Invocation:
     """Answers that the provider keeps, and that were recorded here."""
     _context: RunContextWrapper[Any] | None = None
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _taken: list[str] = field(default_factory=list)
 
     # ---- begin -------------------------------------------------------------------------------------
 
@@ -117,6 +120,14 @@ class Invocation:
         principal = self.about.get("principal")
         around = self.about.get("parent")
         for number, run_id in enumerate(self.resumes):
+            if not take(self.guard, run_id):
+                # Both would go on from one saved state: each uses up what the other was allowed.
+                raise EngineError(
+                    f"the run `{run_id}` goes on already, in another invocation",
+                    run=run_id,
+                    help="wait until that has ended",
+                )
+            self._taken.append(run_id)
             if number or around is not None:
                 self._require_inside(run_id, self.runs[-1] if number else around)
             try:
@@ -262,13 +273,42 @@ class Invocation:
         """
         away = waits or isinstance(error, PendingError)
         told = None if error is None else f"{type(error).__name__}: {error}"
-        for run in reversed(self.runs):
-            if run.ended or run.suspended:
-                continue
-            if away and run.state.halted is None:
-                await self.guard.asuspend(run)
-            else:
-                await self.guard.aend_run(run, "done" if error is None else "failed", told)
+        try:
+            for run in reversed(self.runs):
+                if run.ended or run.suspended:
+                    continue
+                if away and run.state.halted is None:
+                    await self.guard.asuspend(run)
+                else:
+                    await self.guard.aend_run(run, "done" if error is None else "failed", told)
+        finally:
+            self.let_go()
+
+    def let_go(self) -> None:
+        """Let others go on with the runs that this one has taken up."""
+        while self._taken:
+            let_go(self.guard, self._taken.pop())
+
+
+_LOCK = threading.Lock()
+_TAKEN: WeakKeyDictionary[Guard, set[str]] = WeakKeyDictionary()
+"""Runs that an invocation goes on with: a run has one at a time."""
+
+
+def take(guard: Guard, run_id: str) -> bool:
+    """Say that a run goes on here; False: it does elsewhere in this process."""
+    with _LOCK:
+        taken = _TAKEN.setdefault(guard, set())
+        if run_id in taken:
+            return False
+        taken.add(run_id)
+        return True
+
+
+def let_go(guard: Guard, run_id: str) -> None:
+    """Say that it no longer does."""
+    with _LOCK:
+        _TAKEN.get(guard, set()).discard(run_id)
 
 
 _INVOCATION: ContextVar[Invocation | None] = ContextVar("ringfence_openai_agents", default=None)

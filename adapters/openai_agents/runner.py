@@ -4,7 +4,6 @@ It runs the guarded copy of the agent in a run of its own, and ends that run, or
 asked.
 """
 
-import asyncio
 from typing import Any, Final, Literal
 
 from agents import Agent, Runner, RunResult, RunResultStreaming, RunState
@@ -19,9 +18,10 @@ from ringfence.adapter import (
     current_run,
     jsonable,
 )
+from ringfence.adapters.openai_agents.blocking import run_here
 from ringfence.adapters.openai_agents.configs import guarded_config
 from ringfence.adapters.openai_agents.graph import Graph, GuardedAgent
-from ringfence.adapters.openai_agents.invocations import Invocation, about_run, within
+from ringfence.adapters.openai_agents.invocations import Invocation, about_run, let_go, take, within
 from ringfence.adapters.openai_agents.origins import Origins, strict
 from ringfence.adapters.openai_agents.principals import Typed, principal_of, typed_texts
 from ringfence.adapters.openai_agents.questions import (
@@ -34,7 +34,7 @@ from ringfence.adapters.openai_agents.questions import (
 )
 from ringfence.adapters.openai_agents.saved import Saved, saved_in
 from ringfence.adapters.openai_agents.streams import end_with
-from ringfence.adapters.openai_agents.threads import loop_for_threads, to_the_end
+from ringfence.adapters.openai_agents.threads import to_the_end
 
 _MOST_BEFORE: Final = 8
 """How many of a session's newest runs are looked at for one that was put away."""
@@ -138,8 +138,7 @@ class GuardedRunner:
 
     def run_sync(self, agent: Agent[Any], input: Any, **options: Any) -> RunResult:
         """Like `run`, for a caller without an event loop."""
-        with asyncio.Runner(loop_factory=loop_for_threads) as own:
-            return own.run(self.run(agent, input, **options))
+        return run_here(self.run(agent, input, **options))
 
     def run_streamed(
         self,
@@ -166,6 +165,7 @@ class GuardedRunner:
             except BaseException as error:  # raised again: nothing streams
                 for run in reversed(invocation.runs):
                     self.guard.end_run(run, "failed", type(error).__name__)
+                invocation.let_go()
                 raise
         end_with(result, invocation, config.model_provider if options.get("run_config") is None else None)
         return result
@@ -244,12 +244,14 @@ class GuardedRunner:
         # SECURITY: another user's word in the session answers nothing that this one was asked about.
         principal = invocation.about.get("principal") or Principal()
         for row in self.guard.runs.list(session=session, limit=_MOST_BEFORE):
-            if row.status != "suspended" or row.parent is not None:
+            if row.status != "suspended" or row.parent is not None or not take(self.guard, row.run):
                 continue
             try:
                 self.guard.end_run(self.guard.resume_run(row.run, principal=principal))
             except (DeniedError, RunHaltedError):
                 continue  # it is another's, or has ended, or ended uncleanly and is now recorded as halted
+            finally:
+                let_go(self.guard, row.run)
 
     def _config(self, config: Any) -> Any:
         return guarded_config(self.guard, config, traces_data=self.traces_data)

@@ -1,8 +1,7 @@
-"""Threads: work that is seen through, and bodies that are not waited for."""
+"""Work on a thread that is seen through."""
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -19,19 +18,3 @@ async def to_the_end(work: Callable[[], T]) -> T:
     except asyncio.CancelledError:
         await asyncio.wait({working})
         raise
-
-
-def loop_for_threads() -> asyncio.AbstractEventLoop:
-    """Return an event loop that, when it is closed, leaves alone what its threads still do.
-
-    The SDK runs plain functions on them; one that was abandoned, at its bound or by a kill, would hold up its
-    caller until it returned.
-    """
-    loop = asyncio.new_event_loop()
-    loop.set_default_executor(_Left())
-    return loop
-
-
-class _Left(ThreadPoolExecutor):
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        super().shutdown(wait=False, cancel_futures=True)

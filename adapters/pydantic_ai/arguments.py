@@ -12,8 +12,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic_ai.toolsets.abstract import ToolsetTool
 from pydantic_ai.toolsets.function import FunctionToolsetTool
 
-from ringfence.adapters.pydantic_ai.values import json_of, same
+from ringfence.dsl.canonical import same
 from ringfence.dsl.plan import Json
+from ringfence.engine.binding.values import json_of
 
 _ANYTHING: Final = "any"
 """What the validator of a function is called whose schema was handed in, with no types to hold it."""

@@ -23,7 +23,7 @@ from ringfence.adapters.pydantic_ai.gate import AnsweredBy, Gate
 from ringfence.adapters.pydantic_ai.requests import Requests
 from ringfence.adapters.pydantic_ai.toolsets import guarded
 from ringfence.adapters.pydantic_ai.turn import Turn, Typed, WhichSession, WhoSpeaks
-from ringfence.adapters.pydantic_ai.values import json_of
+from ringfence.engine.binding.values import json_of
 from ringfence.engine.enforcement.current import inside
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.seams.errors import EngineError

@@ -22,8 +22,9 @@ from ringfence.adapters.pydantic_ai.origins import keys_of
 from ringfence.adapters.pydantic_ai.results import lens_for
 from ringfence.adapters.pydantic_ai.suspension import can_suspend, metadata_of
 from ringfence.adapters.pydantic_ai.turn import Turn
-from ringfence.adapters.pydantic_ai.values import json_of, same
+from ringfence.dsl.canonical import same
 from ringfence.dsl.plan import Json
+from ringfence.engine.binding.values import json_of
 from ringfence.engine.decision.calls import ToolCall
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.replies import failure_text

@@ -15,8 +15,8 @@ from pydantic_ai.messages import (
     UserContent,
 )
 
-from ringfence.adapters.pydantic_ai.values import json_of
 from ringfence.dsl.plan import Json
+from ringfence.engine.binding.values import json_of
 
 
 def dumped(messages: Sequence[ModelMessage]) -> list[Json]:

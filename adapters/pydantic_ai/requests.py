@@ -25,8 +25,8 @@ from ringfence.adapters.pydantic_ai import settings
 from ringfence.adapters.pydantic_ai.gate import Gate, withdraw_answered
 from ringfence.adapters.pydantic_ai.history import dumped
 from ringfence.adapters.pydantic_ai.origins import Origins, strict
-from ringfence.adapters.pydantic_ai.values import json_of
 from ringfence.dsl.plan import Json
+from ringfence.engine.binding.values import json_of
 from ringfence.engine.decision.events import ModelAnswered, ModelAsked
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.journal.jsonable import jsonable

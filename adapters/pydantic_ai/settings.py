@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from ringfence.adapters.pydantic_ai.values import json_of
 from ringfence.dsl.plan import Json
+from ringfence.engine.binding.values import json_of
 from ringfence.engine.decision.events import MARK
 
 _ELSEWHERE: Final = frozenset({"tools", "functions", "mcp_servers", "plugins", "web_search_options"})

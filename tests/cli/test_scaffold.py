@@ -9,7 +9,7 @@ import pytest
 from ringfence.__main__ import main
 from ringfence.cli.scaffold.conditions import full_match, number
 from ringfence.cli.scaffold.traits import guess
-from ringfence.cli.scaffold.words import comment, name_like, quoted
+from ringfence.cli.scaffold.words import Names, comment, name_like, quoted
 from ringfence.cli.scaffold.writing import scaffold, source_of
 from ringfence.dsl.checks.regex import full_match as compiled
 from ringfence.dsl.live import LiveTool
@@ -350,3 +350,19 @@ def test_what_cannot_be_done_is_a_sentence(
     assert main(["init", *words]) == 1
     said = capsys.readouterr()
     assert why in said.err and said.out == ""
+
+
+def test_a_thousand_names_that_come_to_one_are_numbered_without_counting_from_the_start_each_time() -> None:
+    looked = 0
+
+    class Taken(set[str]):
+        def __contains__(self, name: object) -> bool:
+            nonlocal looked
+            looked += 1
+            return super().__contains__(name)
+
+    names = Names()
+    names._taken = Taken()
+    given = [names.take(name_like(chr(0x4E00 + number))) for number in range(1000)]
+    assert given[:2] == ["tool", "tool_2"] and given[-1] == "tool_1000" and len(set(given)) == 1000
+    assert looked < 3000

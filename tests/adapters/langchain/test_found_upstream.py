@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from ringfence.adapters.langchain import begin_node, guard_tools
 from tests.adapters.langchain.agents import THREAD
 from tests.adapters.langchain.conftest import LoadGuard
+from tests.adapters.langchain.versions import needs
 
 CALLS = {"messages": [AIMessage("", tool_calls=[{"name": "probe", "args": {}, "id": "c1"}])]}
 PROBE = "tool probe { needs work  allow always }"
@@ -39,6 +40,7 @@ def graph_of(guard: Any, probe: BaseTool, **options: Any) -> Any:
     return graph.compile(**options)
 
 
+@needs("langgraph", "1.2")
 def test_a_resume_that_does_not_fit_the_schema_of_a_body_s_interrupt_leaves_the_question_open(
     load: LoadGuard,
 ) -> None:

@@ -98,6 +98,18 @@ async def test_the_server_gets_nothing_of_our_environment_but_what_is_named(tmp_
     assert "yes" not in record, "the values of variables stand in no file of ours"
 
 
+async def test_a_gateway_that_is_killed_outright_leaves_no_server_behind(tmp_path: Path) -> None:
+    """Not even one that takes no notice of the end of its input."""
+    code = "import os, pathlib, subprocess, time\nchild = subprocess.Popen(['sleep', '600'])\n"
+    code += "pathlib.Path('pids').write_text(f'{os.getpid()} {child.pid}\\n')\ntime.sleep(600)"
+    async with gateway(tmp_path, "--", sys.executable, "-c", code) as spoken:
+        file = tmp_path / "pids"
+        await until(lambda: file.exists() and file.read_text().endswith("\n"), "the server was not started")
+        spoken.process.kill()
+        await spoken.process.wait()
+        await gone([int(pid) for pid in file.read_text().split()])
+
+
 @pytest.mark.parametrize("how", ["hangs up", "SIGTERM", "SIGINT"])
 async def test_all_processes_end_with_the_gateway(how: str, tmp_path: Path) -> None:
     async with gateway(tmp_path, "--", *SERVER) as spoken:

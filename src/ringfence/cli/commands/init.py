@@ -36,7 +36,8 @@ def run(asked: Namespace, say: Say) -> int:
     if not tools:
         raise CommandError("there are no tools to write of", help="give a tool set that is not empty")
     name = asked.policy or (name_like(Path(asked.out).stem) if asked.out else "scaffolded")
-    made = scaffold(name, tools, ", ".join(map(source_of, asked.tools)))
+    with say.progress("writing", len(tools), worth=100) as advance:
+        made = scaffold(name, tools, ", ".join(map(source_of, asked.tools)), advance)
     plan = made.loaded.plan
     assert plan is not None, "a scaffold without a plan raises"
     if asked.out:
