@@ -116,7 +116,7 @@ async def test_an_approval_for_always_is_one_for_this_call(load: LoadGuard) -> N
     assert ran == ["bob"] and [one.arguments["to"] for one in questions(again)] == ["eve"]
 
 
-@pytest.mark.parametrize("people", ["  ask lead", "  ask lead when to == \"eve\""], ids=["both", "host"])
+@pytest.mark.parametrize("people", ["  ask lead", '  ask lead when to == "eve"'], ids=["both", "host"])
 async def test_the_policys_people_do_not_answer_for_the_host(load: LoadGuard, people: str) -> None:
     ran, guard = Ran(), load(SEND.replace("  ask lead", people))
     tool = ran.send()
@@ -166,9 +166,7 @@ async def test_an_agent_inside_with_parameters_of_its_own_goes_on(load: LoadGuar
     ran, guard = Ran(), load(SEND + HELPER)
     runner = GuardedRunner(guard)
     inner = Agent(name="inner", tools=[ran.send()], model=script(BOB))
-    agent = agent_of(
-        [inner.as_tool("helper", "Help.", parameters=Task)], asks("helper", {"task": "x"})
-    )
+    agent = agent_of([inner.as_tool("helper", "Help.", parameters=Task)], asks("helper", {"task": "x"}))
     paused = await runner.run(agent, "go", principal=ALICE)
     guard.approve(questions(paused)[0].ticket, by="dana")
     state = await altered(runner, agent, paused, str) if reread else paused.to_state()
