@@ -118,7 +118,6 @@ class Invocation:
     def take_up(self) -> None:
         """Take up the runs that a saved state names, outermost first."""
         principal = self.about.get("principal")
-        around = self.about.get("parent")
         for number, run_id in enumerate(self.resumes):
             if not take(self.guard, run_id):
                 # Both would go on from one saved state: each uses up what the other was allowed.
@@ -128,8 +127,8 @@ class Invocation:
                     help="wait until that has ended",
                 )
             self._taken.append(run_id)
-            if number or around is not None:
-                self._require_inside(run_id, self.runs[-1] if number else around)
+            if number or self.is_inside:
+                self._require_inside(run_id, self.runs[-1] if number else self.about.get("parent"))
             try:
                 run = self.guard.resume_run(run_id, principal=principal)
             except RunHaltedError as error:
@@ -140,15 +139,16 @@ class Invocation:
             self.runs.append(run)
             principal = run.principal
 
-    def _require_inside(self, run_id: str, around: Run | None) -> None:
+    def _require_inside(self, run_id: str, around: Run | str | None) -> None:
         """Refuse a run that was not begun inside of another one.
 
         SECURITY: whoever can alter a saved state could name any run of the store in it, and act as it.
         """
-        if around is None or self.guard.runs.get(run_id).started.parent != around.id:
+        known = around.id if isinstance(around, Run) else around
+        if known is None or self.guard.runs.get(run_id).started.parent != known:
             raise DeniedError(
                 f"the state names the run `{run_id}`, which was not begun inside of the one around it",
-                run=None if around is None else around.id,
+                run=known,
                 help="begin a new run",
             )
 

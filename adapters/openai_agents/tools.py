@@ -1,6 +1,7 @@
 """Guarded copies of tools: what the SDK calls in the place of the original is a gate."""
 
 import copy
+import inspect
 from typing import Any, Final
 
 from agents import FunctionTool
@@ -12,6 +13,13 @@ from ringfence.adapters.openai_agents.arguments import Parameters
 from ringfence.adapters.openai_agents.gates import Gate
 
 _GATE: Final = "ringfence_gate"
+
+
+async def _shown(context: Any, text: Any) -> Any:
+    """Have the parameters of what the SDK calls."""
+
+
+_SIGNATURE: Final = inspect.signature(_shown)
 
 
 def guarded_tool(guard: Guard, tool: FunctionTool, body: FunctionTool | None = None) -> FunctionTool:
@@ -37,6 +45,9 @@ def guarded_tool(guard: Guard, tool: FunctionTool, body: FunctionTool | None = N
     async def on_invoke_tool(context: ToolContext[Any], text: str) -> Any:
         return await gate.invoke(context, text)
 
+    # The SDK looks at both before each call; found ready they cost nothing, and say nothing else.
+    on_invoke_tool.__signature__ = _SIGNATURE  # type: ignore[attr-defined]
+    on_invoke_tool.__annotations__ = {}
     guarded.on_invoke_tool = on_invoke_tool
     guarded.timeout_seconds = None  # it bounds the function, not the people who are asked before it
     plan = guard.plan.by_bound_name.get(gate.name)

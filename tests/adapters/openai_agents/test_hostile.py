@@ -132,7 +132,10 @@ async def test_what_a_failed_tool_says_is_of_the_highest_level(load: LoadGuard) 
 
 
 async def test_a_refusal_that_the_policy_words_raises_no_level(load: LoadGuard) -> None:
-    guard = load("tool no { needs work }", head=LEVELS.replace("failure says because", 'deny says "no"'))
+    guard = load(
+        "tool no { needs work  result is public }",
+        head=LEVELS.replace("failure says because", 'deny says "no"'),
+    )
     ran = Ran()
 
     @function_tool
