@@ -54,7 +54,7 @@ class Flight:
     given: dict[str, Any] = field(default_factory=dict)
     """Answers that came with the first request, to questions of the server that the client foresaw."""
     logs_left: int = 0
-    """Lines of logs of its server that the client may hear yet: none, where the policy limits or labels results."""
+    """Lines of its server's log that the client may hear yet; none where results are limited or labelled."""
     questions_left: int = QUESTIONS_AT_MOST
     undecided: int = 0
     """Questions that came together with others, and may yet have to be asked with them."""

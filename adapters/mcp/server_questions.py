@@ -75,7 +75,11 @@ class ServerQuestions:
             if not isinstance(flight, Flight):
                 return None
             theirs = flight.context.session.client_capabilities
-            return frozenset() if theirs is None else frozenset(kind for kind, can in _CAN.items() if can(theirs))
+            return (
+                frozenset()
+                if theirs is None
+                else frozenset(kind for kind, can in _CAN.items() if can(theirs))
+            )
 
         return replace(asked, together=together, answered=answered)
 

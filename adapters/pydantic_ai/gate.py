@@ -4,6 +4,7 @@ Refusals become the framework's own forms: `ToolFailed` with the policy's consta
 with the ticket.
 """
 
+import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -24,6 +25,7 @@ from ringfence.adapters.pydantic_ai.suspension import can_suspend, metadata_of
 from ringfence.adapters.pydantic_ai.turn import Turn
 from ringfence.dsl.canonical import same
 from ringfence.dsl.plan import Json
+from ringfence.engine.binding.questions import answer
 from ringfence.engine.binding.values import json_of
 from ringfence.engine.decision.calls import ToolCall
 from ringfence.engine.enforcement.guard import Guard
@@ -142,13 +144,8 @@ class Gate:
             if not ctx.tool_call_approved or not self.turn.shown.issuperset(pending.tickets):
                 raise
             by = self._answered_by(ctx) if self._answered_by is not None else None
-            if by is None:
+            if not await asyncio.to_thread(answer, self.guard, pending.tickets, by):
                 raise
-            try:
-                for ticket in pending.tickets:
-                    await self.guard.aapprove(ticket, by=by)
-            except DeniedError:  # who may not approve does not: it waits on
-                raise pending from None
         return await self.guard.aexecute(run, call, body, wait=wait, lens=lens, passthrough=LEAVES)
 
     # ---- toolsets further out ----------------------------------------------------------------------

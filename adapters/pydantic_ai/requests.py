@@ -18,9 +18,11 @@ from pydantic_ai.settings import ModelSettings
 from ringfence.adapters.pydantic_ai import settings
 from ringfence.adapters.pydantic_ai.gate import Gate, withdraw_answered
 from ringfence.adapters.pydantic_ai.history import dumped
-from ringfence.adapters.pydantic_ai.origins import Origins, strict
+from ringfence.adapters.pydantic_ai.origins import injected, origins_of
 from ringfence.adapters.pydantic_ai.toolsets import is_nothing
 from ringfence.dsl.plan import Json
+from ringfence.engine.binding.credentials import without_keys
+from ringfence.engine.binding.origins import strict
 from ringfence.engine.binding.values import json_of
 from ringfence.engine.decision.events import ModelAnswered, ModelAsked
 from ringfence.engine.enforcement.runs import Run
@@ -45,6 +47,7 @@ class Requests:
         self._gate = gate
         self._turn = gate.turn
         self._guard = gate.guard
+        self._origins = origins_of(gate.guard)
         self._asked: _Asked | None = None
         self._said: set[str] = set()
         self._instructed: set[str] = set()
@@ -66,13 +69,13 @@ class Requests:
         messages = dumped(context.messages)
         if strict(self._guard.plan):
             # SECURITY: what other code has put among the messages came along without its origin.
-            Origins(self._guard, run).injected(messages, self._turn.given)
+            injected(self._origins, run, messages, self._turn.given)
         asked = ModelAsked(
             request=uuid4().hex,
             model=getattr(context.model, "model_id", None) or getattr(context.model, "model_name", None),
             messages=[self._shown(run, message) for message in messages],
             tools=self._shown(run, _described(parameters)),
-            parameters=self._shown(run, settings.shown(context.model_settings)),
+            parameters=self._shown(run, without_keys(dict(context.model_settings or {}), hide=run.hide)),
             parent=None,
         )
         # SECURITY: if the record cannot be written, the error is raised and the model is not asked.
@@ -84,7 +87,7 @@ class Requests:
         """Record the answer."""
         run = self._turn.run
         (message,) = dumped([response])
-        self._answer(run, [self._shown(run, message)], self._shown(run, _usage(response)), None)
+        self._answer(run, [self._shown(run, message)], self._shown(run, _usage(response, run)), None)
 
     def failed(self, error: BaseException) -> None:
         """Record that the request had no answer."""
@@ -138,7 +141,7 @@ class Requests:
                     withdraw_answered(self._guard, run, part.tool_call_id, because)
                     if strict(self._guard.plan):
                         # SECURITY: a result that no body of ours gave: nobody says where it is from.
-                        Origins(self._guard, run).brought(json_of(part.content))
+                        self._origins.give(run, "host", json_of(part.content))
 
     def _host_left_out(self, run: Run) -> None:
         """Take back what was asked about calls that the host goes on without."""
@@ -156,21 +159,20 @@ class Requests:
         for message in messages:
             if isinstance(message, ModelRequest):
                 said += [part.content for part in message.parts if part.part_kind in _INSTRUCTIONS]
-        origins = Origins(self._guard, run)
         for text in said:
             if text and text not in self._instructed:
                 self._instructed.add(text)
                 # SECURITY: what a tool server says in the place of instructions is not the developer's.
-                (origins.brought if text in self._turn.foreign else origins.instructed)(text)
+                self._origins.give(run, "host" if text in self._turn.foreign else "system", text)
 
     def _shown(self, run: Run, value: Json) -> Json:
         # It is JSON already; what only looks so is described when it is written.
         return value if run.hiding is None else jsonable(value, hide=run.hide)
 
 
-def _usage(response: ModelResponse) -> Json:
+def _usage(response: ModelResponse, run: Run) -> Json:
     """Return the usage; a whole number is one, because JSON without fractions is written at once."""
-    said = json_of(response.usage)
+    said = json_of(response.usage, hide=run.hide)
     if not isinstance(said, dict):
         return said
     return {

@@ -14,16 +14,14 @@ from weakref import WeakKeyDictionary
 from pydantic_ai import RunContext
 
 from ringfence.adapters.pydantic_ai.history import dumped, open_calls, parts, texts
-from ringfence.adapters.pydantic_ai.origins import Origins, keys_of, strict
-from ringfence.adapters.pydantic_ai.principals import principal_of
+from ringfence.adapters.pydantic_ai.origins import keys_of, origins_of, parts_of
 from ringfence.dsl.plan import Json
+from ringfence.engine.binding.around import principal_of, run_around
+from ringfence.engine.binding.origins import strict
 from ringfence.engine.decision.calls import Principal
-from ringfence.engine.decision.events import PromptGiven
-from ringfence.engine.enforcement.current import current_call, current_run
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.enforcement.versions import versions_of
-from ringfence.engine.journal.jsonable import jsonable
 from ringfence.engine.seams.errors import DeniedError, EngineError, RunHaltedError
 
 FRAMEWORK: Final = "pydantic-ai"
@@ -92,7 +90,7 @@ class Turn:
             DeniedError: It was put away for another principal.
             RunHaltedError: It was halted meanwhile.
         """
-        parent, history = self._around(), ctx.messages
+        parent, history = run_around(self.guard), ctx.messages
         principal = self._who(ctx, parent)
         session = self.session(ctx) if callable(self.session) else self.session
         session = session or (parent.session if parent else ctx.conversation_id)
@@ -119,15 +117,6 @@ class Turn:
         self._run = run
         await self._take_note(run, ctx)
         return run
-
-    def _around(self) -> Run | None:
-        parent = current_run()
-        if parent is None or not self.guard.owns(parent):
-            return None
-        within = current_call()
-        if parent.ended and (within is None or within[0] is not parent):
-            return None
-        return parent
 
     def _who(self, ctx: RunContext[Any], parent: Run | None) -> Principal | None:
         if callable(self.principal):
@@ -189,18 +178,14 @@ class Turn:
         self, run: Run, ctx: RunContext[Any], history: Sequence[Json], *, keeps_open: bool = False
     ) -> None:
         """Record what the user typed and, where the policy asks for it, what came along beside it."""
-        prompt = texts(ctx.prompt)
-        if strict(self.guard.plan):
-            typed = self.typed(ctx) if callable(self.typed) else prompt if self.typed == "prompt" else ()
-            Origins(self.guard, run).record(
-                [str(text) for text in typed], [*history, *parts(ctx.prompt)], keeps_open=keeps_open
-            )
-            return
-        typed = self.typed(ctx) if callable(self.typed) else prompt
-        for text in typed:
-            # A sub-agent's prompt was written by a model or by the host, never by the user.
-            source = "user" if run.parent is None else "host"
-            self.guard.record(run, PromptGiven(source, jsonable(text, hide=run.hide)), keeps_open=keeps_open)
+        is_strict, prompt = strict(self.guard.plan), texts(ctx.prompt)
+        vouched = self.typed == "prompt" or (self.typed is None and not is_strict)
+        said = self.typed(ctx) if callable(self.typed) else prompt if vouched else ()
+        typed = tuple(str(text) for text in said)
+        origins = origins_of(self.guard)
+        origins.typed(run, typed, keeps_open=keeps_open)
+        if is_strict:
+            origins.brought(run, typed, parts_of([*history, *parts(ctx.prompt)]))
 
     # ---- end ---------------------------------------------------------------------------------------
 
