@@ -19,6 +19,9 @@ from pydantic_ai.messages import (
 from ringfence.dsl.plan import Json
 from ringfence.engine.binding.values import json_of
 
+INSTRUCTIONS: Final = ("system-prompt", "instruction-delta")
+"""Kinds of parts with words of the developer's, or of a toolset that speaks in his place."""
+
 _WITHOUT_USAGE: Final[Any] = {"__all__": {"usage"}}
 
 
@@ -36,6 +39,13 @@ def _telling(message: dict[str, Any]) -> Json:
         {name: value for name, value in part.items() if value is not None} for part in message["parts"]
     ]
     return telling
+
+
+def instructions_in(messages: Sequence[ModelMessage]) -> frozenset[str]:
+    """Return what stands in messages as instructions."""
+    requests = [one for one in messages if isinstance(one, ModelRequest)]
+    parts = (part for one in requests for part in one.parts if part.part_kind in INSTRUCTIONS)
+    return frozenset(part.content for part in parts if isinstance(part.content, str))
 
 
 def open_calls(messages: Sequence[ModelMessage]) -> set[str]:
