@@ -207,6 +207,15 @@ async def test_a_call_that_an_outer_toolset_hands_out_is_decided_before(load: Lo
     assert await verdicts(guard) == [("send", "deny"), ("send", "allow")]
 
 
+async def test_beside_a_call_that_is_handed_out_stands_what_was_decided(load: LoadGuard) -> None:
+    guard = load("tool send { needs work  takes to: email  allow always }\n")
+    schema = {"type": "object", "properties": {"to": {"type": "string"}}}
+    elsewhere = ExternalToolset([ToolDefinition(name="send", parameters_json_schema=schema)])
+    out = (await play(guard, asked("send", to="Bob@ACME.example"), toolsets=[elsewhere])).output
+    assert [call.args for call in out.calls] == [{"to": "Bob@ACME.example"}]
+    assert out.metadata["c1"]["ringfence"] == {"arguments": {"to": "Bob@acme.example"}}
+
+
 @dataclass
 class Coding(WrapperToolset[Any]):
     """Code of a model that calls the tools inside, through a manager of its own."""
