@@ -219,7 +219,7 @@ def test_what_is_no_address_is_refused(said: str) -> None:
 
 
 async def test_a_halted_session_is_not_waited_out_either(tmp_path: Path) -> None:
-    """A stream that stays open keeps the protocol's session; nothing else of it is kept, and no run begins."""
+    """An open stream keeps the protocol's session; nothing else of it is kept, and no other run begins."""
     async with served(tmp_path) as (guard, url, gateway), client_of(url, ANN, "legacy") as client:
         for _ in range(4):
             last = await client.call_tool("mine", {"what": "ann"})
