@@ -13,6 +13,7 @@ from ringfence.engine.decision.calls import ToolCall
 
 _Kind = inspect.Parameter
 _RECEIVERS = ("self", "cls")
+_BY_NAME = (_Kind.POSITIONAL_ONLY, _Kind.POSITIONAL_OR_KEYWORD, _Kind.KEYWORD_ONLY)
 
 
 class Binding:
@@ -41,7 +42,8 @@ class Binding:
         self.parameters = tuple(self._signature.parameters.values())[self._has_receiver :]
         self._names = frozenset(one.name for one in self.parameters if one.kind is not _Kind.VAR_KEYWORD)
         self._open_ended = len(self._names) < len(self.parameters)
-        self._first = tuple(one for one in self.parameters if one.kind is _Kind.POSITIONAL_ONLY)
+        self._first = tuple(one.name for one in self.parameters if one.kind is _Kind.POSITIONAL_ONLY)
+        self._absent = dict.fromkeys(self._names)
 
     def call(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -52,9 +54,10 @@ class Binding:
         return ToolCall(self.tool, arguments, schema_names=schema), functools.partial(self.run, receiver)
 
     def run(self, receiver: tuple[Any, ...], arguments: Mapping[str, Any]) -> Any:
-        """Call with the canonical arguments; an optional one that was decided as absent gets its default."""
-        left = dict(arguments)
-        first = [left.pop(one.name, one.default) for one in self._first]
+        """Call with the canonical arguments; of an optional one, None was decided as absent."""
+        # SECURITY: it stays None: the function's default in its place is a value that nobody has decided.
+        left = {**self._absent, **arguments}
+        first = [left.pop(name) for name in self._first]
         return self.function(*receiver, *first, **left)
 
     def _arguments(
@@ -87,8 +90,16 @@ def name_of(function: Callable[..., Any]) -> str:
 
 
 def body_of(function: Callable[..., Any]) -> Callable[[Mapping[str, Any]], Any]:
-    """Return what runs a function with canonical arguments."""
-    return functools.partial(Binding(function).run, ())
+    """Return what runs a function with canonical arguments, and raises TypeError as Python would."""
+    binding = Binding(function)
+    needed = [one.name for one in binding.parameters if one.default is _Kind.empty and one.kind in _BY_NAME]
+
+    def body(arguments: Mapping[str, Any]) -> Any:
+        if missing := [name for name in needed if name not in arguments]:
+            raise TypeError(f"`{missing[0]}` must be given")
+        return binding.run((), arguments)
+
+    return body
 
 
 def signature_of(function: Callable[..., Any], tool: str) -> inspect.Signature:

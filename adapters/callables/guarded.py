@@ -4,9 +4,11 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Any, TypeVar, cast
 
 from ringfence.adapters.callables.binding import Binding, name_of
+from ringfence.engine.enforcement.catalogue import undeclared
 from ringfence.engine.enforcement.current import current_run
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
@@ -14,6 +16,8 @@ from ringfence.engine.seams.errors import EngineError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_SCAFFOLD = "python:MODULE:NAMES"
+"""What `ringfence init --tools` reads plain functions from."""
 _GUARDED = "ringfence_guarded"
 """Under this a guarded function keeps what it guards."""
 
@@ -46,29 +50,36 @@ def guarded(guard: Guard, *, name: str | None = None, wait: bool = True) -> Call
         tool = binding.tool
         if _mark_of(function) is not None or _mark_of(binding.function) is not None:
             raise ValueError(f"`{tool}` is guarded already: a call would be decided and charged twice")
-        copied = ("__dict__",) if inspect.isroutine(function) else ()  # an object's state is its own
+        undeclared(guard, [tool], _SCAFFOLD)
+        run_around = current  # a name of its own: the wrapper's globals are not those of this module
 
-        if binding.is_async:
+        async def aguarded(*args: Any, **kwargs: Any) -> Any:
+            run = run_around(tool)
+            call, body = binding.call(args, kwargs)
+            return await guard.aexecute(run, call, body, wait=wait)
 
-            @functools.wraps(function, updated=copied)
-            async def aguarded(*args: Any, **kwargs: Any) -> Any:
-                run = current(tool)
-                call, body = binding.call(args, kwargs)
-                return await guard.aexecute(run, call, body, wait=wait)
-
-            aguarded.__dict__[_GUARDED] = _Guarded(guard, function, aguarded)
-            return cast(F, aguarded)
-
-        @functools.wraps(function, updated=copied)
         def sguarded(*args: Any, **kwargs: Any) -> Any:
-            run = current(tool)
+            run = run_around(tool)
             call, body = binding.call(args, kwargs)
             return guard.execute(run, call, body, wait=wait)
 
-        sguarded.__dict__[_GUARDED] = _Guarded(guard, function, sguarded)
-        return cast(F, sguarded)
+        made = _looking_like(function, cast(FunctionType, aguarded if binding.is_async else sguarded))
+        made.__dict__[_GUARDED] = _Guarded(guard, function, made)
+        return cast(F, made)
 
     return decorate
+
+
+def _looking_like(function: Callable[..., Any], wrapper: FunctionType) -> FunctionType:
+    """Return the wrapper with the function's names and signature; its types are those of its module."""
+    names = getattr(function, "__globals__", wrapper.__globals__)
+    made = FunctionType(wrapper.__code__, names, wrapper.__name__, None, wrapper.__closure__)
+    copied = ("__dict__",) if inspect.isroutine(function) else ()  # an object's state is its own
+    functools.update_wrapper(made, function, updated=copied)
+    # SECURITY: who unwraps a function to call it (`inspect.unwrap`) must not come to the bare one.
+    del made.__wrapped__  # type: ignore[attr-defined]
+    made.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
+    return made
 
 
 def original_of(guard: Guard, function: Callable[..., Any]) -> Callable[..., Any]:

@@ -8,13 +8,21 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from langchain_core.callbacks import BaseCallbackHandler, BaseCallbackManager
+from langchain_core.callbacks.manager import BaseRunManager
+from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, Tool
 from pydantic import AliasChoices, BaseModel
 
-from ringfence.adapters.langchain.values import json_of, same
+from ringfence.adapters.langchain.values import json_of
+from ringfence.dsl.canonical import same
 from ringfence.dsl.plan import Json
 
-FRAMEWORK_NAMES = frozenset({"run_manager", "callbacks"})
+HIDDEN = "ringfence_runtime"
+"""A parameter that only `ToolNode` fills: its value proves who injected the others."""
+FRAMEWORK_NAMES = frozenset({"run_manager", "callbacks", HIDDEN})
+_CALLBACKS = (BaseCallbackHandler, BaseCallbackManager, BaseRunManager)
+_CONFIG_KEYS = frozenset(RunnableConfig.__annotations__)
 SINGLE = "tool_input"
 """What the one parameter of a `Tool` without a schema is called."""
 
@@ -39,7 +47,8 @@ class Parameters:
         if self.single is not None and schema is None:
             self.visible, every = frozenset({SINGLE}), frozenset({SINGLE})
         elif isinstance(schema, dict):
-            self.visible = every = frozenset(schema.get("properties", {}))
+            # SECURITY: LangChain drops what a model sends under a name of its own, or hands it on as it is.
+            self.visible = every = frozenset(schema.get("properties", {})) - self.framework
         else:
             self.visible = frozenset(_fields(tool.tool_call_schema)) - self.framework
             every = frozenset(_fields(tool.get_input_schema()))
@@ -56,7 +65,21 @@ class Parameters:
 
     def decided(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return the values that a model chose: neither injected ones nor the framework's own."""
-        return {name: v for name, v in values.items() if name not in self.injected | self.framework}
+        return {name: value for name, value in values.items() if not self._is_passed_by(name, value)}
+
+    def _is_passed_by(self, name: str, value: Any) -> bool:
+        """Say whether the framework passes this value by the model.
+
+        SECURITY: a name alone does not say so: who calls a function itself may hand on what a model wrote.
+        """
+        if name in self.injected:
+            return True
+        if name not in self.framework:
+            return False
+        if name in FRAMEWORK_NAMES:
+            handlers = value if isinstance(value, list) else [value]
+            return value is None or all(isinstance(one, _CALLBACKS) for one in handlers)
+        return value is None or (isinstance(value, Mapping) and value.keys() <= _CONFIG_KEYS)
 
     def shown(self, values: Mapping[str, Any]) -> dict[str, Json]:
         """Return the JSON of the values that a model chose."""
@@ -75,7 +98,9 @@ class Parameters:
         """Return what was given and would be dropped silently; the policy refuses it."""
         if self.single is not None and self.model is None:
             return {}  # whatever its one argument is called
-        known = frozenset(used) | self.visible | {a for names in self._aliases.values() for a in names}
+        # SECURITY: an injected parameter may have an alias too, under which nobody but a model would send it.
+        aliases = {alias for name in self.visible for alias in self._aliases.get(name, ())}
+        known = frozenset(used) | self.visible | aliases
         return {name: value for name, value in given.items() if name not in known}
 
     def execute_with(

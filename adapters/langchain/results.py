@@ -22,7 +22,7 @@ def lens_for(*, with_artifact: bool, is_limited: bool = False) -> ResultLens:
         if is_limited and _says_more(result):
             # SECURITY: only one message is cut; the model would read the others whole.
             raise ValueError("a command with several messages cannot be cut")
-        return json_of(_content(result[0] if _is_pair(result) else result))
+        return json_of(_content(result[0] if _is_pair(result) else result), whole=True)
 
     def put(result: Any, value: Json) -> Any:
         if _is_pair(result):
@@ -47,7 +47,7 @@ def _content(result: Any) -> Any:
 
 def _replaced(result: Any, value: Json) -> Any:
     """Return a result like `result` whose content is `value`; as it is where nothing was cut."""
-    if json_of(_content(result)) == value:
+    if json_of(_content(result), whole=True) == value:
         return result
     if isinstance(result, ToolMessage):
         return result.model_copy(update={"content": value if isinstance(value, str | list) else str(value)})

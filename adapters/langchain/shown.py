@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from ringfence.adapters.langchain.suspension import CHECKPOINTER, KEY, Waiting
 from ringfence.adapters.langchain.tree import TREE, around
-from ringfence.adapters.langchain.values import same
+from ringfence.dsl.canonical import same
 from ringfence.dsl.plan import Json
 from ringfence.engine.enforcement.runs import Run
 

@@ -24,8 +24,8 @@ from pydantic import ValidationError
 from ringfence.adapters.langchain.capture import expecting
 from ringfence.adapters.langchain.classic import is_executor
 from ringfence.adapters.langchain.gate import Gate, Incoming, task_of
-from ringfence.adapters.langchain.parameters import Parameters
-from ringfence.adapters.langchain.replies import error_message, told, with_id
+from ringfence.adapters.langchain.parameters import HIDDEN, Parameters
+from ringfence.adapters.langchain.replies import error_message, is_limited, may_say, told, with_id
 from ringfence.adapters.langchain.results import lens_for
 from ringfence.adapters.langchain.runs import runs_of
 from ringfence.adapters.langchain.tree import is_bubble
@@ -41,11 +41,11 @@ except ImportError:  # langchain-core alone: no ToolNode, so nothing is injected
 
 SCAFFOLD = "langchain:MODULE:TOOLS"
 """How `ringfence init --tools` is told of LangChain's tools; only the host knows where they stand."""
-HIDDEN = "ringfence_runtime"
-"""A parameter that only `ToolNode` fills: its value proves who injected the others."""
 _GATE = "ringfence_gate"
 _DOORS = ("invoke", "ainvoke", "run", "arun", "__call__", "batch", "abatch", "stream", "astream")
 """Through these a tool is run from outside; the guard stands behind LangChain's own."""
+_HANDLERS = ("handle_tool_error", "handle_validation_error")
+"""With these a tool answers a failure in its own words."""
 _UNFIT = "the arguments do not fit the tool's schema"
 
 _INJECTED: ContextVar[Mapping[str, Any] | None] = ContextVar("ringfence_injected", default=None)
@@ -105,6 +105,7 @@ def guarded(guard: Guard, tool: BaseTool | Callable[..., Any]) -> BaseTool:
             raise ValueError(f"`{bound.name}` is guarded by another guard")
         bound = known.tool  # the record answers for it, whoever guards it
     refuse_own_doors(bound)
+    plan = guard.plan.by_bound_name.get(bound.name)
     gate = Gate(
         guard,
         bound.name,
@@ -113,21 +114,15 @@ def guarded(guard: Guard, tool: BaseTool | Callable[..., Any]) -> BaseTool:
         runs_of(guard),
         lens_for(
             with_artifact=bound.response_format == "content_and_artifact",
-            is_limited=_is_limited(guard, bound.name),
+            is_limited=plan is not None and is_limited(plan),
         ),
     )
-    copy = bound.model_copy(update=_functions(bound, gate))
+    silent = {} if may_say(guard.plan, bound.name) else dict.fromkeys(_HANDLERS, False)
+    copy = bound.model_copy(update=_functions(bound, gate) | silent)
     object.__setattr__(copy, "__class__", _class_of(type(bound)))
     copy.__dict__[_GATE] = gate
     gate.functions = _functions_of(copy)
     return copy
-
-
-def _is_limited(guard: Guard, name: str) -> bool:
-    tool = guard.plan.by_bound_name.get(name)
-    return tool is not None and (
-        tool.obligations.max_rows is not None or tool.obligations.max_bytes is not None
-    )
 
 
 def gate_of(tool: object) -> Gate | None:
@@ -356,7 +351,7 @@ def _answer(incoming: Incoming, error: Exception) -> ToolMessage | str:
     host = is_bubble(error) or isinstance(error, NotImplementedError | RunHaltedError | EngineError)
     if host or (incoming.call_id is None and not incoming.in_words):
         raise error
-    text = told(error, incoming.run.plan)
+    text = told(error, incoming.run.plan, incoming.gate.name)
     if incoming.call_id is None:
         return text
     return error_message(text, name=incoming.gate.name, call_id=incoming.call_id)

@@ -1,12 +1,17 @@
 """Where the JSON value sits in what a tool returns, so that limits cut the right part."""
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import is_dataclass
+from typing import Any, Final
 
 from agents import ToolOutputText
+from pydantic import BaseModel
 
 from ringfence.adapter import Json, ResultLens
 from ringfence.adapters.openai_agents.values import json_of
+
+_SAYS: Final = (bool, int, float, str, Mapping, BaseModel)
+"""Of these kinds is what says something as JSON."""
 
 
 def _get(result: Any) -> Json:
@@ -14,9 +19,8 @@ def _get(result: Any) -> Json:
         return result.text
     if isinstance(result, list | tuple):
         return [_get(part) for part in result]
-    said = json_of(result)
-    if isinstance(said, Mapping | list) or said is None or isinstance(said, bool | int | float | str):
-        return said
+    if result is None or isinstance(result, _SAYS) or is_dataclass(result):
+        return json_of(result, whole=True)
     return str(result)  # as the SDK tells it to the model
 
 

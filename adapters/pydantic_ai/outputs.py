@@ -17,7 +17,7 @@ from pydantic_ai.toolsets.abstract import ToolsetTool
 
 from ringfence.adapters.pydantic_ai.gate import Gate, arriving
 from ringfence.adapters.pydantic_ai.toolsets import SCAFFOLD
-from ringfence.adapters.pydantic_ai.values import json_of
+from ringfence.engine.binding.values import json_of
 from ringfence.engine.enforcement.catalogue import undeclared
 
 TEXT: Final = "text"

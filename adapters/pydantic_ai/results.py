@@ -5,8 +5,8 @@ from typing import Any, Final
 
 from pydantic_ai.messages import ToolReturn
 
-from ringfence.adapters.pydantic_ai.values import json_of
 from ringfence.dsl.plan import Json
+from ringfence.engine.binding.values import json_of
 from ringfence.engine.enforcement.tool_results import ResultLens
 
 
@@ -21,11 +21,14 @@ def lens_for(*, is_limited: bool) -> ResultLens:
 
 def _get(result: Any) -> Json:
     if not isinstance(result, ToolReturn):
-        return json_of(result)
+        return json_of(result, whole=True)
     if result.content is None:
-        return json_of(result.return_value)
+        return json_of(result.return_value, whole=True)
     # The model reads both.
-    return {"return_value": json_of(result.return_value), "content": json_of(result.content)}
+    return {
+        "return_value": json_of(result.return_value, whole=True),
+        "content": json_of(result.content, whole=True),
+    }
 
 
 def _get_limited(result: Any) -> Json:

@@ -6,6 +6,7 @@ lets through and the tool does not know is a slip, or the tool is not the one th
 
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import islice
 
 from ringfence.dsl import syntax
 from ringfence.dsl.draft import Draft, Slot, ToolDraft
@@ -18,6 +19,7 @@ from ringfence.dsl.types import Type
 SHOWN = 20
 """How many names one report writes out: a server may have any number of tools."""
 _LONGEST = 80
+_MOST = 5_000
 _PROTOCOL = "mcp/"
 """So begin the names of MCP's own requests in a policy; no server lists them."""
 
@@ -27,17 +29,21 @@ def check_live(draft: Draft) -> None:
     if draft.live is None or draft.layer is not None:
         return
     declared = {bound_name(tool): tool for tool in draft.tools.values()}
+    others = [name for name in _sayable(draft.live) if name not in declared]
+    gone = 0
     for bound, tool in declared.items():
         live = draft.live.get(bound)
         if live is not None:
             _compare(draft, tool, live)
         elif tool.starts is None and not _own_body(tool) and not bound.startswith(_PROTOCOL):
+            gone += 1
             draft.report(
                 "W218",
                 f"no live tool is called `{bound}`",
                 tool.node.bound.span if tool.node.bound else tool.node.name.span,
                 "none of the tools that were given has this name",
-                did_you_mean(bound, (name for name in _sayable(draft.live) if name not in declared))
+                # A name is compared with all others: where two sets have nothing in common, some are enough.
+                (did_you_mean(bound, others) if gone <= SHOWN else "")
                 or 'remove it, or bind it to the tool\'s real name: `tool NAME is "real-name" { … }`',
             )
     missing = [name for name in draft.live if name not in declared]
@@ -77,7 +83,8 @@ def _short(name: str) -> str:
 
 
 def _sayable(names: Iterable[str]) -> list[str]:
-    return [name for name in names if len(name) <= _LONGEST and name.isprintable()]
+    """Return the names that a report may say, of a schema or a set that may have any number of them."""
+    return [name for name in islice(names, _MOST) if len(name) <= _LONGEST and name.isprintable()]
 
 
 def _compare(draft: Draft, tool: ToolDraft, live: LiveTool) -> None:

@@ -9,14 +9,15 @@ The words of a text are never changed, only the white space between them, so tha
 - A comment stays where it stands: behind the word before it, or on a line of its own.
 """
 
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 
 from ringfence.dsl.diagnostic import Diagnostic
 from ringfence.dsl.format.breaks import Breaks
 from ringfence.dsl.format.layout import Layout
+from ringfence.dsl.format.nodes import alike
 from ringfence.dsl.format.words import Word, words_of
 from ringfence.dsl.parse import lexemes, parse
-from ringfence.dsl.source import Source, Span
+from ringfence.dsl.source import Source
 from ringfence.dsl.syntax import Document
 
 UNREADABLE = frozenset({"E001", "E002", "E003"})
@@ -41,7 +42,7 @@ def format_text(text: str, name: str = "policy.fence") -> Formatted:
     words = _words(document)
     laid = Layout(words, Breaks(words)).text(document)
     again, _ = parse(Source(name, laid))
-    if not (_told(words) == _told(_words(again)) and _alike(document.declarations, again.declarations)):
+    if not (_told(words) == _told(_words(again)) and alike(document.declarations, again.declarations)):
         raise RuntimeError(f"the new layout of {name} says something else: this is a fault of the formatter")
     return Formatted(laid, ())
 
@@ -53,16 +54,3 @@ def _words(document: Document) -> list[Word]:
 def _told(words: list[Word]) -> list[tuple[str, str, tuple[str, ...]]]:
     """Return every word and every comment at its place."""
     return [(word.text, word.trailing, tuple(comment.text for comment in word.comments)) for word in words]
-
-
-def _alike(one: object, other: object) -> bool:
-    """True if two nodes say the same, wherever they stand."""
-    if isinstance(one, Span):
-        return isinstance(other, Span)
-    if type(one) is not type(other):
-        return False
-    if isinstance(one, tuple) and isinstance(other, tuple):
-        return len(one) == len(other) and all(map(_alike, one, other))
-    if is_dataclass(one):
-        return all(_alike(getattr(one, each.name), getattr(other, each.name)) for each in fields(one))
-    return one == other

@@ -2,9 +2,9 @@
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import fields, is_dataclass
 
 from ringfence.dsl import syntax
+from ringfence.dsl.format.nodes import parts_of
 from ringfence.dsl.format.words import Word
 from ringfence.dsl.source import Span
 
@@ -53,7 +53,7 @@ class Breaks:
                 yield node.function.span.end
             case syntax.Invocation() | syntax.FunctionOf():
                 yield node.name.span.end
-        for part in _parts_of(node):
+        for part in parts_of(node):
             yield from self.callables(part)
 
     def _before(self, part: Span) -> int:
@@ -67,7 +67,7 @@ class Breaks:
         if isinstance(node, syntax.Both | syntax.Either):
             for operand in node.operands[1:]:
                 yield self._before(operand.span)
-        for part in _parts_of(node):
+        for part in parts_of(node):
             yield from self._connectives(part)
 
     def _parts(self, node: object) -> Iterator[int]:
@@ -134,11 +134,3 @@ class Breaks:
     def _halt(self, node: syntax.Rate | syntax.BlastRadius | syntax.BudgetOf) -> Iterator[int]:
         if node.otherwise_halt:
             yield self.at(node.span.end) - 2
-
-
-def _parts_of(node: object) -> Iterator[object]:
-    if isinstance(node, tuple):
-        yield from node
-    elif is_dataclass(node) and not isinstance(node, Span):
-        for each in fields(node):
-            yield getattr(node, each.name)

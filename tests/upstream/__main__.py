@@ -2,7 +2,8 @@
 
 Each suite runs unmodified, then with a policy inserted that allows every call, then with one that denies
 every call.  The exit code is 0 if, with everything allowed, nothing fails that passes unmodified, but for
-what is listed in `expected/`; and if, with everything denied, no tool body runs.
+what is listed in `expected/`; and if, with everything denied, no tool body runs, and no bound cuts a test
+that is not listed.
 """
 
 import argparse
@@ -37,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = [suite for suite in SUITES if not said.suites or suite.name in said.suites]
     console = Console(stderr=said.json)
     if not console.is_terminal:
-        console = Console(stderr=said.json, width=120)
+        console = Console(stderr=said.json, width=150)
     rows: list[Row] = []
     try:
         for suite in chosen:
@@ -66,7 +67,9 @@ def _suite(suite: Suite, scratch: Path, processes: int, console: Console) -> lis
     rows: list[Row] = []
     for part in parts_of(suite):
         results = _shown(part, source, scratch, processes, unmodified, console)
-        listed = frozenset[str]() if part.way is None else listed_for(differences, part.way)
+        listed = frozenset[str]()
+        if part.way is not None and part.inserted != "nothing":
+            listed = listed_for(differences, part.way, part.inserted)
         row = judged(part, installed, results, unmodified or results, listed)
         rows.append(row)
         for line in row.lines():
@@ -99,7 +102,7 @@ def _table(rows: list[Row]) -> Table:
     table.add_column("suite")
     table.add_column("guarded by")
     table.add_column("policy")
-    for name in ("passed", "failed", "new", "listed", "bodies run"):
+    for name in ("tests", "passed", "failed", "new", "listed", "cut", "calls", "bodies", "beside"):
         table.add_column(name, justify="right")
     table.add_column("holds")
     for row in rows:

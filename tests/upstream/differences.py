@@ -7,7 +7,9 @@ import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
+
+Policy = Literal["allow", "deny"]
 
 LISTS = Path(__file__).parent / "expected"
 
@@ -24,6 +26,8 @@ class Difference:
     tests: tuple[str, ...]
     ways: frozenset[str] | None = None
     """With which ways of inserting the guard; None: with each."""
+    policy: Policy = "allow"
+    """`allow`: they may fail with everything allowed; `deny`: a bound may cut them with everything denied."""
 
 
 def list_for(package: str, version: str, folder: Path = LISTS) -> Path | None:
@@ -51,9 +55,9 @@ def read(file: Path) -> list[Difference]:
     except tomllib.TOMLDecodeError as error:
         raise ListError(f"`{file.name}`: {error}") from error
     found = [_difference(entry, file.name) for entry in entries]
-    seen: set[tuple[str, str | None]] = set()
+    seen: set[tuple[str, str | None, Policy]] = set()
     for one in found:
-        for key in ((test, way) for test in one.tests for way in (one.ways or (None,))):
+        for key in ((test, way, one.policy) for test in one.tests for way in (one.ways or (None,))):
             if key in seen:
                 raise ListError(f"`{file.name}`: `{key[0]}` is listed twice")
             seen.add(key)
@@ -66,11 +70,18 @@ def _difference(entry: Any, file: str) -> Difference:
         raise ListError(f"`{file}`: an entry has no reason")
     if not isinstance(tests, list) or not tests or not all(isinstance(test, str) for test in tests):
         raise ListError(f"`{file}`: `{reason}` names no tests")
-    if strange := entry.keys() - {"reason", "tests", "ways"}:
+    if strange := entry.keys() - {"reason", "tests", "ways", "policy"}:
         raise ListError(f"`{file}`: an entry has no `{min(strange)}`")
-    return Difference(reason, tuple(tests), None if ways is None else frozenset(ways))
+    if (policy := entry.get("policy", "allow")) not in get_args(Policy):
+        raise ListError(f"`{file}`: a policy is `allow` or `deny`")
+    return Difference(reason, tuple(tests), None if ways is None else frozenset(ways), policy)
 
 
-def listed_for(differences: Iterable[Difference], way: str) -> frozenset[str]:
-    """Return the tests that are listed for one way."""
-    return frozenset(test for one in differences if one.ways is None or way in one.ways for test in one.tests)
+def listed_for(differences: Iterable[Difference], way: str, policy: Policy = "allow") -> frozenset[str]:
+    """Return the tests that are listed for one way under one policy."""
+    return frozenset(
+        test
+        for one in differences
+        if one.policy == policy and (one.ways is None or way in one.ways)
+        for test in one.tests
+    )

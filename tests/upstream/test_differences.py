@@ -21,6 +21,14 @@ def test_an_entry_counts_for_every_way_or_for_those_it_names(tmp_path: Path) -> 
     assert listed_for(found, "v") == {"a", "b[1]"}
 
 
+def test_what_may_fail_and_what_may_be_cut_are_listed_apart(tmp_path: Path) -> None:
+    found = read(
+        written(tmp_path, ENTRY + ENTRY.replace('"why"', '"x"\npolicy = "deny"').replace('"b[1]"', '"c"'))
+    )
+    assert listed_for(found, "w") == {"a", "b[1]"}
+    assert listed_for(found, "w", "deny") == {"a", "c"}
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -28,6 +36,7 @@ def test_an_entry_counts_for_every_way_or_for_those_it_names(tmp_path: Path) -> 
         '[[difference]]\nreason = " "\ntests = ["a"]',
         '[[difference]]\nreason = "x"\ntests = []',
         '[[difference]]\nreason = "x"\ntests = ["a"]\nbecause = "y"',
+        '[[difference]]\nreason = "x"\ntests = ["a"]\npolicy = "nothing"',
         ENTRY + ENTRY,
         "[[difference",
     ],

@@ -1,8 +1,10 @@
 """The plugin's policies and its counter of bodies."""
 
 import asyncio
+import json
 import sys
 import threading
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,9 @@ from langchain_core.tools import BaseTool, StructuredTool, tool
 from pydantic import BaseModel
 
 from inserted.bodies import Bodies, _code_of
+from inserted.calls import marked
 from inserted.policies import Guards, Verdict, names_of, policy_of
+from inserted.tally import Tally
 from ringfence.dsl.load import load_text
 from ringfence.engine.seams.errors import DeniedError
 from tests.guards import call
@@ -71,26 +75,60 @@ def test_a_policy_has_one_answer_to_everything(verdict: Verdict) -> None:
 
 
 @pytest.fixture
-def counted() -> Any:
-    bodies = Bodies()
+def bodies(tmp_path: Path) -> Iterator[Bodies]:
     before = sys.getprofile(), threading.getprofile()
-    yield bodies
+    yield Bodies(Tally(tmp_path / "seen.jsonl"))
     sys.setprofile(before[0])
     threading.setprofile(before[1])
 
 
-async def test_bodies_are_counted_once_each_wherever_they_run(counted: Bodies) -> None:
+def seen(folder: Path) -> list[tuple[str, bool]]:
+    """What was seen of bodies: the tool, and whether a guard had let it through."""
+    lines = (folder / "seen.jsonl").read_text(encoding="utf-8").splitlines()
+    said = [json.loads(line) for line in lines]
+    return [(one["tools"][0], one["through"]) for one in said if one["seen"] == "body"]
+
+
+async def test_bodies_are_seen_once_each_wherever_they_run(bodies: Bodies, tmp_path: Path) -> None:
     for one in (add, slow, Adder()):
-        counted.learn(one)
-    counted.watch()
-    counted.test = "t"
+        bodies.learn(one)
+    bodies.watch()
     add.invoke({"left": 1, "right": 2})
     await slow.ainvoke({"left": 1})
     await Adder().ainvoke({"left": 1})  # on a thread
     assert isinstance(add, StructuredTool) and add.func is not None
     add.func(1, 2)  # by hand, with no tool in between
     sys.setprofile(None)
-    assert counted.runs == {"t": 3}
+    assert seen(tmp_path) == [("add", False), ("slow", False), ("adder", False)]
+
+
+async def test_a_body_ran_through_the_guard_only_if_the_call_was_of_this_tool(
+    bodies: Bodies, tmp_path: Path
+) -> None:
+    for one in (add, slow):
+        bodies.learn(one)
+    bodies.watch()
+    both = {"left": 1, "right": 2}
+    marked("add", lambda arguments: add.invoke(arguments))(both)
+    marked("slow", lambda arguments: add.invoke(arguments))(both)
+
+    async def slowly(arguments: dict[str, int]) -> None:
+        await slow.ainvoke(arguments)
+        await asyncio.to_thread(add.invoke, both)
+
+    await marked("slow", slowly)({"left": 1})
+    sys.setprofile(None)
+    assert seen(tmp_path) == [("add", True), ("add", False), ("slow", True), ("add", False)]
+
+
+def test_a_test_that_takes_the_sight_away_is_written_down(bodies: Bodies, tmp_path: Path) -> None:
+    bodies.watch()
+    bodies.check()
+    assert "blindness" not in (tmp_path / "seen.jsonl").read_text(encoding="utf-8")
+    sys.setprofile(None)
+    bodies.check()
+    assert sys.getprofile() is not None
+    assert "blindness" in (tmp_path / "seen.jsonl").read_text(encoding="utf-8")
 
 
 def test_the_body_of_a_class_is_what_it_says_itself() -> None:

@@ -1,6 +1,8 @@
 """The judges' own logic: what is compared with what, and when a run holds."""
 
 import json
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,8 @@ AGENTS = SUITES[0]
 
 
 def results(bodies: int = 1, **outcomes: Outcome) -> Results:
-    return Results(outcomes, bodies, {test: "E" for test, one in outcomes.items() if one == "failed"})
+    why = {test: "E" for test, one in outcomes.items() if one == "failed"}
+    return Results(outcomes, bodies, why, beside=Counter(), calls=1)
 
 
 def row(inserted: Inserted, run: Results, unmodified: Results, *listed: str) -> Row:
@@ -62,6 +65,59 @@ def test_new_failures_are_named_with_where_they_were() -> None:
     assert list(said.faults()) == ["fails with everything allowed: a  (E)"]
 
 
+CUT = "langgraph.errors.GraphRecursionError: Recursion limit of 20 reached"
+
+
+def test_a_test_that_a_bound_ends_is_named_unless_it_is_listed() -> None:
+    unmodified, run = results(a="passed", b="passed"), results(0, a="failed", b="failed")
+    run = replace(run, why={"a": CUT, "b": "E"})
+    assert list(row("deny", run, unmodified).faults()) == [f"was cut: a  ({CUT})"]
+    assert row("deny", run, unmodified, "a").holds
+    assert row("deny", results(0, a="passed", b="failed"), unmodified, "a").lines() == [
+        "listed, but comes to its end: a"
+    ]
+
+
+def test_an_agent_that_ends_at_its_last_step_is_cut_though_nothing_says_so() -> None:
+    unmodified = replace(results(a="passed", b="passed"), last_steps=frozenset("b"))
+    run = replace(results(0, a="failed", b="passed"), last_steps=frozenset("ab"))
+    assert list(row("deny", run, unmodified).faults()) == ["was cut: a  (E)"]
+
+
+@pytest.mark.parametrize(
+    "why",
+    [
+        CUT,
+        "MemoryError",
+        "Failed: Timeout (>60.0s) from pytest-timeout.",
+        "worker 'gw0' crashed while running",
+    ],
+)
+def test_no_bound_cuts_an_unmodified_suite(why: str) -> None:
+    run = replace(results(a="failed"), why={"a": why})
+    assert list(row("nothing", run, run).faults()) == [f"was cut: a  ({why})"]
+
+
+def test_a_policy_that_no_call_came_to_denied_nothing() -> None:
+    run = replace(results(0, a="passed"), calls=0)
+    assert list(row("deny", run, results(a="passed")).faults()) == ["no call came to the guard"]
+
+
+def test_bodies_beside_the_guard_are_told_and_prove_nothing() -> None:
+    run = replace(results(3, a="passed"), beside=Counter(a=2))
+    assert row("allow", run, results(a="passed")).lines() == ["2 beside the guard: a"]
+    only = replace(run, beside=Counter(a=3))
+    assert list(row("allow", only, results(a="passed")).faults()) == [
+        "no tool body ran through the guard with everything allowed"
+    ]
+
+
+@pytest.mark.parametrize("inserted", ["nothing", "allow", "deny"])
+def test_a_test_that_takes_the_sight_away_is_a_fault(inserted: Inserted) -> None:
+    run = replace(results(0 if inserted == "deny" else 1, a="passed"), blind=("a",))
+    assert list(row(inserted, run, results(a="passed")).faults()) == ["bodies may have run unseen: a"]
+
+
 def test_with_everything_denied_only_bodies_count() -> None:
     unmodified = results(3, a="passed")
     assert row("deny", results(0, a="failed"), unmodified).holds
@@ -77,7 +133,9 @@ def test_a_counter_that_sees_no_body_proves_nothing(inserted: Inserted) -> None:
 
 def test_a_row_is_told_to_people_and_to_machines() -> None:
     said = row("allow", results(a="failed", b="failed"), results(a="passed", b="failed"), "a")
-    assert said.cells() == ("agents", "GuardMiddleware", "allow all", "0", "2", "0", "1", "1", "yes")
+    assert said.cells() == (
+        *("agents", "GuardMiddleware", "allow all", "2", "0", "2", "0", "1", "-", "1", "1", "0", "yes"),
+    )
     assert json.loads(json.dumps(said.plain()))["listed"] == ["a"]
 
 
@@ -90,13 +148,33 @@ def test_every_way_of_a_suite_runs_under_both_policies_after_the_unmodified_one(
     ]
 
 
-def test_results_of_all_processes_count(tmp_path: Path) -> None:
+def seen(test: str, what: str, **more: object) -> str:
+    return json.dumps({"test": test, "seen": what, **more}) + "\n"
+
+
+def test_what_all_processes_saw_counts(tmp_path: Path) -> None:
     outcomes = {"a": {"outcome": "failed", "why": "E"}, "b": {"outcome": "passed", "why": ""}}
     (tmp_path / "outcomes.json").write_text(json.dumps(outcomes), encoding="utf-8")
-    (tmp_path / "bodies-gw0.json").write_text('{"a": 2}', encoding="utf-8")
-    (tmp_path / "bodies-gw1.json").write_text('{"a": 1, "b": 4}', encoding="utf-8")
+    (tmp_path / "seen-main.jsonl").write_text(seen("", "beginning"), encoding="utf-8")
+    first = (
+        seen("", "beginning") + seen("a", "call", tools=["t"]) + seen("a", "body", tools=["t"], through=True)
+    )
+    (tmp_path / "seen-gw0.jsonl").write_text(first, encoding="utf-8")
+    other = (
+        seen("b", "body", tools=["t"], through=False) * 2 + seen("b", "blindness") + seen("a", "last step")
+    )
+    (tmp_path / "seen-gw1.jsonl").write_text(other, encoding="utf-8")
     found = Results.read(tmp_path)
-    assert (found.bodies, found.count("failed"), dict(found.why)) == (7, 1, {"a": "E"})
+    assert (found.bodies, found.calls, dict(found.beside), found.blind) == (3, 1, {"b": 2}, ("b",))
+    assert found.last_steps == frozenset("a") and found.cut == ("a",)
+    assert (found.count("failed"), dict(found.why)) == (1, {"a": "E"})
+
+
+def test_a_run_in_which_nobody_looked_for_bodies_is_none(tmp_path: Path) -> None:
+    (tmp_path / "outcomes.json").write_text('{"a": {"outcome": "passed", "why": ""}}', encoding="utf-8")
+    (tmp_path / "seen-main.jsonl").write_text(seen("", "beginning"), encoding="utf-8")
+    with pytest.raises(ResultError, match="looked for bodies"):
+        Results.read(tmp_path)
 
 
 @pytest.mark.parametrize("written", [None, "{", "{}"])

@@ -104,7 +104,6 @@ class Executor(LangChainStage):
     suspends = False
     has_ids = False
     has_hooks = False
-    has_sessions = False
     has_provider_tools = False
     has_unknown_tools = (
         False  # it answers with the names of its tools, which the model was offered: see below

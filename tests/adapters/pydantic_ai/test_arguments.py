@@ -16,7 +16,8 @@ from pydantic_ai.toolsets.external import TOOL_SCHEMA_VALIDATOR
 from pydantic_core import SchemaValidator, core_schema
 from typing_extensions import TypedDict
 
-from ringfence.adapters.pydantic_ai.values import json_of, same
+from ringfence.dsl.canonical import same
+from ringfence.engine.binding.values import json_of
 from ringfence.engine.decision import events as e
 from ringfence.testing import Asked
 from tests.adapters.pydantic_ai.agents import Notes, asked, events, play, verdicts

@@ -186,3 +186,12 @@ def test_a_schema_that_refers_to_itself_or_multiplies_comes_to_an_end() -> None:
     for _ in range(500):
         deep = {"type": "array", "items": deep}
     assert shape_of(deep, deep).kinds == {"list"}
+
+
+def test_of_two_large_sets_with_nothing_in_common_only_some_names_are_compared_with_all() -> None:
+    tools = "\n".join(f"tool tool_{number} {{ allow always  rate 1 per run }}" for number in range(60))
+    live = [LiveTool(f"tools_{number}", {}) for number in range(60)]
+    gone = [report for report in beside(tools, *live).diagnostics if report.code == "W218"]
+    assert len(gone) == 60
+    assert sum("did you mean" in (report.help or "") for report in gone) == 20
+    assert all(report.help for report in gone)

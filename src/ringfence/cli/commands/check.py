@@ -26,7 +26,8 @@ def run(asked: Namespace, say: Say) -> int:
     from ringfence.dsl.diagnostic import draw
 
     live = read_tools(asked.tools, say) if asked.tools else None
-    loaded = policy_of(asked, live=live)
+    with say.progress("comparing", len(live or ()), worth=500, counted=False):
+        loaded = policy_of(asked, live=live)
     plan, found = loaded.plan, loaded.diagnostics
     if say.json:
         say.data(

@@ -36,7 +36,8 @@ def run(asked: Namespace, say: Say) -> int:
     if not tools:
         raise CommandError("there are no tools to write of", help="give a tool set that is not empty")
     name = asked.policy or (name_like(Path(asked.out).stem) if asked.out else "scaffolded")
-    made = scaffold(name, tools, ", ".join(map(source_of, asked.tools)))
+    with say.progress("writing", len(tools), worth=100) as advance:
+        made = scaffold(name, tools, ", ".join(map(source_of, asked.tools)), advance)
     plan = made.loaded.plan
     assert plan is not None, "a scaffold without a plan raises"
     if asked.out:
@@ -70,6 +71,8 @@ def run(asked: Namespace, say: Say) -> int:
         f"{len(made.tools)} tool{'' if len(made.tools) == 1 else 's'}, {open_ones} open;"
         " read the policy whole, and write an `allow` where one belongs"
     )
+    if asked.out:
+        say.note(f"next: `ringfence check {asked.out}` names each tool that nothing lets run yet")
     if made.unsayable:
         say.note(f"left out, since no policy can say the name: {len(made.unsayable)}")
     return FINE

@@ -5,7 +5,7 @@ without harm is left out and counted.  The text is laid out by `fmt` and loaded 
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from urllib.parse import urlsplit
@@ -26,6 +26,11 @@ _SPECIAL = frozenset(
 )
 """At an operand these are words of the language: such a parameter is reached by `arg.NAME`."""
 _DESCRIBED = 90
+_SIGNED = frozenset({"destructive", "code", "money"})
+"""Traits of what a person had better say yes to, each time."""
+_APPROVER = (
+    '#   approver lead { group "leads"  never the requester  answer within 15 minutes otherwise deny }'
+)
 _BY_WHOM = 'when principal.user in ["…"]'
 
 
@@ -50,19 +55,19 @@ class Scaffold:
     """Tools whose names no policy can say."""
 
 
-def scaffold(policy: str, tools: Mapping[str, LiveTool], source: str) -> Scaffold:
+def scaffold(
+    policy: str, tools: Mapping[str, LiveTool], source: str, advance: Callable[[], None] = lambda: None
+) -> Scaffold:
     """Write the policy.
 
     Args:
         policy: Its name.
         tools: By their names in the framework.
         source: Where they came from, in words for a person.
+        advance: Told after each tool.
     """
     writer = _Writer(tools)
-    text = writer.text(policy, source)
-    laid = format_text(text, f"{policy}.fence").text
-    if laid is None:
-        raise RuntimeError("the policy that was written cannot be read: a fault of the scaffold")
+    laid = writer.text(policy, source, advance)
     loaded = load_text(laid, f"{policy}.fence", live=tools)
     if loaded.plan is None:
         wrong = draw([report for report in loaded.diagnostics if report.is_error])
@@ -85,8 +90,16 @@ class _Writer:
         parameters = {name for one in self._parameters.values() if one for name in one.shapes}
         self._set_names.reserve(plain | parameters)
 
-    def text(self, policy: str, source: str) -> str:
-        blocks = [block for tool in self._tools.values() for block in self._tool(tool)]
+    def text(self, policy: str, source: str, advance: Callable[[], None]) -> str:
+        """Return the policy, laid out."""
+        blocks = []
+        for tool in self._tools.values():
+            # One tool at a time: the trees of a large file all at once cost the collector twice the time.
+            blocks.append(_laid(self._tool(tool)))
+            advance()
+        return "\n".join([_laid(self._head(policy, source)), *blocks])
+
+    def _head(self, policy: str, source: str) -> Iterable[str]:
         needed = [name for name in CAPABILITIES if any(name in one.guess.needs for one in self.written)]
         open_ones = sum(one.guess.opens for one in self.written)
         lines = [
@@ -100,13 +113,18 @@ class _Writer:
             ),
             comment("the agent sees it, and every call of it is refused, until a person writes one."),
         ]
+        if any(one.guess.traits & _SIGNED for one in self.written):
+            lines += [
+                "# Where a person must say yes, take these words in, with a group of yours, and `ask lead`:",
+                _APPROVER,
+            ]
         if self.unsayable:
             lines.append(comment(f"Left out, since no policy can say the name: {len(self.unsayable)}."))
         lines += ["", *(f"capability {name} is {', '.join(CAPABILITIES[name])}" for name in needed)]
         agent = self._names.take(AGENT)
         lines += ["", f"agent {agent} {{", *([f"holds {', '.join(needed)}"] if needed else [])]
         lines += ["stop after 5 minutes", "at most 100 calls", "at most 10 denials", "}", ""]
-        return "\n".join([*lines, *self._sets, "", *blocks])
+        return [*lines, *self._sets]
 
     # ---- one tool ----------------------------------------------------------------------------------
 
@@ -115,7 +133,6 @@ class _Writer:
         if bound is None:
             self.unsayable.append(tool.name)
             yield comment(f"Left out, since no policy can say this name: {tool.name}", cut=_DESCRIBED)
-            yield ""
             return
         name = tool.name if NAME.fullmatch(tool.name) else self._names.take(name_like(tool.name))
         parameters = self._parameters[tool.name] or Parameters({}, frozenset(), True)
@@ -135,7 +152,6 @@ class _Writer:
         example = _example(parameters, types) or ("always" if known.traits == {"read"} else _BY_WHOM)
         yield from _opened(known, example)
         yield "}"
-        yield ""
 
     def _conditions(self, tool: str, name: str, type: Type, parameters: Parameters) -> Iterable[str]:
         reached, variable = _reached(name), _variable(parameters)
@@ -152,6 +168,14 @@ class _Writer:
             condition = " and ".join(told.conditions)
             is_optional = _is_optional(name, parameters)
             yield f"require {f'{reached} is missing or ({condition})' if is_optional else condition}"
+
+
+def _laid(lines: Iterable[str]) -> str:
+    """Return lines in the one layout."""
+    laid = format_text("\n".join(lines)).text
+    if laid is None:
+        raise RuntimeError("the policy that was written cannot be read: a fault of the scaffold")
+    return laid
 
 
 def _remarks(tool: LiveTool) -> Iterable[str]:
@@ -215,8 +239,8 @@ def _opened(known: Guess, example: str) -> Iterable[str]:
         return
     yield comment(f"Closed: {known.because}. To open it, write for example:")
     yield f"#   allow {example}"
-    if known.traits & {"destructive", "code", "money"}:
-        yield "#   ask NAME, with an `approver NAME` that never is the requester"
+    if known.traits & _SIGNED:
+        yield "#   ask lead"
     if known.traits != {"read"}:
         yield "rate 10 per hour"
     else:

@@ -1,4 +1,4 @@
-"""Counts the executions of tool bodies by looking at which code begins to run; the tools stay as they are.
+"""Sees the executions of tool bodies by looking at which code begins to run; the tools stay as they are.
 
 Every tool that is made is looked at once, when it is made and before anything guards it: the code of its
 function, or of a `_run` of its own, is the body.
@@ -8,7 +8,6 @@ import dis
 import inspect
 import sys
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from types import CodeType, FrameType, FunctionType, MethodType
@@ -16,33 +15,46 @@ from typing import Any
 
 from langchain_core.tools import BaseTool
 
+from inserted.calls import innermost
+from inserted.tally import Tally
+
 _BEGINS = 0
 """What `RESUME` says at the beginning of a function; at the others a coroutine goes on."""
 
 
 class Bodies:
-    """The bodies that are known, and how often each test has run one."""
+    """The bodies that are known; each that runs is written down."""
 
-    def __init__(self) -> None:
-        self.runs: Counter[str] = Counter()
-        self.test = ""
-        self._codes: dict[int, CodeType] = {}
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+        self._tools: dict[int, set[str]] = {}
+        self._codes: list[CodeType] = []  # kept, so that no other code ever has the id of one
 
     def learn(self, tool: BaseTool) -> None:
         """Take in the bodies of a tool that nobody has guarded yet."""
         for function in _functions(tool):
             code = _code_of(function)
-            if code is not None:
-                self._codes[id(code)] = code  # kept, so that no other code ever has its id
+            if code is None:
+                continue
+            if id(code) not in self._tools:
+                self._codes.append(code)
+            self._tools.setdefault(id(code), set()).add(tool.name)
 
     def watch(self) -> None:
-        """Count from now on, in this thread and in all that begin later."""
+        """See from now on, in this thread and in all that begin later."""
         threading.setprofile(self._seen)
         sys.setprofile(self._seen)
 
+    def check(self) -> None:
+        """Write it down, and see again, if the test took the sight away."""
+        if sys.getprofile() != self._seen or threading.getprofile() != self._seen:
+            self._tally.blind()
+            self.watch()
+
     def _seen(self, frame: FrameType, event: str, _: object) -> None:
-        if event == "call" and id(frame.f_code) in self._codes and _is_run_of_a_tool(frame):
-            self.runs[self.test] += 1
+        if event == "call" and id(frame.f_code) in self._tools and _is_run_of_a_tool(frame):
+            tools = self._tools[id(frame.f_code)]
+            self._tally.body(tools, through=innermost() in tools)
 
 
 def _is_run_of_a_tool(frame: FrameType) -> bool:

@@ -1,4 +1,4 @@
-"""The hooks: insert what the environment asks for, count bodies, and write down what came of each test."""
+"""The hooks: insert what the environment asks for, and write down what is seen and what came of each test."""
 
 import json
 import os
@@ -10,8 +10,11 @@ from typing import Any, Final
 import pytest
 
 from inserted.bodies import Bodies
+from inserted.calls import at_the_guard
 from inserted.doors import at_birth, into_agents, into_bare_calls, into_nodes
 from inserted.policies import Guards
+from inserted.steps import at_the_last_step
+from inserted.tally import Tally
 
 VERDICT: Final = os.environ["RINGFENCE_INSERTED"]
 """`nothing`, `allow` or `deny`."""
@@ -32,23 +35,30 @@ MAY_BLOCK: Final = (
 )
 """What blockbuster, with which the suites look for calls that hold up an event loop, need not see."""
 
-_bodies = Bodies()
 _guards = Guards("deny" if VERDICT == "deny" else "allow") if VERDICT != "nothing" else None
 _outcomes: dict[str, dict[str, str]] = {}
 _is_main = True
 """False in the worker processes of pytest-xdist."""
+_tally: Tally
+_bodies: Bodies
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Insert, before any of the suite's modules is imported."""
-    global _is_main
+    global _is_main, _tally, _bodies
     # A test that a refusal sends round in circles must not take the machine's memory.
     _, most = resource.getrlimit(resource.RLIMIT_AS)
     bound = MEMORY_BYTES if most == resource.RLIM_INFINITY else min(MEMORY_BYTES, most)
     resource.setrlimit(resource.RLIMIT_AS, (bound, most))
     _is_main = not hasattr(config, "workerinput")
+    worker = "main" if _is_main else config.workerinput["workerid"]  # type: ignore[attr-defined]
+    # One that takes the place of a worker that died has a name of its own.
+    _tally = Tally(RESULTS / f"seen-{worker}.jsonl")
+    _bodies = Bodies(_tally)
+    at_the_last_step(_tally)
     at_birth(_bodies.learn, _guards, everywhere="births" in WHERE)
     if _guards is not None:
+        at_the_guard(_tally)
         if "agents" in WHERE:
             into_agents(_guards)
         if "nodes" in WHERE or "tool_node" in WHERE:
@@ -60,13 +70,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[Any]:
-    """Count the bodies of each test for itself; close its guards."""
-    _bodies.test = item.nodeid
+    """See the bodies of each test for itself; close its guards."""
+    _tally.test = item.nodeid
     if _guards is not None:
         _guards.module = item.module.__name__ if isinstance(item, pytest.Function) else None
     try:
         return (yield)
     finally:
+        _bodies.check()
         if _guards is not None:
             _guards.module = None
             _guards.close()
@@ -103,9 +114,7 @@ def pytest_collectreport(report: pytest.CollectReport) -> None:
         _outcomes[report.nodeid] = {"outcome": "failed", "why": str(report.longrepr)[-300:]}
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write down the bodies that this process ran, and, unless it is a worker, all outcomes."""
-    worker = "main" if _is_main else session.config.workerinput["workerid"]  # type: ignore[attr-defined]
+def pytest_sessionfinish() -> None:
+    """Write down all outcomes."""
     if _is_main:
         (RESULTS / "outcomes.json").write_text(json.dumps(_outcomes), encoding="utf-8")
-    (RESULTS / f"bodies-{worker}.json").write_text(json.dumps(_bodies.runs), encoding="utf-8")
