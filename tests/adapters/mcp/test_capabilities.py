@@ -39,12 +39,13 @@ def needy(seen: list[Any], wanted: dict[str, Any]) -> Server[Any]:
 
 async def test_a_server_hears_what_this_client_can_be_asked_and_the_policy_has() -> None:
     answers = client_of([])
-    for policy, given, wanted in (
+    cases: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
         (OPEN, answers, {"sampling": {}, "elicitation": {"form": {}}}),
         (OPEN, {"elicitation_callback": answers["elicitation_callback"]}, {"elicitation": {"form": {}}}),
         (OPEN, {}, {}),
         (BARE, answers, {}),
-    ):
+    ]
+    for policy, given, wanted in cases:
         seen: list[Any] = []
         async with near(policy, needy(seen, {"sampling": {}}), **given) as here:
             await here.told("need")
