@@ -1,7 +1,7 @@
 """What stands in a history: its JSON, its open calls, and which call one of them is."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from pydantic_ai import RunContext
 from pydantic_ai.messages import (
@@ -19,19 +19,33 @@ from pydantic_ai.messages import (
 from ringfence.dsl.plan import Json
 from ringfence.engine.binding.values import json_of
 
+INSTRUCTIONS: Final = ("system-prompt", "instruction-delta")
+"""Kinds of parts with words of the developer's, or of a toolset that speaks in his place."""
+
+_WITHOUT_USAGE: Final[Any] = {"__all__": {"usage"}}
+
 
 def dumped(messages: Sequence[ModelMessage]) -> list[Json]:
     """Return messages as JSON, without what says nothing, and without usage, which the answer's event has."""
-    said = ModelMessagesTypeAdapter.dump_python(list(messages), mode="json", warnings=False)
+    said = ModelMessagesTypeAdapter.dump_python(
+        list(messages), mode="json", warnings=False, exclude=_WITHOUT_USAGE
+    )
     return [_telling(message) for message in said] if isinstance(said, list) else []
 
 
 def _telling(message: dict[str, Any]) -> Json:
-    telling = {name: value for name, value in message.items() if value is not None and name != "usage"}
+    telling = {name: value for name, value in message.items() if value is not None}
     telling["parts"] = [
         {name: value for name, value in part.items() if value is not None} for part in message["parts"]
     ]
     return telling
+
+
+def instructions_in(messages: Sequence[ModelMessage]) -> frozenset[str]:
+    """Return what stands in messages as instructions."""
+    requests = [one for one in messages if isinstance(one, ModelRequest)]
+    parts = (part for one in requests for part in one.parts if part.part_kind in INSTRUCTIONS)
+    return frozenset(part.content for part in parts if isinstance(part.content, str))
 
 
 def open_calls(messages: Sequence[ModelMessage]) -> set[str]:
