@@ -29,7 +29,7 @@ from ringfence.engine.decision.calls import ToolCall
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.enforcement.tool_results import ResultLens
-from ringfence.engine.seams.errors import DeniedError, EngineError, PendingError
+from ringfence.engine.seams.errors import DeniedError, PendingError
 
 
 class _ByMark(type):
@@ -49,9 +49,6 @@ try:
     BUBBLES: tuple[type[BaseException], ...] = (GraphBubbleUp, ResumeError, InvalidResume)
 except ImportError:  # langchain-core alone: nothing bubbles
     BUBBLES = (ResumeError,)
-
-REFUSED = "$refused"
-"""An argument that no schema has: the policy refuses any call that carries it, and the log says why."""
 
 
 @dataclass(slots=True)
@@ -166,14 +163,14 @@ class Gate:
 
     def refuse(self, incoming: Incoming, why: str) -> NoReturn:
         """Have a call that never reached the function refused and recorded; raises the refusal."""
-        refuse(self.guard, incoming.run, self._refused(incoming, why))
+        self.guard.refuse(incoming.run, self._unmade(incoming), why)
 
     async def arefuse(self, incoming: Incoming, why: str) -> NoReturn:
         """Like `refuse`."""
-        await arefuse(self.guard, incoming.run, self._refused(incoming, why))
+        await self.guard.arefuse(incoming.run, self._unmade(incoming), why)
 
-    def _refused(self, incoming: Incoming, why: str) -> ToolCall:
-        return refused_call(self.name, incoming.given, why, incoming.call_id, incoming.config)
+    def _unmade(self, incoming: Incoming) -> ToolCall:
+        return unmade_call(self.name, incoming.given, incoming.call_id, incoming.config)
 
     # ---- inside ------------------------------------------------------------------------------------
 
@@ -360,28 +357,12 @@ def _execution(config: Mapping[str, Any] | None) -> Any:
     return getattr(runtime, "execution_info", None)
 
 
-def refused_call(
-    name: str, arguments: Mapping[str, Any], why: str, call_id: str | None, config: Mapping[str, Any] | None
+def unmade_call(
+    name: str, arguments: Mapping[str, Any], call_id: str | None, config: Mapping[str, Any] | None
 ) -> ToolCall:
-    """Return a call that the engine denies whatever the policy says: its arguments fit nothing."""
-    marked = {**{str(n): json_of(v) for n, v in arguments.items()}, REFUSED: why}
-    return tool_call(name, marked, call_id=call_id, config=config, schema_names=frozenset())
-
-
-def refuse(guard: Guard, run: Run, call: ToolCall) -> NoReturn:
-    """Have a call refused and recorded; raises the refusal."""
-    guard.execute(run, call, _never)
-    raise EngineError(f"`{call.tool}` was not refused", run=run.id)
-
-
-async def arefuse(guard: Guard, run: Run, call: ToolCall) -> NoReturn:
-    """Like `refuse`."""
-    await guard.aexecute(run, call, _never)
-    raise EngineError(f"`{call.tool}` was not refused", run=run.id)
-
-
-def _never(_: Mapping[str, Json]) -> NoReturn:
-    raise EngineError("this call has no body")
+    """Return a call that has no body to reach, as the model wrote it."""
+    written = {str(n): json_of(v) for n, v in arguments.items()}
+    return tool_call(name, written, call_id=call_id, config=config, schema_names=None)
 
 
 def _by_name(function: Callable[..., Any], args: tuple[Any, ...], values: dict[str, Any]) -> dict[str, Any]:

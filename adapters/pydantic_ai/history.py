@@ -11,6 +11,7 @@ from pydantic_ai.messages import (
     ModelResponse,
     RetryPromptPart,
     TextContent,
+    ToolCallPart,
     ToolReturnPart,
     UserContent,
 )
@@ -20,9 +21,17 @@ from ringfence.engine.binding.values import json_of
 
 
 def dumped(messages: Sequence[ModelMessage]) -> list[Json]:
-    """Return messages as JSON."""
+    """Return messages as JSON, without what says nothing, and without usage, which the answer's event has."""
     said = ModelMessagesTypeAdapter.dump_python(list(messages), mode="json", warnings=False)
-    return said if isinstance(said, list) else []
+    return [_telling(message) for message in said] if isinstance(said, list) else []
+
+
+def _telling(message: dict[str, Any]) -> Json:
+    telling = {name: value for name, value in message.items() if value is not None and name != "usage"}
+    telling["parts"] = [
+        {name: value for name, value in part.items() if value is not None} for part in message["parts"]
+    ]
+    return telling
 
 
 def open_calls(messages: Sequence[ModelMessage]) -> set[str]:
@@ -49,11 +58,20 @@ def task_of(ctx: RunContext[Any]) -> str | None:
 
     The id alone is not: models use one again.  None: no response has the call (code made it).
     """
-    calling = [one for one in ctx.messages if isinstance(one, ModelResponse) and one.tool_calls]
-    for at in range(len(calling) - 1, -1, -1):
-        if any(call.tool_call_id == ctx.tool_call_id for call in calling[at].tool_calls):
-            return f"{calling[at].run_id or ''}/{at}/{ctx.tool_call_id}"
+    for at in range(len(ctx.messages) - 1, -1, -1):
+        one = ctx.messages[at]
+        if isinstance(one, ModelResponse) and any(
+            isinstance(part, ToolCallPart) and part.tool_call_id == ctx.tool_call_id for part in one.parts
+        ):
+            before = sum(map(_calls, ctx.messages[:at]))
+            return f"{one.run_id or ''}/{before}/{ctx.tool_call_id}"
     return None
+
+
+def _calls(message: ModelMessage) -> bool:
+    return isinstance(message, ModelResponse) and any(
+        isinstance(part, ToolCallPart) for part in message.parts
+    )
 
 
 def texts(prompt: str | Sequence[UserContent] | None) -> tuple[str, ...]:

@@ -87,9 +87,7 @@ class Requests:
         """Record the answer."""
         run = self._turn.run
         (message,) = dumped([response])
-        self._answer(
-            run, [self._shown(run, message)], self._shown(run, json_of(response.usage, hide=run.hide)), None
-        )
+        self._answer(run, [self._shown(run, message)], self._shown(run, _usage(response, run)), None)
 
     def failed(self, error: BaseException) -> None:
         """Record that the request had no answer."""
@@ -168,7 +166,19 @@ class Requests:
                 self._origins.give(run, "host" if text in self._turn.foreign else "system", text)
 
     def _shown(self, run: Run, value: Json) -> Json:
-        return jsonable(value, hide=run.hide)
+        # It is JSON already; what only looks so is described when it is written.
+        return value if run.hiding is None else jsonable(value, hide=run.hide)
+
+
+def _usage(response: ModelResponse, run: Run) -> Json:
+    """Return the usage; a whole number is one, because JSON without fractions is written at once."""
+    said = json_of(response.usage, hide=run.hide)
+    if not isinstance(said, dict):
+        return said
+    return {
+        name: int(value) if isinstance(value, float) and value.is_integer() else value
+        for name, value in said.items()
+    }
 
 
 def _described(parameters: ModelRequestParameters) -> Json:

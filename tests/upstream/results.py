@@ -26,7 +26,7 @@ class Results:
     """Executions of tool bodies."""
     why: Mapping[str, str] = field(default_factory=dict)
     """Of each failure, where it was."""
-    beside: Mapping[str, int] = field(default_factory=dict)
+    beside: Counter[str] = field(default_factory=Counter)
     """Of those bodies the ones that ran without a guard's word for this call of the tool, by their test."""
     calls: int = 0
     """Calls that came to a guard."""

@@ -166,7 +166,7 @@ def test_what_all_processes_saw_counts(tmp_path: Path) -> None:
     (tmp_path / "seen-gw1.jsonl").write_text(other, encoding="utf-8")
     found = Results.read(tmp_path)
     assert (found.bodies, found.calls, dict(found.beside), found.blind) == (3, 1, {"b": 2}, ("b",))
-    assert (found.last_steps, found.cut) == ({"a"}, ("a",))
+    assert found.last_steps == frozenset("a") and found.cut == ("a",)
     assert (found.count("failed"), dict(found.why)) == (1, {"a": "E"})
 
 

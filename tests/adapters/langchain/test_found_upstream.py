@@ -106,7 +106,7 @@ class Anew(AgentMiddleware):
             tools=request.tools,
             response_format=request.response_format,
             state={"messages": []},
-            runtime=None,  # type: ignore[arg-type]
+            runtime=None,
         )
 
     def wrap_model_call(self, request: ModelRequest[Any], handler: Callable[..., Any]) -> Any:
