@@ -16,7 +16,7 @@ from agents import Agent, Handoff, HandoffInputData, RunContextWrapper
 from ringfence.adapter import DeniedError, Guard, Json, Plan, RunHaltedError, ToolCall, ToolFailedError
 from ringfence.adapters.openai_agents.arguments import Parameters, UnfitError, written
 from ringfence.adapters.openai_agents.invocations import Invocation, around, invocation_of, within
-from ringfence.adapters.openai_agents.tools import refusal_text, unread_call
+from ringfence.adapters.openai_agents.refusals import refusal_text, unread_call
 
 _MARK = "ringfence_passage"
 
@@ -38,7 +38,7 @@ class Passage:
         invocation = around(self.guard)
         # Outside of any run the SDK reads a saved state; there, `invoke` raises.
         if invocation is not None:
-            run = await invocation.at(context)
+            run = await invocation.at()
             if not self.guard.visible(run, [self.name]):
                 return False
         word: Any = self.handoff.is_enabled
@@ -50,7 +50,7 @@ class Passage:
     async def invoke(self, context: RunContextWrapper[Any], text: str | None = None) -> Agent[Any]:
         """Decide the handoff; return who goes on: the other agent, or, if it is refused, the same."""
         invocation = invocation_of(self.guard, f"`{self.name}`")
-        run = await invocation.at(context)
+        run = await invocation.at()
         stays: Agent[Any] = invocation.agent
         invocation.stayed.pop(self.handoff.tool_name, None)
         call_id = invocation.asked_ids.pop(self.handoff.tool_name, None)
