@@ -1,6 +1,7 @@
 """What a model, a tool's server, or whoever holds a saved history tries: it is decided, or nothing runs."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,12 +23,14 @@ from pydantic_ai.messages import (
 from pydantic_ai.models.fallback import FallbackModel
 from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
 from pydantic_ai.models.wrapper import WrapperModel
+from pydantic_ai.realtime import RealtimeModel
 from pydantic_ai.tool_manager import ToolManager
 from pydantic_ai.tools import Tool, ToolDefinition
 from pydantic_ai.toolsets import AbstractToolset, ExternalToolset, FunctionToolset, WrapperToolset
 
 from ringfence.adapters.pydantic_ai import Guarded, questions
 from ringfence.engine.decision import events as e
+from ringfence.engine.seams.errors import EngineError
 from ringfence.testing import Asked
 from tests.adapters.pydantic_ai.agents import ALICE, Notes, Played, asked, events, play, statuses, verdicts
 from tests.adapters.pydantic_ai.conftest import HEAD, LoadGuard
@@ -329,6 +332,39 @@ async def test_a_model_behind_another_is_not_offered_tools_by_its_own_settings(
     await agent.run("go")
     assert seen == [{"extra_body": {}, "temperature": 0.5}]
     assert "`extra_body.tools` is not offered" in capsys.readouterr().err
+
+
+class Speaking(RealtimeModel):
+    """A realtime model that notes what it would be offered."""
+
+    def __init__(self, offered: list[Any]) -> None:
+        super().__init__()
+        self._offered = offered
+
+    @property
+    def model_name(self) -> str:
+        return "speaking"
+
+    @property
+    def system(self) -> str:
+        return "speaking"
+
+    @asynccontextmanager
+    async def connect(
+        self, *, messages: Any, model_settings: Any, model_request_parameters: Any
+    ) -> AsyncIterator[Any]:
+        self._offered.append(model_request_parameters)
+        raise AssertionError("connected")
+        yield
+
+
+async def test_a_realtime_session_whose_words_nobody_could_record_does_not_begin(load: LoadGuard) -> None:
+    guard, notes, offered = load(SEND), Notes(), list[Any]()
+    agent: Agent[None, str] = Agent(tools=[notes.send], capabilities=[Guarded(guard, principal=ALICE)])
+    with pytest.warns(UserWarning), pytest.raises(EngineError, match="realtime"):
+        async with agent.realtime(Speaking(offered)).session():
+            raise AssertionError
+    assert offered == [] and await statuses(guard) == []
 
 
 # ---- results ---------------------------------------------------------------------------------------
