@@ -27,13 +27,15 @@ from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 
-from ringfence.adapters.langchain.gate import BUBBLES, Gate, task_of, unmade_call
+from ringfence.adapters.langchain.admission import trusting
+from ringfence.adapters.langchain.calls import task_of, unmade_call
+from ringfence.adapters.langchain.gate import BUBBLES, Gate, gate_of
 from ringfence.adapters.langchain.offered import Offered
 from ringfence.adapters.langchain.principals import dangling, new_prompts
 from ringfence.adapters.langchain.prompts import Typed
 from ringfence.adapters.langchain.replies import error_message, told, with_id
 from ringfence.adapters.langchain.runs import runs_of
-from ringfence.adapters.langchain.tools import gate_of, guarded, trusting
+from ringfence.adapters.langchain.tools import guarded
 from ringfence.adapters.langchain.turns import AnsweredBy, may_ask
 from ringfence.engine.binding.around import principal_of
 from ringfence.engine.decision.calls import ToolCall

@@ -367,8 +367,9 @@ class Runs:
         with self._lock:
             if error is None or is_bubble(error):  # nobody caught what paused it
                 own = self._errors.pop(run.id, {}).items()
-                if failures := {id: one for id, one in own if isinstance(one, EngineError)}:
-                    self._errors[run.id] = failures
+                failures = {id: one for id, one in own if isinstance(one, EngineError)}
+                if failures:
+                    self._errors[run.id] = {**failures}
             live = self._live.get(run.id)
             if run.ended or live is None:
                 self._live.pop(run.id, None)

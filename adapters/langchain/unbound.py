@@ -19,11 +19,12 @@ from langgraph.prebuilt import ToolNode
 from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.runtime import Runtime
 
-from ringfence.adapters.langchain.gate import Gate, task_of, unmade_call
+from ringfence.adapters.langchain.calls import task_of, unmade_call
+from ringfence.adapters.langchain.gate import Gate, gate_of
 from ringfence.adapters.langchain.replies import error_message, told, with_id
 from ringfence.adapters.langchain.runs import runs_of
 from ringfence.adapters.langchain.shown import Shown, ashown, shown
-from ringfence.adapters.langchain.tools import gate_of, guard_tools
+from ringfence.adapters.langchain.tools import guard_tools
 from ringfence.adapters.langchain.turns import AnsweredBy, Turns, may_ask
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.seams.errors import DeniedError

@@ -57,6 +57,8 @@ class Gate:
     body: FunctionTool
     """Like the original, but what its function raises comes out."""
     parameters: Parameters
+    shown: Json
+    """What the model is shown of it, as the record has it."""
     is_agent: bool = False
 
     # ---- before ------------------------------------------------------------------------------------

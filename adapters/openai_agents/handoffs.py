@@ -39,6 +39,7 @@ class Passage:
         # Outside of any run the SDK reads a saved state; there, `invoke` raises.
         if invocation is not None:
             run = await invocation.at()
+            invocation.holders[self.handoff.tool_name] = agent
             if not self.guard.visible(run, [self.name]):
                 return False
         word: Any = self.handoff.is_enabled
@@ -51,7 +52,8 @@ class Passage:
         """Decide the handoff; return who goes on: the other agent, or, if it is refused, the same."""
         invocation = invocation_of(self.guard, f"`{self.name}`")
         run = await invocation.at()
-        stays: Agent[Any] = invocation.agent
+        # SECURITY: the agent that was listed last may be one that a guardrail runs beside.
+        stays: Agent[Any] = invocation.holders.get(self.handoff.tool_name, invocation.agent)
         invocation.stayed.pop(self.handoff.tool_name, None)
         call_id = invocation.asked_ids.pop(self.handoff.tool_name, None)
         raised: list[BaseException] = []

@@ -80,6 +80,8 @@ class Invocation:
     """The model's id of a call -> what the model is told instead of it."""
     stayed: dict[str, str] = field(default_factory=dict)
     """The name of a handoff -> what the model is told of it, which was refused."""
+    holders: dict[str, Any] = field(default_factory=dict)
+    """The name of a handoff -> the agent that was offered it last."""
     asked_ids: dict[str, str] = field(default_factory=dict)
     """The name of a handoff -> the model's id of the call that asked for it."""
     is_inside: bool = False

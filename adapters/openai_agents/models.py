@@ -37,7 +37,7 @@ from ringfence.adapters.openai_agents.invocations import Invocation, invocation_
 from ringfence.adapters.openai_agents.refusals import refusal_text, unread_call
 from ringfence.adapters.openai_agents.said import Names, Refused
 from ringfence.adapters.openai_agents.streams import bounded
-from ringfence.adapters.openai_agents.tools import gate_of
+from ringfence.adapters.openai_agents.tools import gate_of, shown
 from ringfence.adapters.openai_agents.values import json_of
 
 _PARAMETERS = (
@@ -176,7 +176,7 @@ class GuardedModel(Model):
             request=secrets.token_hex(8),
             model=named if isinstance(named, str) else None,
             messages=[jsonable(json_of(one), hide=run.hide) for one in messages],
-            tools=jsonable([_offered(one) for one in (*tools, *handoffs)], hide=run.hide),
+            tools=[_offered(one, run) for one in (*tools, *handoffs)],
             parameters=jsonable(_said(settings), hide=run.hide),
             parent=None,
         )
@@ -309,9 +309,16 @@ def _completed(message: ResponseOutputMessage) -> ResponseCompletedEvent:
     return ResponseCompletedEvent(type="response.completed", response=response, sequence_number=0)
 
 
-def _offered(tool: Any) -> Json:
+def _offered(tool: Any, run: Run) -> Json:
+    gate = gate_of(tool)
+    if gate is not None and run.hiding is None:
+        return gate.shown
+    return jsonable(_described(tool), hide=run.hide)
+
+
+def _described(tool: Any) -> Json:
     if isinstance(tool, FunctionTool):
-        return {"name": tool.name, "description": tool.description, "parameters": tool.params_json_schema}
+        return shown(tool)
     if passage_of(tool) is not None:
         return {
             "name": tool.tool_name,

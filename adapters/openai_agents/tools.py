@@ -8,7 +8,7 @@ from agents import FunctionTool
 from agents.tool import set_function_tool_failure_error_function
 from agents.tool_context import ToolContext
 
-from ringfence.adapter import Guard
+from ringfence.adapter import Guard, Json, jsonable
 from ringfence.adapters.openai_agents.arguments import Parameters
 from ringfence.adapters.openai_agents.gates import Gate
 
@@ -38,6 +38,7 @@ def guarded_tool(guard: Guard, tool: FunctionTool, body: FunctionTool | None = N
         tool,
         _failing(tool if body is None else body),
         Parameters.of(tool.params_json_schema, strict=strict),
+        jsonable(shown(tool)),
         is_agent=body is not None,
     )
     guarded = copy.copy(tool)
@@ -64,6 +65,11 @@ def gate_of(tool: Any) -> Gate | None:
         return None
     gate: Gate = known[0]
     return gate
+
+
+def shown(tool: FunctionTool) -> Json:
+    """Return what a model is shown of a tool."""
+    return {"name": tool.name, "description": tool.description, "parameters": tool.params_json_schema}
 
 
 def name_of(tool: FunctionTool) -> str:

@@ -92,7 +92,8 @@ def test_what_other_middleware_catches_is_not_told_to_the_model(
 def test_a_retry_that_the_guard_could_serve_goes_on(
     load: LoadGuard, invoke: Invoke, failing: list[int]
 ) -> None:
-    failing[0], done = 1, []
+    failing[0] = 1
+    done: list[Any] = []
     agent: Any = create_agent(
         model(asks(call("add", a=1)), says()),
         [add_of(done)],
@@ -118,7 +119,8 @@ def interrupting(done: list[Any]) -> Any:
 def test_a_pause_that_other_middleware_catches_is_no_answer_to_the_model(
     load: LoadGuard, invoke: Invoke
 ) -> None:
-    scripted, done = model(asks(call("add", a=1)), says()), []
+    scripted = model(asks(call("add", a=1)), says())
+    done: list[Any] = []
     middleware: Any = [Swallows(), GuardMiddleware(load(ADD))]
     agent: Any = create_agent(
         scripted, [interrupting(done)], middleware=middleware, checkpointer=InMemorySaver()
@@ -130,7 +132,8 @@ def test_a_pause_that_other_middleware_catches_is_no_answer_to_the_model(
 
 @both
 def test_the_past_from_before_a_failure_goes_on(load: LoadGuard, invoke: Invoke, failing: list[int]) -> None:
-    scripted, done = model(asks(call("add", a=1)), asks(call("add", a=1)), says()), []
+    scripted = model(asks(call("add", a=1)), asks(call("add", a=1)), says())
+    done: list[Any] = []
     middleware: Any = [Swallows(), GuardMiddleware(load(ADD))]
     agent: Any = create_agent(scripted, [add_of(done)], middleware=middleware, checkpointer=InMemorySaver())
     with pytest.raises(EngineError):
