@@ -14,19 +14,19 @@ from weakref import WeakKeyDictionary
 
 from langchain_core.messages import AnyMessage, ToolMessage
 
-from ringfence.adapters.langchain.principals import principal_of
-from ringfence.adapters.langchain.prompts import Origins, Typed, strict, typed_texts
+from ringfence.adapters.langchain.prompts import Typed, contents_of, parts_of, typed_texts
 from ringfence.adapters.langchain.suspension import can_suspend
 from ringfence.adapters.langchain.tree import TREE, Binding, around, innermost, is_bubble
 from ringfence.adapters.langchain.values import json_of
+from ringfence.engine.binding.around import principal_of, run_around
+from ringfence.engine.binding.origins import Origins, strict
 from ringfence.engine.decision.calls import Principal
-from ringfence.engine.decision.events import PromptGiven, RunStarted
-from ringfence.engine.enforcement.current import current_call, current_run
+from ringfence.engine.decision.events import RunStarted
+from ringfence.engine.enforcement.current import current_run
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.enforcement.versions import versions_of
 from ringfence.engine.journal.hiding import Hiding
-from ringfence.engine.journal.jsonable import jsonable
 from ringfence.engine.seams.errors import DeniedError, EngineError, RunHaltedError
 
 FRAMEWORK = "langchain"
@@ -66,14 +66,14 @@ class Runs:
 
     def __init__(self, guard: Guard) -> None:
         self.guard = guard
-        self._origins = Origins(guard)
+        self._origins = Origins(guard, contents_of, words=["withdrawn"])
         self._lock = threading.RLock()
         self._live: dict[str, Live] = {}
         self._threads: OrderedDict[tuple[str, str], str] = OrderedDict()
         """By thread and, for a graph inside of another one's run, where that stands in its graph."""
         self._successors: OrderedDict[str, str] = OrderedDict()
-        self._errors: OrderedDict[str, dict[str, BaseException]] = OrderedDict()
-        """By run and the model's id for the call: what is for the host to hear."""
+        self._errors: OrderedDict[str, dict[str | None, BaseException]] = OrderedDict()
+        """By run and call, or None for a request to the model: what is for the host to hear."""
 
     # ---- begin and end -----------------------------------------------------------------------------
 
@@ -95,13 +95,7 @@ class Runs:
             typed: What of them the user typed.
         """
         thread = thread_of(config)
-        parent = current_run()
-        within = current_call()
-        if parent is not None and not self.guard.owns(parent):
-            parent = None
-        elif parent is not None and parent.ended and (within is None or within[0] is not parent):
-            # SECURITY: what a body begins that outlives its run is refused, not begun as a run of its own.
-            parent = None
+        parent = run_around(self.guard)
         if principal is None and parent is not None:
             # SECURITY: who asked for the run around it is the requester here too, and may not approve.
             principal = parent.principal
@@ -116,14 +110,11 @@ class Runs:
             parent=parent,
         )
         run.take_note(json_of(message) for message in messages)
-        if strict(self.guard.plan):
-            self._origins.record(run, typed_texts(typed, messages), messages)
-        else:
-            for text in typed_texts(typed or "human", messages):
-                # A sub-agent's prompt was written by a model or by the host, never by the user.
-                self.guard.record(
-                    run, PromptGiven("host" if parent else "user", jsonable(text, hide=run.hide))
-                )
+        is_strict = strict(self.guard.plan)
+        said = typed_texts(typed if is_strict else typed or "human", messages)
+        self._origins.typed(run, said)
+        if is_strict:
+            self._origins.brought(run, said, parts_of(messages))
         self._bind(run, config)
         return run
 
@@ -143,7 +134,7 @@ class Runs:
                     return  # it has ended, or ended uncleanly and is now recorded as halted
             run.take_note(json_of(message) for message in messages)
             if run.state.open_tickets and not strict(self.guard.plan):  # else it stands in the next run
-                self.guard.record(run, PromptGiven("user", jsonable("\n".join(said), hide=run.hide)))
+                self._origins.give(run, "user", "\n".join(said))
             if not run.ended:
                 self.guard.end_run(run)
 
@@ -183,6 +174,14 @@ class Runs:
         runtime = ((config or {}).get("configurable") or {}).get("__pregel_runtime")
         principal = principal_of(getattr(runtime, "context", None), self.guard.plan)
         return self.go_on(run_id, config, principal=principal)
+
+    def of_graph(self, config: Mapping[str, Any] | None) -> str | None:
+        """Return the run that is bound to the very graph that `config` is made in, and to none around it."""
+        found = TREE.bound(around(config), self.guard)
+        # SECURITY: the run of an agent around this one holds more, and is not this one's.
+        if found is None or any(one is found for one in TREE.all_outside(around(config), self.guard)):
+            return None
+        return found.run.id
 
     def at_hand(self, run_id: str, config: Mapping[str, Any] | None) -> Run | None:
         """Return the run if it is already bound around `config`; nothing is asked and nobody waited for."""
@@ -253,7 +252,7 @@ class Runs:
             if live is None or text in live.instructed:
                 return
             live.instructed.add(text)
-        self.guard.record(run, PromptGiven("system", jsonable(text, hide=run.hide)))
+        self._origins.give(run, "system", text)
 
     def asked(self, run: Run) -> None:
         """Note that a call of `run` waits for people: when its graph stops, the run is put away."""
@@ -264,28 +263,35 @@ class Runs:
 
     # ---- what other middleware may catch -----------------------------------------------------------
 
-    def left(self, run: Run, call_id: str, error: BaseException) -> None:
-        """Note that a call ended in an error that is for the host, whatever others make of it."""
+    def left(self, run: Run, call_id: str | None, error: BaseException) -> None:
+        """Note that a call, or a request, ended in an error for the host, whatever others make of it."""
         with self._lock:
             self._errors.setdefault(run.id, {})[call_id] = error
             if len(self._errors) > _MOST_THREADS:
                 self._errors.popitem(last=False)
 
-    def ended(self, run: Run, call_id: str) -> None:
-        """Note that a call was made, or refused, after all."""
+    def ended(self, run: Run, call_id: str | None) -> None:
+        """Note that a call was made or refused, or the model asked, after all."""
         if run.id in self._errors:
             with self._lock:
                 self._errors[run.id].pop(call_id, None)
 
-    def caught(self, run_id: str, messages: Iterable[AnyMessage]) -> dict[str, BaseException]:
+    def caught(
+        self, run_id: str, messages: Iterable[AnyMessage], *, model: bool = False
+    ) -> dict[str | None, BaseException]:
         """Return the errors for the host that others have answered, by the ids of their calls.
 
         SECURITY: their text is in the messages, and the next model would read it.
+
+        Args:
+            model: With that of the last request to the model, too.
         """
         errors = self._errors.get(run_id)
         if not errors:
             return {}
-        answered = {message.tool_call_id for message in messages if isinstance(message, ToolMessage)}
+        answered: set[str | None] = {one.tool_call_id for one in messages if isinstance(one, ToolMessage)}
+        if model:
+            answered.add(None)
         return {id: error for id, error in errors.items() if id in answered}
 
     def _succeed(
@@ -361,8 +367,9 @@ class Runs:
         with self._lock:
             if error is None or is_bubble(error):  # nobody caught what paused it
                 own = self._errors.pop(run.id, {}).items()
-                if failures := {id: one for id, one in own if isinstance(one, EngineError)}:
-                    self._errors[run.id] = failures
+                failures = {id: one for id, one in own if isinstance(one, EngineError)}
+                if failures:
+                    self._errors[run.id] = {**failures}
             live = self._live.get(run.id)
             if run.ended or live is None:
                 self._live.pop(run.id, None)
@@ -391,6 +398,8 @@ class Runs:
             live.asked = True  # until it is put away: what is in flight still may keep it here
             self.guard.suspend(live.run)
         live.asked = False
+        if live.run.suspended:  # the record has all of it; nobody may ever go on with the graph
+            self._live.pop(live.run.id, None)
 
 
 def _inside_a_loop() -> bool:

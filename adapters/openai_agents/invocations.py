@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 from weakref import WeakKeyDictionary
 
@@ -33,6 +33,7 @@ from ringfence.adapter import (
 from ringfence.adapters.openai_agents.origins import Origins
 from ringfence.adapters.openai_agents.saved import Saved, save
 from ringfence.adapters.openai_agents.threads import to_the_end
+from ringfence.engine.binding.questions import questions_of
 
 FRAMEWORK: Final = "openai-agents"
 PACKAGES: Final = ("openai-agents", "openai")
@@ -229,18 +230,8 @@ class Invocation:
 
     def asked(self, call_id: str, pending: PendingError, tool: str) -> None:
         """Note that a call waits for people."""
-        decision = pending.decision
         self.interrupted.add(call_id)
-        self.waiting[call_id] = [
-            {
-                "ticket": ticket,
-                "tool": tool,
-                "arguments": dict(decision.arguments) if decision is not None else {},
-                "approver": self._approver(ticket),
-                "call_id": call_id,
-            }
-            for ticket in pending.tickets
-        ]
+        self.waiting[call_id] = [asdict(one) for one in questions_of(self.run, tool, call_id, pending)]
 
     def made(self, call_id: str) -> None:
         """Note that a call is made: whatever it waited for, it does no more."""
@@ -260,10 +251,6 @@ class Invocation:
         """Keep an error that the host must hear: the SDK would wrap it, or tell it to the model."""
         if self.failure is None:
             self.failure = error
-
-    def _approver(self, ticket: str) -> str:
-        known = self.run.state.open_tickets.get(ticket)
-        return known.approver if known is not None else ""
 
     # ---- end ---------------------------------------------------------------------------------------
 

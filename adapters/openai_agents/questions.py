@@ -6,37 +6,24 @@ they were not.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from agents import Agent, RunState
 
-from ringfence.adapter import DeniedError, EngineError, Json, PendingError, Run, RunHaltedError
+from ringfence.adapter import DeniedError, EngineError, PendingError, Run, RunHaltedError
 from ringfence.adapters.openai_agents.arguments import UnfitError
 from ringfence.adapters.openai_agents.gates import Gate
 from ringfence.adapters.openai_agents.invocations import Invocation
 from ringfence.adapters.openai_agents.refusals import refusal_text
 from ringfence.adapters.openai_agents.saved import questions_in
 from ringfence.adapters.openai_agents.tools import gate_of
+from ringfence.engine.binding.questions import Question, answer
 
 LISTED: Final = "ringfence_listed"
 """Under which a guarded agent keeps the tools that were listed last."""
 
 AnsweredBy = Callable[[Any], str | None]
 """Says who resumes a state, of its context, as the host has verified it; None: nobody can be verified."""
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """One open question of a paused agent; answer it with `guard.approve(ticket, by=...)`."""
-
-    ticket: str
-    tool: str
-    arguments: Mapping[str, Json]
-    """The canonical ones: exactly these would be executed.  A model wrote them."""
-    approver: str
-    call_id: str | None
-    """The model's id for the call."""
 
 
 def questions(paused: Any) -> list[Question]:
@@ -123,7 +110,7 @@ def reconcile(
         word = context.is_tool_approved(item.tool_name or "", call_id)
         pending = None if invocation.waits else _foreseen(invocation, gate, run, call_id, text)
         if pending is not None and word is True and answered_by is not None:
-            _answer(invocation, pending, answered_by(context.context))
+            answer(invocation.guard, pending.tickets, answered_by(context.context))
             pending = _foreseen(invocation, gate, run, call_id, text)
         if word is False:
             if pending is not None:
@@ -161,18 +148,6 @@ def _foreseen(invocation: Invocation, gate: Gate, run: Run, call_id: str, text: 
     except (RunHaltedError, UnfitError):  # the gate says so, where it is recorded and told
         return None
     return None
-
-
-def _answer(invocation: Invocation, pending: PendingError, by: str | None) -> None:
-    """Give a verified person's answer to the first question that takes it."""
-    if not isinstance(by, str) or not by:  # SECURITY: whoever holds the state is nobody
-        return
-    for ticket in pending.tickets:
-        try:
-            invocation.guard.approve(ticket, by=by)
-        except DeniedError:  # fails closed: it has no effect, which the ticket says, and stays open
-            continue
-        return
 
 
 def _take_back(context: Any, call_id: str) -> None:

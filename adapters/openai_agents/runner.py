@@ -13,17 +13,16 @@ from ringfence.adapter import (
     EngineError,
     Guard,
     Principal,
-    PromptGiven,
     RunHaltedError,
-    current_run,
-    jsonable,
+    principal_of,
+    run_around,
 )
 from ringfence.adapters.openai_agents.blocking import run_here
 from ringfence.adapters.openai_agents.configs import guarded_config
 from ringfence.adapters.openai_agents.graph import Graph, GuardedAgent
 from ringfence.adapters.openai_agents.invocations import Invocation, about_run, let_go, take, within
-from ringfence.adapters.openai_agents.origins import Origins, strict
-from ringfence.adapters.openai_agents.principals import Typed, principal_of, typed_texts
+from ringfence.adapters.openai_agents.origins import Origins
+from ringfence.adapters.openai_agents.principals import Typed, typed_texts
 from ringfence.adapters.openai_agents.questions import (
     AnsweredBy,
     agent_of_state,
@@ -35,6 +34,7 @@ from ringfence.adapters.openai_agents.questions import (
 from ringfence.adapters.openai_agents.saved import Saved, saved_in
 from ringfence.adapters.openai_agents.streams import end_with
 from ringfence.adapters.openai_agents.threads import to_the_end
+from ringfence.engine.binding.origins import strict
 
 _MOST_BEFORE: Final = 8
 """How many of a session's newest runs are looked at for one that was put away."""
@@ -184,9 +184,7 @@ class GuardedRunner:
         if principal is None:
             context = options.get("context")
             principal = principal_of(getattr(context, "context", context), plan)
-        parent = current_run()
-        if parent is not None and not self.guard.owns(parent):
-            parent = None
+        parent = run_around(self.guard)
         if principal is None and parent is not None:
             # SECURITY: who asked for the run around it is the requester here too, and may not approve.
             principal = parent.principal
@@ -223,14 +221,8 @@ class GuardedRunner:
         """Record what the user said; a state that goes on was given nothing new."""
         if invocation.resumes:
             return
-        # A sub-agent's input was written by a model or the host.
-        source = "user" if invocation.about.get("parent") is None else "host"
-        if invocation.origins is not None:
-            invocation.origins.give(invocation.run, source=source)
-            return
-        for text in typed_texts(self.typed or "user", given):
-            run = invocation.run
-            self.guard.record(run, PromptGiven(source, jsonable(text, hide=run.hide)))
+        origins = invocation.origins or Origins(self.guard, typed_texts(self.typed or "user", given))
+        origins.typed(invocation.run)
 
     async def _end_before(self, invocation: Invocation) -> None:
         """End what the session had put away: a new word of its user withdraws the open questions."""
