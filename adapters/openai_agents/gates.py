@@ -29,8 +29,8 @@ from ringfence.adapter import (
     ToolFailedError,
 )
 from ringfence.adapters.openai_agents.arguments import Parameters, UnfitError, written
-from ringfence.adapters.openai_agents.invocations import Invocation, invocation_of, is_fatal, within
-from ringfence.adapters.openai_agents.refusals import refusal_text, unread_call
+from ringfence.adapters.openai_agents.invocations import Invocation, invocation_of, within
+from ringfence.adapters.openai_agents.refusals import is_fatal, refusal_text, unread_call
 from ringfence.adapters.openai_agents.results import LENS
 
 _HANDLED: Final = "_function_tool_default_failure_handled"

@@ -7,13 +7,11 @@ put away, with the invocation.
 
 import asyncio
 import secrets
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
-from weakref import WeakKeyDictionary
 
 from agents import RunContextWrapper
 
@@ -25,11 +23,11 @@ from ringfence.adapter import (
     Json,
     PendingError,
     Principal,
-    RingfenceError,
     Run,
     RunHaltedError,
     versions_of,
 )
+from ringfence.adapters.openai_agents.going_on import let_go, take
 from ringfence.adapters.openai_agents.origins import Origins
 from ringfence.adapters.openai_agents.saved import Saved, save
 from ringfence.adapters.openai_agents.threads import to_the_end
@@ -279,27 +277,6 @@ class Invocation:
             let_go(self.guard, self._taken.pop())
 
 
-_LOCK = threading.Lock()
-_TAKEN: WeakKeyDictionary[Guard, set[str]] = WeakKeyDictionary()
-"""Runs that an invocation goes on with: a run has one at a time."""
-
-
-def take(guard: Guard, run_id: str) -> bool:
-    """Say that a run goes on here; False: it does elsewhere in this process."""
-    with _LOCK:
-        taken = _TAKEN.setdefault(guard, set())
-        if run_id in taken:
-            return False
-        taken.add(run_id)
-        return True
-
-
-def let_go(guard: Guard, run_id: str) -> None:
-    """Say that it no longer does."""
-    with _LOCK:
-        _TAKEN.get(guard, set()).discard(run_id)
-
-
 _INVOCATION: ContextVar[Invocation | None] = ContextVar("ringfence_openai_agents", default=None)
 
 
@@ -343,10 +320,3 @@ def about_run(
         "external_id": session,
         "parent": parent,
     }
-
-
-def is_fatal(error: BaseException) -> bool:
-    """Say whether an error is for the host alone: Ringfence could not do its work, or people must answer."""
-    if isinstance(error, EngineError | PendingError):
-        return True
-    return isinstance(error, RingfenceError) and isinstance(error, DeniedError) and error.decision is None

@@ -24,7 +24,6 @@ from ringfence.adapter import (
     DeniedError,
     EngineError,
     Guard,
-    Json,
     ModelAnswered,
     ModelAsked,
     Run,
@@ -34,22 +33,12 @@ from ringfence.adapter import (
 )
 from ringfence.adapters.openai_agents.handoffs import passage_of
 from ringfence.adapters.openai_agents.invocations import Invocation, invocation_of
+from ringfence.adapters.openai_agents.records import offered, parameters, used
 from ringfence.adapters.openai_agents.refusals import refusal_text, unread_call
 from ringfence.adapters.openai_agents.said import Names, Refused
 from ringfence.adapters.openai_agents.streams import bounded
-from ringfence.adapters.openai_agents.tools import gate_of, shown
+from ringfence.adapters.openai_agents.tools import gate_of
 from ringfence.adapters.openai_agents.values import json_of
-
-_PARAMETERS = (
-    "temperature",
-    "top_p",
-    "max_tokens",
-    "tool_choice",
-    "parallel_tool_calls",
-    "truncation",
-    "store",
-)
-"""Of a request's settings, those that are recorded: others may hold what opens a service."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -176,8 +165,8 @@ class GuardedModel(Model):
             request=secrets.token_hex(8),
             model=named if isinstance(named, str) else None,
             messages=[jsonable(json_of(one), hide=run.hide) for one in messages],
-            tools=[_offered(one, run) for one in (*tools, *handoffs)],
-            parameters=jsonable(_said(settings), hide=run.hide),
+            tools=[offered(one, run) for one in (*tools, *handoffs)],
+            parameters=jsonable(parameters(settings), hide=run.hide),
             parent=None,
         )
         run.note(asked)
@@ -206,7 +195,7 @@ class GuardedModel(Model):
             ModelAnswered(
                 asked.id,
                 None if said is None else [jsonable(one, hide=run.hide) for one in said],
-                jsonable(_usage(usage)),
+                jsonable(used(usage)),
                 max(time.monotonic_ns() - asked.began_ns, 0),
                 None if error is None else run.hide(f"{type(error).__name__}: {error}"),
             )
@@ -307,33 +296,3 @@ def _completed(message: ResponseOutputMessage) -> ResponseCompletedEvent:
         parallel_tool_calls=False,
     )
     return ResponseCompletedEvent(type="response.completed", response=response, sequence_number=0)
-
-
-def _offered(tool: Any, run: Run) -> Json:
-    gate = gate_of(tool)
-    if gate is not None and run.hiding is None:
-        return gate.shown
-    return jsonable(_described(tool), hide=run.hide)
-
-
-def _described(tool: Any) -> Json:
-    if isinstance(tool, FunctionTool):
-        return shown(tool)
-    if passage_of(tool) is not None:
-        return {
-            "name": tool.tool_name,
-            "description": tool.tool_description,
-            "parameters": tool.input_json_schema,
-        }
-    return {"type": str(getattr(tool, "type", type(tool).__name__)), "name": str(tool.name)}
-
-
-def _said(settings: Any) -> Json:
-    named = {name: getattr(settings, name, None) for name in _PARAMETERS}
-    return {name: json_of(value) for name, value in named.items() if value is not None}
-
-
-def _usage(usage: Any) -> Json:
-    names = ("requests", "input_tokens", "output_tokens", "total_tokens")
-    said = {name: getattr(usage, name, None) for name in names}
-    return {name: value for name, value in said.items() if value is not None} or None

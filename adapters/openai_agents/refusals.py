@@ -1,6 +1,6 @@
 """What is refused before it reaches a body, and what the model is told of any refusal."""
 
-from ringfence.adapter import RingfenceError, Run, ToolCall
+from ringfence.adapter import DeniedError, EngineError, PendingError, RingfenceError, Run, ToolCall
 from ringfence.adapters.openai_agents.invocations import Invocation
 
 
@@ -21,3 +21,10 @@ def refusal_text(run: Run, error: RingfenceError) -> str:
     if error.model_text is not None:
         return error.model_text
     return run.plan.responses.deny or "not authorized"
+
+
+def is_fatal(error: BaseException) -> bool:
+    """Say whether an error is for the host alone: Ringfence could not do its work, or people must answer."""
+    if isinstance(error, EngineError | PendingError):
+        return True
+    return isinstance(error, RingfenceError) and isinstance(error, DeniedError) and error.decision is None

@@ -19,8 +19,9 @@ from ringfence.adapter import (
 )
 from ringfence.adapters.openai_agents.blocking import run_here
 from ringfence.adapters.openai_agents.configs import guarded_config
+from ringfence.adapters.openai_agents.going_on import let_go, take
 from ringfence.adapters.openai_agents.graph import Graph, GuardedAgent
-from ringfence.adapters.openai_agents.invocations import Invocation, about_run, let_go, take, within
+from ringfence.adapters.openai_agents.invocations import Invocation, about_run, within
 from ringfence.adapters.openai_agents.origins import Origins
 from ringfence.adapters.openai_agents.principals import Typed, typed_texts
 from ringfence.adapters.openai_agents.questions import (

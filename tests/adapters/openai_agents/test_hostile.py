@@ -20,6 +20,7 @@ from agents.realtime import RealtimeAgent
 from agents.tracing import TracingProcessor, set_trace_processors
 from openai.types.responses import ResponseFunctionToolCall
 
+from ringfence import EngineError
 from ringfence.adapters.openai_agents import GuardedRunner
 from tests.adapters.openai_agents.conftest import LoadGuard
 from tests.adapters.openai_agents.desk import (
@@ -171,6 +172,27 @@ async def test_an_agent_inside_that_a_check_of_the_host_ended_is_bounded(load: L
         )
         assert len(told(agent.model)[0]) <= 100
     assert len(events(guard, "CallFinished")) == 2 and set(statuses(guard)) == {"done"}
+
+
+@pytest.mark.parametrize("where", ["abegin_run", "aexecute"])
+async def test_a_failure_of_the_engine_inside_an_agent_inside_is_told_no_model(
+    load: LoadGuard, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    ran, guard = Ran(), load(FREE + "tool helper { needs work  takes input: text  allow always }")
+    inner: Agent[Any] = Agent(name="inner", tools=[ran.send()], model=script(BOB))
+    agent = agent_of([inner.as_tool("helper", "Help.")], asks("helper", {"input": "x"}, "h1"))
+    real = getattr(guard, where)
+
+    def failing(*given: Any, **more: Any) -> Any:
+        run = given[0] if given else more.get("parent")
+        if run is not None and (where == "abegin_run" or run.parent is not None):
+            raise EngineError("the store is away")
+        return real(*given, **more)
+
+    monkeypatch.setattr(guard, where, failing)
+    with pytest.raises(EngineError, match="the store is away"):
+        await GuardedRunner(guard).run(agent, "go", principal=ALICE)
+    assert ran == [] and len(agent.model.calls) == 1 and set(statuses(guard)) == {"failed"}  # type: ignore[union-attr]
 
 
 async def test_whoever_stays_is_shown_the_refusal_whatever_filters_there_are(load: LoadGuard) -> None:
