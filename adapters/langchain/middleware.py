@@ -6,8 +6,7 @@ the tool (`gate`), which every call reaches through a guarded copy that this mid
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Annotated, Any, Literal, NotRequired
 from weakref import WeakKeyDictionary, WeakSet
@@ -19,7 +18,7 @@ from langchain.agents.middleware.types import (
     ModelResponse,
     PrivateStateAttr,
 )
-from langchain_core.messages import AIMessage, AnyMessage, RemoveMessage, ToolMessage
+from langchain_core.messages import AIMessage, RemoveMessage, ToolMessage
 from langchain_core.tools import BaseTool
 from langgraph.config import get_config
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
@@ -29,10 +28,11 @@ from langgraph.types import Command
 
 from ringfence.adapters.langchain.admission import trusting
 from ringfence.adapters.langchain.calls import task_of, unmade_call
-from ringfence.adapters.langchain.gate import BUBBLES, Gate, gate_of
+from ringfence.adapters.langchain.gate import Gate, gate_of
 from ringfence.adapters.langchain.offered import Offered
 from ringfence.adapters.langchain.principals import dangling, new_prompts, principal_of
 from ringfence.adapters.langchain.prompts import Typed
+from ringfence.adapters.langchain.repaired import repaired
 from ringfence.adapters.langchain.replies import error_message, told, with_id
 from ringfence.adapters.langchain.runs import runs_of
 from ringfence.adapters.langchain.tools import guarded
@@ -41,7 +41,7 @@ from ringfence.engine.decision.calls import ToolCall
 from ringfence.engine.enforcement.current import inside
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
-from ringfence.engine.seams.errors import DeniedError, EngineError, RunHaltedError
+from ringfence.engine.seams.errors import DeniedError, RunHaltedError
 
 ToolOutput = ToolMessage | Command[Any]
 Messages = dict[str, Any]
@@ -156,36 +156,12 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
         )
         update: Messages = {"ringfence_run": run.id}
         unanswered = {call["id"] for call in dangling(messages)}
-        caught = self._runs.caught(before, messages, model=True).keys() if before else ()
+        caught = self._runs.errors.caught(before, messages).keys() if before else ()
         if unanswered or caught:
-            update["messages"] = [
-                RemoveMessage(id=REMOVE_ALL_MESSAGES),
-                *self._answered(messages, unanswered, caught),
-            ]
+            text = self.guard.plan.responses.deny or "withdrawn"
+            mended = repaired(messages, text, unanswered=unanswered, caught=caught)
+            update["messages"] = [RemoveMessage(id=REMOVE_ALL_MESSAGES), *mended]
         return update
-
-    def _answered(
-        self, messages: list[AnyMessage], ids: set[str | None], caught: Collection[str | None]
-    ) -> list[AnyMessage]:
-        """Return the messages with an answer after each call that will never run.
-
-        Args:
-            caught: The calls that ended in an error for the host: what others made of it is taken back.
-        """
-        text = self.guard.plan.responses.deny or "withdrawn"
-        answers = [message for message in messages if isinstance(message, AIMessage)]
-        repaired: list[AnyMessage] = []
-        for message in messages:
-            if isinstance(message, ToolMessage) and message.tool_call_id in caught:
-                message = message.model_copy(update={"content": text, "status": "error"})
-            elif None in caught and message is answers[-1]:
-                message = message.model_copy(update={"content": text})
-            repaired.append(message)
-            for call in message.tool_calls if isinstance(message, AIMessage) else ():
-                if call["id"] in ids:
-                    said = with_id(call, None)
-                    repaired.append(error_message(text, name=call["name"], call_id=said["id"]))
-        return repaired
 
     def after_agent(self, state: GuardState, runtime: Runtime[Any]) -> Messages | None:
         """End the run."""
@@ -199,8 +175,7 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
 
     def _end(self, state: GuardState) -> None:
         if run_id := state.get("ringfence_run"):  # none, if other middleware ended the agent before ours
-            errors = self._runs.caught(run_id, state["messages"], model=True)
-            self._raise_caught(errors.values())
+            self._runs.errors.raise_caught(run_id, state["messages"], before_model=False)
             self._runs.close(run_id)
 
     def _run(self, state: Any, context: object, config: Mapping[str, Any]) -> Run:
@@ -219,16 +194,6 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
 
     # ---- the model ---------------------------------------------------------------------------------
 
-    def _raise_caught(self, errors: Iterable[BaseException]) -> None:
-        """Raise what is for the host and was caught on its way."""
-        for error in errors:
-            if isinstance(error, EngineError):
-                raise error
-            raise EngineError(
-                "another middleware caught what puts the graph away",
-                help="let it raise what is a `GraphBubbleUp` of LangGraph's again",
-            ) from error
-
     def wrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
     ) -> ModelResponse[Any]:
@@ -236,8 +201,8 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
         self._see_whether_last(handler)
         try:
             run = self._run(request.state, _context_of(request), get_config())
-            self._raise_caught(self._runs.caught(run.id, request.state["messages"]).values())
-            with self._hearing(run, None):
+            self._runs.errors.raise_caught(run.id, request.state["messages"], before_model=True)
+            with self._runs.errors.hearing(run, None):
                 offered = self._offer(run, request)
                 with inside(run):  # the model is asked in this run, whichever one is around the agent
                     return self.guard.bound(run, lambda: handler(offered))
@@ -253,8 +218,8 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
         self._see_whether_last(handler)
         try:
             run = await self._arun(request.state, _context_of(request), get_config())
-            self._raise_caught(self._runs.caught(run.id, request.state["messages"]).values())
-            with self._hearing(run, None):
+            self._runs.errors.raise_caught(run.id, request.state["messages"], before_model=True)
+            with self._runs.errors.hearing(run, None):
                 offered = self._offer(run, request)
                 with inside(run):
                     return await self.guard.abound(run, lambda: handler(offered))
@@ -301,7 +266,7 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
             run = self._run(request.state, request.runtime.context, config)
             try:
                 sealed, gate = self._seal(request, call)
-                with trusting(gate, run), self._hearing(run, call["id"]):
+                with trusting(gate, run), self._runs.errors.hearing(run, call["id"]):
                     return handler(sealed)
             except UnboundToolError as error:
                 self.guard.refuse(run, _unmade_call(request, call), str(error))
@@ -318,27 +283,12 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
             run = await self._arun(request.state, request.runtime.context, config)
             try:
                 sealed, gate = self._seal(request, call)
-                with trusting(gate, run), self._hearing(run, call["id"]):
+                with trusting(gate, run), self._runs.errors.hearing(run, call["id"]):
                     return await handler(sealed)
             except UnboundToolError as error:
                 await self.guard.arefuse(run, _unmade_call(request, call), str(error))
         except (DeniedError, RunHaltedError) as error:
             return self._refused(error, call)
-
-    @contextmanager
-    def _hearing(self, run: Run, call_id: str | None) -> Iterator[None]:
-        """Keep an error that is for the host: other middleware may catch it on its way.
-
-        Args:
-            call_id: The model's id for the call; None: the model is asked.
-        """
-        try:
-            yield
-        except BaseException as error:
-            if isinstance(error, (EngineError, *BUBBLES)):
-                self._runs.left(run, call_id, error)
-            raise
-        self._runs.ended(run, call_id)
 
     def _seal(self, request: ToolCallRequest, call: dict[str, Any]) -> tuple[SealedRequest, Gate]:
         """Return the request with the guarded tool in it.
