@@ -8,6 +8,7 @@ from types import FunctionType
 from typing import Any, TypeVar, cast
 
 from ringfence.adapters.callables.binding import Binding, name_of
+from ringfence.engine.enforcement.catalogue import undeclared
 from ringfence.engine.enforcement.current import current_run
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
@@ -15,6 +16,8 @@ from ringfence.engine.seams.errors import EngineError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_SCAFFOLD = "python:MODULE:NAMES"
+"""What `ringfence init --tools` reads plain functions from."""
 _GUARDED = "ringfence_guarded"
 """Under this a guarded function keeps what it guards."""
 
@@ -47,6 +50,7 @@ def guarded(guard: Guard, *, name: str | None = None, wait: bool = True) -> Call
         tool = binding.tool
         if _mark_of(function) is not None or _mark_of(binding.function) is not None:
             raise ValueError(f"`{tool}` is guarded already: a call would be decided and charged twice")
+        undeclared(guard, [tool], _SCAFFOLD)
         run_around = current  # a name of its own: the wrapper's globals are not those of this module
 
         async def aguarded(*args: Any, **kwargs: Any) -> Any:

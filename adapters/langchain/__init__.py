@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from ringfence.adapters.langchain.offered import visible_tools
     from ringfence.adapters.langchain.played import DivergedError, NotAsRecordedError, Playback, playback
     from ringfence.adapters.langchain.runs import NoRunError
-    from ringfence.adapters.langchain.suspension import Question, questions
+    from ringfence.adapters.langchain.suspension import questions
     from ringfence.adapters.langchain.tools import guard_tools
     from ringfence.adapters.langchain.unbound import tool_node
+    from ringfence.engine.binding.questions import Question
 
 __all__ = [
     "DivergedError",

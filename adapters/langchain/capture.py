@@ -21,10 +21,10 @@ from langchain_core.outputs import ChatGeneration, LLMResult
 from langchain_core.tracers.context import register_configure_hook
 
 from ringfence.adapters.langchain.classic import refuse_unknown
-from ringfence.adapters.langchain.credentials import tools_without_keys, without_keys
 from ringfence.adapters.langchain.tree import TREE, innermost
 from ringfence.adapters.langchain.values import json_of as plain
 from ringfence.dsl.plan import Json
+from ringfence.engine.binding.credentials import without_keys
 from ringfence.engine.decision.events import ModelAnswered, ModelAsked
 from ringfence.engine.enforcement.current import current_run
 from ringfence.engine.enforcement.opening import Opening
@@ -43,6 +43,9 @@ _STANDARD = {
     "ls_stop": "stop",
 }
 """LangChain's standard parameters, that every chat model says: for those that say nothing else."""
+
+_SCHEMAS = ("function", "parameters", "input_schema", "inputSchema")
+"""A tool with one of these says what it takes; any other is the provider's own, with what it is set to."""
 
 
 def shown(value: object, run: Run) -> Json:
@@ -230,7 +233,7 @@ class Witness(BaseCallbackHandler):
             request=str(request),
             model=str(model) if model else None,
             messages=[shown(message, run) for message in messages],
-            tools=shown(tools_without_keys(parameters.get("tools") or parameters.get("functions")), run),
+            tools=_offered(parameters.get("tools") or parameters.get("functions"), run),
             parameters=_said(parameters, metadata or {}, run),
             parent=str(parent) if parent else None,
         )
@@ -254,7 +257,20 @@ def _said(parameters: Mapping[str, Any], metadata: Mapping[str, Any], run: Run) 
     """Return the parameters of a request; what opens a service is not shown."""
     said = {own: metadata[name] for name, own in _STANDARD.items() if metadata.get(name) is not None}
     said |= {name: value for name, value in parameters.items() if name not in _NOT_PARAMETERS}
-    return shown(without_keys(said), run)
+    return jsonable(without_keys(said, hide=run.hide), hide=run.hide)
+
+
+def _offered(tools: Any, run: Run) -> Json:
+    """Return the tools that a model is offered as they may stand in the log."""
+    if not isinstance(tools, list | tuple):
+        return shown(tools, run)
+    said = [
+        one
+        if not isinstance(one, Mapping) or any(name in one for name in _SCHEMAS)
+        else without_keys(one, hide=run.hide)
+        for one in tools
+    ]
+    return shown(said, run)
 
 
 def run_around(invocation: UUID | None) -> Run | None:

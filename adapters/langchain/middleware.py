@@ -19,7 +19,6 @@ from langchain.agents.middleware.types import (
     PrivateStateAttr,
 )
 from langchain_core.messages import AIMessage, RemoveMessage, ToolMessage
-from langchain_core.tools import BaseTool
 from langgraph.config import get_config
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.prebuilt.tool_node import ToolCallRequest
@@ -28,15 +27,15 @@ from langgraph.types import Command
 
 from ringfence.adapters.langchain.admission import trusting
 from ringfence.adapters.langchain.calls import task_of, unmade_call
-from ringfence.adapters.langchain.gate import Gate, gate_of
 from ringfence.adapters.langchain.offered import Offered
-from ringfence.adapters.langchain.principals import dangling, new_prompts, principal_of
+from ringfence.adapters.langchain.principals import dangling, new_prompts
 from ringfence.adapters.langchain.prompts import Typed
 from ringfence.adapters.langchain.repaired import repaired
 from ringfence.adapters.langchain.replies import error_message, told, with_id
 from ringfence.adapters.langchain.runs import runs_of
-from ringfence.adapters.langchain.tools import guarded
+from ringfence.adapters.langchain.sealed import BoundTools, UnboundToolError
 from ringfence.adapters.langchain.turns import AnsweredBy, may_ask
+from ringfence.engine.binding.around import principal_of
 from ringfence.engine.decision.calls import ToolCall
 from ringfence.engine.enforcement.current import inside
 from ringfence.engine.enforcement.guard import Guard
@@ -67,20 +66,6 @@ def _with_hook(kind: "type[GuardMiddleware]") -> "type[GuardMiddleware]":
         members = {"__module__": kind.__module__, "__doc__": kind.__doc__}
         known = _KINDS[kind] = kind if issubclass(kind, ours) else type(kind.__name__, bases, members)
     return known
-
-
-class UnboundToolError(DeniedError):
-    """What would run is not the tool that the agent was made with."""
-
-
-class SealedRequest(ToolCallRequest):
-    """A request whose tool cannot be exchanged by middleware further inside."""
-
-    def override(self, **overrides: Any) -> "SealedRequest":
-        """See `ToolCallRequest.override`."""
-        if overrides.get("tool", self.tool) is not self.tool:
-            raise UnboundToolError("another middleware exchanged the tool behind the guard")
-        return super().override(**overrides)  # type: ignore[return-value]
 
 
 class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
@@ -129,7 +114,7 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
         self.tools = []
         self._runs = runs_of(guard)
         self._offered = Offered(guard)
-        self._copies: dict[int, tuple[BaseTool, BaseTool]] = {}
+        self._bound = BoundTools(guard)
 
     # ---- begin and end -----------------------------------------------------------------------------
 
@@ -178,8 +163,13 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
             self._runs.errors.raise_caught(run_id, state["messages"], before_model=False)
             self._runs.close(run_id)
 
+    def _run_id(self, state: Any, config: Mapping[str, Any]) -> str | None:
+        named = state.get("ringfence_run") if isinstance(state, Mapping) else None
+        # Other middleware may have made the request anew, with a state of its own.
+        return named if named is not None else self._runs.of_graph(config)
+
     def _run(self, state: Any, context: object, config: Mapping[str, Any]) -> Run:
-        run_id = state.get("ringfence_run") if isinstance(state, Mapping) else None
+        run_id = self._run_id(state, config)
         if run_id is None:
             raise DeniedError("no run: the agent's state has none", help="begin with `invoke` and messages")
         principal = principal_of(context, self.guard.plan)
@@ -187,7 +177,7 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
         return self._runs.go_on(run_id, config, principal=principal, agent=self.agent, messages=messages)
 
     async def _arun(self, state: Any, context: object, config: Mapping[str, Any]) -> Run:
-        run_id = state.get("ringfence_run") if isinstance(state, Mapping) else None
+        run_id = self._run_id(state, config)
         found = self._runs.at_hand(run_id, config) if run_id is not None else None
         # Without a detour over a thread, tasks come to the guard in the order in which they began.
         return found if found is not None else await asyncio.to_thread(self._run, state, context, config)
@@ -265,7 +255,7 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
         try:
             run = self._run(request.state, request.runtime.context, config)
             try:
-                sealed, gate = self._seal(request, call)
+                sealed, gate = self._bound.sealed(request, call)
                 with trusting(gate, run), self._runs.errors.hearing(run, call["id"]):
                     return handler(sealed)
             except UnboundToolError as error:
@@ -282,44 +272,13 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
         try:
             run = await self._arun(request.state, request.runtime.context, config)
             try:
-                sealed, gate = self._seal(request, call)
+                sealed, gate = self._bound.sealed(request, call)
                 with trusting(gate, run), self._runs.errors.hearing(run, call["id"]):
                     return await handler(sealed)
             except UnboundToolError as error:
                 await self.guard.arefuse(run, _unmade_call(request, call), str(error))
         except (DeniedError, RunHaltedError) as error:
             return self._refused(error, call)
-
-    def _seal(self, request: ToolCallRequest, call: dict[str, Any]) -> tuple[SealedRequest, Gate]:
-        """Return the request with the guarded tool in it.
-
-        Raises:
-            UnboundToolError: The name has no tool, or another than the agent was made with.
-        """
-        tool, gate = self._bound(call["name"], request)
-        sealed = SealedRequest(tool_call=call, tool=tool, state=request.state, runtime=request.runtime)  # type: ignore[arg-type]
-        return sealed, gate
-
-    def _bound(self, name: str, request: ToolCallRequest) -> tuple[BaseTool, Gate]:
-        tool: BaseTool | None = request.tool
-        if tool is None:
-            raise UnboundToolError("no tool of this name is bound")
-        gate = gate_of(tool)
-        if gate is not None and gate.guard is self.guard and gate.name == name:
-            return tool, gate
-        registered = next((one for one in request.runtime.tools if one.name == name), None)
-        if registered is None or registered is not tool:
-            # SECURITY: another middleware exchanged the tool; what would run is not what is decided.
-            raise UnboundToolError("the tool is not the one that is bound under this name")
-        return self._guarded(tool)
-
-    def _guarded(self, tool: BaseTool) -> tuple[BaseTool, Gate]:
-        _, copy = self._copies.get(id(tool)) or self._copies.setdefault(
-            id(tool), (tool, guarded(self.guard, tool))
-        )
-        found = gate_of(copy)
-        assert found is not None, "a guarded copy has a gate"
-        return copy, found
 
     def _refused(self, error: DeniedError | RunHaltedError, call: Mapping[str, Any]) -> ToolMessage:
         """Return the model's answer to a refusal of the engine's; raise what the host must hear."""

@@ -6,9 +6,10 @@ from typing import Any
 from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
 
-from ringfence.adapters.langchain.principals import new_prompts, principal_of
+from ringfence.adapters.langchain.principals import new_prompts
 from ringfence.adapters.langchain.prompts import Typed
 from ringfence.adapters.langchain.runs import runs_of
+from ringfence.engine.binding.around import principal_of
 from ringfence.engine.enforcement.guard import Guard
 
 

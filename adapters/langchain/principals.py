@@ -1,28 +1,9 @@
-"""The principal and the prompt, from what the host passed in."""
+"""The prompt and what is open, from the messages that the host passed in."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
-
-from ringfence.dsl.plan import Plan
-from ringfence.engine.decision.calls import Principal
-
-
-def principal_of(context: object, plan: Plan) -> Principal | None:
-    """Return the principal that a graph's context says: it is one, has one, or is a mapping of its values.
-
-    Of a mapping only `user`, `workspace` and what the policy declares are taken.
-    """
-    if context is None or isinstance(context, Principal):
-        return context
-    inside = context.get("principal") if isinstance(context, Mapping) else getattr(context, "principal", None)
-    if inside is not None:
-        return principal_of(inside, plan)
-    if isinstance(context, Mapping):
-        said = {name: context[name] for name in ("user", "workspace", *plan.principal) if name in context}
-        return Principal(**said) if said else None
-    return None
 
 
 def new_prompts(messages: Sequence[AnyMessage]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The messages of a thread whose last run was left open: every call is answered, and errors are taken back."""
+"""The messages of a thread whose last run was left open: calls get answers, and errors are taken back."""
 
 from collections.abc import Collection, Sequence
 

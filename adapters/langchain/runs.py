@@ -15,19 +15,19 @@ from weakref import WeakKeyDictionary
 from langchain_core.messages import AnyMessage
 
 from ringfence.adapters.langchain.host_errors import HostErrors
-from ringfence.adapters.langchain.principals import principal_of
-from ringfence.adapters.langchain.prompts import Origins, Typed, strict, typed_texts
+from ringfence.adapters.langchain.prompts import Typed, contents_of, parts_of, typed_texts
 from ringfence.adapters.langchain.suspension import can_suspend
 from ringfence.adapters.langchain.tree import TREE, Binding, around, innermost, is_bubble
 from ringfence.adapters.langchain.values import json_of
+from ringfence.engine.binding.around import principal_of, run_around
+from ringfence.engine.binding.origins import Origins, strict
 from ringfence.engine.decision.calls import Principal
-from ringfence.engine.decision.events import PromptGiven, RunStarted
-from ringfence.engine.enforcement.current import current_call, current_run
+from ringfence.engine.decision.events import RunStarted
+from ringfence.engine.enforcement.current import current_run
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.enforcement.versions import versions_of
 from ringfence.engine.journal.hiding import Hiding
-from ringfence.engine.journal.jsonable import jsonable
 from ringfence.engine.seams.errors import DeniedError, EngineError, RunHaltedError
 
 FRAMEWORK = "langchain"
@@ -67,7 +67,7 @@ class Runs:
 
     def __init__(self, guard: Guard) -> None:
         self.guard = guard
-        self._origins = Origins(guard)
+        self._origins = Origins(guard, contents_of, words=["withdrawn"])
         self._lock = threading.RLock()
         self._live: dict[str, Live] = {}
         self._threads: OrderedDict[tuple[str, str], str] = OrderedDict()
@@ -95,13 +95,7 @@ class Runs:
             typed: What of them the user typed.
         """
         thread = thread_of(config)
-        parent = current_run()
-        within = current_call()
-        if parent is not None and not self.guard.owns(parent):
-            parent = None
-        elif parent is not None and parent.ended and (within is None or within[0] is not parent):
-            # SECURITY: what a body begins that outlives its run is refused, not begun as a run of its own.
-            parent = None
+        parent = run_around(self.guard)
         if principal is None and parent is not None:
             # SECURITY: who asked for the run around it is the requester here too, and may not approve.
             principal = parent.principal
@@ -116,14 +110,11 @@ class Runs:
             parent=parent,
         )
         run.take_note(json_of(message) for message in messages)
-        if strict(self.guard.plan):
-            self._origins.record(run, typed_texts(typed, messages), messages)
-        else:
-            for text in typed_texts(typed or "human", messages):
-                # A sub-agent's prompt was written by a model or by the host, never by the user.
-                self.guard.record(
-                    run, PromptGiven("host" if parent else "user", jsonable(text, hide=run.hide))
-                )
+        is_strict = strict(self.guard.plan)
+        said = typed_texts(typed if is_strict else typed or "human", messages)
+        self._origins.typed(run, said)
+        if is_strict:
+            self._origins.brought(run, said, parts_of(messages))
         self._bind(run, config)
         return run
 
@@ -143,7 +134,7 @@ class Runs:
                     return  # it has ended, or ended uncleanly and is now recorded as halted
             run.take_note(json_of(message) for message in messages)
             if run.state.open_tickets and not strict(self.guard.plan):  # else it stands in the next run
-                self.guard.record(run, PromptGiven("user", jsonable("\n".join(said), hide=run.hide)))
+                self._origins.give(run, "user", "\n".join(said))
             if not run.ended:
                 self.guard.end_run(run)
 
@@ -183,6 +174,14 @@ class Runs:
         runtime = ((config or {}).get("configurable") or {}).get("__pregel_runtime")
         principal = principal_of(getattr(runtime, "context", None), self.guard.plan)
         return self.go_on(run_id, config, principal=principal)
+
+    def of_graph(self, config: Mapping[str, Any] | None) -> str | None:
+        """Return the run that is bound to the very graph that `config` is made in, and to none around it."""
+        found = TREE.bound(around(config), self.guard)
+        # SECURITY: the run of an agent around this one holds more, and is not this one's.
+        if found is None or any(one is found for one in TREE.all_outside(around(config), self.guard)):
+            return None
+        return found.run.id
 
     def at_hand(self, run_id: str, config: Mapping[str, Any] | None) -> Run | None:
         """Return the run if it is already bound around `config`; nothing is asked and nobody waited for."""
@@ -253,7 +252,7 @@ class Runs:
             if live is None or text in live.instructed:
                 return
             live.instructed.add(text)
-        self.guard.record(run, PromptGiven("system", jsonable(text, hide=run.hide)))
+        self._origins.give(run, "system", text)
 
     def asked(self, run: Run) -> None:
         """Note that a call of `run` waits for people: when its graph stops, the run is put away."""

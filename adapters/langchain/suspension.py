@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from ringfence.adapters.langchain.tree import TREE, around
 from ringfence.dsl.plan import Json, Verdict
+from ringfence.engine.binding.questions import Question, questions_of
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.seams.errors import DeniedError, PendingError
@@ -27,19 +28,6 @@ _MOST_ROUNDS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """One open question of a paused graph; answer it with `guard.approve(ticket, by=...)`."""
-
-    ticket: str
-    tool: str
-    arguments: Mapping[str, Json]
-    """The canonical ones: exactly these would be executed.  A model wrote them."""
-    approver: str
-    call_id: str | None
-    """The model's id for the call."""
-
-
-@dataclass(frozen=True, slots=True)
 class Waiting:
     """A call that waits for people."""
 
@@ -47,14 +35,13 @@ class Waiting:
     """The framework's name."""
     call_id: str | None
     pending: PendingError
-    approvers: tuple[str, ...]
-    """Whom each of the open questions asks."""
+    asked: tuple[Question, ...]
+    """Its questions, as they were when it was put away."""
 
     @classmethod
     def of(cls, run: Run, tool: str, call_id: str | None, pending: PendingError) -> "Waiting":
         """Return what the guard said waits."""
-        asked = [run.state.open_tickets.get(ticket) for ticket in pending.tickets]
-        return cls(tool, call_id, pending, tuple(one.approver if one else "" for one in asked))
+        return cls(tool, call_id, pending, tuple(questions_of(run, tool, call_id, pending)))
 
     @property
     def key(self) -> str:
@@ -85,9 +72,9 @@ def payload(waiting: Sequence[Waiting], allowed: Sequence[str]) -> dict[str, Jso
 
 
 def _call(one: Waiting) -> dict[str, Any]:
-    decision, asked = one.pending.decision, zip(one.pending.tickets, one.approvers, strict=True)
+    decision = one.pending.decision
     return {
-        "tickets": [{"ticket": id, "approver": who} for id, who in asked],
+        "tickets": [{"ticket": asked.ticket, "approver": asked.approver} for asked in one.asked],
         "tool": one.tool,
         "arguments": dict(decision.arguments) if decision else {},
         "call_id": one.call_id,

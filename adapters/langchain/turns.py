@@ -23,6 +23,7 @@ from ringfence.adapters.langchain.shown import Shown
 from ringfence.adapters.langchain.suspension import Waiting, withdrawn
 from ringfence.adapters.langchain.values import json_of
 from ringfence.dsl.plan import Plan
+from ringfence.engine.binding.questions import answer
 from ringfence.engine.decision.calls import ToolCall
 from ringfence.engine.decision.events import ApprovalAnswered, PromptGiven
 from ringfence.engine.enforcement.guard import Guard
@@ -194,20 +195,11 @@ class Turns:
             elif review.kind in ("approve", "edit"):
                 self._answer(tickets, review, by)
 
-    def _answer(self, tickets: Sequence[str], review: Review, by: str | None) -> bool:
+    def _answer(self, tickets: Sequence[str], review: Review, by: object) -> bool:
         """Give a verified person's answer to the first ticket that takes it; say whether one did."""
-        if by is None:  # SECURITY: whoever holds the thread is nobody
-            return False
-        for ticket in tickets:
-            try:
-                if review.kind == "reject":
-                    self._guard.deny(ticket, by=by, because=review.message)
-                else:
-                    self._guard.approve(ticket, by=by, edited=review.edited, because=review.message)
-            except DeniedError:  # fails closed: it has no effect, which the ticket says, and stays open
-                continue
-            return True
-        return False
+        approves = review.kind != "reject"
+        edited = review.edited if approves else None
+        return answer(self._guard, tickets, by, approves=approves, edited=edited, because=review.message)
 
     def _respond(self, run: Run, one: Waiting, review: Review, by: str | None) -> ToolMessage:
         """Answer the model in the tool's place: nothing runs."""

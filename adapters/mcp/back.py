@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextvars import Context, ContextVar
 from typing import Any, Final, cast
@@ -180,7 +181,7 @@ class Back:
         for _ in range(ROUNDS_AT_MOST):
             found = await send(answers, state)
             if not isinstance(found, types.InputRequiredResult):
-                return cast(types.CallToolResult, found)
+                return self._sound(cast(types.CallToolResult, found))
             state, answers = found.request_state, None
             if found.input_requests and self.asked.together is not None:
                 answers = await self.asked.together(found.input_requests)
@@ -189,6 +190,16 @@ class Back:
             else:
                 await anyio.sleep(_COMES_AGAIN_S)
         raise ServerAwayError(f"{self.spec.said} asks without end")
+
+    def _sound(self, result: types.CallToolResult) -> types.CallToolResult:
+        """Refuse what JSON cannot say; frames of a process were read so, those of a URL by the package."""
+        if self.spec.url is not None:
+            try:
+                json.dumps(result.structured_content, allow_nan=False)
+            except (ValueError, RecursionError) as error:
+                # SECURITY: NaN would be decided, limited and recorded as one thing, and written as another.
+                raise ServerAwayError(f"the answer of {self.spec.said} is no JSON") from error
+        return result
 
     async def ask(self, work: Callable[[Client], Awaitable[Any]], *, within_s: float = CALLS_S) -> Any:
         """Ask anything else; raises like `call`."""
@@ -277,7 +288,7 @@ class Back:
 
 
 def _wanted(error: MCPError) -> frozenset[str]:
-    """Return what a server says that its client must be able to answer; nothing: it failed of something else."""
+    """Return what a server says that its client must be able to answer; nothing: it failed otherwise."""
     if error.code != types.MISSING_REQUIRED_CLIENT_CAPABILITY or not isinstance(error.error.data, Mapping):
         return frozenset()
     named = error.error.data.get("requiredCapabilities")

@@ -138,11 +138,10 @@ class Calls:
         return result
 
     def _failure(self, run: Run, shown: str, error: Exception) -> str:
-        """Return what the client is told of a failure: the policy's words, or the tool's where it opens them."""
+        """Return what the client is told of a failure: the policy's words, or the tool's where those pass."""
         constant = run.plan.responses.failure
         if not isinstance(error, ToolSaidError):
             self._say(escaped(f"{shown}: {type(error).__name__}: {error}"[:500]))
-        elif constant is None:
-            if is_free(run.plan.by_bound_name.get(error.bound)) and str(error):
-                return str(error)
+        elif constant is None and is_free(run.plan.by_bound_name.get(error.bound)) and str(error):
+            return str(error)
         return "the tool failed" if constant is None else constant

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import mcp_types as types
+from mcp.server.lowlevel import Server
 from mcp.server.streamable_http import EventCallback, EventMessage, EventStore
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
@@ -85,9 +86,9 @@ class _OfOneSession(EventStore):
 class ResumableSessions(StreamableHTTPSessionManager):
     """Sessions whose broken streams can be taken up again."""
 
-    def __init__(self, *args: Any, **settings: Any) -> None:
+    def __init__(self, server: Server[Any], **settings: Any) -> None:
         self._kept = KeptEvents()
-        super().__init__(*args, retry_interval=COMES_AGAIN_MS, **settings)
+        super().__init__(server, **{"retry_interval": COMES_AGAIN_MS, **settings})
 
     # SECURITY: read once for each session that begins.  One store for all of them would mix their streams,
     # which are named by the numbers that clients give to their requests.

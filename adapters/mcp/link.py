@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextvars import Context
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -50,7 +50,7 @@ class Asked:
     together: Callable[[Mapping[str, types.InputRequest]], Awaitable[types.InputResponses]] | None = None
     """Answers questions that came together, each under its name."""
     answered: Callable[[], frozenset[str] | None] | None = None
-    """Says which kinds of questions the client answers for which a request is made (2026); None: whoever asks."""
+    """Says which kinds of questions the client answers for which a request is made (2026); None: any."""
 
     @property
     def kinds(self) -> frozenset[str]:
@@ -76,7 +76,7 @@ class Link:
         *,
         say: Say,
         heard: Heard,
-        connected: Callable[[Client], Awaitable[None]],
+        connected: Callable[[Client], Coroutine[Any, Any, None]],
         version: str,
     ) -> None:
         self.spec = spec
@@ -204,7 +204,8 @@ class Link:
                     _declare_for_each_request(client, self.asked.answered)
                 connection.client = client
                 connection.ready.set()
-                beside = [asyncio.create_task(one(client)) for one in (self._listen, self._connected)]
+                doing = (self._listen(client), self._connected(client))
+                beside = [asyncio.create_task(one) for one in doing]
                 try:
                     await connection.over.wait()
                 finally:

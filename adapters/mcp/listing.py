@@ -6,11 +6,16 @@ import mcp_types as types
 
 from ringfence.adapters.mcp.catalogue import Catalogue, offered
 from ringfence.adapters.mcp.connections import Connections, Context
+from ringfence.engine.enforcement.catalogue import undeclared
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.seams.errors import RunHaltedError
 
 FRESH_MS: Final = 0
 """How long a client may keep a list: what a policy shows can end at any time."""
+
+_OF_ONE: Final = 'mcp:"COMMAND …"'
+_OF_SEVERAL: Final = 'mcp:"NAME=COMMAND …"'
+"""What `ringfence init --tools` reads a server's tools from."""
 
 
 class Listing:
@@ -36,6 +41,8 @@ class Listing:
         except RunHaltedError:  # nothing of it may be called any more
             return types.ListToolsResult(tools=[], ttl_ms=FRESH_MS, cache_scope="private")
         usable = {entry.bound: entry for entry in await self._catalogue.entries() if entry.lacking is None}
+        named = any(entry.bound != entry.tool.name for entry in usable.values())
+        undeclared(self._guard, usable, _OF_SEVERAL if named else _OF_ONE)
         names = self._guard.visible(run, usable)
         return types.ListToolsResult(
             tools=[offered(usable[name], self._guard.plan) for name in names],

@@ -1,7 +1,7 @@
 """A small process that outlives the gateway if that is killed outright, and then kills a server's group.
 
-SIGKILL leaves the gateway no time to clean up.  So a shell waits at a pipe that only the gateway holds open: the
-kernel closes it whenever the gateway ends, however that happens.
+SIGKILL leaves the gateway no time to clean up.  So a shell waits at a pipe that only the gateway holds open:
+the kernel closes it whenever the gateway ends, however that happens.
 """
 
 import asyncio

@@ -153,7 +153,10 @@ class Protocol:
         call = ToolCall(name_of(method), said, schema_names=frozenset(said))
 
         async def carried(arguments: Mapping[str, Json]) -> Any:
-            with flight.hearing(is_free(run.plan.by_bound_name.get(name_of(method)))), contextlib.ExitStack() as stack:
+            with (
+                flight.hearing(is_free(run.plan.by_bound_name.get(name_of(method)))),
+                contextlib.ExitStack() as stack,
+            ):
                 for back in self.backs:
                     if back.spec.argument == arguments.get("server"):
                         stack.enter_context(back.carrying(flight))

@@ -8,7 +8,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from ringfence.adapters.mcp.back import ClientLacksError
 from ringfence.adapters.mcp.connections import Context
-from ringfence.dsl.plan import Plan
+from ringfence.dsl.plan import Json, Plan
 from ringfence.engine.seams.errors import RingfenceError
 
 
@@ -26,5 +26,5 @@ def require_nothing_lacks(error: Exception, context: Context) -> None:
     The words are ours; of the server's, only which of the capabilities it is that the policy has.
     """
     if isinstance(error, ClientLacksError) and context.protocol_version in MODERN_PROTOCOL_VERSIONS:
-        wanted = {"requiredCapabilities": {kind: {} for kind in sorted(error.kinds)}}
+        wanted: dict[str, Json] = {"requiredCapabilities": {kind: {} for kind in sorted(error.kinds)}}
         raise MCPError(types.MISSING_REQUIRED_CLIENT_CAPABILITY, _LACKS, wanted) from error

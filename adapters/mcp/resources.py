@@ -168,7 +168,11 @@ def _plain(entry: Any) -> dict[str, Any]:
 def _value(result: types.ReadResourceResult) -> Json:
     """Return the text of one text; of anything else, all of it."""
     contents = result.contents
-    if len(contents) == 1 and isinstance(contents[0], types.TextResourceContents) and _is_kind(contents[0].mime_type):
+    if (
+        len(contents) == 1
+        and isinstance(contents[0], types.TextResourceContents)
+        and _is_kind(contents[0].mime_type)
+    ):
         return contents[0].text
     return [_plain(part) for part in contents]
 

@@ -36,7 +36,7 @@ class ServerSpec:
     """A server in this process, for tests."""
 
     def __post_init__(self) -> None:
-        # SECURITY: with `_` at its end, another server could offer a tool whose name the client could not tell.
+        # SECURITY: with `_` at its end, another server could take away its tools, by naming one like them.
         doubtful = "__" in self.name or self.name.endswith("_") or self.name == RESERVED
         if self.name and (doubtful or not _NAME.fullmatch(self.name)):
             raise ServerMistakeError(

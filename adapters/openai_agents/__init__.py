@@ -8,7 +8,8 @@ except ImportError as error:
     ) from error
 
 from ringfence.adapters.openai_agents.invocations import NoRunError
-from ringfence.adapters.openai_agents.questions import Question, questions
+from ringfence.adapters.openai_agents.questions import questions
 from ringfence.adapters.openai_agents.runner import GuardedRunner
+from ringfence.engine.binding.questions import Question
 
 __all__ = ["GuardedRunner", "NoRunError", "Question", "questions"]

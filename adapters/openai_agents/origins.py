@@ -10,32 +10,29 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ringfence.adapter import Guard, Json, ModelAnswered, ModelAsked, Plan, PromptGiven, Run, jsonable
+from ringfence.adapter import Guard, Json, ModelAnswered, ModelAsked, PromptGiven, Run
 from ringfence.adapters.openai_agents.values import json_of
-from ringfence.dsl.canonical import canonical
+from ringfence.engine.binding import origins
+from ringfence.engine.binding.origins import key_of, writer_of
 from ringfence.engine.decision.events import CallFinished
 
+_TOLD = ("tool not found", "not authorized")
+"""What a model is told where the policy has no words of its own."""
 _WRITTEN = ("content", "arguments", "output", "summary", "input", "text")
 """Where an item has what somebody wrote."""
-
-
-def strict(plan: Plan) -> bool:
-    """Say whether some clause of the plan asks for labels or for where values come from."""
-    return bool(plan.levels) or (plan.traces and any(tool.remembers for tool in plan.tools.values()))
 
 
 class Origins:
     """What the session of one invocation has recorded, and what came along beside it."""
 
     def __init__(self, guard: Guard, typed: Sequence[str]) -> None:
-        self._guard = guard
         self._typed = tuple(typed)
+        self._origins = origins.Origins(guard, _contents, words=_TOLD)
         self._known: set[bytes] | None = None
 
-    def give(self, run: Run, *, source: str) -> None:
+    def typed(self, run: Run) -> None:
         """Record what the user typed, at the beginning of the run."""
-        for text in self._typed:
-            self._guard.record(run, PromptGiven(source, jsonable(text, hide=run.hide)))
+        self._origins.typed(run, self._typed)
 
     def read(self, run: Run, instructions: str | None, given: Any, elsewhere: Mapping[str, Json]) -> None:
         """Record, before the model reads it, what no run of the session has recorded.
@@ -44,37 +41,31 @@ class Origins:
             elsewhere: What the provider keeps and is shown beside it.
         """
         known = self._recorded(run)
-        if instructions and _key(instructions) not in known:
+        if instructions and key_of(instructions) not in known:
             self._record(run, "system", instructions, known)
         parts: list[Json] = list(_parts([given] if isinstance(given, str) else json_of(list(given))))
         parts += [{name: value} for name, value in elsewhere.items() if value is not None]
         for part in parts:
-            if _key(part) not in known and _key(run.shown(part)) not in known:
-                self._record(run, "host", part, known)
+            if key_of(part) not in known and key_of(run.shown(part)) not in known:
+                self._record(run, writer_of(run, part), part, known)
 
     def took(self, value: Json) -> None:
         """Take in what the model answered, which is about to be shown to it again."""
         if self._known is not None:
-            self._known.update(map(_key, _parts(value)))
+            self._known.update(map(key_of, _parts(value)))
 
     def told(self, value: Any) -> None:
         """Take in what a tool of this invocation gave, or what was told in its place."""
         if self._known is not None:
-            self._known.update(map(_key, _outputs(value)))
+            self._known.update(map(key_of, _outputs(value)))
 
     def _record(self, run: Run, source: str, part: Json, known: set[bytes]) -> None:
-        self._guard.record(run, PromptGiven(source, jsonable(part, hide=run.hide)), keeps_open=True)
-        known.add(_key(part))
+        self._origins.give(run, source, part, keeps_open=True)
+        known.add(key_of(part))
 
     def _recorded(self, run: Run) -> set[bytes]:
         if self._known is None:
-            responses = run.plan.responses
-            own = (responses.unknown, responses.deny, responses.failure, "tool not found", "not authorized")
-            known = {_key(text) for text in (*own, *self._typed) if text}
-            for row in self._guard.runs.list(session=run.session):
-                for stamped in self._guard.runs.get(row.run).events:
-                    known.update(map(_key, _contents(stamped.event)))
-            self._known = known
+            self._known = self._origins.known(run) | set(map(key_of, self._typed))
         return self._known
 
 
@@ -115,10 +106,3 @@ def _parts(said: Any) -> Iterator[Json]:
             yield dict(said)
     elif said is not None:
         yield said
-
-
-def _key(part: Json) -> bytes:
-    try:
-        return canonical(part)
-    except (ValueError, TypeError, RecursionError):
-        return repr(part).encode("utf-8", "backslashreplace")  # fails closed: it equals nothing recorded

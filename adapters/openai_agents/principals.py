@@ -1,30 +1,13 @@
-"""The principal and the user's words, from what the host passed in."""
+"""The user's words, from what the host passed in."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-from ringfence.adapter import Plan, Principal
 from ringfence.adapters.openai_agents.values import json_of
 
 Typed = Literal["user"] | Callable[[Any], Iterable[str]] | None
 """What of the input the user typed: `user`, a text input or the user's items at its end; a function of the
 input that returns the texts; None: nothing that the host vouches for."""
-
-
-def principal_of(context: object, plan: Plan) -> Principal | None:
-    """Return the principal that the SDK's context says: it is one, has one, or is a mapping of its values.
-
-    Of a mapping only `user`, `workspace` and what the policy declares are taken.
-    """
-    if context is None or isinstance(context, Principal):
-        return context
-    inside = context.get("principal") if isinstance(context, Mapping) else getattr(context, "principal", None)
-    if inside is not None:
-        return principal_of(inside, plan)
-    if isinstance(context, Mapping):
-        said = {name: context[name] for name in ("user", "workspace", *plan.principal) if name in context}
-        return Principal(**said) if said else None
-    return None
 
 
 def typed_texts(typed: Typed, given: Any) -> tuple[str, ...]:

@@ -11,7 +11,8 @@ if not hasattr(_Capability, "prepare_model_request"):
     raise ImportError('Pydantic AI is too old: pip install --upgrade "ringfence[pydantic-ai]"')
 
 from ringfence.adapters.pydantic_ai.capability import Guarded
-from ringfence.adapters.pydantic_ai.suspension import Question, questions
+from ringfence.adapters.pydantic_ai.suspension import questions
+from ringfence.engine.binding.questions import Question
 
 del _Capability
 

@@ -8,7 +8,7 @@ from copy import copy
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic_ai import RunContext
+from pydantic_ai import CallToolsNode, RunContext
 from pydantic_ai.capabilities import AbstractCapability
 from pydantic_ai.capabilities.abstract import CapabilityOrdering
 from pydantic_ai.exceptions import ModelRetry, ToolFailed, UserError
@@ -21,7 +21,7 @@ from pydantic_ai.toolsets import AbstractToolset
 from ringfence.adapters.pydantic_ai import outputs
 from ringfence.adapters.pydantic_ai.gate import AnsweredBy, Gate
 from ringfence.adapters.pydantic_ai.requests import Requests
-from ringfence.adapters.pydantic_ai.toolsets import guarded
+from ringfence.adapters.pydantic_ai.toolsets import EveryName, guarded, is_nothing
 from ringfence.adapters.pydantic_ai.turn import Turn, Typed, WhichSession, WhoSpeaks
 from ringfence.engine.binding.values import json_of
 from ringfence.engine.enforcement.current import inside
@@ -102,6 +102,11 @@ class Guarded(AbstractCapability[Any]):
     async def wrap_run(self, ctx: RunContext[Any], *, handler: Any) -> Any:
         """Begin the run, or go on with the one that was put away; end it, or put it away."""
         turn = self._gate.turn
+        if getattr(ctx, "realtime", False):
+            # SECURITY: there the hooks are not called that hide the provider's tools and record what is said.
+            raise EngineError(
+                "a realtime session cannot be guarded", help="let it hand its work to a guarded agent"
+            )
         self._see_whether_innermost(ctx)
         try:
             run = await turn.begin(ctx)
@@ -154,14 +159,21 @@ class Guarded(AbstractCapability[Any]):
         self, ctx: RunContext[Any], request_context: ModelRequestContext
     ) -> ModelRequestContext:
         """Hide what the run may not use, and record what is asked."""
+        _see_every_name(ctx)
         return self._requests.outgoing(request_context)
 
     async def after_model_request(
         self, ctx: RunContext[Any], *, request_context: ModelRequestContext, response: ModelResponse
     ) -> ModelResponse:
         """Record the answer."""
-        self._requests.incoming(ctx, response)
+        self._requests.incoming(response)
         return response
+
+    async def before_node_run(self, ctx: RunContext[Any], *, node: Any) -> Any:
+        """See to the names that an answer asks for which other code gave in the model's place."""
+        if isinstance(node, CallToolsNode):
+            _see_every_name(ctx)
+        return node
 
     async def on_model_request_error(
         self, ctx: RunContext[Any], *, request_context: ModelRequestContext, error: Exception
@@ -180,7 +192,7 @@ class Guarded(AbstractCapability[Any]):
         self, ctx: RunContext[Any], *, call: ToolCallPart, tool_def: ToolDefinition, args: Any, handler: Any
     ) -> dict[str, Any]:
         """Have calls refused and recorded that fit no tool, or not the tool's schema."""
-        if call.tool_name in self._gate.turn.unknown:
+        if is_nothing(tool_def):
             why = "no tool of this name is bound"
             raise ToolFailed(await self._gate.refuse(call.tool_name, _given(args), ctx, why))
         try:
@@ -189,6 +201,9 @@ class Guarded(AbstractCapability[Any]):
             why = f"the arguments are not valid ({type(error).__name__})"
             await self._gate.refuse(call.tool_name, _given(args), ctx, why)
             raise  # what the tool's own schema and validator say of them is for the model
+        if tool_def.kind == "external":
+            # SECURITY: of a toolset further out, or made so by a hook: it would be handed out undecided.
+            await self._gate.handed_out(call.tool_name, valid, ctx)
         return valid
 
     async def wrap_tool_execute(
@@ -234,6 +249,13 @@ class Guarded(AbstractCapability[Any]):
         """See, last of all hooks, that an output function gets what was decided."""
         await outputs.arrived(self._gate, ctx, output_context, output)
         return output
+
+
+def _see_every_name(ctx: RunContext[Any]) -> None:
+    """Have calls under names that no tool has come to the hooks, too."""
+    manager = ctx.tool_manager
+    if manager is not None and manager.tools is not None and not isinstance(manager.tools, EveryName):
+        manager.tools = EveryName(manager.tools, manager.toolset)
 
 
 def _given(args: Any) -> Any:

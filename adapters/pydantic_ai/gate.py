@@ -4,9 +4,10 @@ Refusals become the framework's own forms: `ToolFailed` with the policy's consta
 with the ticket.
 """
 
+import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,7 +17,7 @@ from pydantic_ai.exceptions import ApprovalRequired, CallDeferred, ToolFailed
 from pydantic_ai.messages import ModelRequest, ToolReturn, UserPromptPart
 from pydantic_ai.toolsets.abstract import ToolsetTool
 
-from ringfence.adapters.pydantic_ai.arguments import Arguments, ArgumentsError
+from ringfence.adapters.pydantic_ai.arguments import Arguments, ArgumentsError, seen
 from ringfence.adapters.pydantic_ai.history import dumped, task_of
 from ringfence.adapters.pydantic_ai.origins import keys_of
 from ringfence.adapters.pydantic_ai.results import lens_for
@@ -24,6 +25,7 @@ from ringfence.adapters.pydantic_ai.suspension import can_suspend, metadata_of
 from ringfence.adapters.pydantic_ai.turn import Turn
 from ringfence.dsl.canonical import same
 from ringfence.dsl.plan import Json
+from ringfence.engine.binding.questions import answer
 from ringfence.engine.binding.values import json_of
 from ringfence.engine.decision.calls import ToolCall
 from ringfence.engine.enforcement.guard import Guard
@@ -44,7 +46,7 @@ class Within:
 
     gate: "Gate"
     name: str
-    decided: Mapping[str, Json]
+    decided: dict[str, Json]
     reached: bool = False
 
 
@@ -103,8 +105,9 @@ class Gate:
         )
 
         async def decided(canonical: Mapping[str, Json]) -> Any:
-            fitting = arguments.fitting(canonical)
-            with within(Within(self, name, dict(canonical))):
+            shown = arguments.decided(canonical)
+            fitting = arguments.fitting(shown)
+            with within(Within(self, name, shown)):
                 return await body(fitting)
 
         wait = wait or not self._suspends(ctx, name)
@@ -141,13 +144,8 @@ class Gate:
             if not ctx.tool_call_approved or not self.turn.shown.issuperset(pending.tickets):
                 raise
             by = self._answered_by(ctx) if self._answered_by is not None else None
-            if by is None:
+            if not await asyncio.to_thread(answer, self.guard, pending.tickets, by):
                 raise
-            try:
-                for ticket in pending.tickets:
-                    await self.guard.aapprove(ticket, by=by)
-            except DeniedError:  # who may not approve does not: it waits on
-                raise pending from None
         return await self.guard.aexecute(run, call, body, wait=wait, lens=lens, passthrough=LEAVES)
 
     # ---- toolsets further out ----------------------------------------------------------------------
@@ -172,12 +170,21 @@ class Gate:
         """Decide a call of a tool that stands outside of the toolset that decides, and run it."""
         return await self.call(name, values, ctx, _tool_of(ctx, name), body)
 
+    async def handed_out(self, name: str, values: Mapping[str, Any], ctx: RunContext[Any]) -> None:
+        """Decide a call of such a tool that runs elsewhere; people are waited for in place."""
+
+        async def body(_: dict[str, Any]) -> Any:
+            raise CallDeferred
+
+        with suppress(CallDeferred):
+            await self.call(name, values, ctx, _tool_of(ctx, name), body, wait=True)
+
     async def arrived(self, name: str, values: Mapping[str, Any], ctx: RunContext[Any]) -> None:
         """Refuse a call of such a tool whose arguments were changed since they were decided."""
         if not arriving(self, values, _tool_of(ctx, name)):
             why = "the arguments were changed after they were decided"
-            seen = {key: json_of(value) for key, value in values.items()}
-            raise ToolFailed(await self.refuse(name, seen, ctx, why))
+            given = {key: json_of(value) for key, value in values.items()}
+            raise ToolFailed(await self.refuse(name, given, ctx, why))
 
     # ---- refusals ----------------------------------------------------------------------------------
 
@@ -243,7 +250,7 @@ def arriving(gate: Gate, values: Mapping[str, Any], tool: ToolsetTool[Any]) -> b
     call = _WITHIN.get()
     if call is None or call.gate is not gate or call.reached:
         return False
-    if not same(Arguments(tool, values).seen, dict(call.decided)):
+    if not same(seen(tool, values), call.decided):
         return False
     call.reached = True
     return True
@@ -284,6 +291,7 @@ def _tool_of(ctx: RunContext[Any], name: str) -> ToolsetTool[Any]:
 
 def _is_limited(guard: Guard, name: str) -> bool:
     tool = guard.plan.by_bound_name.get(name)
-    return tool is not None and (
-        tool.obligations.max_rows is not None or tool.obligations.max_bytes is not None
-    )
+    if tool is None:
+        return False
+    limits = tool.obligations
+    return any(limit is not None for limit in (limits.max_rows, limits.max_bytes, limits.step_bytes))

@@ -52,7 +52,12 @@ async def _listed(toolset: AbstractToolset[Any]) -> list[LiveTool]:
             name,
             tool.tool_def.parameters_json_schema,
             tool.tool_def.description or "",
-            own=isinstance(tool.toolset, FunctionToolset),
+            own=isinstance(tool.toolset, FunctionToolset) and not _has_given_schema(tool.args_validator),
         )
         for name, tool in tools.items()
     ]
+
+
+def _has_given_schema(validator: Any) -> bool:
+    """True for `Tool.from_schema`, which validates nothing: the words came from elsewhere, too."""
+    return bool(getattr(validator, "title", "any") == "any")

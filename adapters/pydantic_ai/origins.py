@@ -1,88 +1,40 @@
-"""Where the messages of a history come from: typed by the user, said before, or brought along by the host.
-
-A role is no origin: a user prompt may have been written by anybody.  What the user typed is what the host
-says so (`typed=`); what an earlier run of the session recorded is known; all else came along without its
-origin.  Only policies that ask for labels or sources are strict about it.
-"""
+"""What the messages of a history say, part by part."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
-from ringfence.dsl.canonical import canonical
-from ringfence.dsl.plan import Json, Plan
+from ringfence.dsl.plan import Json
+from ringfence.engine.binding.origins import Origins, key_of
 from ringfence.engine.decision.events import CallFinished, ModelAnswered, ModelAsked, PromptGiven
-from ringfence.engine.enforcement.current import current_call
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
-from ringfence.engine.journal.jsonable import jsonable
 
 
-def strict(plan: Plan) -> bool:
-    """Say whether some clause of the plan asks for labels or for where values come from."""
-    return bool(plan.levels) or (plan.traces and any(tool.remembers for tool in plan.tools.values()))
+def origins_of(guard: Guard) -> Origins:
+    """Return what says where the messages of a run of this guard come from."""
+    return Origins(guard, _contents)
 
 
-class Origins:
-    """Says of what a run is given where it comes from, and records it."""
-
-    def __init__(self, guard: Guard, run: Run) -> None:
-        self._guard = guard
-        self._run = run
-
-    def record(self, typed: Sequence[str], given: Sequence[Json], *, keeps_open: bool = False) -> None:
-        """Record what the user typed, and what the host brought along without its origin.
-
-        Args:
-            given: Messages as they are dumped, and parts of the prompt.
-        """
-        run, written = self._run, _written_around(self._run)
-        for text in typed:
-            # SECURITY: a sub-agent's prompt was written by a model or by the host, never by the user.
-            source = "user" if run.parent is None else "model" if text in written else "host"
-            self._give(source, text, keeps_open=keeps_open)
-        parts = [part for one in given for part in _parts(one)]
-        known = self._known() if parts else frozenset()
-        for tool, part in parts:
-            if part in typed or key_of(part) in known or key_of(run.shown(part, tool=tool)) in known:
+def injected(origins: Origins, run: Run, messages: Sequence[Json], known: set[bytes]) -> None:
+    """Record the prompts among these messages that nobody has said anything of, and make them known."""
+    for message in messages:
+        for part in message.get("parts", ()) if isinstance(message, Mapping) else ():
+            if not isinstance(part, Mapping) or part.get("part_kind") != "user-prompt":
                 continue
-            self._give("model" if isinstance(part, str) and part in written else "host", part)
-
-    def brought(self, content: Json) -> None:
-        """Record something that the host has put before the model without saying where it is from."""
-        self._give("host", content)
-
-    def injected(self, messages: Sequence[Json], known: set[bytes]) -> None:
-        """Record the prompts among these messages that nobody has said anything of, and make them known."""
-        for message in messages:
-            for part in message.get("parts", ()) if isinstance(message, Mapping) else ():
-                if not isinstance(part, Mapping) or part.get("part_kind") != "user-prompt":
-                    continue
-                for _, content in _shown(part):
-                    if (key := key_of(content)) not in known:
-                        known.add(key)
-                        self.brought(content)
-
-    def instructed(self, text: str) -> None:
-        """Record what the developer's own instructions say."""
-        self._give("system", text)
-
-    def _give(self, source: str, part: Json, *, keeps_open: bool = False) -> None:
-        said = PromptGiven(source, jsonable(part, hide=self._run.hide))
-        self._guard.record(self._run, said, keeps_open=keeps_open)
-
-    def _known(self) -> frozenset[bytes]:
-        """Return everything that the session's runs have recorded."""
-        responses = self._run.plan.responses
-        said = {key_of(text) for text in (responses.unknown, responses.deny, responses.failure) if text}
-        for row in self._guard.runs.list(session=self._run.session):
-            for stamped in self._guard.runs.get(row.run).events:
-                said.update(map(key_of, _contents(stamped.event)))
-        return frozenset(said)
+            for _, content in _shown(part):
+                if (key := key_of(content)) not in known:
+                    known.add(key)
+                    origins.give(run, "host", content)
 
 
 def keys_of(given: Iterable[Json]) -> set[bytes]:
     """Return what tells the parts of messages, and of a prompt, from others."""
-    return {key_of(part) for one in given for _, part in _parts(one)}
+    return {key_of(part) for _, part in parts_of(given)}
+
+
+def parts_of(given: Iterable[Json]) -> Iterator[tuple[str | None, Json]]:
+    """Yield what messages, and parts of a prompt, show a model."""
+    for one in given:
+        yield from _parts(one)
 
 
 def _parts(given: Json) -> Iterator[tuple[str | None, Json]]:
@@ -125,31 +77,3 @@ def _contents(event: object) -> Iterator[Json]:
     elif isinstance(event, ModelAsked | ModelAnswered):
         for message in event.messages or ():
             yield from (part for _, part in _parts(message))
-
-
-def key_of(content: Json) -> bytes:
-    """Return what tells a content from others."""
-    try:
-        return canonical(content)
-    except (ValueError, TypeError, RecursionError):
-        return repr(content).encode("utf-8", "backslashreplace")  # fails closed: it equals nothing recorded
-
-
-def _written_around(run: Run) -> frozenset[str]:
-    """Return the texts of the call in whose body this run begins: the model around it wrote them."""
-    inside = current_call()
-    if run.parent is None or inside is None or inside[0] is not run.parent:
-        return frozenset()
-    known = run.parent.state.calls.get(inside[1])
-    return frozenset(_texts(known.arguments if known is not None else None))
-
-
-def _texts(value: Any) -> Iterable[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for part in value.values():
-            yield from _texts(part)
-    elif isinstance(value, list | tuple):
-        for part in value:
-            yield from _texts(part)

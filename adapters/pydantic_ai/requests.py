@@ -1,31 +1,28 @@
 """What a model is asked and answers: filtered before it goes out, recorded both ways."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 from uuid import uuid4
 
-from pydantic_ai import RunContext
 from pydantic_ai.messages import (
     ModelMessage,
     ModelRequest,
     ModelResponse,
-    SystemPromptPart,
-    ToolCallPart,
     ToolReturnPart,
 )
-from pydantic_ai.models import ModelRequestContext, ModelRequestParameters
+from pydantic_ai.models import Model, ModelRequestContext, ModelRequestParameters
 from pydantic_ai.settings import ModelSettings
-from pydantic_ai.tools import ToolDefinition
-from pydantic_ai.toolsets.abstract import ToolsetTool
-from pydantic_ai.toolsets.external import TOOL_SCHEMA_VALIDATOR
 
 from ringfence.adapters.pydantic_ai import settings
 from ringfence.adapters.pydantic_ai.gate import Gate, withdraw_answered
-from ringfence.adapters.pydantic_ai.history import dumped
-from ringfence.adapters.pydantic_ai.origins import Origins, strict
+from ringfence.adapters.pydantic_ai.history import INSTRUCTIONS, dumped
+from ringfence.adapters.pydantic_ai.origins import injected, origins_of
+from ringfence.adapters.pydantic_ai.toolsets import is_nothing
 from ringfence.dsl.plan import Json
+from ringfence.engine.binding.credentials import without_keys
+from ringfence.engine.binding.origins import strict
 from ringfence.engine.binding.values import json_of
 from ringfence.engine.decision.events import ModelAnswered, ModelAsked
 from ringfence.engine.enforcement.runs import Run
@@ -47,6 +44,7 @@ class Requests:
         self._gate = gate
         self._turn = gate.turn
         self._guard = gate.guard
+        self._origins = origins_of(gate.guard)
         self._asked: _Asked | None = None
         self._said: set[str] = set()
         self._instructed: set[str] = set()
@@ -58,23 +56,18 @@ class Requests:
         self._host_left_out(run)
         parameters = self._offered(run, context.model_request_parameters)
         context.model_request_parameters = parameters
-        if fields := settings.offering(context.model_settings):
-            for field in fields:
-                self._say(f"extra_body.{field}")
-            context.model_settings = cast(
-                ModelSettings, settings.without(context.model_settings or {}, fields)
-            )
+        context.model_settings = self._without_elsewhere(context)
         self._instruct(run, context.messages, parameters)
         messages = dumped(context.messages)
         if strict(self._guard.plan):
             # SECURITY: what other code has put among the messages came along without its origin.
-            Origins(self._guard, run).injected(messages, self._turn.given)
+            injected(self._origins, run, messages, self._turn.given)
         asked = ModelAsked(
             request=uuid4().hex,
             model=getattr(context.model, "model_id", None) or getattr(context.model, "model_name", None),
             messages=[self._shown(run, message) for message in messages],
             tools=self._shown(run, _described(parameters)),
-            parameters=self._shown(run, settings.shown(context.model_settings)),
+            parameters=self._shown(run, without_keys(dict(context.model_settings or {}), hide=run.hide)),
             parent=None,
         )
         # SECURITY: if the record cannot be written, the error is raised and the model is not asked.
@@ -82,19 +75,11 @@ class Requests:
         self._asked = _Asked(asked.request, run.opening.clock.monotonic_ns())
         return context
 
-    def incoming(self, ctx: RunContext[Any], response: ModelResponse) -> None:
-        """Record the answer, and see to the names that it asks for in vain."""
+    def incoming(self, response: ModelResponse) -> None:
+        """Record the answer."""
         run = self._turn.run
         (message,) = dumped([response])
-        self._answer(run, [self._shown(run, message)], self._shown(run, json_of(response.usage)), None)
-        manager = ctx.tool_manager
-        if manager is None or manager.tools is None:
-            return
-        for part in response.parts:
-            if isinstance(part, ToolCallPart) and part.tool_name not in manager.tools:
-                # SECURITY: the framework's own answer to such a name lists tools, and nothing is recorded.
-                self._turn.unknown.add(part.tool_name)
-                manager.tools[part.tool_name] = _nothing(part.tool_name, manager.toolset)
+        self._answer(run, [self._shown(run, message)], self._shown(run, _usage(response, run)), None)
 
     def failed(self, error: BaseException) -> None:
         """Record that the request had no answer."""
@@ -116,7 +101,7 @@ class Requests:
 
     def _offered(self, run: Run, parameters: ModelRequestParameters) -> ModelRequestParameters:
         visible = set(self._guard.visible(run, [tool.name for tool in parameters.function_tools]))
-        tools = [tool for tool in parameters.function_tools if tool.name in visible]
+        tools = [tool for tool in parameters.function_tools if tool.name in visible and not is_nothing(tool)]
         native = []
         for tool in parameters.native_tools:
             if self._guard.visible(run, [tool.unique_id, tool.kind]):
@@ -126,6 +111,20 @@ class Requests:
         if len(tools) == len(parameters.function_tools) and len(native) == len(parameters.native_tools):
             return parameters
         return replace(parameters, function_tools=tools, native_tools=native)
+
+    def _without_elsewhere(self, context: ModelRequestContext) -> ModelSettings | None:
+        """Return the settings without what would offer the model tools that run at its provider."""
+        given = context.model_settings
+        if given is None or "extra_body" not in given:
+            # SECURITY: a model that stands behind another adds its own settings after the last hook.
+            behind = {name for model in _behind(context.model) for name in settings.offering(model.settings)}
+            kept: dict[str, Any] = {**(given or {}), "extra_body": {}} if behind else {}
+        else:
+            behind = set(settings.offering(given))
+            kept = settings.without(given, sorted(behind)) if behind else {}
+        for name in sorted(behind):
+            self._say(f"extra_body.{name}")
+        return cast(ModelSettings, kept) if behind else given
 
     def _say(self, name: str) -> None:
         if name not in self._said:
@@ -148,7 +147,7 @@ class Requests:
                     withdraw_answered(self._guard, run, part.tool_call_id, because)
                     if strict(self._guard.plan):
                         # SECURITY: a result that no body of ours gave: nobody says where it is from.
-                        Origins(self._guard, run).brought(json_of(part.content))
+                        self._origins.give(run, "host", json_of(part.content))
 
     def _host_left_out(self, run: Run) -> None:
         """Take back what was asked about calls that the host goes on without."""
@@ -162,17 +161,40 @@ class Requests:
         """Record, once, what the developer's instructions say, where the policy asks for sources."""
         if not strict(self._guard.plan):
             return
-        said = [part.content for part in parameters.instruction_parts or ()]
+        said: list[Any] = [part.content for part in parameters.instruction_parts or ()]
         for message in messages:
             if isinstance(message, ModelRequest):
-                said += [part.content for part in message.parts if isinstance(part, SystemPromptPart)]
+                texts = (part.content for part in message.parts if part.part_kind in INSTRUCTIONS)
+                # SECURITY: a history may come from anybody, and its system prompts with it.
+                said += [text for text in texts if text not in self._turn.earlier]
         for text in said:
             if text and text not in self._instructed:
                 self._instructed.add(text)
-                Origins(self._guard, run).instructed(text)
+                # SECURITY: what a tool server says in the place of instructions is not the developer's.
+                self._origins.give(run, "host" if text in self._turn.foreign else "system", text)
 
     def _shown(self, run: Run, value: Json) -> Json:
-        return jsonable(value, hide=run.hide)
+        # It is JSON already; what only looks so is described when it is written.
+        return value if run.hiding is None else jsonable(value, hide=run.hide)
+
+
+def _behind(model: Model) -> Iterator[Model]:
+    """Yield the models that a model hands its requests on to."""
+    for one in (*getattr(model, "models", ()), getattr(model, "wrapped", None)):
+        if isinstance(one, Model):
+            yield one
+            yield from _behind(one)
+
+
+def _usage(response: ModelResponse, run: Run) -> Json:
+    """Return the usage; a whole number is one, because JSON without fractions is written at once."""
+    said = json_of(response.usage, hide=run.hide)
+    if not isinstance(said, dict):
+        return said
+    return {
+        name: int(value) if isinstance(value, float) and value.is_integer() else value
+        for name, value in said.items()
+    }
 
 
 def _described(parameters: ModelRequestParameters) -> Json:
@@ -182,13 +204,3 @@ def _described(parameters: ModelRequestParameters) -> Json:
         for one in tools
     ]
     return [*named, *({"name": one.unique_id, "type": one.kind} for one in parameters.native_tools)]
-
-
-def _nothing(name: str, toolset: Any) -> ToolsetTool[Any]:
-    """Return what stands for a name that no tool has, so that its call comes to the guard's hooks."""
-    return ToolsetTool(
-        toolset=toolset,
-        tool_def=ToolDefinition(name=name),
-        max_retries=0,
-        args_validator=TOOL_SCHEMA_VALIDATOR,
-    )

@@ -4,13 +4,12 @@ The request is for people to look at: what it carries is no authority.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Final, get_args
 
 from pydantic_ai import RunContext
 from pydantic_ai.tools import DeferredToolRequests
 
-from ringfence.dsl.plan import Json
+from ringfence.engine.binding.questions import Question, questions_of
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.seams.errors import PendingError
 
@@ -18,30 +17,16 @@ KEY: Final = "ringfence"
 """Under this a request's metadata has what waits."""
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
-    """One open question of an agent that was put away; answer it with `guard.approve(ticket, by=...)`."""
-
-    ticket: str
-    tool: str
-    arguments: Mapping[str, Json]
-    """The canonical ones: exactly these would be executed.  A model wrote them."""
-    approver: str
-    call_id: str
-    """The model's id for the call."""
-
-
 def metadata_of(run: Run, tool: str, pending: PendingError) -> dict[str, Any]:
     """Return what a deferred request says of a call that waits."""
-    asked = ((id, run.state.open_tickets.get(id)) for id in pending.tickets)
-    decision = pending.decision
+    asked, decision = questions_of(run, tool, None, pending), pending.decision
     return {
         "ticket": pending.tickets[0] if pending.tickets else None,
         KEY: {
             "run": run.id,
             "tool": tool,
             "arguments": dict(decision.arguments) if decision else {},
-            "tickets": [{"ticket": id, "approver": one.approver if one else ""} for id, one in asked],
+            "tickets": [{"ticket": one.ticket, "approver": one.approver} for one in asked],
         },
     }
 

@@ -13,17 +13,15 @@ from weakref import WeakKeyDictionary
 
 from pydantic_ai import RunContext
 
-from ringfence.adapters.pydantic_ai.history import dumped, open_calls, parts, texts
-from ringfence.adapters.pydantic_ai.origins import Origins, keys_of, strict
-from ringfence.adapters.pydantic_ai.principals import principal_of
+from ringfence.adapters.pydantic_ai.history import dumped, instructions_in, open_calls, parts, texts
+from ringfence.adapters.pydantic_ai.origins import keys_of, origins_of, parts_of
 from ringfence.dsl.plan import Json
+from ringfence.engine.binding.around import principal_of, run_around
+from ringfence.engine.binding.origins import strict
 from ringfence.engine.decision.calls import Principal
-from ringfence.engine.decision.events import PromptGiven
-from ringfence.engine.enforcement.current import current_call, current_run
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.enforcement.versions import versions_of
-from ringfence.engine.journal.jsonable import jsonable
 from ringfence.engine.seams.errors import DeniedError, EngineError, RunHaltedError
 
 FRAMEWORK: Final = "pydantic-ai"
@@ -65,8 +63,10 @@ class Turn:
     """Names of those that the host executes itself."""
     given: set[bytes] = field(default_factory=set)
     """The prompts that the record says something of, where the policy asks where they are from."""
-    unknown: set[str] = field(default_factory=set)
-    """Names that the model has asked for and that no tool has."""
+    earlier: frozenset[str] = frozenset()
+    """Instructions that stand in the history with which it began."""
+    foreign: set[str] = field(default_factory=set)
+    """Instructions that toolsets bring which are no code of the developer's."""
 
     @property
     def run(self) -> Run:
@@ -92,11 +92,11 @@ class Turn:
             DeniedError: It was put away for another principal.
             RunHaltedError: It was halted meanwhile.
         """
-        parent, history = self._around(), ctx.messages
+        parent, history = run_around(self.guard), ctx.messages
         principal = self._who(ctx, parent)
         session = self.session(ctx) if callable(self.session) else self.session
         session = session or (parent.session if parent else ctx.conversation_id)
-        before = await self._put_away(session) if history and session and parent is None else None
+        before = await self._put_away(session, principal) if history and session and parent is None else None
         still_open = open_calls(history)
         if before is not None and still_open:
             run = await self._go_on(before, principal)
@@ -105,7 +105,7 @@ class Turn:
                 await self._take_note(run, ctx, keeps_open=True)
                 return run
         elif before is not None:
-            await self._close(before)
+            await self._close(before, principal)
         run = await self.guard.abegin_run(
             principal=principal,
             agent=self.agent,
@@ -120,15 +120,6 @@ class Turn:
         await self._take_note(run, ctx)
         return run
 
-    def _around(self) -> Run | None:
-        parent = current_run()
-        if parent is None or not self.guard.owns(parent):
-            return None
-        within = current_call()
-        if parent.ended and (within is None or within[0] is not parent):
-            return None
-        return parent
-
     def _who(self, ctx: RunContext[Any], parent: Run | None) -> Principal | None:
         if callable(self.principal):
             said = self.principal(ctx)
@@ -137,10 +128,12 @@ class Turn:
         # SECURITY: who asked for the run around it is the requester here too, and may not approve.
         return parent.principal if said is None and parent is not None else said
 
-    async def _put_away(self, session: str) -> str | None:
-        """Return the newest run of the conversation if it was put away."""
-        rows = await self.guard.runs.alist(session=session, limit=_FEW)
-        newest = next((row for row in rows if row.parent is None), None)
+    async def _put_away(self, session: str, principal: Principal | None) -> str | None:
+        """Return the newest run of the conversation if it was put away; of the principal's own, if any is."""
+        rows = [row for row in await self.guard.runs.alist(session=session, limit=_FEW) if row.parent is None]
+        who = (principal.user, principal.workspace) if principal is not None else (None, None)
+        own = [row for row in rows if (row.user, row.workspace) == who]
+        newest = next(iter(own or rows), None)
         return newest.run if newest is not None and newest.status == "suspended" else None
 
     async def _go_on(self, run_id: str, principal: Principal | None) -> Run | None:
@@ -161,12 +154,12 @@ class Turn:
         self.shown = frozenset(run.state.open_tickets)
         return run
 
-    async def _close(self, run_id: str) -> None:
-        """End a run that was put away, whose conversation goes on without it."""
+    async def _close(self, run_id: str, principal: Principal | None) -> None:
+        """End a run that was put away, whose conversation goes on without it; not another principal's."""
         if not _claim(self.guard, run_id):
             return  # it goes on at this moment
         try:
-            await self.guard.aend_run(await self.guard.aresume_run(run_id))
+            await self.guard.aend_run(await self.guard.aresume_run(run_id, principal=principal))
         except (DeniedError, RunHaltedError):
             return  # it has ended, or ended uncleanly and is now recorded as halted
         finally:
@@ -179,6 +172,7 @@ class Turn:
         run.take_note(history)
         if is_strict:  # the session's record is read for it
             self.given |= keys_of([*history, *parts(ctx.prompt)])
+            self.earlier = instructions_in(ctx.messages)
             await asyncio.to_thread(self._prompted, run, ctx, history, keeps_open=keeps_open)
         else:
             self._prompted(run, ctx, history, keeps_open=keeps_open)
@@ -187,18 +181,14 @@ class Turn:
         self, run: Run, ctx: RunContext[Any], history: Sequence[Json], *, keeps_open: bool = False
     ) -> None:
         """Record what the user typed and, where the policy asks for it, what came along beside it."""
-        prompt = texts(ctx.prompt)
-        if strict(self.guard.plan):
-            typed = self.typed(ctx) if callable(self.typed) else prompt if self.typed == "prompt" else ()
-            Origins(self.guard, run).record(
-                [str(text) for text in typed], [*history, *parts(ctx.prompt)], keeps_open=keeps_open
-            )
-            return
-        typed = self.typed(ctx) if callable(self.typed) else prompt
-        for text in typed:
-            # A sub-agent's prompt was written by a model or by the host, never by the user.
-            source = "user" if run.parent is None else "host"
-            self.guard.record(run, PromptGiven(source, jsonable(text, hide=run.hide)), keeps_open=keeps_open)
+        is_strict, prompt = strict(self.guard.plan), texts(ctx.prompt)
+        vouched = self.typed == "prompt" or (self.typed is None and not is_strict)
+        said = self.typed(ctx) if callable(self.typed) else prompt if vouched else ()
+        typed = tuple(str(text) for text in said)
+        origins = origins_of(self.guard)
+        origins.typed(run, typed, keeps_open=keeps_open)
+        if is_strict:
+            origins.brought(run, typed, parts_of([*history, *parts(ctx.prompt)]))
 
     # ---- end ---------------------------------------------------------------------------------------
 

@@ -42,7 +42,7 @@ def check_live(draft: Draft) -> None:
                 f"no live tool is called `{bound}`",
                 tool.node.bound.span if tool.node.bound else tool.node.name.span,
                 "none of the tools that were given has this name",
-                # Each name is compared with all others, which takes its time where two sets have nothing in common.
+                # A name is compared with all others: where two sets have nothing in common, some are enough.
                 (did_you_mean(bound, others) if gone <= SHOWN else "")
                 or 'remove it, or bind it to the tool\'s real name: `tool NAME is "real-name" { … }`',
             )

@@ -11,7 +11,11 @@ is the guard's.
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, NoReturn, Protocol, TypeVar, Unpack
 
+from ringfence.dsl.canonical import same
 from ringfence.dsl.plan import Json, Plan, Verdict
+from ringfence.engine.binding.around import principal_of, run_around
+from ringfence.engine.binding.credentials import without_keys
+from ringfence.engine.binding.values import json_of
 from ringfence.engine.decision.calls import Decision, Principal, ToolCall
 from ringfence.engine.decision.events import ModelAnswered, ModelAsked, PromptGiven
 from ringfence.engine.enforcement.catalogue import undeclared
@@ -60,9 +64,14 @@ __all__ = [
     "Verdict",
     "current_run",
     "inside",
+    "json_of",
     "jsonable",
+    "principal_of",
+    "run_around",
+    "same",
     "undeclared",
     "versions_of",
+    "without_keys",
 ]
 
 

@@ -62,6 +62,20 @@ def test_the_list_says_what_is_pinned_and_what_waits(
     assert found["tools"][0]["pinned"]["by"] == "first use"
 
 
+def test_a_tool_that_calls_itself_like_one_of_another_server_does_not_get_in_its_way(
+    policy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pins = opened(policy)
+    pins.meet("other", "other --stdio", None)
+    twin = {**SEND, "name": "mail__send"}
+    assert pins.settle("other", [twin], first_use=False) == [("new", "nobody has pinned it")]
+    words = ("approve", "mail__send", "--by", "dana", "--policy", str(policy))
+    (digest,) = [tool.waiting.digest for tool in pins.tools() if tool.server == "mail" and tool.waiting]
+    assert "pinned: send of mail" in said(capsys, *words, "--digest", digest)
+    words = ("approve", "other__mail__send", *words[2:])
+    assert "nothing is pinned yet" in said(capsys, *words, code=4)
+
+
 def test_approving_without_a_digest_shows_what_changed_and_pins_nothing(
     policy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,6 +1,7 @@
 """`ringfence init` writes a first policy: all that schemas say, and nothing open that could do harm."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from ringfence.cli.scaffold.words import Names, comment, name_like, quoted
 from ringfence.cli.scaffold.writing import scaffold, source_of
 from ringfence.dsl.checks.regex import full_match as compiled
 from ringfence.dsl.live import LiveTool
+from ringfence.dsl.load import load_text
 
 
 def schema(required: tuple[str, ...] = (), **properties: Any) -> dict[str, Any]:
@@ -177,6 +179,7 @@ def test_numbers_are_written_without_an_exponent_or_not_at_all() -> None:
         (LiveTool("updated_things", schema(), own=True), ("change_data",), False),
         (LiveTool("frobnicate", schema(), own=True), ("unknown_effect",), False),
         (LiveTool("???", None, own=True), ("unknown_effect",), False),
+        (LiveTool("get_x", schema(), "x " * 20_000, own=True), ("read_data", "unknown_effect"), False),
         (hinted("get_x", destructiveHint=True), ("read_data", "destroy"), False),
         (hinted("get_x", readOnlyHint=False), ("read_data", "change_data"), False),
         (hinted("get_x", openWorldHint=True), ("read_data", "reach_out"), False),
@@ -202,7 +205,7 @@ def test_each_tool_says_why_it_is_open_or_closed_and_what_to_write() -> None:
         "  # Closed: its name says `send`. To open it, write for example:\n"
         '  #   allow when domain(to) == "your.example"\n  rate 10 per hour'
     ) in text
-    assert "#   ask NAME, with an `approver NAME` that never is the requester" in block(text, "drop_table")
+    assert "#   ask lead" in block(text, "drop_table") and "\n#   approver lead {" in text.split("\ntool ")[0]
 
 
 def test_what_a_server_says_of_itself_is_a_remark() -> None:
@@ -366,3 +369,11 @@ def test_a_thousand_names_that_come_to_one_are_numbered_without_counting_from_th
     given = [names.take(name_like(chr(0x4E00 + number))) for number in range(1000)]
     assert given[:2] == ["tool", "tool_2"] and given[-1] == "tool_1000" and len(set(given)) == 1000
     assert looked < 3000
+
+
+def test_with_the_marks_of_its_remarks_taken_away_the_policy_loads_and_asks() -> None:
+    text = written(LiveTool("drop_table", schema(("name",), name={"type": "string"})))
+    taken = "\n".join(re.sub(r"^(\s*)#   ", r"\1", line) for line in text.splitlines())
+    loaded = load_text(taken)
+    assert loaded.plan is not None and not [found for found in loaded.diagnostics if found.is_error]
+    assert loaded.plan.tools["drop_table"].asks and loaded.plan.tools["drop_table"].allows

@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = [suite for suite in SUITES if not said.suites or suite.name in said.suites]
     console = Console(stderr=said.json)
     if not console.is_terminal:
-        console = Console(stderr=said.json, width=120)
+        console = Console(stderr=said.json, width=150)
     rows: list[Row] = []
     try:
         for suite in chosen:

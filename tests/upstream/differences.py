@@ -27,7 +27,7 @@ class Difference:
     ways: frozenset[str] | None = None
     """With which ways of inserting the guard; None: with each."""
     policy: Policy = "allow"
-    """Under which policy: with everything allowed they may fail, with everything denied a bound may cut them."""
+    """`allow`: they may fail with everything allowed; `deny`: a bound may cut them with everything denied."""
 
 
 def list_for(package: str, version: str, folder: Path = LISTS) -> Path | None:

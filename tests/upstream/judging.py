@@ -72,7 +72,7 @@ class Row:
             str(results.count("failed")),
             str(len(self.compared.new)) if self.part.inserted == "allow" else "-",
             str(len(self.compared.listed)) if self.part.inserted == "allow" else "-",
-            str(len(results.cut)),
+            str(len(self.compared.new + self.compared.listed)) if self.part.inserted == "deny" else "-",
             "-" if alone else str(results.calls),
             str(results.bodies),
             "-" if alone else str(results.beside.total()),

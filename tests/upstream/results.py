@@ -26,10 +26,12 @@ class Results:
     """Executions of tool bodies."""
     why: Mapping[str, str] = field(default_factory=dict)
     """Of each failure, where it was."""
-    beside: Mapping[str, int] = field(default_factory=dict)
+    beside: Counter[str] = field(default_factory=Counter)
     """Of those bodies the ones that ran without a guard's word for this call of the tool, by their test."""
     calls: int = 0
     """Calls that came to a guard."""
+    last_steps: frozenset[str] = frozenset()
+    """Tests in which an agent came to the last step that it may take: it ends there, without an error."""
     blind: tuple[str, ...] = ()
     """Tests in which bodies might have run unseen."""
 
@@ -57,13 +59,20 @@ class Results:
             why={test: about["why"] for test, about in tests.items() if about["outcome"] == "failed"},
             beside=Counter(one["test"] for one in bodies if not one["through"]),
             calls=sum(1 for one in seen if one["seen"] == "call"),
+            last_steps=frozenset(one["test"] for one in seen if one["seen"] == "last step"),
             blind=tuple(sorted({one["test"] for one in seen if one["seen"] == "blindness"})),
         )
 
     @property
     def cut(self) -> tuple[str, ...]:
-        """The tests that did not come to their own end: a bound of ours ended them."""
-        return tuple(sorted(test for test, why in self.why.items() if any(bound in why for bound in BOUNDS)))
+        """The failures that a bound brought about, and no assertion: of steps, memory or time."""
+        return tuple(
+            sorted(
+                test
+                for test, why in self.why.items()
+                if test in self.last_steps or any(bound in why for bound in BOUNDS)
+            )
+        )
 
     def count(self, outcome: Outcome) -> int:
         """Return how many tests came out so."""

@@ -14,7 +14,8 @@ _PLUGIN = Path(__file__).parent / "plugin"
 _TEST_S = 60
 _PART_S = 1200
 _DENIED = {"LANGGRAPH_DEFAULT_RECURSION_LIMIT": "20"}
-"""Scripted models ask for a tool until it has run, and their answers double: refused, they fill memory."""
+"""A scripted model that asks for a tool until it has run repeats all that was said in each of its answers: a
+refused one takes twice the memory at every turn, for the 10,007 steps that LangGraph gives it."""
 _OPTIONS = (
     *("-p", "inserted.plugin", "-p", "no:cacheprovider", "-p", "no:ringfence", "-q", "-rf"),
     *("--disable-socket", "--allow-unix-socket", f"--timeout={_TEST_S}", "-o", "addopts=--strict-markers"),

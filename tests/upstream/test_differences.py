@@ -22,7 +22,9 @@ def test_an_entry_counts_for_every_way_or_for_those_it_names(tmp_path: Path) -> 
 
 
 def test_what_may_fail_and_what_may_be_cut_are_listed_apart(tmp_path: Path) -> None:
-    found = read(written(tmp_path, ENTRY + ENTRY.replace('"why"', '"x"\npolicy = "deny"').replace('"b[1]"', '"c"')))
+    found = read(
+        written(tmp_path, ENTRY + ENTRY.replace('"why"', '"x"\npolicy = "deny"').replace('"b[1]"', '"c"'))
+    )
     assert listed_for(found, "w") == {"a", "b[1]"}
     assert listed_for(found, "w", "deny") == {"a", "c"}
 

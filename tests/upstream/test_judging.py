@@ -78,9 +78,20 @@ def test_a_test_that_a_bound_ends_is_named_unless_it_is_listed() -> None:
     ]
 
 
+def test_an_agent_that_ends_at_its_last_step_is_cut_though_nothing_says_so() -> None:
+    unmodified = replace(results(a="passed", b="passed"), last_steps=frozenset("b"))
+    run = replace(results(0, a="failed", b="passed"), last_steps=frozenset("ab"))
+    assert list(row("deny", run, unmodified).faults()) == ["was cut: a  (E)"]
+
+
 @pytest.mark.parametrize(
     "why",
-    [CUT, "MemoryError", "Failed: Timeout (>60.0s) from pytest-timeout.", "worker 'gw0' crashed while running"],
+    [
+        CUT,
+        "MemoryError",
+        "Failed: Timeout (>60.0s) from pytest-timeout.",
+        "worker 'gw0' crashed while running",
+    ],
 )
 def test_no_bound_cuts_an_unmodified_suite(why: str) -> None:
     run = replace(results(a="failed"), why={"a": why})
@@ -123,7 +134,7 @@ def test_a_counter_that_sees_no_body_proves_nothing(inserted: Inserted) -> None:
 def test_a_row_is_told_to_people_and_to_machines() -> None:
     said = row("allow", results(a="failed", b="failed"), results(a="passed", b="failed"), "a")
     assert said.cells() == (
-        *("agents", "GuardMiddleware", "allow all", "2", "0", "2", "0", "1", "0", "1", "1", "0", "yes"),
+        *("agents", "GuardMiddleware", "allow all", "2", "0", "2", "0", "1", "-", "1", "1", "0", "yes"),
     )
     assert json.loads(json.dumps(said.plain()))["listed"] == ["a"]
 
@@ -145,12 +156,17 @@ def test_what_all_processes_saw_counts(tmp_path: Path) -> None:
     outcomes = {"a": {"outcome": "failed", "why": "E"}, "b": {"outcome": "passed", "why": ""}}
     (tmp_path / "outcomes.json").write_text(json.dumps(outcomes), encoding="utf-8")
     (tmp_path / "seen-main.jsonl").write_text(seen("", "beginning"), encoding="utf-8")
-    first = seen("", "beginning") + seen("a", "call", tools=["t"]) + seen("a", "body", tools=["t"], through=True)
+    first = (
+        seen("", "beginning") + seen("a", "call", tools=["t"]) + seen("a", "body", tools=["t"], through=True)
+    )
     (tmp_path / "seen-gw0.jsonl").write_text(first, encoding="utf-8")
-    other = seen("b", "body", tools=["t"], through=False) * 2 + seen("b", "blindness")
+    other = (
+        seen("b", "body", tools=["t"], through=False) * 2 + seen("b", "blindness") + seen("a", "last step")
+    )
     (tmp_path / "seen-gw1.jsonl").write_text(other, encoding="utf-8")
     found = Results.read(tmp_path)
     assert (found.bodies, found.calls, dict(found.beside), found.blind) == (3, 1, {"b": 2}, ("b",))
+    assert found.last_steps == frozenset("a") and found.cut == ("a",)
     assert (found.count("failed"), dict(found.why)) == (1, {"a": "E"})
 
 

@@ -308,3 +308,16 @@ def test_a_guard_of_another_policy_cannot_take_part_in_a_run(guard: Guard) -> No
     with guard.run(principal=ALICE, agent="main"), pytest.raises(EngineError):
         look("x")
     other.close()
+
+
+def test_a_function_that_the_policy_does_not_declare_is_named_where_it_is_decorated(
+    guard: Guard, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @guarded(guard, name="burn_down")
+    def burn() -> None:
+        raise AssertionError("it ran")
+
+    said = capsys.readouterr().err
+    assert "declares no tool `burn_down`" in said and "init --tools python:MODULE:NAMES" in said
+    with guard.run(principal=ALICE, agent="main"), pytest.raises(DeniedError):
+        burn()

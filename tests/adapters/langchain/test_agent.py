@@ -241,7 +241,7 @@ def test_a_guarded_sub_agent_has_a_run_inside_the_one_around_it(load: LoadGuard,
     assert (sub.parent, outer.parent) == (outer.run, None)
     assert (sub.status, outer.status) == ("done", "done")
     prompt = guard.runs.get(sub.run).events[1].event
-    assert prompt == e.PromptGiven("host", "x"), "a sub-agent's prompt is not the user's word"
+    assert prompt == e.PromptGiven("model", "x"), "a sub-agent's prompt is not the user's word"
 
 
 CALL_ADD = asks(call("add", id="c2", a=1))

@@ -1,9 +1,11 @@
 """What LangChain's own suites found in the adapter, as tests of ours."""
 
 import dataclasses
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from langchain.agents.middleware import AgentMiddleware, ModelRequest
 from langchain_core.messages import AIMessage
 from langchain_core.tools import BaseTool, Tool, tool
 from langgraph.checkpoint.memory import InMemorySaver
@@ -13,9 +15,10 @@ from langgraph.prebuilt.tool_node import ToolRuntime
 from langgraph.types import Command, interrupt
 from pydantic import BaseModel, ValidationError
 
-from ringfence.adapters.langchain import begin_node, guard_tools
-from tests.adapters.langchain.agents import THREAD
+from ringfence.adapters.langchain import GuardMiddleware, begin_node, guard_tools
+from tests.adapters.langchain.agents import ADD, HELLO, THREAD, Invoke, add_of, agent_of, both, replies
 from tests.adapters.langchain.conftest import LoadGuard
+from tests.adapters.langchain.model import asks, call, says
 from tests.adapters.langchain.versions import needs
 
 CALLS = {"messages": [AIMessage("", tool_calls=[{"name": "probe", "args": {}, "id": "c1"}])]}
@@ -89,3 +92,61 @@ def test_a_single_argument_is_decided_under_its_name_in_a_json_schema(load: Load
         assert guarded.invoke({"a": 3}) == 9
         with pytest.raises(Exception, match=r"probe\.allow"):
             guarded.invoke({"a": 30})
+
+
+class Anew(AgentMiddleware):
+    """Makes the model's request anew, without the agent's state and runtime."""
+
+    def of(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
+        return ModelRequest(
+            model=request.model,
+            messages=request.messages,
+            system_prompt="Be kind.",
+            tool_choice=request.tool_choice,
+            tools=request.tools,
+            response_format=request.response_format,
+            state={"messages": []},
+            runtime=None,
+        )
+
+    def wrap_model_call(self, request: ModelRequest[Any], handler: Callable[..., Any]) -> Any:
+        return handler(self.of(request))
+
+    async def awrap_model_call(
+        self, request: ModelRequest[Any], handler: Callable[..., Awaitable[Any]]
+    ) -> Any:
+        return await handler(self.of(request))
+
+
+@both
+def test_a_request_that_was_made_anew_is_asked_in_the_run_of_its_graph(
+    load: LoadGuard, invoke: Invoke
+) -> None:
+    guard = load(ADD)
+    agent = agent_of(guard, [add_of([])], asks(call("add", a=1)), says(), middleware=[Anew()])
+    result = invoke(agent, HELLO)
+    assert replies(result) == ["2"] and result["messages"][-1].content == "done"
+    assert [row.status for row in guard.runs.list()] == ["done"]
+
+
+@both
+def test_a_request_without_state_is_not_asked_in_the_run_of_the_agent_around_it(
+    load: LoadGuard, invoke: Invoke
+) -> None:
+    class Beginless(GuardMiddleware):
+        """Begins no run, so that there is none but the one around it."""
+
+        def before_agent(self, state: Any, runtime: Any) -> None:
+            return None
+
+    guard = load(ADD)
+    inner = agent_of(None, [], says(), middleware=[Anew(), Beginless(guard)])
+
+    @tool("add")
+    def ask_it(a: int) -> str:
+        """Ask the inner agent."""
+        return str(inner.invoke(HELLO)["messages"][-1].content)
+
+    agent = agent_of(guard, [ask_it], asks(call("add", a=1)), says())
+    result = invoke(agent, HELLO)
+    assert replies(result) == ["not authorized"]

@@ -1,4 +1,4 @@
-"""What a server or a client could let grow, hold up or mix up: names, questions, changes, sessions, watches."""
+"""What a server or a client could let grow, or mix up: names, questions, changes, lists, watches."""
 
 import asyncio
 from pathlib import Path
@@ -18,7 +18,17 @@ from tests.adapters.mcp.near import near
 from tests.adapters.mcp.rig import POLICY, behind, until
 from tests.guards import make_guard
 
-VARIANTS = ["LOOK", "Look", "l\u043eok", "look\u200b", "look ", " look", "lo\u006fk\u0301", "\uff4cook", "look\x00"]
+VARIANTS = [
+    "LOOK",
+    "Look",
+    "l\u043eok",
+    "look\u200b",
+    "look ",
+    " look",
+    "lo\u006fk\u0301",
+    "\uff4cook",
+    "look\x00",
+]
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -27,7 +37,9 @@ async def test_a_tool_of_nearly_the_same_name_is_another_tool(name: str) -> None
 
     async def tools(context: Any, params: Any) -> types.ListToolsResult:
         shape = {"type": "object", "properties": {"what": {"type": "string"}}}
-        return types.ListToolsResult(tools=[types.Tool(name=one, input_schema=shape) for one in (name, "look")])
+        return types.ListToolsResult(
+            tools=[types.Tool(name=one, input_schema=shape) for one in (name, "look")]
+        )
 
     async def call(context: Any, params: types.CallToolRequestParams) -> types.CallToolResult:
         ran.append(params.name)
@@ -70,7 +82,9 @@ async def test_names_that_change_at_every_list_are_not_all_kept() -> None:
         nonlocal count
         count += 100
         names = [f"tool{number}" for number in range(count, count + 100)]
-        return types.ListToolsResult(tools=[types.Tool(name=one, input_schema={"type": "object"}) for one in names])
+        return types.ListToolsResult(
+            tools=[types.Tool(name=one, input_schema={"type": "object"}) for one in names]
+        )
 
     async with near(POLICY, Server("changing", on_list_tools=tools)) as here:
         for _ in range(20):

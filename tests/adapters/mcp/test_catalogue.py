@@ -191,3 +191,16 @@ async def test_the_record_says_who_was_in_front_and_who_behind() -> None:
         assert begun.framework == "mcp"
         assert begun.versions["client"] == "desk\\u001b[2J 7" and begun.versions["main"] == "looker"
         assert [one.tool for one in here.events(CallRequested)] == ["look"]
+
+
+async def test_tools_that_the_policy_does_not_declare_are_named_at_once_and_what_would_scaffold_them(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    server = looker()
+    for name in ("burn_all", "drop_all"):
+        server.add_tool(lambda: "x", name=name)
+    async with near(POLICY, server) as here:
+        assert await here.names() == ["look"]
+    said = capsys.readouterr().err
+    assert "declares no tool `burn_all`, `drop_all`:" in said
+    assert '`ringfence init --tools mcp:"COMMAND …"`' in said

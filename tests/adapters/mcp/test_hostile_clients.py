@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from ringfence.adapters.mcp.frames import CLIENT_FRAME_BYTES
-from ringfence.engine.decision.events import CallDecided, RunEnded
+from ringfence.engine.decision.events import CallDecided, CallRequested, RunEnded
 from tests.adapters.mcp.raw_client import wired
-from tests.adapters.mcp.rig import until
+from tests.adapters.mcp.rig import POLICY, until
 
 CALL = b'{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"look","arguments":'
 WELL = ["look"]
@@ -206,3 +206,55 @@ async def test_a_client_that_reads_nothing_holds_up_no_end(tmp_path: Path) -> No
         for number in range(3_000):
             await wire.say({"jsonrpc": "2.0", "id": number, "method": "tools/list"})
         # Nobody reads the answers; hanging up must still end it all (`wired` waits for that).
+
+
+NUMBERS = {"3": 3, "3.0": 3, "3e0": 3, "30E-1": 3, "-0": 0, "-0.0": 0, "0.0": 0}
+NO_NUMBERS = [
+    "3.5",
+    '"3"',
+    "true",
+    "null",
+    "[3]",
+    "9007199254740993",
+    "1e400",
+    "3.0000000000000001e3",
+    "4",
+    "1e1",
+]
+PAYS = f'{POLICY}tool pay is "pay" {{ needs read_data takes amount: integer allow when amount <= 3 }}\n'
+PAY = b'{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"pay","arguments":{"amount":%s}}}\n'
+
+
+async def test_a_number_is_decided_and_sent_in_one_form_however_it_is_written(tmp_path: Path) -> None:
+    async with wired(tmp_path, "pays", policy=PAYS) as wire:
+        await wire.shake_hands()
+        for text in (*NUMBERS, *NO_NUMBERS):
+            await wire.write(PAY % text.encode())
+            told = await wire.hear()
+            assert ("result" in told and not told["result"].get("isError")) == (text in NUMBERS), text
+        lines = wire.rig.witness.read_text().splitlines()
+        assert [json.loads(line)["arguments"] for line in lines] == [{"amount": n} for n in NUMBERS.values()]
+        assert all(".0" not in line and "-" not in line for line in lines), "the very digits"
+        events = await asyncio.to_thread(wire.rig.events)
+        given = [event.arguments for event in events if isinstance(event, CallRequested)]
+        assert [repr(one) for one in given][: len(NUMBERS)] == [repr({"amount": n}) for n in NUMBERS.values()]
+
+
+ALIASES: dict[str, dict[str, Any]] = {
+    "in capitals": {"Amount": 1, "amount": 1},
+    "with a blank": {"amount ": 1, "amount": 1},
+    "composed otherwise": {"amount": 1, "amo\u200bunt": 1},
+    "beside it": {"amount": 1, "arguments": {"amount": 100}},
+    "a class of its own": {"amount": 1, "__proto__": {"amount": 100}},
+}
+
+
+@pytest.mark.parametrize("arguments", ALIASES.values(), ids=ALIASES)
+async def test_an_argument_under_another_name_is_none_that_was_declared(
+    arguments: dict[str, Any], tmp_path: Path
+) -> None:
+    async with wired(tmp_path, "pays", policy=PAYS) as wire:
+        await wire.shake_hands()
+        told = await wire.ask("tools/call", {"name": "pay", "arguments": arguments}, 7)
+        assert told["result"]["isError"] is True
+        assert wire.rig.witnessed() == []

@@ -254,11 +254,9 @@ async def test_a_pattern_that_explodes_elsewhere_is_decided_at_once(tmp_path: Pa
 
 
 async def test_a_form_of_answers_that_explodes_holds_up_nothing(tmp_path: Path) -> None:
-    """Only a client may check answers against what a server promises: here it would be a stranger's program."""
+    """Answers are not checked against what a server promises: that is a stranger's program."""
     async with behind("output_pattern", tmp_path) as rig:
-        call = types.CallToolRequest(
-            params=types.CallToolRequestParams(name="look", arguments={"what": "x"})
-        )
+        call = types.CallToolRequest(params=types.CallToolRequestParams(name="look", arguments={"what": "x"}))
         found = await rig.client.session.send_request(call, types.CallToolResult)
         assert found.structured_content == {"x": "a" * 60 + "!"}
         assert await rig.call("spare") == (True, "done")

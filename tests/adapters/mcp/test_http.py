@@ -1,77 +1,24 @@
 """Clients over HTTP: who may connect, on whose behalf, and what does not get in."""
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
-import anyio
 import httpx2
 import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.server.mcpserver import MCPServer
-from mcp_types import JSONRPCResponse
+from mcp.shared.exceptions import MCPError
 
-from ringfence.adapters.mcp import Gateway, Options, ServerSpec
-from ringfence.adapters.mcp.http import PATH, application, is_loopback, listen, parse_address, serving
-from ringfence.adapters.mcp.kept_events import KeptEvents
+from ringfence.adapters.mcp import Gateway, ServerSpec
+from ringfence.adapters.mcp.http import application, is_loopback, parse_address
 from ringfence.adapters.mcp.servers import ServerMistakeError
 from ringfence.adapters.mcp.tokens import Tokens
 from ringfence.engine.decision.events import RunEnded, RunStarted
-from ringfence.engine.enforcement.guard import Guard
+from tests.adapters.mcp.by_token import ANN, BOB, POLICY, client_of, served
 from tests.adapters.mcp.near import ERAS, text_of
 from tests.adapters.mcp.rig import until
 from tests.guards import make_guard
-
-POLICY = """
-language 1
-policy shared
-principal has tier: text
-agent main { at most 3 calls }
-tool mine { takes what: text  allow when what == principal.user }
-"""
-ANN, BOB = "ann's token, which is long enough", "bob's token, which is long enough"
-
-
-@asynccontextmanager
-async def served(folder: Path, **options: Any) -> AsyncIterator[tuple[Guard, str, Gateway]]:
-    file = folder / "tokens.toml"
-    file.write_text(
-        f'[ann]\ntoken = "{ANN}"\nuser = "ann"\ntier = "gold"\n'
-        f'[bob]\nsha256 = "{sha256(BOB.encode()).hexdigest()}"\nuser = "bob"\n'
-    )
-    file.chmod(0o600)
-    server = MCPServer("mine")
-
-    @server.tool(structured_output=False)
-    def mine(what: str) -> str:
-        return f"of {what}"
-
-    guard = make_guard(POLICY)
-    tokens = Tokens.read(file, guard.plan)
-    chosen = Options(whose=tokens.whose, say=lambda _: None, **options)
-    try:
-        with listen("127.0.0.1", 0) as listening:
-            url = f"http://127.0.0.1:{listening.getsockname()[1]}{PATH}"
-            async with (
-                Gateway(guard, [ServerSpec(target=server)], chosen) as gateway,
-                serving(gateway, listening, host="127.0.0.1", tokens=tokens),
-            ):
-                yield guard, url, gateway
-    finally:
-        await guard.aclose()
-
-
-@asynccontextmanager
-async def client_of(url: str, token: str, era: Any) -> AsyncIterator[Client]:
-    async with (
-        httpx2.AsyncClient(headers={"Authorization": f"Bearer {token}"}) as http,
-        Client(streamable_http_client(url, http_client=http), mode=era, cache=None) as client,
-    ):
-        yield client
 
 
 @pytest.mark.parametrize("era", ERAS)
@@ -193,7 +140,20 @@ async def test_what_reads_two_ways_is_refused(body: bytes, version: str, tmp_pat
         assert (await http.post(url, content=b" " * 5_000_000)).status_code == 413
 
 
-@pytest.mark.parametrize("header", [{"Host": "evil.example"}, {"Origin": "https://evil.example"}])
+ELSEWHERE = [
+    *({"Host": host} for host in ("evil.example", "127.0.0.1.evil.example", "127.0.0.1:80.evil.example", "")),
+    *(
+        {"Origin": origin}
+        for origin in ("https://evil.example", "null", "file://", "http://127.0.0.1.evil.example")
+    ),
+    *(
+        {"Origin": origin}
+        for origin in ("http://localhost:80@evil.example", "http://localhost:1.evil.example")
+    ),
+]
+
+
+@pytest.mark.parametrize("header", ELSEWHERE, ids=str)
 async def test_a_page_of_another_site_cannot_speak_to_it(header: dict[str, str], tmp_path: Path) -> None:
     headers = {
         "Authorization": f"Bearer {ANN}", "Accept": "application/json, text/event-stream",
@@ -258,87 +218,14 @@ def test_what_is_no_address_is_refused(said: str) -> None:
         parse_address(said)
 
 
-def _hello(id: int = 0) -> dict[str, Any]:
-    client = {"name": "raw", "version": "0"}
-    params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client}
-    return {"jsonrpc": "2.0", "id": id, "method": "initialize", "params": params}
-
-
-def _headers(token: str, session: str | None = None) -> dict[str, str]:
-    known = {} if session is None else {"mcp-session-id": session, "mcp-protocol-version": "2025-11-25"}
-    accept = "application/json, text/event-stream"
-    return {"Authorization": f"Bearer {token}", "Accept": accept, **known}
-
-
-async def _begun(http: httpx2.AsyncClient, url: str, token: str) -> str:
-    """Begin a session by hand; return its id."""
-    answer = await http.post(url, json=_hello(), headers=_headers(token))
-    session = answer.headers["mcp-session-id"]
-    said = {"jsonrpc": "2.0", "method": "notifications/initialized"}
-    await http.post(url, json=said, headers=_headers(token, session))
-    return session
-
-
-async def _events(
-    http: httpx2.AsyncClient, url: str, headers: dict[str, str], most: int, call: Any = None
-) -> tuple[int, list[tuple[str, str]]]:
-    """Return the status, and (id, data) of the first events of a stream, of which there may be none."""
-    found: list[tuple[str, str]] = []
-    method = "GET" if call is None else "POST"
-    async with http.stream(method, url, headers=headers, json=call) as answer:
-        id = ""
-        if answer.status_code != 200:
-            return answer.status_code, []
-        with anyio.move_on_after(2.0):
-            async for line in answer.aiter_lines():
-                if line.startswith("id:"):
-                    id = line[3:].strip()
-                if line.startswith("data:"):
-                    found.append((id, line[5:].strip()))
-                if len(found) == most:
-                    break
-    return 200, found
-
-
-async def test_a_broken_stream_is_taken_up_again_by_its_own_client_alone(tmp_path: Path) -> None:
-    """Both clients number their requests alike: what is kept must not depend on that, nor on the event's id."""
-    async with served(tmp_path) as (_, url, _), httpx2.AsyncClient(timeout=10.0) as http:
-        ann, also_ann, bob = [await _begun(http, url, token) for token in (ANN, ANN, BOB)]
-        call = {"jsonrpc": "2.0", "id": 7, "method": "tools/call"}
-        primed: dict[str, str] = {}
-        for session, token, user in ((ann, ANN, "ann"), (also_ann, ANN, "ann"), (bob, BOB, "bob")):
-            params = {"name": "mine", "arguments": {"what": user}}
-            asked = {**call, "params": params}
-            _, events = await _events(http, url, _headers(token, session), 2, asked)
-            assert len(events) == 2 and events[0][1] == "" and f"of {user}" in events[1][1]
-            primed[session] = events[0][0]
-        assert len(set(primed.values())) == 3
-
-        def again(token: str, session: str, event: str) -> dict[str, str]:
-            return {**_headers(token, session), "Last-Event-ID": event}
-
-        status, events = await _events(http, url, again(ANN, ann, primed[ann]), 1)
-        assert status == 200 and "of ann" in events[0][1]
-        # The number of another's event, and another's session, give nothing.
-        status, events = await _events(http, url, again(BOB, bob, primed[ann]), 1)
-        assert not any("of ann" in data for _, data in events)
-        status, events = await _events(http, url, again(ANN, also_ann, primed[ann]), 1)
-        assert not any("of ann" in data for _, data in events)
-        assert (await _events(http, url, again(BOB, ann, primed[ann]), 1))[0] == 404
-
-
-async def test_kept_events_are_bounded() -> None:
-    kept = KeptEvents(most_bytes=10_000)
-    store = kept.of_a_session()
-    message = JSONRPCResponse(jsonrpc="2.0", id=1, result={"text": "x" * 2_000})
-    ids = [await store.store_event("1", message) for _ in range(100)]
-    seen: list[Any] = []
-
-    async def see(event: Any) -> None:
-        seen.append(event.event_id)
-
-    assert await store.replay_events_after(ids[0], see) is None
-    assert await store.replay_events_after(ids[-3], see) == "1"
-    assert seen == ids[-2:]
-    huge = JSONRPCResponse(jsonrpc="2.0", id=1, result={"text": "x" * 20_000})
-    assert await store.replay_events_after(await store.store_event("1", huge), see) is None
+async def test_a_halted_session_is_not_waited_out_either(tmp_path: Path) -> None:
+    """An open stream keeps the protocol's session; nothing else of it is kept, and no other run begins."""
+    async with served(tmp_path) as (guard, url, gateway), client_of(url, ANN, "legacy") as client:
+        for _ in range(4):
+            last = await client.call_tool("mine", {"what": "ann"})
+        assert text_of(last) == "? not authorized"
+        await gateway.connections.end_idle(1e12)
+        assert gateway.connections.all == []
+        with pytest.raises(MCPError):
+            await client.call_tool("mine", {"what": "ann"})
+        assert len(list(guard.runs.list())) == 1

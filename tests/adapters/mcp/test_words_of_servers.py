@@ -1,4 +1,4 @@
-"""Ways round the value of an answer: notes of progress, logs, blanks, kinds, questions.  None of them carries more."""
+"""Ways round the value of an answer: notes of progress, logs, blanks, kinds, questions."""
 
 import json
 from typing import Any
@@ -50,7 +50,9 @@ def talker(**answers: Any) -> Server[Any]:
         return types.CallToolResult(content=[types.TextContent(type="text", text="done")])
 
     async def read(context: Any, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
-        part = types.TextResourceContents(uri=params.uri, text="done", mime_type=f"text/plain; {SECRET * 500}")
+        part = types.TextResourceContents(
+            uri=params.uri, text="done", mime_type=f"text/plain; {SECRET * 500}"
+        )
         return types.ReadResourceResult(contents=[part])
 
     return Server("talker", on_list_tools=tools, on_call_tool=call, on_read_resource=read)
@@ -82,15 +84,15 @@ async def test_what_a_tool_says_while_it_works_passes_where_its_results_are_free
 
 @pytest.mark.parametrize("tool", ["short", "marked"])
 @pytest.mark.parametrize("era", ERAS)
-async def test_what_a_tool_says_while_it_works_does_not_go_round_limits_and_labels(era: str, tool: str) -> None:
+async def test_what_a_tool_says_while_it_works_does_not_go_round_limits_and_labels(
+    era: str, tool: str
+) -> None:
     heard = await heard_of(tool, era)
     assert heard and SECRET not in "".join(heard), "the numbers pass, the words do not"
 
 
 def structured(text: str, **value: Any) -> types.CallToolResult:
-    return types.CallToolResult(
-        content=[types.TextContent(type="text", text=text)], structured_content=value
-    )
+    return types.CallToolResult(content=[types.TextContent(type="text", text=text)], structured_content=value)
 
 
 PADDED = {
@@ -158,7 +160,8 @@ async def test_of_a_question_to_the_model_goes_on_what_was_decided_and_nothing_b
     message = types.SamplingMessage(
         role="user", content=types.TextContent(type="text", text="think", _meta={"block": 1})
     )
-    params = types.CreateMessageRequestParams(messages=[message], max_tokens=10, _meta={"hidden": SECRET})  # type: ignore[typeddict-unknown-key]
+    hidden: Any = {"hidden": SECRET}
+    params = types.CreateMessageRequestParams(messages=[message], max_tokens=10, _meta=hidden)
     seen: list[types.CreateMessageRequestParams] = []
 
     async def sample(_: Any, params: types.CreateMessageRequestParams) -> types.CreateMessageResult:

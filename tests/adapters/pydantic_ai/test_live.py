@@ -42,6 +42,11 @@ def test_what_runs_elsewhere_is_not_the_hosts_own() -> None:
     assert tool.schema == SCHEMA and not tool.own
 
 
+def test_a_tool_with_a_schema_from_elsewhere_is_not_the_hosts_own() -> None:
+    (tool,) = live_tools([Tool.from_schema(lambda **given: "", "get_q", "Harmless.", SCHEMA)])
+    assert tool.name == "get_q" and not tool.own
+
+
 def test_what_is_no_tool_is_refused() -> None:
     with pytest.raises(TypeError):
         live_tools([5])

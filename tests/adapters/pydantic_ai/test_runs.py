@@ -110,7 +110,7 @@ async def test_an_agent_inside_acts_for_whom_the_one_around_it_does(load: LoadGu
     outer, inside = await events(guard, e.RunStarted)
     assert (outer.principal, inside.principal) == (inside.principal, {"user": "alice", "workspace": "w1"})
     assert inside.session == outer.session
-    assert [one.source for one in await events(guard, e.PromptGiven)] == ["user", "host"]
+    assert [one.source for one in await events(guard, e.PromptGiven)] == ["user", "model"]
 
 
 # ---- begin and end ---------------------------------------------------------------------------------

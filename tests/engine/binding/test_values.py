@@ -48,10 +48,13 @@ class Broken(Mapping[str, int]):
     [
         (Colour.RED, "red"),
         (SecretStr("s3cret"), "s3cret"),
-        (Row(), {"recipient": "ann", "note": "unsaid"}),
+        (Row.model_validate({}), {"recipient": "ann", "note": "unsaid"}),
         (Row.model_validate({"cc": 1}), {"recipient": "ann", "note": "unsaid", "cc": 1}),
-        (Many([Row()]), [{"recipient": "ann", "note": "unsaid"}]),
-        (deque([Row(), SecretStr("s3cret")]), [{"recipient": "ann", "note": "unsaid"}, "s3cret"]),
+        (Many([Row.model_validate({})]), [{"recipient": "ann", "note": "unsaid"}]),
+        (
+            deque([Row.model_validate({}), SecretStr("s3cret")]),
+            [{"recipient": "ann", "note": "unsaid"}, "s3cret"],
+        ),
         (Pair(1, (2, {3})), {"left": 1, "right": [2, [3]]}),
         ({1: b"x"}, {"1": "x"}),
     ],

@@ -71,6 +71,8 @@ def run(asked: Namespace, say: Say) -> int:
         f"{len(made.tools)} tool{'' if len(made.tools) == 1 else 's'}, {open_ones} open;"
         " read the policy whole, and write an `allow` where one belongs"
     )
+    if asked.out:
+        say.note(f"next: `ringfence check {asked.out}` names each tool that nothing lets run yet")
     if made.unsayable:
         say.note(f"left out, since no policy can say the name: {len(made.unsayable)}")
     return FINE

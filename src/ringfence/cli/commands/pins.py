@@ -131,7 +131,10 @@ def _named(pins: "Pins", name: str) -> "Tool":
     """Return the one tool of this name."""
     from ringfence.engine.seams.escape import escaped
 
-    found = [tool for tool in pins.tools() if name in (tool.name, f"{tool.server}__{tool.name}")]
+    tools = pins.tools()
+    # First whose it is: another server may have a tool that calls itself like the whole of this name.
+    found = [tool for tool in tools if name == f"{tool.server}__{tool.name}"]
+    found = found or [tool for tool in tools if name == tool.name]
     if not found:
         raise CommandError(
             f"no tool `{escaped(name)}` in {escaped(str(pins.path))}", help="`ringfence pins` lists them"

@@ -113,6 +113,8 @@ def guess(tool: LiveTool, parameters: Iterable[str]) -> Guess:
             harms.setdefault(need, f"it takes a `{found}`")
         elif found := _first(words - _MOSTLY_NOUNS, sorted(described)):
             harms.setdefault(need, f"its description says `{found}`")
+    if len(tool.description) > _DESCRIBED:
+        harms.setdefault(UNKNOWN, "its description is too long to be read")
     for hint, (value, need) in _HINTS.items():
         if tool.annotations.get(hint) is value:
             harms.setdefault(need, f"`{hint}` is {str(value).lower()}")
@@ -121,7 +123,7 @@ def guess(tool: LiveTool, parameters: Iterable[str]) -> Guess:
         return Guess((UNKNOWN,), False, "nothing says that it only reads, so it may do anything")
     needs = tuple(need for need in CAPABILITIES if need in harms or (need == "read_data" and reads))
     if harms:
-        worst = next(need for need in _DOING if need in harms)
+        worst = next(need for need in (*_DOING, UNKNOWN) if need in harms)
         return Guess(needs, False, harms[worst])
     if not tool.own:
         return Guess(needs, False, f"its name says `{named[0]}`, but that is somebody else's word")

@@ -26,6 +26,11 @@ _SPECIAL = frozenset(
 )
 """At an operand these are words of the language: such a parameter is reached by `arg.NAME`."""
 _DESCRIBED = 90
+_SIGNED = frozenset({"destructive", "code", "money"})
+"""Traits of what a person had better say yes to, each time."""
+_APPROVER = (
+    '#   approver lead { group "leads"  never the requester  answer within 15 minutes otherwise deny }'
+)
 _BY_WHOM = 'when principal.user in ["…"]'
 
 
@@ -108,6 +113,11 @@ class _Writer:
             ),
             comment("the agent sees it, and every call of it is refused, until a person writes one."),
         ]
+        if any(one.guess.traits & _SIGNED for one in self.written):
+            lines += [
+                "# Where a person must say yes, take these words in, with a group of yours, and `ask lead`:",
+                _APPROVER,
+            ]
         if self.unsayable:
             lines.append(comment(f"Left out, since no policy can say the name: {len(self.unsayable)}."))
         lines += ["", *(f"capability {name} is {', '.join(CAPABILITIES[name])}" for name in needed)]
@@ -229,8 +239,8 @@ def _opened(known: Guess, example: str) -> Iterable[str]:
         return
     yield comment(f"Closed: {known.because}. To open it, write for example:")
     yield f"#   allow {example}"
-    if known.traits & {"destructive", "code", "money"}:
-        yield "#   ask NAME, with an `approver NAME` that never is the requester"
+    if known.traits & _SIGNED:
+        yield "#   ask lead"
     if known.traits != {"read"}:
         yield "rate 10 per hour"
     else:

@@ -24,19 +24,6 @@ _BAD = ("FAILURE", "WARNING", "NOTHING")
 _ORDER = {"SUCCESS": 0, "INFO": 0, "SKIPPED": 1, "WARNING": 2, "FAILURE": 3, "NOTHING": 3}
 _RUNS_S = 600
 
-_NO_RESUMING = "the gateway keeps no events by which a broken stream could be taken up again"
-_OWN_CAPABILITIES = (
-    "the gateway says to servers what the policy lets them ask; "
-    "what a client cannot answer is refused when it is asked"
-)
-EXCUSED: dict[tuple[str, str], str] = {
-    ("server-sse-polling", "server-sse-priming-event"): _NO_RESUMING,
-    ("server-sse-polling", "server-sse-retry-field"): _NO_RESUMING,
-    ("server-stateless", "sep-2575-server-rejects-undeclared-capability"): _OWN_CAPABILITIES,
-    ("server-stateless", "sep-2575-missing-capability-http-400"): _OWN_CAPABILITIES,
-}
-"""(scenario, check) -> why the gateway may be worse there."""
-
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -52,10 +39,6 @@ class Row:
     @property
     def worse(self) -> bool:
         return _ORDER[self.behind] > _ORDER[self.alone]
-
-    @property
-    def excuse(self) -> str | None:
-        return EXCUSED.get((self.scenario, self.check))
 
 
 def rows(folder: Path) -> Iterator[Row]:

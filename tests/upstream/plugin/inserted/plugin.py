@@ -1,4 +1,4 @@
-"""The hooks: insert what the environment asks for, see bodies and calls, and write down what came of each test."""
+"""The hooks: insert what the environment asks for, and write down what is seen and what came of each test."""
 
 import json
 import os
@@ -13,6 +13,7 @@ from inserted.bodies import Bodies
 from inserted.calls import at_the_guard
 from inserted.doors import at_birth, into_agents, into_bare_calls, into_nodes
 from inserted.policies import Guards
+from inserted.steps import at_the_last_step
 from inserted.tally import Tally
 
 VERDICT: Final = os.environ["RINGFENCE_INSERTED"]
@@ -54,6 +55,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # One that takes the place of a worker that died has a name of its own.
     _tally = Tally(RESULTS / f"seen-{worker}.jsonl")
     _bodies = Bodies(_tally)
+    at_the_last_step(_tally)
     at_birth(_bodies.learn, _guards, everywhere="births" in WHERE)
     if _guards is not None:
         at_the_guard(_tally)

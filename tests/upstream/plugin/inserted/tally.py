@@ -30,6 +30,10 @@ class Tally:
         """A call comes to a guard."""
         self._say(seen="call", tools=[tool])
 
+    def last_step(self) -> None:
+        """An agent is at the last step that its graph may take."""
+        self._say(seen="last step")
+
     def blind(self) -> None:
         """The test has taken away what sees bodies."""
         self._say(seen="blindness")
