@@ -68,7 +68,7 @@ class AskingMiddleware(GuardMiddleware):
         if tool is None or (gate is not None and gate.guard is self.guard):
             return gate
         try:
-            return self._guarded(tool)[1]
+            return self._bound.guarded(tool)[1]
         except (TypeError, ValueError):  # fails closed: it cannot be guarded, and so it does not run
             return None
 

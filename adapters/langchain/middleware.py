@@ -6,8 +6,7 @@ the tool (`gate`), which every call reaches through a guarded copy that this mid
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Annotated, Any, Literal, NotRequired
 from weakref import WeakKeyDictionary, WeakSet
@@ -19,8 +18,7 @@ from langchain.agents.middleware.types import (
     ModelResponse,
     PrivateStateAttr,
 )
-from langchain_core.messages import AIMessage, AnyMessage, RemoveMessage, ToolMessage
-from langchain_core.tools import BaseTool
+from langchain_core.messages import AIMessage, RemoveMessage, ToolMessage
 from langgraph.config import get_config
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.prebuilt.tool_node import ToolCallRequest
@@ -29,20 +27,20 @@ from langgraph.types import Command
 
 from ringfence.adapters.langchain.admission import trusting
 from ringfence.adapters.langchain.calls import task_of, unmade_call
-from ringfence.adapters.langchain.gate import BUBBLES, Gate, gate_of
 from ringfence.adapters.langchain.offered import Offered
 from ringfence.adapters.langchain.principals import dangling, new_prompts
 from ringfence.adapters.langchain.prompts import Typed
+from ringfence.adapters.langchain.repaired import repaired
 from ringfence.adapters.langchain.replies import error_message, told, with_id
 from ringfence.adapters.langchain.runs import runs_of
-from ringfence.adapters.langchain.tools import guarded
+from ringfence.adapters.langchain.sealed import BoundTools, UnboundToolError
 from ringfence.adapters.langchain.turns import AnsweredBy, may_ask
 from ringfence.engine.binding.around import principal_of
 from ringfence.engine.decision.calls import ToolCall
 from ringfence.engine.enforcement.current import inside
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
-from ringfence.engine.seams.errors import DeniedError, EngineError, RunHaltedError
+from ringfence.engine.seams.errors import DeniedError, RunHaltedError
 
 ToolOutput = ToolMessage | Command[Any]
 Messages = dict[str, Any]
@@ -68,20 +66,6 @@ def _with_hook(kind: "type[GuardMiddleware]") -> "type[GuardMiddleware]":
         members = {"__module__": kind.__module__, "__doc__": kind.__doc__}
         known = _KINDS[kind] = kind if issubclass(kind, ours) else type(kind.__name__, bases, members)
     return known
-
-
-class UnboundToolError(DeniedError):
-    """What would run is not the tool that the agent was made with."""
-
-
-class SealedRequest(ToolCallRequest):
-    """A request whose tool cannot be exchanged by middleware further inside."""
-
-    def override(self, **overrides: Any) -> "SealedRequest":
-        """See `ToolCallRequest.override`."""
-        if overrides.get("tool", self.tool) is not self.tool:
-            raise UnboundToolError("another middleware exchanged the tool behind the guard")
-        return super().override(**overrides)  # type: ignore[return-value]
 
 
 class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
@@ -130,7 +114,7 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
         self.tools = []
         self._runs = runs_of(guard)
         self._offered = Offered(guard)
-        self._copies: dict[int, tuple[BaseTool, BaseTool]] = {}
+        self._bound = BoundTools(guard)
 
     # ---- begin and end -----------------------------------------------------------------------------
 
@@ -157,36 +141,12 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
         )
         update: Messages = {"ringfence_run": run.id}
         unanswered = {call["id"] for call in dangling(messages)}
-        caught = self._runs.caught(before, messages, model=True).keys() if before else ()
+        caught = self._runs.errors.caught(before, messages).keys() if before else ()
         if unanswered or caught:
-            update["messages"] = [
-                RemoveMessage(id=REMOVE_ALL_MESSAGES),
-                *self._answered(messages, unanswered, caught),
-            ]
+            text = self.guard.plan.responses.deny or "withdrawn"
+            mended = repaired(messages, text, unanswered=unanswered, caught=caught)
+            update["messages"] = [RemoveMessage(id=REMOVE_ALL_MESSAGES), *mended]
         return update
-
-    def _answered(
-        self, messages: list[AnyMessage], ids: set[str | None], caught: Collection[str | None]
-    ) -> list[AnyMessage]:
-        """Return the messages with an answer after each call that will never run.
-
-        Args:
-            caught: The calls that ended in an error for the host: what others made of it is taken back.
-        """
-        text = self.guard.plan.responses.deny or "withdrawn"
-        answers = [message for message in messages if isinstance(message, AIMessage)]
-        repaired: list[AnyMessage] = []
-        for message in messages:
-            if isinstance(message, ToolMessage) and message.tool_call_id in caught:
-                message = message.model_copy(update={"content": text, "status": "error"})
-            elif None in caught and message is answers[-1]:
-                message = message.model_copy(update={"content": text})
-            repaired.append(message)
-            for call in message.tool_calls if isinstance(message, AIMessage) else ():
-                if call["id"] in ids:
-                    said = with_id(call, None)
-                    repaired.append(error_message(text, name=call["name"], call_id=said["id"]))
-        return repaired
 
     def after_agent(self, state: GuardState, runtime: Runtime[Any]) -> Messages | None:
         """End the run."""
@@ -200,8 +160,7 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
 
     def _end(self, state: GuardState) -> None:
         if run_id := state.get("ringfence_run"):  # none, if other middleware ended the agent before ours
-            errors = self._runs.caught(run_id, state["messages"], model=True)
-            self._raise_caught(errors.values())
+            self._runs.errors.raise_caught(run_id, state["messages"], before_model=False)
             self._runs.close(run_id)
 
     def _run_id(self, state: Any, config: Mapping[str, Any]) -> str | None:
@@ -225,16 +184,6 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
 
     # ---- the model ---------------------------------------------------------------------------------
 
-    def _raise_caught(self, errors: Iterable[BaseException]) -> None:
-        """Raise what is for the host and was caught on its way."""
-        for error in errors:
-            if isinstance(error, EngineError):
-                raise error
-            raise EngineError(
-                "another middleware caught what puts the graph away",
-                help="let it raise what is a `GraphBubbleUp` of LangGraph's again",
-            ) from error
-
     def wrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
     ) -> ModelResponse[Any]:
@@ -242,8 +191,8 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
         self._see_whether_last(handler)
         try:
             run = self._run(request.state, _context_of(request), get_config())
-            self._raise_caught(self._runs.caught(run.id, request.state["messages"]).values())
-            with self._hearing(run, None):
+            self._runs.errors.raise_caught(run.id, request.state["messages"], before_model=True)
+            with self._runs.errors.hearing(run, None):
                 offered = self._offer(run, request)
                 with inside(run):  # the model is asked in this run, whichever one is around the agent
                     return self.guard.bound(run, lambda: handler(offered))
@@ -259,8 +208,8 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
         self._see_whether_last(handler)
         try:
             run = await self._arun(request.state, _context_of(request), get_config())
-            self._raise_caught(self._runs.caught(run.id, request.state["messages"]).values())
-            with self._hearing(run, None):
+            self._runs.errors.raise_caught(run.id, request.state["messages"], before_model=True)
+            with self._runs.errors.hearing(run, None):
                 offered = self._offer(run, request)
                 with inside(run):
                     return await self.guard.abound(run, lambda: handler(offered))
@@ -306,8 +255,8 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
         try:
             run = self._run(request.state, request.runtime.context, config)
             try:
-                sealed, gate = self._seal(request, call)
-                with trusting(gate, run), self._hearing(run, call["id"]):
+                sealed, gate = self._bound.sealed(request, call)
+                with trusting(gate, run), self._runs.errors.hearing(run, call["id"]):
                     return handler(sealed)
             except UnboundToolError as error:
                 self.guard.refuse(run, _unmade_call(request, call), str(error))
@@ -323,59 +272,13 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
         try:
             run = await self._arun(request.state, request.runtime.context, config)
             try:
-                sealed, gate = self._seal(request, call)
-                with trusting(gate, run), self._hearing(run, call["id"]):
+                sealed, gate = self._bound.sealed(request, call)
+                with trusting(gate, run), self._runs.errors.hearing(run, call["id"]):
                     return await handler(sealed)
             except UnboundToolError as error:
                 await self.guard.arefuse(run, _unmade_call(request, call), str(error))
         except (DeniedError, RunHaltedError) as error:
             return self._refused(error, call)
-
-    @contextmanager
-    def _hearing(self, run: Run, call_id: str | None) -> Iterator[None]:
-        """Keep an error that is for the host: other middleware may catch it on its way.
-
-        Args:
-            call_id: The model's id for the call; None: the model is asked.
-        """
-        try:
-            yield
-        except BaseException as error:
-            if isinstance(error, (EngineError, *BUBBLES)):
-                self._runs.left(run, call_id, error)
-            raise
-        self._runs.ended(run, call_id)
-
-    def _seal(self, request: ToolCallRequest, call: dict[str, Any]) -> tuple[SealedRequest, Gate]:
-        """Return the request with the guarded tool in it.
-
-        Raises:
-            UnboundToolError: The name has no tool, or another than the agent was made with.
-        """
-        tool, gate = self._bound(call["name"], request)
-        sealed = SealedRequest(tool_call=call, tool=tool, state=request.state, runtime=request.runtime)  # type: ignore[arg-type]
-        return sealed, gate
-
-    def _bound(self, name: str, request: ToolCallRequest) -> tuple[BaseTool, Gate]:
-        tool: BaseTool | None = request.tool
-        if tool is None:
-            raise UnboundToolError("no tool of this name is bound")
-        gate = gate_of(tool)
-        if gate is not None and gate.guard is self.guard and gate.name == name:
-            return tool, gate
-        registered = next((one for one in request.runtime.tools if one.name == name), None)
-        if registered is None or registered is not tool:
-            # SECURITY: another middleware exchanged the tool; what would run is not what is decided.
-            raise UnboundToolError("the tool is not the one that is bound under this name")
-        return self._guarded(tool)
-
-    def _guarded(self, tool: BaseTool) -> tuple[BaseTool, Gate]:
-        _, copy = self._copies.get(id(tool)) or self._copies.setdefault(
-            id(tool), (tool, guarded(self.guard, tool))
-        )
-        found = gate_of(copy)
-        assert found is not None, "a guarded copy has a gate"
-        return copy, found
 
     def _refused(self, error: DeniedError | RunHaltedError, call: Mapping[str, Any]) -> ToolMessage:
         """Return the model's answer to a refusal of the engine's; raise what the host must hear."""

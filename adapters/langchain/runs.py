@@ -7,13 +7,14 @@ import asyncio
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from langchain_core.messages import AnyMessage, ToolMessage
+from langchain_core.messages import AnyMessage
 
+from ringfence.adapters.langchain.host_errors import HostErrors
 from ringfence.adapters.langchain.prompts import Typed, contents_of, parts_of, typed_texts
 from ringfence.adapters.langchain.suspension import can_suspend
 from ringfence.adapters.langchain.tree import TREE, Binding, around, innermost, is_bubble
@@ -72,8 +73,7 @@ class Runs:
         self._threads: OrderedDict[tuple[str, str], str] = OrderedDict()
         """By thread and, for a graph inside of another one's run, where that stands in its graph."""
         self._successors: OrderedDict[str, str] = OrderedDict()
-        self._errors: OrderedDict[str, dict[str | None, BaseException]] = OrderedDict()
-        """By run and call, or None for a request to the model: what is for the host to hear."""
+        self.errors = HostErrors()
 
     # ---- begin and end -----------------------------------------------------------------------------
 
@@ -261,39 +261,6 @@ class Runs:
             if live is not None:
                 live.asked = True
 
-    # ---- what other middleware may catch -----------------------------------------------------------
-
-    def left(self, run: Run, call_id: str | None, error: BaseException) -> None:
-        """Note that a call, or a request, ended in an error for the host, whatever others make of it."""
-        with self._lock:
-            self._errors.setdefault(run.id, {})[call_id] = error
-            if len(self._errors) > _MOST_THREADS:
-                self._errors.popitem(last=False)
-
-    def ended(self, run: Run, call_id: str | None) -> None:
-        """Note that a call was made or refused, or the model asked, after all."""
-        if run.id in self._errors:
-            with self._lock:
-                self._errors[run.id].pop(call_id, None)
-
-    def caught(
-        self, run_id: str, messages: Iterable[AnyMessage], *, model: bool = False
-    ) -> dict[str | None, BaseException]:
-        """Return the errors for the host that others have answered, by the ids of their calls.
-
-        SECURITY: their text is in the messages, and the next model would read it.
-
-        Args:
-            model: With that of the last request to the model, too.
-        """
-        errors = self._errors.get(run_id)
-        if not errors:
-            return {}
-        answered: set[str | None] = {one.tool_call_id for one in messages if isinstance(one, ToolMessage)}
-        if model:
-            answered.add(None)
-        return {id: error for id, error in errors.items() if id in answered}
-
     def _succeed(
         self, run_id: str, config: Mapping[str, Any] | None, principal: Principal | None, agent: str | None
     ) -> Run:
@@ -365,11 +332,8 @@ class Runs:
     def _invocation_ended(self, run: Run, error: BaseException | None) -> None:
         """End the run, or put it away where its graph can go on: its counters must not begin anew."""
         with self._lock:
-            if error is None or is_bubble(error):  # nobody caught what paused it
-                own = self._errors.pop(run.id, {}).items()
-                failures = {id: one for id, one in own if isinstance(one, EngineError)}
-                if failures:
-                    self._errors[run.id] = {**failures}
+            if error is None or is_bubble(error):
+                self.errors.paused(run.id)
             live = self._live.get(run.id)
             if run.ended or live is None:
                 self._live.pop(run.id, None)
