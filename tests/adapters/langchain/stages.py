@@ -68,9 +68,7 @@ class SceneModel(BaseChatModel):
             return AIMessage(self.scene.last)
         calls = calls_of(self.scene, answered)
         if self.renames:
-            used = {
-                call["id"] for one in messages if isinstance(one, AIMessage) for call in one.tool_calls
-            }
+            used = {call["id"] for one in messages if isinstance(one, AIMessage) for call in one.tool_calls}
             calls = [
                 {**call, "id": f"{call['id']}-{len(messages)}"} if call["id"] in used else call
                 for call in calls
