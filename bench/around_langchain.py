@@ -11,7 +11,6 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -22,33 +21,10 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.tools import StructuredTool
 
 from bench.harness import Row, compared, compared_async
-from ringfence import Guard, Principal
+from bench.looking_up import ALICE, guard_in, look_up, look_up_now
+from ringfence import Principal
 from ringfence.adapters.langchain import GuardMiddleware, guard_tools
 from ringfence.dsl.plan import Json
-
-_POLICY = """language 1
-policy bench
-capability work is read
-agent main { holds work  stop after 1 hours }
-tool look_up {
-  needs work
-  takes table: text, limit: integer
-  allow when table in ["users", "orders"]
-  require row_cap: limit >= 1 and limit <= 1000
-  rate 1000000 per hour for each workspace
-}
-"""
-_ALICE = Principal(user="alice", workspace="w1")
-
-
-async def look_up(table: str, limit: int) -> str:
-    """Look rows up."""
-    return f"{limit} rows of {table}"
-
-
-def look_up_now(table: str, limit: int) -> str:
-    """Look rows up."""
-    return f"{limit} rows of {table}"
 
 
 def rows() -> Iterator[Row]:
@@ -65,22 +41,16 @@ def _said(name: str, bare_ns: float, guarded_ns: float, *, goal: float | None) -
     yield Row(f"what the guard adds to tool.{name}", (guarded_ns / bare_ns - 1) * 100, "%", goal)
 
 
-def _guard(folder: str) -> Guard:
-    policy = Path(folder) / "bench.fence"
-    policy.write_text(_POLICY, "utf-8")
-    return Guard.load(policy, store="memory:")
-
-
 async def _asynchronous(inputs: list[dict[str, Json]]) -> tuple[float, float]:
     bare_tool = StructuredTool.from_function(coroutine=look_up, name="look_up", description="Look rows up.")
     with tempfile.TemporaryDirectory() as folder:
-        guard = _guard(folder)
+        guard = guard_in(folder)
         (guarded_tool,) = guard_tools(guard, [bare_tool])
         bare, guarded = [], []
         for _ in range(5):  # the bare tool stands outside of any run, where nothing watches it
             (taken,) = await compared_async([bare_tool.ainvoke], inputs, rounds=1)
             bare.append(taken.p50_ns)
-            async with guard.run(principal=_ALICE):
+            async with guard.run(principal=ALICE):
                 (taken,) = await compared_async([guarded_tool.ainvoke], inputs, rounds=1)
             guarded.append(taken.p50_ns)
         await guard.aclose()
@@ -90,12 +60,12 @@ async def _asynchronous(inputs: list[dict[str, Json]]) -> tuple[float, float]:
 def _synchronous(inputs: list[dict[str, Json]]) -> tuple[float, float]:
     bare_tool = StructuredTool.from_function(look_up_now, name="look_up", description="Look rows up.")
     with tempfile.TemporaryDirectory() as folder:
-        guard = _guard(folder)
+        guard = guard_in(folder)
         (guarded_tool,) = guard_tools(guard, [bare_tool])
         bare, guarded = [], []
         for _ in range(5):
             bare.append(compared([bare_tool.invoke], inputs, rounds=1)[0].p50_ns)
-            with guard.run(principal=_ALICE):
+            with guard.run(principal=ALICE):
                 guarded.append(compared([guarded_tool.invoke], inputs, rounds=1)[0].p50_ns)
         guard.close()
     return median(bare), median(guarded)
@@ -126,15 +96,15 @@ class _Model(BaseChatModel):
 def _turns() -> Iterator[Row]:
     tool = StructuredTool.from_function(look_up_now, look_up, name="look_up", description="Look rows up.")
     with tempfile.TemporaryDirectory() as folder:
-        guard = _guard(folder)
+        guard = guard_in(folder)
         given: Any = {"messages": [("user", "look it up")]}
         bare: Any = create_agent(_Model(), [tool], context_schema=Principal)
         guarded: Any = create_agent(
             _Model(), [tool], middleware=[GuardMiddleware(guard)], context_schema=Principal
         )
-        works = [partial(one.invoke, given, context=_ALICE) for one in (bare, guarded)]
+        works = [partial(one.invoke, given, context=ALICE) for one in (bare, guarded)]
         yield from _turn("invoke", *_interleaved(works))
-        aworks = [partial(one.ainvoke, given, context=_ALICE) for one in (bare, guarded)]
+        aworks = [partial(one.ainvoke, given, context=ALICE) for one in (bare, guarded)]
         yield from _turn("ainvoke", *asyncio.run(_ainterleaved(aworks)))
         guard.close()
 

@@ -3,38 +3,18 @@
 import asyncio
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from agents import Agent, Model, ModelResponse, RunConfig, Runner, Usage, function_tool, set_tracing_disabled
 from agents.testing import assistant_message, function_call
 
 from bench.harness import Row, compared_async
-from ringfence import Guard, Principal
+from bench.looking_up import ALICE, guard_in, look_up
 from ringfence.adapters.openai_agents import GuardedRunner
 from ringfence.dsl.plan import Json
 
-_POLICY = """language 1
-policy bench
-capability work is read
-agent main { holds work  stop after 1 hours }
-tool look_up {
-  needs work
-  takes table: text, limit: integer
-  allow when table in ["users", "orders"]
-  require row_cap: limit >= 1 and limit <= 1000
-  rate 1000000 per hour for each workspace
-}
-"""
-_ALICE = Principal(user="alice", workspace="w1")
 _CALLS = 5
 """Calls of one turn: what is added once for a run shows beside what each call adds."""
-
-
-@function_tool
-async def look_up(table: str, limit: int) -> str:
-    """Look rows up."""
-    return f"{limit} rows of {table}"
 
 
 class _Scripted(Model):
@@ -73,19 +53,17 @@ def rows() -> Iterator[Row]:
 
 
 async def _measured(calls: int) -> tuple[float, float]:
-    agent: Agent[Any] = Agent(name="main", tools=[look_up], model=_Scripted(calls))
+    agent: Agent[Any] = Agent(name="main", tools=[function_tool(look_up)], model=_Scripted(calls))
     config = RunConfig(tracing_disabled=True)
     with tempfile.TemporaryDirectory() as folder:
-        policy = Path(folder) / "bench.fence"
-        policy.write_text(_POLICY, "utf-8")
-        guard = Guard.load(policy, store="memory:")
+        guard = guard_in(folder)
         runner = GuardedRunner(guard)
 
         async def bare(_: Json) -> Any:
             return await Runner.run(agent, "go", run_config=config)
 
         async def guarded(_: Json) -> Any:
-            return await runner.run(agent, "go", principal=_ALICE, run_config=config)
+            return await runner.run(agent, "go", principal=ALICE, run_config=config)
 
         inputs: list[Json] = [None] * 100
         taken = await compared_async([bare, guarded], inputs, rounds=3)

@@ -3,37 +3,18 @@
 import asyncio
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 from pydantic_ai import Agent
 from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart, ToolCallPart
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 
 from bench.harness import Row, compared_async
-from ringfence import Guard, Principal
+from bench.looking_up import ALICE, guard_in, look_up
 from ringfence.adapters.pydantic_ai import Guarded
 from ringfence.dsl.plan import Json
 
-_POLICY = """language 1
-policy bench
-capability work is read
-agent main { holds work  stop after 1 hours }
-tool look_up {
-  needs work
-  takes table: text, limit: integer
-  allow when table in ["users", "orders"]
-  require row_cap: limit >= 1 and limit <= 1000
-  rate 1000000 per hour for each workspace
-}
-"""
-_ALICE = Principal(user="alice", workspace="w1")
 _MANY = 21
 _TURNS = 20
-
-
-async def look_up(table: str, limit: int) -> str:
-    """Look rows up."""
-    return f"{limit} rows of {table}"
 
 
 def rows() -> Iterator[Row]:
@@ -63,10 +44,8 @@ def _model(calls: int) -> FunctionModel:
 
 async def _measured() -> list[float]:
     with tempfile.TemporaryDirectory() as folder:
-        policy = Path(folder) / "bench.fence"
-        policy.write_text(_POLICY, "utf-8")
-        guard = Guard.load(policy, store="memory:")
-        guarded = [Guarded(guard, principal=_ALICE)]
+        guard = guard_in(folder)
+        guarded = [Guarded(guard, principal=ALICE)]
         agents = [
             Agent(_model(calls), tools=[look_up], capabilities=capabilities)
             for calls in (1, _MANY)

@@ -13,7 +13,8 @@ from ringfence.engine.decision.calls import ToolCall
 
 _Kind = inspect.Parameter
 _RECEIVERS = ("self", "cls")
-_BY_NAME = (_Kind.POSITIONAL_ONLY, _Kind.POSITIONAL_OR_KEYWORD, _Kind.KEYWORD_ONLY)
+_BY_POSITION = (_Kind.POSITIONAL_ONLY, _Kind.POSITIONAL_OR_KEYWORD)
+_BY_NAME = (*_BY_POSITION, _Kind.KEYWORD_ONLY)
 
 
 class Binding:
@@ -44,6 +45,8 @@ class Binding:
         self._open_ended = len(self._names) < len(self.parameters)
         self._first = tuple(one.name for one in self.parameters if one.kind is _Kind.POSITIONAL_ONLY)
         self._absent = dict.fromkeys(self._names)
+        by_position = all(one.kind in _BY_POSITION for one in self._signature.parameters.values())
+        self._all_by_position = len(self._signature.parameters) if by_position else -1
 
     def call(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -64,18 +67,20 @@ class Binding:
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[dict[str, Any], tuple[Any, ...]]:
         """Bind as Python would; raise TypeError as Python would."""
-        bound = self._signature.bind(*args, **kwargs)
-        bound.apply_defaults()
-        given = dict(bound.arguments)
+        if not kwargs and len(args) == self._all_by_position:
+            arguments = dict(zip(self._signature.parameters, args, strict=True))
+        else:
+            bound = self._signature.bind(*args, **kwargs)
+            bound.apply_defaults()
+            arguments = dict(bound.arguments)
         receiver: tuple[Any, ...] = ()
         if self._has_receiver:
             # SECURITY: what is not decided comes by position, from `object.method(…)`: no caller names it.
             if not args:
                 raise TypeError(f"`{self.tool}` is a method: call it on an object")
-            receiver = (given.pop(next(iter(self._signature.parameters))),)
-        arguments: dict[str, Any] = {}
-        for name, value in given.items():
-            more = value if self._signature.parameters[name].kind is _Kind.VAR_KEYWORD else {name: value}
+            receiver = (arguments.pop(next(iter(self._signature.parameters))),)
+        if self._open_ended:
+            more = arguments.pop(self.parameters[-1].name)
             if twice := sorted(arguments.keys() & more.keys()):
                 # SECURITY: by its name a policy decides one value, and the function would get two.
                 raise TypeError(f"`{self.tool}` got two values for `{twice[0]}`")

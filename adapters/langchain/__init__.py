@@ -12,6 +12,7 @@ if find_spec("langchain_core") is None:
     raise ImportError('the adapter for LangChain needs its packages: pip install "ringfence[langchain]"')
 
 if TYPE_CHECKING:
+    from ringfence.adapters.langchain.admission import injected
     from ringfence.adapters.langchain.decisions import ResumeError
     from ringfence.adapters.langchain.deepagents import guard_subagents
     from ringfence.adapters.langchain.isolates import isolate_tool
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from ringfence.adapters.langchain.played import DivergedError, NotAsRecordedError, Playback, playback
     from ringfence.adapters.langchain.runs import NoRunError
     from ringfence.adapters.langchain.suspension import questions
-    from ringfence.adapters.langchain.tools import guard_tools, injected
+    from ringfence.adapters.langchain.tools import guard_tools
     from ringfence.adapters.langchain.unbound import tool_node
     from ringfence.engine.binding.questions import Question
 
@@ -61,7 +62,7 @@ _HOMES = {
     "end_node": "nodes",
     "guard_subagents": "deepagents",
     "guard_tools": "tools",
-    "injected": "tools",
+    "injected": "admission",
     "isolate_tool": "isolates",
     "playback": "played",
     "questions": "suspension",

@@ -10,10 +10,10 @@ from langchain_core.tools import BaseTool
 from langgraph.config import get_config
 from langgraph.runtime import Runtime
 
-from ringfence.adapters.langchain.gate import Gate, task_of
+from ringfence.adapters.langchain.calls import task_of
+from ringfence.adapters.langchain.gate import Gate, gate_of
 from ringfence.adapters.langchain.middleware import GuardMiddleware, GuardState, Messages
 from ringfence.adapters.langchain.shown import Shown, ashown, shown
-from ringfence.adapters.langchain.tools import gate_of
 from ringfence.adapters.langchain.turns import Turns
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.seams.errors import RunHaltedError

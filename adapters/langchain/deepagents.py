@@ -7,8 +7,8 @@ every sub-agent needs a middleware in its own list, the general-purpose one, tha
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from ringfence.adapters.langchain.gate import gate_of
 from ringfence.adapters.langchain.middleware import GuardMiddleware
-from ringfence.adapters.langchain.tools import gate_of
 from ringfence.engine.enforcement.guard import Guard
 
 GENERAL_PURPOSE: Final = "general-purpose"

@@ -9,27 +9,27 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from inspect import Parameter, signature
 from typing import Any, NoReturn
 
 from langchain_core.runnables.config import ensure_config
 from langchain_core.tools import BaseTool
 
 from ringfence.adapters.langchain import suspension
+from ringfence.adapters.langchain.calls import by_name, task_of, tool_call, unmade_call
 from ringfence.adapters.langchain.decisions import ResumeError, reviews
 from ringfence.adapters.langchain.inner import InnerBodies
 from ringfence.adapters.langchain.parameters import Parameters
-from ringfence.adapters.langchain.runs import Runs, attempt_of
+from ringfence.adapters.langchain.runs import Runs
 from ringfence.adapters.langchain.shown import Shown, ashown, shown
 from ringfence.adapters.langchain.tree import is_invalid_resume
 from ringfence.adapters.langchain.values import json_of
 from ringfence.dsl.canonical import same
-from ringfence.dsl.plan import Json, Verdict
+from ringfence.dsl.plan import Json
 from ringfence.engine.decision.calls import ToolCall
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.enforcement.tool_results import ResultLens
-from ringfence.engine.seams.errors import DeniedError, EngineError, PendingError
+from ringfence.engine.seams.errors import PendingError
 
 
 class _ByMark(type):
@@ -50,8 +50,9 @@ try:
 except ImportError:  # langchain-core alone: nothing bubbles
     BUBBLES = (ResumeError,)
 
-REFUSED = "$refused"
-"""An argument that no schema has: the policy refuses any call that carries it, and the log says why."""
+
+GATE = "ringfence_gate"
+"""Under this a guarded tool has its gate."""
 
 
 @dataclass(slots=True)
@@ -166,14 +167,14 @@ class Gate:
 
     def refuse(self, incoming: Incoming, why: str) -> NoReturn:
         """Have a call that never reached the function refused and recorded; raises the refusal."""
-        refuse(self.guard, incoming.run, self._refused(incoming, why))
+        self.guard.refuse(incoming.run, self._unmade(incoming), why)
 
     async def arefuse(self, incoming: Incoming, why: str) -> NoReturn:
         """Like `refuse`."""
-        await arefuse(self.guard, incoming.run, self._refused(incoming, why))
+        await self.guard.arefuse(incoming.run, self._unmade(incoming), why)
 
-    def _refused(self, incoming: Incoming, why: str) -> ToolCall:
-        return refused_call(self.name, incoming.given, why, incoming.call_id, incoming.config)
+    def _unmade(self, incoming: Incoming) -> ToolCall:
+        return unmade_call(self.name, incoming.given, incoming.call_id, incoming.config)
 
     # ---- inside ------------------------------------------------------------------------------------
 
@@ -184,7 +185,7 @@ class Gate:
             return values
         if self.parameters.single is not None:
             return {**values, self.parameters.single: args[0]}
-        return _by_name(function, args, values)
+        return by_name(function, args, values)
 
     def _is_same_call(self, values: Mapping[str, Any]) -> bool:
         """Say whether a body hands its own decided call on, as `_arun` does to `_run`: it is not another.
@@ -282,114 +283,13 @@ class Gate:
                 continue
             (review,) = reviews(answer, [self.name])
             if review.kind == "reject":
-                raise withdrawn(self.guard, arrival.run, waiting[0], review.because) from pending
+                raise suspension.withdrawn(self.guard, arrival.run, waiting[0], review.because) from pending
             if review.kind in ("edit", "respond"):
                 raise ResumeError(f"`{self.name}` waits for `approve` or `reject`", help="say one of these")
             return
 
 
-def withdrawn(guard: Guard, run: Run, waiting: suspension.Waiting, because: str) -> DeniedError:
-    """Take the open questions of a call back; return the refusal."""
-    decision = waiting.pending.decision
-    assert decision is not None, "the guard says what waits"
-    guard.withdraw(run, waiting.key, because=because)
-    refused = decision._replace(verdict=Verdict.DENY)
-    return DeniedError(
-        f"`{waiting.tool}` was withdrawn: {because}", decision=refused, run=run.id, call=waiting.key
-    )
-
-
-def foreseen(gate: Gate, call: Mapping[str, Any], config: Mapping[str, Any] | None) -> ToolCall | None:
-    """Return a model's call as it will arrive at the gate; None where that cannot be known beforehand.
-
-    It is only foreseen: what arrives there is decided, and if it is another call, then as that one.
-    """
-    parameters, given = gate.parameters, dict(call["args"])
-    if parameters.injected & given.keys():
-        return None  # a model forged it, or another way leads there
-    try:
-        args, values = gate.tool._to_args_and_kwargs(dict(given), call["id"])
-        if args:
-            if parameters.single is None or len(args) != 1:
-                return None
-            values = {**values, parameters.single: args[0]}
-        chosen = parameters.decided(parameters.settled(values))
-        seen = {name: json_of(value) for name, value in chosen.items()}
-        extra = parameters.extra(given, seen)
-    except Exception:  # fails closed: the gate will say what is wrong with it, and asks by itself
-        return None
-    return tool_call(
-        gate.name,
-        {**seen, **{name: json_of(value) for name, value in extra.items()}},
-        call_id=call["id"],
-        config=config,
-        schema_names=parameters.visible,
-    )
-
-
-def tool_call(
-    name: str,
-    arguments: Mapping[str, Json],
-    *,
-    call_id: str | None,
-    config: Mapping[str, Any] | None,
-    schema_names: frozenset[str] | None,
-) -> ToolCall:
-    """Return the call as the guard takes it, with LangGraph's durable ids where a graph makes it."""
-    task = task_of(config)
-    return ToolCall(
-        tool=name,
-        # In the order in which the log will have them: a replay finds the same argument wrong first.
-        arguments={key: arguments[key] for key in sorted(arguments)},
-        call_id=call_id,
-        # All calls of a raw ToolNode share one task, and models reuse ids over turns: both together.
-        task=None if task is None else f"{task}/{call_id}",
-        attempt=attempt_of(config, getattr(_execution(config), "node_attempt", 1)),
-        schema_names=schema_names,
-    )
-
-
-def task_of(config: Mapping[str, Any] | None) -> str | None:
-    """Return LangGraph's id of the task that runs: the same after a resume and a restart of the process."""
-    task = getattr(_execution(config), "task_id", None)
-    return None if task is None else str(task)
-
-
-def _execution(config: Mapping[str, Any] | None) -> Any:
-    runtime = ((config or {}).get("configurable") or {}).get("__pregel_runtime")
-    return getattr(runtime, "execution_info", None)
-
-
-def refused_call(
-    name: str, arguments: Mapping[str, Any], why: str, call_id: str | None, config: Mapping[str, Any] | None
-) -> ToolCall:
-    """Return a call that the engine denies whatever the policy says: its arguments fit nothing."""
-    marked = {**{str(n): json_of(v) for n, v in arguments.items()}, REFUSED: why}
-    return tool_call(name, marked, call_id=call_id, config=config, schema_names=frozenset())
-
-
-def refuse(guard: Guard, run: Run, call: ToolCall) -> NoReturn:
-    """Have a call refused and recorded; raises the refusal."""
-    guard.execute(run, call, _never)
-    raise EngineError(f"`{call.tool}` was not refused", run=run.id)
-
-
-async def arefuse(guard: Guard, run: Run, call: ToolCall) -> NoReturn:
-    """Like `refuse`."""
-    await guard.aexecute(run, call, _never)
-    raise EngineError(f"`{call.tool}` was not refused", run=run.id)
-
-
-def _never(_: Mapping[str, Json]) -> NoReturn:
-    raise EngineError("this call has no body")
-
-
-def _by_name(function: Callable[..., Any], args: tuple[Any, ...], values: dict[str, Any]) -> dict[str, Any]:
-    """Return positional arguments by their names, as a direct call of the function gives them."""
-    named: dict[str, Any] = {}
-    for name, value in signature(function).bind(*args, **values).arguments.items():
-        kind = signature(function).parameters[name].kind
-        if kind is Parameter.VAR_POSITIONAL:
-            raise TypeError(f"`{name}`: a guarded function takes named arguments only")
-        named.update(value if kind is Parameter.VAR_KEYWORD else {name: value})
-    return named
+def gate_of(tool: object) -> Gate | None:
+    """Return the gate of a guarded tool, or None."""
+    gate = getattr(tool, "__dict__", {}).get(GATE)
+    return gate if isinstance(gate, Gate) else None

@@ -8,9 +8,11 @@ from langchain_core.tools import tool as make_tool
 from pydantic import BaseModel
 from pydantic.errors import PydanticUserError
 
+from ringfence.adapters.langchain.functions import parameters_of
+from ringfence.adapters.langchain.gate import gate_of
 from ringfence.adapters.langchain.inner import InnerTool, bodies_of, inner_tool
 from ringfence.adapters.langchain.parameters import Parameters
-from ringfence.adapters.langchain.tools import gate_of, guarded, own_method, parameters_of, refuse_own_doors
+from ringfence.adapters.langchain.tools import guarded, own_method, refuse_own_doors
 from ringfence.dsl.plan import Json, ToolPlan
 from ringfence.dsl.signatures import Hosted, bodies_for, description_of, isolated_tool, json_schema
 from ringfence.engine.enforcement.guard import Guard

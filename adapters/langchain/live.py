@@ -9,8 +9,8 @@ try:
 except ImportError as error:
     raise ImportError('LangChain is not installed: pip install "ringfence[langchain]"') from error
 
+from ringfence.adapters.langchain.functions import parameters_of
 from ringfence.adapters.langchain.offered import names_of
-from ringfence.adapters.langchain.tools import parameters_of
 from ringfence.dsl.live import LiveTool
 
 

@@ -6,7 +6,7 @@ the tool (`gate`), which every call reaches through a guarded copy that this mid
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Annotated, Any, Literal, NotRequired
@@ -18,7 +18,6 @@ from langchain.agents.middleware.types import (
     ModelRequest,
     ModelResponse,
     PrivateStateAttr,
-    hook_config,
 )
 from langchain_core.messages import AIMessage, AnyMessage, RemoveMessage, ToolMessage
 from langchain_core.tools import BaseTool
@@ -28,13 +27,15 @@ from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 
-from ringfence.adapters.langchain.gate import BUBBLES, Gate, arefuse, refuse, refused_call, task_of
+from ringfence.adapters.langchain.admission import trusting
+from ringfence.adapters.langchain.calls import task_of, unmade_call
+from ringfence.adapters.langchain.gate import BUBBLES, Gate, gate_of
 from ringfence.adapters.langchain.offered import Offered
 from ringfence.adapters.langchain.principals import dangling, new_prompts
 from ringfence.adapters.langchain.prompts import Typed
 from ringfence.adapters.langchain.replies import error_message, told, with_id
 from ringfence.adapters.langchain.runs import runs_of
-from ringfence.adapters.langchain.tools import gate_of, guarded, trusting
+from ringfence.adapters.langchain.tools import guarded
 from ringfence.adapters.langchain.turns import AnsweredBy, may_ask
 from ringfence.engine.binding.around import principal_of
 from ringfence.engine.decision.calls import ToolCall
@@ -156,7 +157,7 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
         )
         update: Messages = {"ringfence_run": run.id}
         unanswered = {call["id"] for call in dangling(messages)}
-        caught = self._runs.caught(before, messages).keys() if before else ()
+        caught = self._runs.caught(before, messages, model=True).keys() if before else ()
         if unanswered or caught:
             update["messages"] = [
                 RemoveMessage(id=REMOVE_ALL_MESSAGES),
@@ -165,7 +166,7 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
         return update
 
     def _answered(
-        self, messages: list[AnyMessage], ids: set[str | None], caught: Collection[str]
+        self, messages: list[AnyMessage], ids: set[str | None], caught: Collection[str | None]
     ) -> list[AnyMessage]:
         """Return the messages with an answer after each call that will never run.
 
@@ -173,10 +174,13 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
             caught: The calls that ended in an error for the host: what others made of it is taken back.
         """
         text = self.guard.plan.responses.deny or "withdrawn"
+        answers = [message for message in messages if isinstance(message, AIMessage)]
         repaired: list[AnyMessage] = []
         for message in messages:
             if isinstance(message, ToolMessage) and message.tool_call_id in caught:
                 message = message.model_copy(update={"content": text, "status": "error"})
+            elif None in caught and message is answers[-1]:
+                message = message.model_copy(update={"content": text})
             repaired.append(message)
             for call in message.tool_calls if isinstance(message, AIMessage) else ():
                 if call["id"] in ids:
@@ -196,6 +200,8 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
 
     def _end(self, state: GuardState) -> None:
         if run_id := state.get("ringfence_run"):  # none, if other middleware ended the agent before ours
+            errors = self._runs.caught(run_id, state["messages"], model=True)
+            self._raise_caught(errors.values())
             self._runs.close(run_id)
 
     def _run_id(self, state: Any, config: Mapping[str, Any]) -> str | None:
@@ -219,35 +225,15 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
 
     # ---- the model ---------------------------------------------------------------------------------
 
-    @hook_config(can_jump_to=["end"])
-    def before_model(self, state: GuardState, runtime: Runtime[Any]) -> Messages | None:
-        """End the agent if the run was halted."""
-        try:
-            self._check(self._run(state, runtime.context, get_config()), state["messages"])
-        except RunHaltedError as error:
-            return {"jump_to": "end", "messages": [self._halted(error)]}
-        return None
-
-    @hook_config(can_jump_to=["end"])
-    async def abefore_model(self, state: GuardState, runtime: Runtime[Any]) -> Messages | None:
-        """See `before_model`."""
-        try:
-            self._check(await self._arun(state, runtime.context, get_config()), state["messages"])
-        except RunHaltedError as error:
-            return {"jump_to": "end", "messages": [self._halted(error)]}
-        return None
-
-    def _check(self, run: Run, messages: Sequence[AnyMessage]) -> None:
-        """Raise what keeps the model from being asked."""
-        for error in self._runs.caught(run.id, messages).values():
+    def _raise_caught(self, errors: Iterable[BaseException]) -> None:
+        """Raise what is for the host and was caught on its way."""
+        for error in errors:
             if isinstance(error, EngineError):
                 raise error
             raise EngineError(
                 "another middleware caught what puts the graph away",
-                run=run.id,
                 help="let it raise what is a `GraphBubbleUp` of LangGraph's again",
             ) from error
-        self.guard.check_live(run)
 
     def wrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
@@ -256,9 +242,11 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
         self._see_whether_last(handler)
         try:
             run = self._run(request.state, _context_of(request), get_config())
-            offered = self._offer(run, request)
-            with inside(run):  # the model is asked in this run, whichever one is around the agent
-                return self.guard.bound(run, lambda: handler(offered))
+            self._raise_caught(self._runs.caught(run.id, request.state["messages"]).values())
+            with self._hearing(run, None):
+                offered = self._offer(run, request)
+                with inside(run):  # the model is asked in this run, whichever one is around the agent
+                    return self.guard.bound(run, lambda: handler(offered))
         except RunHaltedError as error:
             return ModelResponse(result=[self._halted(error)])
 
@@ -271,9 +259,11 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
         self._see_whether_last(handler)
         try:
             run = await self._arun(request.state, _context_of(request), get_config())
-            offered = self._offer(run, request)
-            with inside(run):
-                return await self.guard.abound(run, lambda: handler(offered))
+            self._raise_caught(self._runs.caught(run.id, request.state["messages"]).values())
+            with self._hearing(run, None):
+                offered = self._offer(run, request)
+                with inside(run):
+                    return await self.guard.abound(run, lambda: handler(offered))
         except RunHaltedError as error:
             return ModelResponse(result=[self._halted(error)])
 
@@ -289,6 +279,7 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
             )
 
     def _offer(self, run: Run, request: ModelRequest[Any]) -> ModelRequest[Any]:
+        self.guard.check_live(run)
         self._bound_to(run, request.tools)
         self._runs.instructed(run, request.system_prompt or "")
         return request.override(
@@ -316,10 +307,10 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
             run = self._run(request.state, request.runtime.context, config)
             try:
                 sealed, gate = self._seal(request, call)
-                with trusting(gate, run), self._hearing(run, call):
+                with trusting(gate, run), self._hearing(run, call["id"]):
                     return handler(sealed)
             except UnboundToolError as error:
-                refuse(self.guard, run, _refused_call(request, call, str(error)))
+                self.guard.refuse(run, _unmade_call(request, call), str(error))
         except (DeniedError, RunHaltedError) as error:
             return self._refused(error, call)
 
@@ -333,23 +324,27 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
             run = await self._arun(request.state, request.runtime.context, config)
             try:
                 sealed, gate = self._seal(request, call)
-                with trusting(gate, run), self._hearing(run, call):
+                with trusting(gate, run), self._hearing(run, call["id"]):
                     return await handler(sealed)
             except UnboundToolError as error:
-                await arefuse(self.guard, run, _refused_call(request, call, str(error)))
+                await self.guard.arefuse(run, _unmade_call(request, call), str(error))
         except (DeniedError, RunHaltedError) as error:
             return self._refused(error, call)
 
     @contextmanager
-    def _hearing(self, run: Run, call: Mapping[str, Any]) -> Iterator[None]:
-        """Keep an error that is for the host: other middleware may catch it on its way."""
+    def _hearing(self, run: Run, call_id: str | None) -> Iterator[None]:
+        """Keep an error that is for the host: other middleware may catch it on its way.
+
+        Args:
+            call_id: The model's id for the call; None: the model is asked.
+        """
         try:
             yield
         except BaseException as error:
             if isinstance(error, (EngineError, *BUBBLES)):
-                self._runs.left(run, call["id"], error)
+                self._runs.left(run, call_id, error)
             raise
-        self._runs.ended(run, call["id"])
+        self._runs.ended(run, call_id)
 
     def _seal(self, request: ToolCallRequest, call: dict[str, Any]) -> tuple[SealedRequest, Gate]:
         """Return the request with the guarded tool in it.
@@ -397,6 +392,6 @@ def _context_of(request: ModelRequest[Any]) -> object:
     return None if request.runtime is None else request.runtime.context
 
 
-def _refused_call(request: ToolCallRequest, call: Mapping[str, Any], why: str) -> ToolCall:
+def _unmade_call(request: ToolCallRequest, call: Mapping[str, Any]) -> ToolCall:
     given_id, config = request.tool_call["id"], request.runtime.config
-    return refused_call(call["name"], call["args"], why, given_id, config)
+    return unmade_call(call["name"], call["args"], given_id, config)

@@ -14,6 +14,7 @@ from ringfence.adapters.langchain.tools import SCAFFOLD
 from ringfence.engine.enforcement.catalogue import undeclared
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
+from ringfence.engine.seams.escape import escaped
 
 _ELSEWHERE = ("tools", "functions")
 """Settings of a model call through which tools could be offered as well."""
@@ -72,8 +73,8 @@ class Offered:
                 return
             self._said.add(name)
         print(
-            f"ringfence: `{name}` is not offered to the model: it would run at the provider, where no call"
-            " can be intercepted, and the policy does not declare it",
+            f"ringfence: `{escaped(name)}` is not offered to the model: it would run at the provider, where"
+            " no call can be intercepted, and the policy does not declare it",
             file=sys.stderr,
         )
 

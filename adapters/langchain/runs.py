@@ -72,8 +72,8 @@ class Runs:
         self._threads: OrderedDict[tuple[str, str], str] = OrderedDict()
         """By thread and, for a graph inside of another one's run, where that stands in its graph."""
         self._successors: OrderedDict[str, str] = OrderedDict()
-        self._errors: OrderedDict[str, dict[str, BaseException]] = OrderedDict()
-        """By run and the model's id for the call: what is for the host to hear."""
+        self._errors: OrderedDict[str, dict[str | None, BaseException]] = OrderedDict()
+        """By run and call, or None for a request to the model: what is for the host to hear."""
 
     # ---- begin and end -----------------------------------------------------------------------------
 
@@ -263,28 +263,35 @@ class Runs:
 
     # ---- what other middleware may catch -----------------------------------------------------------
 
-    def left(self, run: Run, call_id: str, error: BaseException) -> None:
-        """Note that a call ended in an error that is for the host, whatever others make of it."""
+    def left(self, run: Run, call_id: str | None, error: BaseException) -> None:
+        """Note that a call, or a request, ended in an error for the host, whatever others make of it."""
         with self._lock:
             self._errors.setdefault(run.id, {})[call_id] = error
             if len(self._errors) > _MOST_THREADS:
                 self._errors.popitem(last=False)
 
-    def ended(self, run: Run, call_id: str) -> None:
-        """Note that a call was made, or refused, after all."""
+    def ended(self, run: Run, call_id: str | None) -> None:
+        """Note that a call was made or refused, or the model asked, after all."""
         if run.id in self._errors:
             with self._lock:
                 self._errors[run.id].pop(call_id, None)
 
-    def caught(self, run_id: str, messages: Iterable[AnyMessage]) -> dict[str, BaseException]:
+    def caught(
+        self, run_id: str, messages: Iterable[AnyMessage], *, model: bool = False
+    ) -> dict[str | None, BaseException]:
         """Return the errors for the host that others have answered, by the ids of their calls.
 
         SECURITY: their text is in the messages, and the next model would read it.
+
+        Args:
+            model: With that of the last request to the model, too.
         """
         errors = self._errors.get(run_id)
         if not errors:
             return {}
-        answered = {message.tool_call_id for message in messages if isinstance(message, ToolMessage)}
+        answered: set[str | None] = {one.tool_call_id for one in messages if isinstance(one, ToolMessage)}
+        if model:
+            answered.add(None)
         return {id: error for id, error in errors.items() if id in answered}
 
     def _succeed(
@@ -360,8 +367,9 @@ class Runs:
         with self._lock:
             if error is None or is_bubble(error):  # nobody caught what paused it
                 own = self._errors.pop(run.id, {}).items()
-                if failures := {id: one for id, one in own if isinstance(one, EngineError)}:
-                    self._errors[run.id] = failures
+                failures = {id: one for id, one in own if isinstance(one, EngineError)}
+                if failures:
+                    self._errors[run.id] = {**failures}
             live = self._live.get(run.id)
             if run.ended or live is None:
                 self._live.pop(run.id, None)

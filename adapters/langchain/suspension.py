@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ringfence.adapters.langchain.tree import TREE, around
-from ringfence.dsl.plan import Json
+from ringfence.dsl.plan import Json, Verdict
 from ringfence.engine.binding.questions import Question, questions_of
+from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
-from ringfence.engine.seams.errors import PendingError
+from ringfence.engine.seams.errors import DeniedError, PendingError
 
 CHECKPOINTER = "__pregel_checkpointer"
 """Where LangGraph keeps, in a task's config, what saves the graph; absent where nothing does."""
@@ -139,3 +140,14 @@ def _of(value: object) -> Iterator[Question]:
                 yield Question(
                     one["ticket"], call["tool"], call["arguments"], one["approver"], call["call_id"]
                 )
+
+
+def withdrawn(guard: Guard, run: Run, waiting: Waiting, because: str) -> DeniedError:
+    """Take the open questions of a call back; return the refusal."""
+    decision = waiting.pending.decision
+    assert decision is not None, "the guard says what waits"
+    guard.withdraw(run, waiting.key, because=because)
+    refused = decision._replace(verdict=Verdict.DENY)
+    return DeniedError(
+        f"`{waiting.tool}` was withdrawn: {because}", decision=refused, run=run.id, call=waiting.key
+    )

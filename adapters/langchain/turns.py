@@ -14,12 +14,14 @@ from langgraph.runtime import Runtime
 from langgraph.types import interrupt
 
 from ringfence.adapters.langchain import decisions, suspension
+from ringfence.adapters.langchain.calls import task_of, tool_call
 from ringfence.adapters.langchain.decisions import IN_PLACE, Review, reviews
-from ringfence.adapters.langchain.gate import Gate, foreseen, task_of, tool_call, withdrawn
+from ringfence.adapters.langchain.gate import Gate
 from ringfence.adapters.langchain.replies import error_message, told
 from ringfence.adapters.langchain.runs import runs_of
 from ringfence.adapters.langchain.shown import Shown
-from ringfence.adapters.langchain.suspension import Waiting
+from ringfence.adapters.langchain.suspension import Waiting, withdrawn
+from ringfence.adapters.langchain.values import json_of
 from ringfence.dsl.plan import Plan
 from ringfence.engine.binding.questions import answer
 from ringfence.engine.decision.calls import ToolCall
@@ -223,3 +225,31 @@ class Turns:
 
     def _refusal(self, error: DeniedError, name: str, id: str) -> ToolMessage:
         return error_message(told(error, self._guard.plan), name=name, call_id=id)
+
+
+def foreseen(gate: Gate, call: Mapping[str, Any], config: Mapping[str, Any] | None) -> ToolCall | None:
+    """Return a model's call as it will arrive at the gate; None where that cannot be known beforehand.
+
+    It is only foreseen: what arrives there is decided, and if it is another call, then as that one.
+    """
+    parameters, given = gate.parameters, dict(call["args"])
+    if parameters.injected & given.keys():
+        return None  # a model forged it, or another way leads there
+    try:
+        args, values = gate.tool._to_args_and_kwargs(dict(given), call["id"])
+        if args:
+            if parameters.single is None or len(args) != 1:
+                return None
+            values = {**values, parameters.single: args[0]}
+        chosen = parameters.decided(parameters.settled(values))
+        seen = {name: json_of(value) for name, value in chosen.items()}
+        extra = parameters.extra(given, seen)
+    except Exception:  # fails closed: the gate will say what is wrong with it, and asks by itself
+        return None
+    return tool_call(
+        gate.name,
+        {**seen, **{name: json_of(value) for name, value in extra.items()}},
+        call_id=call["id"],
+        config=config,
+        schema_names=parameters.visible,
+    )

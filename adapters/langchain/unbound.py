@@ -19,11 +19,12 @@ from langgraph.prebuilt import ToolNode
 from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.runtime import Runtime
 
-from ringfence.adapters.langchain.gate import Gate, arefuse, refuse, refused_call, task_of
+from ringfence.adapters.langchain.calls import task_of, unmade_call
+from ringfence.adapters.langchain.gate import Gate, gate_of
 from ringfence.adapters.langchain.replies import error_message, told, with_id
 from ringfence.adapters.langchain.runs import runs_of
 from ringfence.adapters.langchain.shown import Shown, ashown, shown
-from ringfence.adapters.langchain.tools import gate_of, guard_tools
+from ringfence.adapters.langchain.tools import guard_tools
 from ringfence.adapters.langchain.turns import AnsweredBy, Turns, may_ask
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.seams.errors import DeniedError
@@ -104,7 +105,7 @@ def tool_node(
         call = with_id(request.tool_call, task_of(config))
         try:
             run = runs_of(guard).of_tool(name, config)
-            refuse(guard, run, refused_call(name, call["args"], _UNBOUND, call["id"], config))
+            guard.refuse(run, unmade_call(name, call["args"], call["id"], config), _UNBOUND)
         except DeniedError as error:
             return _answer(error, guard, call)
 
@@ -116,7 +117,7 @@ def tool_node(
         call = with_id(request.tool_call, task_of(config))
         try:
             run = runs_of(guard).of_tool(name, config)
-            await arefuse(guard, run, refused_call(name, call["args"], _UNBOUND, call["id"], config))
+            await guard.arefuse(run, unmade_call(name, call["args"], call["id"], config), _UNBOUND)
         except DeniedError as error:
             return _answer(error, guard, call)
 

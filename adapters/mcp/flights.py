@@ -53,6 +53,8 @@ class Flight:
     """What the client must still be asked, by the names that it will answer under."""
     given: dict[str, Any] = field(default_factory=dict)
     """Answers that came with the first request, to questions of the server that the client foresaw."""
+    broken: EngineError | None = None
+    """Ringfence itself failed while the server asked something: whatever the work comes to is not told."""
     logs_left: int = 0
     """Lines of its server's log that the client may hear yet; none where results are limited or labelled."""
     questions_left: int = QUESTIONS_AT_MOST
@@ -230,7 +232,12 @@ class Flights:
             if not flight.task.cancelled():
                 flight.task.exception()  # looked at: whoever waited for it has gone
             raise
-        return flight.task.result() if landed else self._park(flight)
+        if not landed:
+            return self._park(flight)
+        if flight.broken is not None:
+            flight.task.exception()  # looked at: whatever it is, it came of this
+            raise flight.broken
+        return flight.task.result()
 
     def _park(self, flight: Flight) -> types.InputRequiredResult:
         if len(self._parked) >= PARKED_AT_MOST:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import ipaddress
+import re
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -31,6 +32,9 @@ PATH: Final = "/mcp"
 _SWEEPS_EVERY_S: Final = 60.0
 _LOOPBACK_NAMES: Final = ("127.0.0.1", "localhost", "[::1]")
 _GRACE_S: Final = 3
+_PLACE: Final = rb"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
+_HOST: Final = re.compile(_PLACE)
+_ORIGIN: Final = re.compile(rb"[a-z][a-z0-9+.-]*://" + _PLACE)
 
 
 def parse_address(said: str) -> tuple[str, int]:
@@ -154,6 +158,8 @@ class _Frames:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
+        elif not _is_addressed_plainly(scope):
+            await Response("Invalid Host or Origin header", status_code=421)(scope, receive, send)
         elif scope["method"] == "POST":
             await self._post(scope, receive, send)
         elif scope["method"] == "DELETE":
@@ -196,6 +202,16 @@ class _Frames:
         session = dict(scope["headers"]).get(b"mcp-session-id")
         if closed and session is not None:
             await self._gateway.connections.end_session(session.decode("latin-1"))
+
+
+def _is_addressed_plainly(scope: Scope) -> bool:
+    """Say whether the names in Host and Origin end where they seem to.
+
+    SECURITY: the package compares them up to a colon: what stands behind it must be a port.
+    """
+    headers = dict(scope["headers"])
+    host, origin = headers.get(b"host", b""), headers.get(b"origin", b"")
+    return _HOST.fullmatch(host) is not None and (not origin or _ORIGIN.fullmatch(origin) is not None)
 
 
 async def _body(receive: Receive) -> bytes | None:

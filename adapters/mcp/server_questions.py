@@ -23,7 +23,7 @@ from ringfence.dsl.plan import Json
 from ringfence.engine.decision.calls import ToolCall
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.tool_results import ResultLens
-from ringfence.engine.seams.errors import PendingError, RingfenceError
+from ringfence.engine.seams.errors import EngineError, PendingError, RingfenceError
 from ringfence.engine.seams.escape import escaped
 
 SAMPLE: Final = f"{RESERVED}/sampling/createMessage"
@@ -146,6 +146,9 @@ class ServerQuestions:
                 return await flight.ask(kind.request(back, canonical), kind.answer, _TOGETHER.get())
 
             return await self._guard.aexecute(flight.run, call, body, wait=False, lens=_WHOLE)
+        except EngineError as error:  # the server hears nothing of it; it is the failure of the whole request
+            flight.broken = error
+            return _REFUSED
         except PendingError:  # nobody could tell the server to come again
             return _REFUSED
         except RingfenceError as error:

@@ -5,9 +5,10 @@ for the tool to make another value of than was decided.
 """
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
@@ -18,9 +19,16 @@ from referencing import Registry
 from ringfence.adapter import Json
 from ringfence.dsl.canonical import canonical, loads_strict
 
+_REFERENCES_AT_MOST: Final = 10_000
+"""References that are followed for one call; between two of them a schema is looked at once."""
+
 
 class UnfitError(ValueError):
     """The arguments are none, or fit no schema; the text says why, for people."""
+
+
+class _TooFarError(Exception):
+    """A schema sends its reader round and round: its parts may be the same part, twice each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +36,7 @@ class Parameters:
     """What a tool takes, as its JSON schema says."""
 
     names: frozenset[str]
-    defaults: Mapping[str, Json]
+    defaults: dict[str, Json]
     validator: Validator
 
     @classmethod
@@ -65,7 +73,8 @@ class Parameters:
 
     def fit(self, given: Mapping[str, Json]) -> dict[str, Json]:
         """Return these arguments, defaults applied; raise UnfitError if they do not fit."""
-        arguments = {**copy.deepcopy(dict(self.defaults)), **given}
+        arguments = {**copy.deepcopy(self.defaults), **given} if self.defaults else dict(given)
+        _LEFT.set(_REFERENCES_AT_MOST)
         try:
             wrong = next(iter(self.validator.iter_errors(arguments)), None)
         except Exception as error:  # fails closed: a schema that cannot be followed fits nothing
@@ -127,11 +136,25 @@ _CHECKS = {
     "unevaluatedProperties": _unchecked,
     "additionalProperties": _additional,
 }
+_REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
+_LEFT: ContextVar[int] = ContextVar("ringfence_openai_agents_references")
 _KINDS: dict[Any, type[Validator]] = {}
 
 
 def _kind(schema: Mapping[str, Any]) -> type[Validator]:
     found = validator_for(schema, default=Draft202012Validator)
     if found not in _KINDS:
-        _KINDS[found] = extend(found, _CHECKS)
+        counted = {name: _counted(check) for name, check in found.VALIDATORS.items() if name in _REFERENCES}
+        _KINDS[found] = extend(found, {**_CHECKS, **counted})
     return _KINDS[found]
+
+
+def _counted(follow: Any) -> Callable[..., Iterator[ValidationError]]:
+    def counted(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+        left = _LEFT.get() - 1
+        if left < 0:  # SECURITY: a server writes the schema
+            raise _TooFarError
+        _LEFT.set(left)
+        yield from follow(validator, value, instance, schema) or ()
+
+    return counted

@@ -18,6 +18,7 @@ from ringfence.adapters.openai_agents.inside import agent_of, rebound
 from ringfence.adapters.openai_agents.invocations import around
 from ringfence.adapters.openai_agents.models import GuardedModel
 from ringfence.adapters.openai_agents.offered import Offered
+from ringfence.adapters.openai_agents.questions import LISTED
 from ringfence.adapters.openai_agents.tools import gate_of, guarded_tool
 
 _OVERRIDES = ("get_all_tools", "get_mcp_tools", "get_system_prompt", "get_prompt", "clone", "as_tool")
@@ -41,12 +42,14 @@ class GuardedAgent:
         graph.check(self)
         if invocation is None:
             found: list[Tool] = await super().get_all_tools(run_context)  # type: ignore[misc]
-            return [graph.tool(one) for one in found if isinstance(one, FunctionTool)]
-        run = await invocation.at(run_context)
+            self.__dict__[LISTED] = [graph.tool(one) for one in found if isinstance(one, FunctionTool)]
+            return list(self.__dict__[LISTED])
+        run = await invocation.at()
         invocation.keep(run_context)
         invocation.agent = self
         found = await super().get_all_tools(run_context)  # type: ignore[misc]
-        return graph.offered.shown(run, [graph.tool(one) for one in found])
+        self.__dict__[LISTED] = shown = graph.offered.shown(run, [graph.tool(one) for one in found])
+        return list(shown)
 
 
 class Graph:

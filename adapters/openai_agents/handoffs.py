@@ -16,7 +16,7 @@ from agents import Agent, Handoff, HandoffInputData, RunContextWrapper
 from ringfence.adapter import DeniedError, Guard, Json, Plan, RunHaltedError, ToolCall, ToolFailedError
 from ringfence.adapters.openai_agents.arguments import Parameters, UnfitError, written
 from ringfence.adapters.openai_agents.invocations import Invocation, around, invocation_of, within
-from ringfence.adapters.openai_agents.tools import refusal_text, unread_call
+from ringfence.adapters.openai_agents.refusals import refusal_text, unread_call
 
 _MARK = "ringfence_passage"
 
@@ -38,7 +38,8 @@ class Passage:
         invocation = around(self.guard)
         # Outside of any run the SDK reads a saved state; there, `invoke` raises.
         if invocation is not None:
-            run = await invocation.at(context)
+            run = await invocation.at()
+            invocation.holders[self.handoff.tool_name] = agent
             if not self.guard.visible(run, [self.name]):
                 return False
         word: Any = self.handoff.is_enabled
@@ -50,8 +51,9 @@ class Passage:
     async def invoke(self, context: RunContextWrapper[Any], text: str | None = None) -> Agent[Any]:
         """Decide the handoff; return who goes on: the other agent, or, if it is refused, the same."""
         invocation = invocation_of(self.guard, f"`{self.name}`")
-        run = await invocation.at(context)
-        stays: Agent[Any] = invocation.agent
+        run = await invocation.at()
+        # SECURITY: the agent that was listed last may be one that a guardrail runs beside.
+        stays: Agent[Any] = invocation.holders.get(self.handoff.tool_name, invocation.agent)
         invocation.stayed.pop(self.handoff.tool_name, None)
         call_id = invocation.asked_ids.pop(self.handoff.tool_name, None)
         raised: list[BaseException] = []

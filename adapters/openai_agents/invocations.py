@@ -2,17 +2,18 @@
 
 No invocation is a denial: a guarded agent that is run by anything but a `GuardedRunner` asks no model and
 runs no tool.  Handing over to an agent of its own capabilities begins a run inside; all of them end, or are
-put away, with the invocation.  Their ids stand in the `tool_input` of the SDK's run context, which the SDK
-saves with the rest of its state, so that a saved state finds its runs again in another process.
+put away, with the invocation.
 """
 
 import asyncio
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
+from weakref import WeakKeyDictionary
 
 from agents import RunContextWrapper
 
@@ -30,12 +31,12 @@ from ringfence.adapter import (
     versions_of,
 )
 from ringfence.adapters.openai_agents.origins import Origins
+from ringfence.adapters.openai_agents.saved import Saved, save
+from ringfence.adapters.openai_agents.threads import to_the_end
 from ringfence.engine.binding.questions import questions_of
 
 FRAMEWORK: Final = "openai-agents"
 PACKAGES: Final = ("openai-agents", "openai")
-KEY: Final = "ringfence"
-"""Under which the run context has what is ours."""
 
 
 class NoRunError(DeniedError):
@@ -63,8 +64,10 @@ class Invocation:
     """Outermost first; the last one acts."""
     resumes: Sequence[str] = ()
     """The runs that a saved state names; they go on when the first thing is done in them."""
-    nested: bool = False
-    """It is an agent's that is a tool: its context may name the runs it goes on with."""
+    host_asks: set[str] = field(default_factory=set)
+    """Calls that the host asks about by itself: the policy's people do not answer for it."""
+    inside: dict[str, Json] = field(default_factory=dict)
+    """The model's id of a call -> what is saved of the agent that waits in it."""
     agent: Any = None
     """The guarded agent that acts."""
     failure: BaseException | None = None
@@ -77,14 +80,19 @@ class Invocation:
     """The model's id of a call -> what the model is told instead of it."""
     stayed: dict[str, str] = field(default_factory=dict)
     """The name of a handoff -> what the model is told of it, which was refused."""
+    holders: dict[str, Any] = field(default_factory=dict)
+    """The name of a handoff -> the agent that was offered it last."""
     asked_ids: dict[str, str] = field(default_factory=dict)
     """The name of a handoff -> the model's id of the call that asked for it."""
+    is_inside: bool = False
+    """It is of an agent that is a tool."""
     origins: Origins | None = None
     """Under a policy that asks where texts come from."""
     responses: set[str] = field(default_factory=set)
     """Answers that the provider keeps, and that were recorded here."""
     _context: RunContextWrapper[Any] | None = None
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _taken: list[str] = field(default_factory=list)
 
     # ---- begin -------------------------------------------------------------------------------------
 
@@ -95,43 +103,74 @@ class Invocation:
             raise NoRunError("a model")
         return self.runs[-1]
 
-    async def at(self, context: RunContextWrapper[Any]) -> Run:
+    async def at(self) -> Run:
         """Return the run that acts, begun or taken up on first need."""
-        async with self._lock:
-            if not self.runs:
-                ids = run_ids(context) if self.nested else self.resumes
-                await asyncio.to_thread(self.enter, ids)
+        if not self.runs:
+            async with self._lock:
+                if not self.runs:
+                    await self.begin()
         return self.runs[-1]
 
-    def enter(self, ids: Sequence[str] = ()) -> None:
-        """Begin the run, or take up those that a saved state names, outermost first."""
+    async def begin(self) -> None:
+        """Begin the run, or take up those that a saved state names."""
+        if self.resumes:
+            await to_the_end(self.take_up)
+        else:
+            self.runs.append(await self.guard.abegin_run(**self.about))
+
+    def take_up(self) -> None:
+        """Take up the runs that a saved state names, outermost first."""
         principal = self.about.get("principal")
-        if not ids:
-            self.runs.append(self.guard.begin_run(**self.about))
-        for number, run_id in enumerate(ids):
+        for number, run_id in enumerate(self.resumes):
+            if not take(self.guard, run_id):
+                # Both would go on from one saved state: each uses up what the other was allowed.
+                raise EngineError(
+                    f"the run `{run_id}` goes on already, in another invocation",
+                    run=run_id,
+                    help="wait until that has ended",
+                )
+            self._taken.append(run_id)
+            if number or self.is_inside:
+                self._require_inside(run_id, self.runs[-1] if number else self.about.get("parent"))
             try:
-                run = self.guard.resume_run(run_id, principal=None if number else principal)
+                run = self.guard.resume_run(run_id, principal=principal)
             except RunHaltedError as error:
                 # What was halted stays so, and what went on inside of another run does not go on without it.
-                if error.reason is not None or len(ids) > 1:
+                if error.reason is not None or len(self.resumes) > 1:
                     raise
-                self.runs.append(self._succeed(run_id))
-                return
+                run = self._succeed(run_id)
             self.runs.append(run)
+            principal = run.principal
+
+    def _require_inside(self, run_id: str, around: Run | str | None) -> None:
+        """Refuse a run that was not begun inside of another one.
+
+        SECURITY: whoever can alter a saved state could name any run of the store in it, and act as it.
+        """
+        known = around.id if isinstance(around, Run) else around
+        if known is None or self.guard.runs.get(run_id).started.parent != known:
+            raise DeniedError(
+                f"the state names the run `{run_id}`, which was not begun inside of the one around it",
+                run=known,
+                help="begin a new run",
+            )
+
+    def saved(self) -> Saved:
+        """Return what a state has to say of this invocation."""
+        asked = [question for questions in self.waiting.values() for question in questions]
+        return Saved(tuple(run.id for run in self.runs), asked, tuple(sorted(self.host_asks)), self.inside)
 
     def keep(self, context: RunContextWrapper[Any] | None = None) -> None:
-        """Have the SDK's context name the runs and what they wait for, if nothing else has its place.
+        """Have the SDK's context, which it saves, name the runs and what they wait for.
 
         Args:
-            context: That of the whole, which is saved; None: the one that was seen last.
+            context: That of the whole; None: the one that was seen last.
         """
         self._context = self._context if context is None else context
-        if self._context is None:
-            return
-        if self._context.tool_input is None or _ours(self._context.tool_input) is not None:
-            asked = [question for questions in self.waiting.values() for question in questions]
-            # A new one each time: saved states share it.
-            self._context.tool_input = {KEY: {"runs": [run.id for run in self.runs], "asked": asked}}
+        # What an agent that is a tool waits for stands in the context of the agent around it: in its own, the
+        # SDK has what the model wrote.
+        if self._context is not None and not self.is_inside:
+            save(self._context, self.saved())
 
     def _succeed(self, run_id: str) -> Run:
         """Begin a run in the place of one that has ended: a state that is used again is charged anew."""
@@ -153,8 +192,9 @@ class Invocation:
 
     # ---- while it goes on --------------------------------------------------------------------------
 
-    def inner(self, run: Run, agent: str | None) -> "Invocation":
+    def inner(self, run: Run, agent: str | None, call_id: str) -> "Invocation":
         """Return the invocation of an agent that is a tool, in the call of it."""
+        saved = Saved.of(self.inside.get(call_id))
         about: AboutRun = {
             **self.about,
             "parent": run,
@@ -169,7 +209,10 @@ class Invocation:
             on_halt=self.on_halt,
             waits=self.waits,
             attempt=self.attempt,
-            nested=True,
+            resumes=saved.runs,
+            host_asks=set(saved.host),
+            inside=dict(saved.inside),
+            is_inside=True,
             origins=None if self.origins is None else Origins(self.guard, ()),
         )
 
@@ -193,7 +236,16 @@ class Invocation:
     def made(self, call_id: str) -> None:
         """Note that a call is made: whatever it waited for, it does no more."""
         self.interrupted.discard(call_id)
+        self.host_asks.discard(call_id)
         self.waiting.pop(call_id, None)
+
+    def goes_on(self) -> None:
+        """Note that a model is asked: whatever the SDK was told to wait with has been settled without us."""
+        self.interrupted.clear()
+        self.host_asks.clear()
+        self.waiting.clear()
+        self.stayed.clear()
+        self.asked_ids.clear()
 
     def failed(self, error: BaseException) -> None:
         """Keep an error that the host must hear: the SDK would wrap it, or tell it to the model."""
@@ -210,13 +262,42 @@ class Invocation:
         """
         away = waits or isinstance(error, PendingError)
         told = None if error is None else f"{type(error).__name__}: {error}"
-        for run in reversed(self.runs):
-            if run.ended or run.suspended:
-                continue
-            if away and run.state.halted is None:
-                await self.guard.asuspend(run)
-            else:
-                await self.guard.aend_run(run, "done" if error is None else "failed", told)
+        try:
+            for run in reversed(self.runs):
+                if run.ended or run.suspended:
+                    continue
+                if away and run.state.halted is None:
+                    await self.guard.asuspend(run)
+                else:
+                    await self.guard.aend_run(run, "done" if error is None else "failed", told)
+        finally:
+            self.let_go()
+
+    def let_go(self) -> None:
+        """Let others go on with the runs that this one has taken up."""
+        while self._taken:
+            let_go(self.guard, self._taken.pop())
+
+
+_LOCK = threading.Lock()
+_TAKEN: WeakKeyDictionary[Guard, set[str]] = WeakKeyDictionary()
+"""Runs that an invocation goes on with: a run has one at a time."""
+
+
+def take(guard: Guard, run_id: str) -> bool:
+    """Say that a run goes on here; False: it does elsewhere in this process."""
+    with _LOCK:
+        taken = _TAKEN.setdefault(guard, set())
+        if run_id in taken:
+            return False
+        taken.add(run_id)
+        return True
+
+
+def let_go(guard: Guard, run_id: str) -> None:
+    """Say that it no longer does."""
+    with _LOCK:
+        _TAKEN.get(guard, set()).discard(run_id)
 
 
 _INVOCATION: ContextVar[Invocation | None] = ContextVar("ringfence_openai_agents", default=None)
@@ -262,27 +343,6 @@ def about_run(
         "external_id": session,
         "parent": parent,
     }
-
-
-def run_ids(context: Any) -> tuple[str, ...]:
-    """Return the runs that a context of the SDK names."""
-    ours = _ours(getattr(context, "tool_input", None))
-    named = ours.get("runs") if ours is not None else None
-    return (
-        tuple(str(one) for one in named) if isinstance(named, Sequence) and not isinstance(named, str) else ()
-    )
-
-
-def kept_questions(context: Any) -> list[Mapping[str, Json]]:
-    """Return the open questions that a context of the SDK names."""
-    ours = _ours(getattr(context, "tool_input", None))
-    asked = ours.get("asked") if ours is not None else None
-    return [one for one in asked if isinstance(one, Mapping)] if isinstance(asked, list) else []
-
-
-def _ours(given: Any) -> Mapping[str, Any] | None:
-    found = given.get(KEY) if isinstance(given, Mapping) else None
-    return found if isinstance(found, Mapping) else None
 
 
 def is_fatal(error: BaseException) -> bool:

@@ -8,8 +8,7 @@ import asyncio
 import dataclasses
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from agents import FunctionTool, Model, ModelProvider, ModelResponse, Usage
@@ -35,8 +34,10 @@ from ringfence.adapter import (
 )
 from ringfence.adapters.openai_agents.handoffs import passage_of
 from ringfence.adapters.openai_agents.invocations import Invocation, invocation_of
+from ringfence.adapters.openai_agents.refusals import refusal_text, unread_call
 from ringfence.adapters.openai_agents.said import Names, Refused
-from ringfence.adapters.openai_agents.tools import gate_of, refusal_text, unread_call
+from ringfence.adapters.openai_agents.streams import bounded
+from ringfence.adapters.openai_agents.tools import gate_of, shown
 from ringfence.adapters.openai_agents.values import json_of
 
 _PARAMETERS = (
@@ -122,7 +123,9 @@ class GuardedModel(Model):
             asked = await self._ask(given, more)
             answer: Any = None
             try:
-                async for event in self._bounded(asked, lambda: self.model.stream_response(*given, **more)):
+                async for event in bounded(
+                    self.guard, asked.run, lambda: self.model.stream_response(*given, **more)
+                ):
                     if isinstance(event, ResponseOutputItemDoneEvent):
                         item, _ = asked.names.settled(event.item)
                         yield event if item is event.item else event.model_copy(update={"item": item})
@@ -153,6 +156,7 @@ class GuardedModel(Model):
         run = invocation.run
         if invocation.failure is not None:
             raise invocation.failure
+        invocation.goes_on()
         try:
             self.guard.check_live(run)
             self._require_guarded(tools, handoffs)
@@ -172,7 +176,7 @@ class GuardedModel(Model):
             request=secrets.token_hex(8),
             model=named if isinstance(named, str) else None,
             messages=[jsonable(json_of(one), hide=run.hide) for one in messages],
-            tools=jsonable([_offered(one) for one in (*tools, *handoffs)], hide=run.hide),
+            tools=[_offered(one, run) for one in (*tools, *handoffs)],
             parameters=jsonable(_said(settings), hide=run.hide),
             parent=None,
         )
@@ -190,43 +194,6 @@ class GuardedModel(Model):
             found = passage_of(one)
             if found is None or found.guard is not self.guard:
                 raise EngineError(f"the handoff `{one.tool_name}` is not guarded")
-
-    async def _bounded(self, asked: _Asked, stream: Callable[[], AsyncIterator[Any]]) -> AsyncIterator[Any]:
-        """Yield the events of a stream that is read, all of it, in one task under the run's bounds."""
-        events: asyncio.Queue[Any] = asyncio.Queue(maxsize=64)
-        over = object()
-
-        async def read() -> None:
-            async for event in stream():
-                await events.put(event)
-
-        async def work() -> None:
-            try:
-                with inside(asked.run):
-                    await self.guard.abound(asked.run, read)
-            finally:
-                # Whoever reads may have gone, and then takes nothing more.
-                with suppress(asyncio.QueueFull):
-                    events.put_nowait(over)
-
-        task = asyncio.create_task(work())
-        try:
-            while True:
-                getting = asyncio.ensure_future(events.get())
-                await asyncio.wait({getting, task}, return_when=asyncio.FIRST_COMPLETED)
-                if not getting.done() and events.empty():
-                    getting.cancel()
-                    break
-                event = await getting
-                if event is over:
-                    break
-                yield event
-            await task
-        finally:
-            if not task.done():
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
 
     # ---- after -------------------------------------------------------------------------------------
 
@@ -342,9 +309,16 @@ def _completed(message: ResponseOutputMessage) -> ResponseCompletedEvent:
     return ResponseCompletedEvent(type="response.completed", response=response, sequence_number=0)
 
 
-def _offered(tool: Any) -> Json:
+def _offered(tool: Any, run: Run) -> Json:
+    gate = gate_of(tool)
+    if gate is not None and run.hiding is None:
+        return gate.shown
+    return jsonable(_described(tool), hide=run.hide)
+
+
+def _described(tool: Any) -> Json:
     if isinstance(tool, FunctionTool):
-        return {"name": tool.name, "description": tool.description, "parameters": tool.params_json_schema}
+        return shown(tool)
     if passage_of(tool) is not None:
         return {
             "name": tool.tool_name,

@@ -6,15 +6,21 @@ they were not.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from agents import Agent, RunState
 
 from ringfence.adapter import DeniedError, EngineError, PendingError, Run, RunHaltedError
 from ringfence.adapters.openai_agents.arguments import UnfitError
-from ringfence.adapters.openai_agents.invocations import Invocation, kept_questions
-from ringfence.adapters.openai_agents.tools import Gate, gate_of, refusal_text
+from ringfence.adapters.openai_agents.gates import Gate
+from ringfence.adapters.openai_agents.invocations import Invocation
+from ringfence.adapters.openai_agents.refusals import refusal_text
+from ringfence.adapters.openai_agents.saved import questions_in
+from ringfence.adapters.openai_agents.tools import gate_of
 from ringfence.engine.binding.questions import Question, answer
+
+LISTED: Final = "ringfence_listed"
+"""Under which a guarded agent keeps the tools that were listed last."""
 
 AnsweredBy = Callable[[Any], str | None]
 """Says who resumes a state, of its context, as the host has verified it; None: nobody can be verified."""
@@ -37,7 +43,7 @@ def questions(paused: Any) -> list[Question]:
             str(one.get("approver") or ""),
             None if one.get("call_id") is None else str(one["call_id"]),
         )
-        for one in kept_questions(context)
+        for one in questions_in(context)
     ]
 
 
@@ -65,6 +71,12 @@ def agent_of_state(state: RunState[Any, Any], guarded: Callable[[Any], bool]) ->
     return start  # type: ignore[no-any-return]
 
 
+def listed_before(state: RunState[Any, Any]) -> dict[int, Sequence[Any]]:
+    """Return the tools of those agents as they were listed last: by the run, or where the state was read."""
+    agents = [item.agent for item in state.get_interruptions() if item.agent is not None]
+    return {id(one): one.__dict__[LISTED] for one in agents if LISTED in one.__dict__}
+
+
 async def listed(state: RunState[Any, Any]) -> dict[int, Sequence[Any]]:
     """Return the tools of the agents whose calls a state waits with, those of servers too, by agent."""
     context, found = context_of(state), dict[int, Sequence[Any]]()
@@ -86,7 +98,7 @@ def reconcile(
     are to go on, and where a question is still open the gate puts them away again.
 
     Args:
-        tools: What `listed` returned; of an agent that is not there, its own tools are known.
+        tools: What `listed` or `listed_before` returned; of an agent that is not there, its own are known.
     """
     context, run = context_of(state), invocation.run
     for item in state.get_interruptions():
@@ -100,16 +112,17 @@ def reconcile(
         if pending is not None and word is True and answered_by is not None:
             answer(invocation.guard, pending.tickets, answered_by(context.context))
             pending = _foreseen(invocation, gate, run, call_id, text)
-        if pending is None:
-            if word is not False:
-                state.approve(item)
-        elif word is False:
-            said = context.get_rejection_message(item.tool_name or "", call_id, existing_pending=item)
-            because = said or "rejected where the state was resumed"
-            invocation.guard.withdraw(run, pending.call or "", because=because)
-        else:
-            _wait_on(context, call_id)
+        if word is False:
+            if pending is not None:
+                said = context.get_rejection_message(item.tool_name or "", call_id, existing_pending=item)
+                because = said or "rejected where the state was resumed"
+                invocation.guard.withdraw(run, pending.call or "", because=because)
+            continue
+        _take_back(context, call_id)  # a word for all calls of a tool is one for this call alone
+        if pending is not None:
             invocation.asked(call_id, pending, gate.name)
+        elif word is True or call_id not in invocation.host_asks:
+            state.approve(item)
     invocation.keep(context)
 
 
@@ -137,8 +150,8 @@ def _foreseen(invocation: Invocation, gate: Gate, run: Run, call_id: str, text: 
     return None
 
 
-def _wait_on(context: Any, call_id: str) -> None:
-    """Take back what a state says of a call, so that the SDK waits with it.
+def _take_back(context: Any, call_id: str) -> None:
+    """Take back what a state approves of a call, so that the SDK waits with it, and with those after it.
 
     Where a version of the SDK keeps it elsewhere, the call comes to its gate, which puts the agent away.
     """

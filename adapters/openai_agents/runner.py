@@ -4,13 +4,9 @@ It runs the guarded copy of the agent in a run of its own, and ends that run, or
 asked.
 """
 
-import asyncio
-import dataclasses
-import inspect
-from collections.abc import AsyncIterator, Callable
 from typing import Any, Final, Literal
 
-from agents import Agent, Model, ModelProvider, RunConfig, Runner, RunResult, RunResultStreaming, RunState
+from agents import Agent, Runner, RunResult, RunResultStreaming, RunState
 
 from ringfence.adapter import (
     DeniedError,
@@ -22,9 +18,9 @@ from ringfence.adapter import (
     run_around,
 )
 from ringfence.adapters.openai_agents.blocking import run_here
+from ringfence.adapters.openai_agents.configs import guarded_config
 from ringfence.adapters.openai_agents.graph import Graph, GuardedAgent
-from ringfence.adapters.openai_agents.invocations import Invocation, about_run, invocation_of, run_ids, within
-from ringfence.adapters.openai_agents.models import GuardedModel, GuardedProvider
+from ringfence.adapters.openai_agents.invocations import Invocation, about_run, let_go, take, within
 from ringfence.adapters.openai_agents.origins import Origins
 from ringfence.adapters.openai_agents.principals import Typed, typed_texts
 from ringfence.adapters.openai_agents.questions import (
@@ -32,12 +28,14 @@ from ringfence.adapters.openai_agents.questions import (
     agent_of_state,
     context_of,
     listed,
+    listed_before,
     reconcile,
 )
-from ringfence.adapters.openai_agents.tools import refusal_text, unread_call
+from ringfence.adapters.openai_agents.saved import Saved, saved_in
+from ringfence.adapters.openai_agents.streams import end_with
+from ringfence.adapters.openai_agents.threads import to_the_end
 from ringfence.engine.binding.origins import strict
 
-_FORMATTER: Final = "ringfence_formatter"
 _MOST_BEFORE: Final = 8
 """How many of a session's newest runs are looked at for one that was put away."""
 
@@ -58,6 +56,8 @@ class GuardedRunner:
         answered_by: A function of the SDK's context that returns the name of the person who resumes a state,
             as you have verified it, or None.  Only with it may a state's own approvals approve; without it,
             they may reject.
+        traces_data: The SDK's traces, which by default go to its vendor, may carry what the model, the user
+            and the tools said.  False: they say what was called, and when.
     """
 
     def __init__(
@@ -69,6 +69,7 @@ class GuardedRunner:
         waits: bool = False,
         typed: Typed = None,
         answered_by: AnsweredBy | None = None,
+        traces_data: bool = False,
     ) -> None:
         if on_halt not in ("end", "raise"):
             raise ValueError("`on_halt` is `end` or `raise`")
@@ -80,7 +81,8 @@ class GuardedRunner:
         self.waits = waits
         self.typed = typed
         self.answered_by = answered_by
-        self._graph = Graph(guard, lambda config: guarded_config(guard, config))
+        self.traces_data = traces_data
+        self._graph = Graph(guard, self._config)
 
     def guarded(self, agent: Agent[Any]) -> Agent[Any]:
         """Return the guarded copy of an agent, for `RunState.from_string` and `as_tool`: a runner runs it."""
@@ -108,15 +110,17 @@ class GuardedRunner:
             EngineError: Ringfence could not do its work.
         """
         guarded, invocation = self._invocation(agent, input, principal, session_id, options)
-        config = guarded_config(self.guard, options.get("run_config"))
+        config = self._config(options.get("run_config"))
         error: BaseException | None = None
         waits = False
         try:
             with within(invocation):
-                await asyncio.to_thread(self._enter, invocation, input)
+                await self._end_before(invocation)
+                await invocation.begin()
+                self._given(invocation, input)
                 if isinstance(input, RunState):
                     tools = await listed(input)
-                    await asyncio.to_thread(reconcile, invocation, input, self.answered_by, tools)
+                    await to_the_end(lambda: reconcile(invocation, input, self.answered_by, tools))
                 result = await Runner.run(guarded, input, **{**options, "run_config": config})
             if invocation.failure is not None:
                 raise invocation.failure
@@ -147,18 +151,23 @@ class GuardedRunner:
     ) -> RunResultStreaming:
         """Like `run`, with the answer as it comes; the run has ended when `stream_events()` has."""
         guarded, invocation = self._invocation(agent, input, principal, session_id, options)
-        config = guarded_config(self.guard, options.get("run_config"))
+        config = self._config(options.get("run_config"))
         with within(invocation):
-            self._enter(invocation, input)
             try:
                 if isinstance(input, RunState):
-                    reconcile(invocation, input, self.answered_by, {})
+                    invocation.take_up()
+                    reconcile(invocation, input, self.answered_by, listed_before(input))
+                else:
+                    self._end_before_now(invocation)
+                    invocation.runs.append(self.guard.begin_run(**invocation.about))
+                self._given(invocation, input)
                 result = Runner.run_streamed(guarded, input, **{**options, "run_config": config})
             except BaseException as error:  # raised again: nothing streams
                 for run in reversed(invocation.runs):
                     self.guard.end_run(run, "failed", type(error).__name__)
+                invocation.let_go()
                 raise
-        _end_with(result, invocation, config.model_provider if options.get("run_config") is None else None)
+        end_with(result, invocation, config.model_provider if options.get("run_config") is None else None)
         return result
 
     # ---- begin -------------------------------------------------------------------------------------
@@ -190,13 +199,16 @@ class GuardedRunner:
         )
         name = self.agent or (guarded.name if guarded.name in plan.agents else None)
         typed = () if is_state else typed_texts(self.typed, given)
+        saved = saved_in(context_of(given)) if is_state else Saved()
         invocation = Invocation(
             self.guard,
             about_run(principal=principal, agent=name, session=session, parent=parent),
             on_halt=self.on_halt,
             waits=self.waits,
             origins=Origins(self.guard, typed) if strict(plan) else None,
-            resumes=run_ids(context_of(given)) if is_state else (),
+            resumes=saved.runs,
+            host_asks=set(saved.host),
+            inside=dict(saved.inside),
         )
         if is_state and not invocation.resumes:
             raise EngineError(
@@ -205,121 +217,43 @@ class GuardedRunner:
             )
         return guarded, invocation
 
-    def _enter(self, invocation: Invocation, given: Any) -> None:
-        """Begin the run, or take up those of a state, and record what the user said."""
-        session = invocation.about.get("session")
-        parent = invocation.about.get("parent")
-        if session is not None and parent is None and not invocation.resumes:
-            self._end_before(session)
-        invocation.enter(invocation.resumes)
+    def _given(self, invocation: Invocation, given: Any) -> None:
+        """Record what the user said; a state that goes on was given nothing new."""
         if invocation.resumes:
             return
         origins = invocation.origins or Origins(self.guard, typed_texts(self.typed or "user", given))
         origins.typed(invocation.run)
 
-    def _end_before(self, session: str) -> None:
-        """End what the session had put away: a new word of the user withdraws its open questions."""
+    async def _end_before(self, invocation: Invocation) -> None:
+        """End what the session had put away: a new word of its user withdraws the open questions."""
+        if invocation.about.get("session") is not None:
+            await to_the_end(lambda: self._end_before_now(invocation))
+
+    def _end_before_now(self, invocation: Invocation) -> None:
+        session = invocation.about.get("session")
+        if session is None or invocation.about.get("parent") is not None or invocation.resumes:
+            return
+        # SECURITY: another user's word in the session answers nothing that this one was asked about.
+        principal = invocation.about.get("principal") or Principal()
         for row in self.guard.runs.list(session=session, limit=_MOST_BEFORE):
-            if row.status != "suspended" or row.parent is not None:
+            if row.status != "suspended" or row.parent is not None or not take(self.guard, row.run):
                 continue
             try:
-                self.guard.end_run(self.guard.resume_run(row.run))
+                self.guard.end_run(self.guard.resume_run(row.run, principal=principal))
             except (DeniedError, RunHaltedError):
-                continue  # it has ended, or ended uncleanly and is now recorded as halted
+                continue  # it is another's, or has ended, or ended uncleanly and is now recorded as halted
+            finally:
+                let_go(self.guard, row.run)
 
-
-def guarded_config(guard: Guard, config: Any) -> RunConfig:
-    """Return a config whose models are guarded, and with which no answer names an agent's tools."""
-    if config is None or isinstance(config, dict):
-        config = RunConfig(**(config or {}))
-    formatter = config.tool_error_formatter
-    if not hasattr(formatter, _FORMATTER):
-        formatter = _formatter(guard, formatter)
-    model = config.model
-    provider = config.model_provider
-    found: RunConfig = dataclasses.replace(
-        config,
-        model=GuardedModel.over(guard, model) if isinstance(model, Model) else model,
-        model_provider=GuardedProvider.over(guard, provider),
-        tool_not_found_behavior="return_error_to_model",
-        tool_error_formatter=formatter,
-    )
-    return found
-
-
-def _formatter(guard: Guard, own: Any) -> Callable[[Any], Any]:
-    async def said(args: Any) -> Any:
-        if args.kind == "tool_not_found":
-            return await _not_found(guard, args)
-        if own is None:
-            return None
-        told = own(args)
-        return await told if inspect.isawaitable(told) else told
-
-    setattr(said, _FORMATTER, True)
-    return said
-
-
-async def _not_found(guard: Guard, args: Any) -> str:
-    """Return what the model is told of a tool that there is not; it is refused here if it was not before."""
-    constant = guard.plan.responses.unknown or "tool not found"
-    invocation = invocation_of(guard, "a tool")
-    told = invocation.refused.pop(args.call_id, None)
-    if told is not None:
-        return told
-    call = unread_call(invocation, args.tool_name, args.call_id, "{}")
-    try:
-        await guard.arefuse(invocation.run, call, "the SDK knows no tool of this name")
-    except (DeniedError, RunHaltedError) as error:
-        return refusal_text(invocation.run, error)
-    except EngineError as error:  # the SDK would tell its own text: the next model call raises this one
-        invocation.failed(error)
-    return constant
+    def _config(self, config: Any) -> Any:
+        return guarded_config(self.guard, config, traces_data=self.traces_data)
 
 
 def _session_of(options: dict[str, Any]) -> str | None:
     """Return the name of what keeps the conversation: the SDK's session, or the provider's."""
-    named = getattr(options.get("session"), "session_id", None) or options.get("conversation_id")
+    try:
+        named = getattr(options.get("session"), "session_id", None)
+    except ValueError:  # a conversation at the provider that has not begun: it has no name yet
+        named = None
+    named = named or options.get("conversation_id")
     return named if isinstance(named, str) else None
-
-
-def _end_with(result: RunResultStreaming, invocation: Invocation, own: ModelProvider | None) -> None:
-    """End the invocation when its task has ended, and have the events wait for that.
-
-    Args:
-        own: The provider that was made for this run alone.
-    """
-    task = result.run_loop_task
-    assert task is not None, "the SDK has begun to run"
-    events = result.stream_events
-    ended: asyncio.Future[None] = task.get_loop().create_future()
-
-    async def end() -> None:
-        error = asyncio.CancelledError() if task.cancelled() else task.exception()
-        try:
-            await invocation.end(invocation.failure or error, waits=bool(result.interruptions))
-            if own is not None:
-                await own.aclose()
-        except BaseException as raised:  # raised again to whoever reads the events
-            invocation.failed(raised)
-        finally:
-            if not ended.done():
-                ended.set_result(None)
-
-    ending: list[asyncio.Task[None]] = []
-    task.add_done_callback(lambda _: ending.append(task.get_loop().create_task(end())))
-
-    async def stream_events() -> AsyncIterator[Any]:
-        try:
-            async for event in events():
-                yield event
-        except Exception as raised:  # raised again, as the guard said it where it did
-            await ended
-            if invocation.failure is None or invocation.failure is raised:
-                raise
-            raise invocation.failure from raised
-        await ended
-        if invocation.failure is not None:
-            raise invocation.failure
-
-    result.stream_events = stream_events  # type: ignore[method-assign]

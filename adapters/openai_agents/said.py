@@ -92,6 +92,11 @@ class Names:
     def _function(self, item: Any) -> tuple[Any, Refused | None]:
         name, text = str(_part(item, "name")), str(_part(item, "arguments") or "")
         call_id, namespace = str(_part(item, "call_id") or ""), _part(item, "namespace")
+        caller = _part(item, "caller")
+        if caller is not None and _part(caller, "type") != "direct":
+            # A program at the provider would make it, and none is offered: the SDK would raise.
+            seen = item.model_copy(update={"caller": None, "name": f"unknown_{name}"})
+            return seen, Refused(name, text, call_id, "no program is offered that could call it")
         if name in self.handoffs or (name == _LITELLM and self.has_output_type):
             return item, None
         known = [

@@ -37,10 +37,9 @@ class Arguments:
     def __init__(self, tool: ToolsetTool[Any], values: Mapping[str, Any]) -> None:
         self._tool = tool
         self.values = settled(values)
-        shown = tool.tool_def.parameters_json_schema.get("properties")
-        properties = frozenset(shown) if isinstance(shown, Mapping) else frozenset()
+        properties = _properties(tool)
         self._envelope = _envelope(self.values, properties)
-        self.seen: dict[str, Json] = self._shown(self.values)
+        self.seen = _shown(self.values, self._envelope)
         """What is decided, by the names that the tool's schema shows to the model."""
         # A validator that takes anything says nothing of what the body knows: then the schema alone does.
         self.names: frozenset[str] = properties | self.seen.keys() if _is_typed(tool) else properties
@@ -61,23 +60,34 @@ class Arguments:
         """
         if same(self.seen, decided):
             # SECURITY: other code may hold what is in them, and people may have taken their time.
-            if not same(self._shown(self.values), decided):
+            if not same(_shown(self.values, self._envelope), decided):
                 raise ArgumentsError("the arguments were changed after they were decided")
             return self.values
         try:
             typed = self._tool.args_validator.validate_python(decided)
         except ValidationError as error:
             raise ArgumentsError("the tool's schema refuses the values that were decided") from error
-        if not isinstance(typed, dict) or not same(self._shown(typed), decided):
+        if not isinstance(typed, dict) or not same(_shown(typed, self._envelope), decided):
             raise ArgumentsError("the tool's schema changes the values that were decided")
         return typed
 
-    def _shown(self, values: Mapping[str, Any]) -> dict[str, Json]:
-        if self._envelope is not None and values.keys() == {self._envelope}:
-            inner = json_of(values[self._envelope])
-            if isinstance(inner, dict):
-                return inner
-        return {name: json_of(value) for name, value in values.items()}
+
+def seen(tool: ToolsetTool[Any], values: Mapping[str, Any]) -> dict[str, Json]:
+    """Return arguments by the names that the tool's schema shows to the model."""
+    return _shown(values, _envelope(values, _properties(tool)))
+
+
+def _properties(tool: ToolsetTool[Any]) -> frozenset[str]:
+    shown = tool.tool_def.parameters_json_schema.get("properties")
+    return frozenset(shown) if isinstance(shown, Mapping) else frozenset()
+
+
+def _shown(values: Mapping[str, Any], envelope: str | None) -> dict[str, Json]:
+    if envelope is not None and values.keys() == {envelope}:
+        inner = json_of(values[envelope])
+        if isinstance(inner, dict):
+            return inner
+    return {name: json_of(value) for name, value in values.items()}
 
 
 def settled(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -102,6 +102,11 @@ class Guarded(AbstractCapability[Any]):
     async def wrap_run(self, ctx: RunContext[Any], *, handler: Any) -> Any:
         """Begin the run, or go on with the one that was put away; end it, or put it away."""
         turn = self._gate.turn
+        if getattr(ctx, "realtime", False):
+            # SECURITY: there the hooks are not called that hide the provider's tools and record what is said.
+            raise EngineError(
+                "a realtime session cannot be guarded", help="let it hand its work to a guarded agent"
+            )
         self._see_whether_innermost(ctx)
         try:
             run = await turn.begin(ctx)

@@ -17,7 +17,7 @@ from pydantic_ai.exceptions import ApprovalRequired, CallDeferred, ToolFailed
 from pydantic_ai.messages import ModelRequest, ToolReturn, UserPromptPart
 from pydantic_ai.toolsets.abstract import ToolsetTool
 
-from ringfence.adapters.pydantic_ai.arguments import Arguments, ArgumentsError
+from ringfence.adapters.pydantic_ai.arguments import Arguments, ArgumentsError, seen
 from ringfence.adapters.pydantic_ai.history import dumped, task_of
 from ringfence.adapters.pydantic_ai.origins import keys_of
 from ringfence.adapters.pydantic_ai.results import lens_for
@@ -183,8 +183,8 @@ class Gate:
         """Refuse a call of such a tool whose arguments were changed since they were decided."""
         if not arriving(self, values, _tool_of(ctx, name)):
             why = "the arguments were changed after they were decided"
-            seen = {key: json_of(value) for key, value in values.items()}
-            raise ToolFailed(await self.refuse(name, seen, ctx, why))
+            given = {key: json_of(value) for key, value in values.items()}
+            raise ToolFailed(await self.refuse(name, given, ctx, why))
 
     # ---- refusals ----------------------------------------------------------------------------------
 
@@ -250,7 +250,7 @@ def arriving(gate: Gate, values: Mapping[str, Any], tool: ToolsetTool[Any]) -> b
     call = _WITHIN.get()
     if call is None or call.gate is not gate or call.reached:
         return False
-    if not same(Arguments(tool, values).seen, call.decided):
+    if not same(seen(tool, values), call.decided):
         return False
     call.reached = True
     return True

@@ -1,7 +1,7 @@
 """What stands in a history: its JSON, its open calls, and which call one of them is."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from pydantic_ai import RunContext
 from pydantic_ai.messages import (
@@ -11,6 +11,7 @@ from pydantic_ai.messages import (
     ModelResponse,
     RetryPromptPart,
     TextContent,
+    ToolCallPart,
     ToolReturnPart,
     UserContent,
 )
@@ -18,11 +19,33 @@ from pydantic_ai.messages import (
 from ringfence.dsl.plan import Json
 from ringfence.engine.binding.values import json_of
 
+INSTRUCTIONS: Final = ("system-prompt", "instruction-delta")
+"""Kinds of parts with words of the developer's, or of a toolset that speaks in his place."""
+
+_WITHOUT_USAGE: Final[Any] = {"__all__": {"usage"}}
+
 
 def dumped(messages: Sequence[ModelMessage]) -> list[Json]:
-    """Return messages as JSON."""
-    said = ModelMessagesTypeAdapter.dump_python(list(messages), mode="json", warnings=False)
-    return said if isinstance(said, list) else []
+    """Return messages as JSON, without what says nothing, and without usage, which the answer's event has."""
+    said = ModelMessagesTypeAdapter.dump_python(
+        list(messages), mode="json", warnings=False, exclude=_WITHOUT_USAGE
+    )
+    return [_telling(message) for message in said] if isinstance(said, list) else []
+
+
+def _telling(message: dict[str, Any]) -> Json:
+    telling = {name: value for name, value in message.items() if value is not None}
+    telling["parts"] = [
+        {name: value for name, value in part.items() if value is not None} for part in message["parts"]
+    ]
+    return telling
+
+
+def instructions_in(messages: Sequence[ModelMessage]) -> frozenset[str]:
+    """Return what stands in messages as instructions."""
+    requests = [one for one in messages if isinstance(one, ModelRequest)]
+    parts = (part for one in requests for part in one.parts if part.part_kind in INSTRUCTIONS)
+    return frozenset(part.content for part in parts if isinstance(part.content, str))
 
 
 def open_calls(messages: Sequence[ModelMessage]) -> set[str]:
@@ -49,11 +72,20 @@ def task_of(ctx: RunContext[Any]) -> str | None:
 
     The id alone is not: models use one again.  None: no response has the call (code made it).
     """
-    calling = [one for one in ctx.messages if isinstance(one, ModelResponse) and one.tool_calls]
-    for at in range(len(calling) - 1, -1, -1):
-        if any(call.tool_call_id == ctx.tool_call_id for call in calling[at].tool_calls):
-            return f"{calling[at].run_id or ''}/{at}/{ctx.tool_call_id}"
+    for at in range(len(ctx.messages) - 1, -1, -1):
+        one = ctx.messages[at]
+        if isinstance(one, ModelResponse) and any(
+            isinstance(part, ToolCallPart) and part.tool_call_id == ctx.tool_call_id for part in one.parts
+        ):
+            before = sum(map(_calls, ctx.messages[:at]))
+            return f"{one.run_id or ''}/{before}/{ctx.tool_call_id}"
     return None
+
+
+def _calls(message: ModelMessage) -> bool:
+    return isinstance(message, ModelResponse) and any(
+        isinstance(part, ToolCallPart) for part in message.parts
+    )
 
 
 def texts(prompt: str | Sequence[UserContent] | None) -> tuple[str, ...]:

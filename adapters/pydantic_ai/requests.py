@@ -1,9 +1,9 @@
 """What a model is asked and answers: filtered before it goes out, recorded both ways."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, cast
+from typing import Any, cast
 from uuid import uuid4
 
 from pydantic_ai.messages import (
@@ -12,12 +12,12 @@ from pydantic_ai.messages import (
     ModelResponse,
     ToolReturnPart,
 )
-from pydantic_ai.models import ModelRequestContext, ModelRequestParameters
+from pydantic_ai.models import Model, ModelRequestContext, ModelRequestParameters
 from pydantic_ai.settings import ModelSettings
 
 from ringfence.adapters.pydantic_ai import settings
 from ringfence.adapters.pydantic_ai.gate import Gate, withdraw_answered
-from ringfence.adapters.pydantic_ai.history import dumped
+from ringfence.adapters.pydantic_ai.history import INSTRUCTIONS, dumped
 from ringfence.adapters.pydantic_ai.origins import injected, origins_of
 from ringfence.adapters.pydantic_ai.toolsets import is_nothing
 from ringfence.dsl.plan import Json
@@ -27,9 +27,6 @@ from ringfence.engine.binding.values import json_of
 from ringfence.engine.decision.events import ModelAnswered, ModelAsked
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.journal.jsonable import jsonable
-
-_INSTRUCTIONS: Final = ("system-prompt", "instruction-delta")
-"""Kinds of parts with words of the developer's, or of a toolset that speaks in his place."""
 
 
 @dataclass(slots=True)
@@ -59,12 +56,7 @@ class Requests:
         self._host_left_out(run)
         parameters = self._offered(run, context.model_request_parameters)
         context.model_request_parameters = parameters
-        if fields := settings.offering(context.model_settings):
-            for field in fields:
-                self._say(f"extra_body.{field}")
-            context.model_settings = cast(
-                ModelSettings, settings.without(context.model_settings or {}, fields)
-            )
+        context.model_settings = self._without_elsewhere(context)
         self._instruct(run, context.messages, parameters)
         messages = dumped(context.messages)
         if strict(self._guard.plan):
@@ -87,9 +79,7 @@ class Requests:
         """Record the answer."""
         run = self._turn.run
         (message,) = dumped([response])
-        self._answer(
-            run, [self._shown(run, message)], self._shown(run, json_of(response.usage, hide=run.hide)), None
-        )
+        self._answer(run, [self._shown(run, message)], self._shown(run, _usage(response, run)), None)
 
     def failed(self, error: BaseException) -> None:
         """Record that the request had no answer."""
@@ -121,6 +111,20 @@ class Requests:
         if len(tools) == len(parameters.function_tools) and len(native) == len(parameters.native_tools):
             return parameters
         return replace(parameters, function_tools=tools, native_tools=native)
+
+    def _without_elsewhere(self, context: ModelRequestContext) -> ModelSettings | None:
+        """Return the settings without what would offer the model tools that run at its provider."""
+        given = context.model_settings
+        if given is None or "extra_body" not in given:
+            # SECURITY: a model that stands behind another adds its own settings after the last hook.
+            behind = {name for model in _behind(context.model) for name in settings.offering(model.settings)}
+            kept: dict[str, Any] = {**(given or {}), "extra_body": {}} if behind else {}
+        else:
+            behind = set(settings.offering(given))
+            kept = settings.without(given, sorted(behind)) if behind else {}
+        for name in sorted(behind):
+            self._say(f"extra_body.{name}")
+        return cast(ModelSettings, kept) if behind else given
 
     def _say(self, name: str) -> None:
         if name not in self._said:
@@ -160,7 +164,9 @@ class Requests:
         said: list[Any] = [part.content for part in parameters.instruction_parts or ()]
         for message in messages:
             if isinstance(message, ModelRequest):
-                said += [part.content for part in message.parts if part.part_kind in _INSTRUCTIONS]
+                texts = (part.content for part in message.parts if part.part_kind in INSTRUCTIONS)
+                # SECURITY: a history may come from anybody, and its system prompts with it.
+                said += [text for text in texts if text not in self._turn.earlier]
         for text in said:
             if text and text not in self._instructed:
                 self._instructed.add(text)
@@ -168,7 +174,27 @@ class Requests:
                 self._origins.give(run, "host" if text in self._turn.foreign else "system", text)
 
     def _shown(self, run: Run, value: Json) -> Json:
-        return jsonable(value, hide=run.hide)
+        # It is JSON already; what only looks so is described when it is written.
+        return value if run.hiding is None else jsonable(value, hide=run.hide)
+
+
+def _behind(model: Model) -> Iterator[Model]:
+    """Yield the models that a model hands its requests on to."""
+    for one in (*getattr(model, "models", ()), getattr(model, "wrapped", None)):
+        if isinstance(one, Model):
+            yield one
+            yield from _behind(one)
+
+
+def _usage(response: ModelResponse, run: Run) -> Json:
+    """Return the usage; a whole number is one, because JSON without fractions is written at once."""
+    said = json_of(response.usage, hide=run.hide)
+    if not isinstance(said, dict):
+        return said
+    return {
+        name: int(value) if isinstance(value, float) and value.is_integer() else value
+        for name, value in said.items()
+    }
 
 
 def _described(parameters: ModelRequestParameters) -> Json:

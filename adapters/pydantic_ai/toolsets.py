@@ -17,6 +17,7 @@ from pydantic_ai.toolsets.abstract import ToolsetTool
 from pydantic_ai.toolsets.external import TOOL_SCHEMA_VALIDATOR
 
 from ringfence.adapters.pydantic_ai.gate import Gate, arriving, decided_name
+from ringfence.adapters.pydantic_ai.suspension import KEY
 from ringfence.engine.enforcement.catalogue import undeclared
 
 SCAFFOLD: Final = "pydantic-ai:MODULE:AGENT"
@@ -59,7 +60,8 @@ class GuardedToolset(WrapperToolset[Any]):
 
         async def body(values: dict[str, Any]) -> Any:
             if name in self.gate.turn.elsewhere:
-                raise CallDeferred
+                # What the framework hands out is what the model wrote: beside it, what was decided.
+                raise CallDeferred(metadata={KEY: {"arguments": values}})
             return await self.wrapped.call_tool(name, values, ctx, tool)
 
         return await self.gate.call(name, tool_args, ctx, tool, body)

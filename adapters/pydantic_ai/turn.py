@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 from pydantic_ai import RunContext
 
-from ringfence.adapters.pydantic_ai.history import dumped, open_calls, parts, texts
+from ringfence.adapters.pydantic_ai.history import dumped, instructions_in, open_calls, parts, texts
 from ringfence.adapters.pydantic_ai.origins import keys_of, origins_of, parts_of
 from ringfence.dsl.plan import Json
 from ringfence.engine.binding.around import principal_of, run_around
@@ -63,6 +63,8 @@ class Turn:
     """Names of those that the host executes itself."""
     given: set[bytes] = field(default_factory=set)
     """The prompts that the record says something of, where the policy asks where they are from."""
+    earlier: frozenset[str] = frozenset()
+    """Instructions that stand in the history with which it began."""
     foreign: set[str] = field(default_factory=set)
     """Instructions that toolsets bring which are no code of the developer's."""
 
@@ -170,6 +172,7 @@ class Turn:
         run.take_note(history)
         if is_strict:  # the session's record is read for it
             self.given |= keys_of([*history, *parts(ctx.prompt)])
+            self.earlier = instructions_in(ctx.messages)
             await asyncio.to_thread(self._prompted, run, ctx, history, keeps_open=keeps_open)
         else:
             self._prompted(run, ctx, history, keeps_open=keeps_open)

@@ -27,6 +27,8 @@ EVERY_KIND = frozenset().union(*_KINDS.values())
 _DEEPEST = 20
 _MOST_PARTS = 20_000
 """How many subschemas of one tool are read: references may multiply without end."""
+_MOST_CHOICES = 5_000
+"""Beyond these, what several alternatives enumerate together bounds nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +83,24 @@ class Reader:
     def __init__(self, root: Json) -> None:
         self._root = root
         self._left = _MOST_PARTS
+        self._known: dict[tuple[int, int], Shape] = {}
 
     def shape(self, schema: Json, depth: int = 0) -> Shape:
         """Return the shape of a part of it."""
-        self._left -= 1
         if schema is False:
             return NOTHING
-        if not isinstance(schema, Mapping) or depth > _DEEPEST or self._left < 0:
+        if not isinstance(schema, Mapping) or depth > _DEEPEST:
             return ANYTHING
+        # References that lead to the same part many times over are read once; the root keeps each part alive.
+        part = (id(schema), depth)
+        if part not in self._known:
+            self._left -= 1
+            if self._left < 0:
+                return ANYTHING
+            self._known[part] = self._read(schema, depth)
+        return self._known[part]
+
+    def _read(self, schema: Mapping[str, Json], depth: int) -> Shape:
         shapes = [self._own(schema, depth)]
         if isinstance(reference := schema.get("$ref"), str):
             shapes.append(self.shape(found(self._root, reference), depth + 1))
@@ -149,6 +161,8 @@ def either(one: Shape, other: Shape) -> Shape:
     chosen = None
     if one.choices is not None and other.choices is not None:
         chosen = one.choices + other.choices
+        if len(chosen) > _MOST_CHOICES:  # joined one by one, so that each costs as much as all before it
+            chosen = None
     elif one.kinds <= {"null"}:
         chosen = other.choices  # beside it nothing but null
     elif other.kinds <= {"null"}:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import enum
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
@@ -92,7 +93,7 @@ class _Reader:
             return named if len(named) == len(value) else self._opaque(value)
         if isinstance(value, set | frozenset):
             return sorted((self.value(inner, deeper) for inner in value), key=repr)
-        if isinstance(value, list | tuple):
+        if isinstance(value, list | tuple | deque):
             return [self.value(inner, deeper) for inner in value]
         try:
             return to_jsonable_python(value, fallback=self._opaque, inf_nan_mode="constants")

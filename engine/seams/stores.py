@@ -49,6 +49,8 @@ def one_store(settings: Settings, registry: Registry, key: str, url: str) -> Sto
     if takers:
         names = " and ".join(f"`{plugin}`" for plugin, _ in takers)
         what, help = f"{names} both take `{scheme}:`", "allow one of them"
+    elif ":" not in url:
+        what, help = f"`{url}` is a path, and no URL", f"a file is `sqlite:///{url}`"
     else:
         known = _schemes(registry)
         what = f"no plugin takes the store URL `{scheme}:...`"

@@ -51,8 +51,7 @@ class Environment:
         pip = [str(self.python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted]
         ran = subprocess.run(pip, cwd=ROOT, capture_output=True, text=True)
         if ran.returncode != 0:
-            lines = [line for line in ran.stderr.splitlines() if line.startswith("ERROR")]
-            raise NotInstallableError("\n".join(lines[-2:]) or ran.stderr[-400:])
+            raise NotInstallableError(_why((ran.stdout + ran.stderr).splitlines()) or ran.stderr[-400:])
         stamp.write_text(want, "utf-8")
 
     def versions(self, *packages: str) -> dict[str, str]:
@@ -71,6 +70,12 @@ class Environment:
     def _digest(self) -> str:
         said = (ROOT / "pyproject.toml").read_text("utf-8") + "\n".join(self.wants) + str(ROOT)
         return sha256(said.encode("utf-8")).hexdigest()
+
+
+def _why(lines: list[str]) -> str:
+    """Return pip's words on what does not fit together, the first few."""
+    told = [line.strip() for line in lines if " depends on " in line or " requires " in line]
+    return "; ".join(dict.fromkeys([*told[:4], *(one for one in lines if one.startswith("ERROR"))][:5]))
 
 
 ENVIRONMENTS = (

@@ -153,3 +153,12 @@ async def test_outside_of_a_graph_the_guarded_tool_is_as_synchronous_as_the_bare
             with pytest.raises(NotImplementedError):
                 one.invoke({"a": 1, "b": 1})
     assert office.reached == [["add", {"a": 1, "b": 1}]] * 2
+
+
+async def test_a_servers_words_on_a_failure_do_not_pass_by_the_limits_of_its_results(
+    load: LoadGuard, office: Office
+) -> None:
+    limited = POLICY.replace("tool fail { needs work", "tool fail { needs work  result at most 20 bytes")
+    script = asks(call("fail", what="it" * 1_000)), says()
+    result = await agent(load(limited), office, *script).ainvoke(HELLO, context=ALICE)
+    assert replies(result) == ["the tool failed"]

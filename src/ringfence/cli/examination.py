@@ -28,9 +28,9 @@ from ringfence.engine.seams.store_urls import file_of, hide_passwords, without_p
 
 EXTRAS = {
     "langchain": ("langchain", "langchain-core", "langgraph"),
-    "mcp": ("mcp", "jsonschema"),
+    "mcp": ("mcp", "jsonschema", "referencing"),
     "pydantic-ai": ("pydantic-ai-slim",),
-    "openai-agents": ("openai-agents",),
+    "openai-agents": ("openai-agents", "jsonschema", "referencing"),
     "isolate": ("mini-racer",),
     "sql": ("sqlglot",),
     "redis": ("redis",),

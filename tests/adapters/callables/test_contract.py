@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextvars import copy_context
 from typing import Any
 
+from ringfence.adapter import EndStatus, PendingError, Run, inside
 from ringfence.adapters.callables import guarded
 from ringfence.engine.seams.errors import DeniedError, ToolFailedError
 from ringfence.testing import AdapterContract, Asked, Outcome, Scene, Told
@@ -141,3 +142,79 @@ def _add(outcome: Outcome, told: Sequence[Told | BaseException]) -> None:
         if isinstance(one, BaseException):
             raise one
         outcome.told.append(one)
+
+
+class TestCoroutinesPutAway(TestCoroutines):
+    """With `wait=False`: the host puts its run away, and makes the call again when people have answered."""
+
+    suspends = True
+    claims = False
+
+    async def play(self, scene: Scene) -> Outcome:
+        about: Any = {"principal": scene.principal, "session": scene.session, "framework": self.framework}
+        return await self._live(scene, scene.guard.abegin_run(**about), {})
+
+    async def _live(self, scene: Scene, begun: Awaitable[Run], told: dict[int, Told]) -> Outcome:
+        """Make the calls that are not answered yet, up to one that waits for people."""
+        told, outcome = dict(told), Outcome()
+        try:
+            run = await begun
+            await self._until_people(scene, run, told, outcome)
+        except Exception as error:
+            outcome.error = error
+        outcome.told = [told[number] for number in sorted(told)]
+        return outcome
+
+    async def _until_people(self, scene: Scene, run: Run, told: dict[int, Told], outcome: Outcome) -> None:
+        status: EndStatus = "failed"
+        try:
+            with inside(run):
+                waits = await self._made(scene, told)
+            status = "done"
+            if waits:
+                outcome.resume = lambda: self._live(
+                    scene, scene.guard.aresume_run(run.id, principal=scene.principal), told
+                )
+        finally:
+            if outcome.resume is not None:
+                await scene.guard.asuspend(run)
+            else:
+                await scene.guard.aend_run(run, status)
+
+    async def _made(self, scene: Scene, told: dict[int, Told]) -> bool:
+        """Return whether people must answer first."""
+        tools = {one.__name__: _awaited(guarded(scene.guard, wait=False)(one)) for one in scene.tools}
+        if scene.helper is not None:
+            tools["helper"] = self._helping(scene, scene.helper)
+        first = 0
+        for turn in scene.turns:
+            numbers = {first + place: asked for place, asked in enumerate(turn)}
+            first += len(turn)
+            left = {number: asked for number, asked in numbers.items() if number not in told}
+            answers = await asyncio.gather(*(_call(tools, asked) for asked in left.values()))
+            waits = False
+            for number, answer in zip(left, answers, strict=True):
+                if isinstance(answer, PendingError):
+                    waits = True
+                elif isinstance(answer, BaseException):
+                    raise answer
+                else:
+                    told[number] = answer
+            if waits:
+                return True
+        return False
+
+    def _helping(self, scene: Scene, inner: Scene) -> Callable[..., Awaitable[Any]]:
+        @guarded(scene.guard)
+        async def helper(task: str) -> str:
+            await self._turns(inner, Outcome())
+            return "helped"
+
+        return helper
+
+
+async def _call(tools: dict[str, Callable[..., Awaitable[Any]]], asked: Asked) -> Told | BaseException:
+    try:
+        return _told(asked, await tools[asked.tool](**asked.arguments))
+    except Exception as error:
+        return _refused(asked, error)

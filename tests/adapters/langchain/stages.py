@@ -68,7 +68,13 @@ class SceneModel(BaseChatModel):
             return AIMessage(self.scene.last)
         calls = calls_of(self.scene, answered)
         if self.renames:
-            calls = [{**call, "id": f"{call['id']}-{len(messages)}"} for call in calls]
+            used = {
+                call["id"] for one in messages if isinstance(one, AIMessage) for call in one.tool_calls
+            }
+            calls = [
+                {**call, "id": f"{call['id']}-{len(messages)}"} if call["id"] in used else call
+                for call in calls
+            ]
         return AIMessage("", tool_calls=calls)
 
 

@@ -34,20 +34,24 @@ class Rewrites(AgentMiddleware[Any, Any, Any]):
         return request.override(tool_call={**call, "args": args})
 
 
-def middleware_of(scene: Scene) -> list[Any]:
+def middleware_of(scene: Scene, **more: Any) -> list[Any]:
     """Return the guard's middleware, and the host's hook behind it."""
-    ours = GuardMiddleware(scene.guard, agent=scene.agent, typed="human")
+    ours = GuardMiddleware(scene.guard, agent=scene.agent, typed="human", **more)
     return [ours] if scene.rewrites is None else [ours, Rewrites(scene)]
 
 
 class CreateAgent(GraphStage):
     """`create_agent` with the middleware."""
 
+    def middleware(self, scene: Scene) -> list[Any]:
+        """Return the agent's middleware."""
+        return middleware_of(scene)
+
     def graph(self, scene: Scene, model: Any, saver: Any) -> Any:
         return create_agent(
             model,
             [*self.tools(scene), *provider_tools(scene)],
-            middleware=middleware_of(scene),
+            middleware=self.middleware(scene),
             context_schema=Principal,
             checkpointer=saver,
         )
@@ -73,7 +77,9 @@ class TestCreateAgentThatIsNotSaved(CreateAgent):
     asynchronous = True
     saves = False
     suspends = False
-    has_sessions = False
+
+    def middleware(self, scene: Scene) -> list[Any]:
+        return middleware_of(scene, session=scene.session)  # no thread says which session it is
 
 
 class TestCreateAgentOfGuardedTools(CreateAgent):

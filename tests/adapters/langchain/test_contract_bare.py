@@ -39,11 +39,30 @@ class Bare(LangChainStage):
     suspends = False
     streams = False
     has_hooks = False
-    has_helpers = False
     has_unknown_tools = False
 
     def inside(self, scene: Scene) -> Any:
-        raise AssertionError("nobody helps here")
+        return _Loop(self, scene)
+
+
+class _Loop:
+    """A loop in the body of a tool, with the face of a graph: its calls belong to the run around it."""
+
+    def __init__(self, stage: Bare, scene: Scene) -> None:
+        self._scene = scene
+        self._tools = {one.name: one for one in guard_tools(scene.guard, stage.tools(scene))}
+
+    def invoke(self, given: Any) -> Any:
+        for turn in range(len(self._scene.turns)):
+            for call in calls_of(self._scene, turn):
+                self._tools[call["name"]].invoke(call)
+        return {"messages": [HumanMessage("helped")]}
+
+    async def ainvoke(self, given: Any) -> Any:
+        for turn in range(len(self._scene.turns)):
+            for call in calls_of(self._scene, turn):
+                await self._tools[call["name"]].ainvoke(call)
+        return {"messages": [HumanMessage("helped")]}
 
 
 def _told(scene: Scene, turn: int, answers: list[Any]) -> list[Told]:
@@ -104,7 +123,6 @@ class Executor(LangChainStage):
     suspends = False
     has_ids = False
     has_hooks = False
-    has_sessions = False
     has_provider_tools = False
     has_unknown_tools = (
         False  # it answers with the names of its tools, which the model was offered: see below

@@ -94,7 +94,7 @@ class ReactAgent(GraphStage):
     """`create_react_agent`, with the run begun before its model."""
 
     has_hooks = False
-    has_ids, renames = False, True  # with a hook after its model it takes an id that comes again for answered
+    reuses_ids, renames = False, True  # with a hook after its model it takes such a call for answered
 
     def graph(self, scene: Scene, model: SceneModel, saver: Any) -> Any:
         tools = guard_tools(scene.guard, self.tools(scene))

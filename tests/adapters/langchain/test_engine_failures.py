@@ -4,7 +4,12 @@ from typing import Any
 
 import pytest
 from langchain.agents import create_agent
-from langchain.agents.middleware import AgentMiddleware, ModelFallbackMiddleware, ToolRetryMiddleware
+from langchain.agents.middleware import (
+    AgentMiddleware,
+    ModelFallbackMiddleware,
+    ModelRetryMiddleware,
+    ToolRetryMiddleware,
+)
 from langchain_core.messages import ToolMessage
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
@@ -87,7 +92,8 @@ def test_what_other_middleware_catches_is_not_told_to_the_model(
 def test_a_retry_that_the_guard_could_serve_goes_on(
     load: LoadGuard, invoke: Invoke, failing: list[int]
 ) -> None:
-    failing[0], done = 1, []
+    failing[0] = 1
+    done: list[Any] = []
     agent: Any = create_agent(
         model(asks(call("add", a=1)), says()),
         [add_of(done)],
@@ -113,7 +119,8 @@ def interrupting(done: list[Any]) -> Any:
 def test_a_pause_that_other_middleware_catches_is_no_answer_to_the_model(
     load: LoadGuard, invoke: Invoke
 ) -> None:
-    scripted, done = model(asks(call("add", a=1)), says()), []
+    scripted = model(asks(call("add", a=1)), says())
+    done: list[Any] = []
     middleware: Any = [Swallows(), GuardMiddleware(load(ADD))]
     agent: Any = create_agent(
         scripted, [interrupting(done)], middleware=middleware, checkpointer=InMemorySaver()
@@ -125,7 +132,8 @@ def test_a_pause_that_other_middleware_catches_is_no_answer_to_the_model(
 
 @both
 def test_the_past_from_before_a_failure_goes_on(load: LoadGuard, invoke: Invoke, failing: list[int]) -> None:
-    scripted, done = model(asks(call("add", a=1)), asks(call("add", a=1)), says()), []
+    scripted = model(asks(call("add", a=1)), asks(call("add", a=1)), says())
+    done: list[Any] = []
     middleware: Any = [Swallows(), GuardMiddleware(load(ADD))]
     agent: Any = create_agent(scripted, [add_of(done)], middleware=middleware, checkpointer=InMemorySaver())
     with pytest.raises(EngineError):
@@ -133,6 +141,27 @@ def test_the_past_from_before_a_failure_goes_on(load: LoadGuard, invoke: Invoke,
     failing[0] = 0
     history = agent.get_state_history(THREAD)
     began = (one for one in history if len(one.values["messages"]) == 1 and one.next)
-    past = next(one.config for one in began if "before_model" in one.next[0])
+    past = next(one.config for one in began if one.next == ("model",))
     assert replies(invoke(agent, None, past)) == ["2"]
     assert done == [1]
+
+
+@both
+def test_what_a_retry_of_models_catches_is_heard_all_the_same(
+    load: LoadGuard, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any, **__: Any) -> Any:
+        raise EngineError("the disk of the store is full")
+
+    scripted = model(says())
+    catching: Any = ModelRetryMiddleware(max_retries=1, initial_delay=0, jitter=False, on_failure="continue")
+    middleware = [catching, GuardMiddleware(load(ADD))]
+    agent: Any = create_agent(scripted, [], middleware=middleware, checkpointer=InMemorySaver())
+    with monkeypatch.context() as broken:
+        broken.setattr(Guard, "bound", fails)
+        broken.setattr(Guard, "abound", fails)
+        with pytest.raises(EngineError, match="the disk of the store is full"):
+            invoke(agent, HELLO, THREAD)
+    assert scripted.asked == []
+    invoke(agent, HELLO, THREAD)
+    assert "disk" not in str(scripted.asked)

@@ -458,6 +458,24 @@ def test_a_canonical_value_goes_back_through_the_schema(load: LoadGuard) -> None
     assert seen == [("bob@acme.example", 1)]
 
 
+def test_a_model_inside_of_an_argument_is_decided_by_the_names_that_the_schema_shows(load: LoadGuard) -> None:
+    seen: list[Any] = []
+
+    @tool
+    def post(mail: Mail, tag: str) -> str:
+        """Post a mail."""
+        seen.append((mail.to, tag))
+        return "sent"
+
+    guard = load("tool post { needs work  takes tag: email  allow always }")
+    (guarded,) = guard_tools(guard, [post])
+    with guard.run():
+        guarded.invoke({"mail": {"recipient": "bob"}, "tag": "bob@ACME.example"})
+    assert seen == [("bob", "bob@acme.example")], "what was made canonical goes back through the schema"
+    (asked,) = [one for one in events(guard) if isinstance(one, e.CallRequested)]
+    assert asked.arguments["mail"] == {"recipient": "bob", "copies": 1}
+
+
 def test_a_schema_that_changes_values_each_time_runs_nothing(load: LoadGuard) -> None:
     class Grows(BaseModel):
         to: str

@@ -8,6 +8,7 @@ import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.server.mcpserver import MCPServer
+from mcp.shared.exceptions import MCPError
 
 from ringfence.adapters.mcp import Gateway, ServerSpec
 from ringfence.adapters.mcp.http import application, is_loopback, parse_address
@@ -139,7 +140,20 @@ async def test_what_reads_two_ways_is_refused(body: bytes, version: str, tmp_pat
         assert (await http.post(url, content=b" " * 5_000_000)).status_code == 413
 
 
-@pytest.mark.parametrize("header", [{"Host": "evil.example"}, {"Origin": "https://evil.example"}])
+ELSEWHERE = [
+    *({"Host": host} for host in ("evil.example", "127.0.0.1.evil.example", "127.0.0.1:80.evil.example", "")),
+    *(
+        {"Origin": origin}
+        for origin in ("https://evil.example", "null", "file://", "http://127.0.0.1.evil.example")
+    ),
+    *(
+        {"Origin": origin}
+        for origin in ("http://localhost:80@evil.example", "http://localhost:1.evil.example")
+    ),
+]
+
+
+@pytest.mark.parametrize("header", ELSEWHERE, ids=str)
 async def test_a_page_of_another_site_cannot_speak_to_it(header: dict[str, str], tmp_path: Path) -> None:
     headers = {
         "Authorization": f"Bearer {ANN}", "Accept": "application/json, text/event-stream",
@@ -202,3 +216,16 @@ def test_an_address_is_read(said: str, wanted: tuple[str, int]) -> None:
 def test_what_is_no_address_is_refused(said: str) -> None:
     with pytest.raises(ServerMistakeError):
         parse_address(said)
+
+
+async def test_a_halted_session_is_not_waited_out_either(tmp_path: Path) -> None:
+    """An open stream keeps the protocol's session; nothing else of it is kept, and no other run begins."""
+    async with served(tmp_path) as (guard, url, gateway), client_of(url, ANN, "legacy") as client:
+        for _ in range(4):
+            last = await client.call_tool("mine", {"what": "ann"})
+        assert text_of(last) == "? not authorized"
+        await gateway.connections.end_idle(1e12)
+        assert gateway.connections.all == []
+        with pytest.raises(MCPError):
+            await client.call_tool("mine", {"what": "ann"})
+        assert len(list(guard.runs.list())) == 1

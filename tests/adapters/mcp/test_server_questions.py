@@ -12,7 +12,10 @@ from mcp.shared.message import ServerMessageMetadata
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from ringfence.adapters.mcp import link
+from ringfence.adapters.mcp.connections import BROKEN
+from ringfence.engine.decision.calls import ToolCall
 from ringfence.engine.decision.events import CallDecided, CallFinished, CallRequested
+from ringfence.engine.seams.errors import EngineError
 from tests.adapters.mcp.near import ERAS, Near, near, text_of
 
 KINDS = ("elicit", "sample", "roots")
@@ -180,3 +183,23 @@ async def test_work_that_nobody_takes_up_ends_with_the_gateway(server_era: str) 
         await _start(here)
         before = len(asyncio.all_tasks())
     assert len(asyncio.all_tasks()) < before
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_a_failure_of_the_engine_while_a_server_asks_is_that_of_the_whole_request(
+    era: str, server_era: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server hears that it gets no answer; what it says then is not handed on."""
+    seen: list[str] = []
+    async with near(OPEN, {"desk": desk()}, era=era, **client_of(seen)) as here:
+        execute = here.guard.aexecute
+
+        async def fails_once(run: Any, call: ToolCall, *given: Any, **more: Any) -> Any:
+            if call.tool.startswith("mcp/"):
+                raise EngineError("disk 7 is on fire")
+            return await execute(run, call, *given, **more)
+
+        monkeypatch.setattr(here.guard, "aexecute", fails_once)
+        assert await here.told("desk__elicit") == f"! {BROKEN}"
+        assert seen == []
+        assert any("disk 7" in one for one in here.said), "people hear of it"

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from agents import Agent, RunHooks, handoff
+from agents import Agent, GuardrailFunctionOutput, RunHooks, Runner, handoff, input_guardrail
 from agents.extensions.handoff_filters import remove_all_tools
 from pydantic import BaseModel
 
@@ -181,3 +181,19 @@ async def test_a_tool_of_a_guarded_agent_is_guarded(load: LoadGuard) -> None:
     agent = agent_of([inner.as_tool("helper", "Help.")], asks("helper", {"input": "x"}, "h1"))
     await runner.run(agent, "go", principal=ALICE)
     assert ran == [] and verdicts(guard) == ["allow", "deny"]
+
+
+async def test_a_refused_handoff_does_not_go_to_an_agent_that_a_guardrail_runs(load: LoadGuard) -> None:
+    guard = load("tool transfer_to_refunds { needs work }")
+    runner = GuardedRunner(guard)
+    beside = runner.guarded(agent_of([], name="beside"))
+
+    @input_guardrail
+    async def look(context: Any, agent: Any, given: Any) -> GuardrailFunctionOutput:
+        await Runner.run(beside, "look")
+        return GuardrailFunctionOutput(output_info=None, tripwire_triggered=False)
+
+    agent = agent_of([], TO_REFUNDS, handoffs=[agent_of([], name="refunds")], input_guardrails=[look])
+    result = await runner.run(agent, "go", principal=ALICE)
+    assert result.last_agent.name == "desk" and told(agent.model) == ["not authorized"]
+    assert len(events(guard, "ModelAsked")) == 3

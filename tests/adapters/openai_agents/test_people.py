@@ -251,6 +251,28 @@ async def test_an_agent_inside_that_somebody_approved_is_not_run(load: LoadGuard
     assert ran == ["bob"]
 
 
+DEEP = HELPED + "tool deeper { needs work  takes input: text  allow always }\n"
+
+
+@pytest.mark.parametrize("more", [{}, {"on_stream": lambda event: None}], ids=["whole", "streamed"])
+async def test_an_agent_inside_an_agent_inside_goes_on_in_another_process(
+    load: LoadGuard, more: dict[str, Any]
+) -> None:
+    ran, guard = Ran(), load(DEEP)
+    runner = GuardedRunner(guard)
+    inmost: Agent[Any] = Agent(name="inmost", tools=[ran.send()], model=script(BOB))
+    tool = inmost.as_tool("deeper", "Help.", **more)
+    inner = Agent(name="inner", tools=[tool], model=script(asks("deeper", {"input": "x"}, "d1")))
+    agent = agent_of([inner.as_tool("helper", "Help.", **more)], asks("helper", {"input": "x"}, "h1"))
+    paused = await runner.run(agent, "go", principal=ALICE)
+    guard.approve(questions(paused)[0].ticket, by="dana")
+    state = await reread(runner, agent, paused)
+    for item in state.get_interruptions():
+        state.approve(item)
+    await runner.run(agent, state)
+    assert ran == ["bob"] and statuses(guard) == ["done"] * 3
+
+
 def test_a_synchronous_caller_goes_on_too(load: LoadGuard) -> None:
     ran, guard = Ran(), load(SEND)
     runner, agent = GuardedRunner(guard), agent_of([ran.send()], BOB, says())

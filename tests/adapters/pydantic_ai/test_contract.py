@@ -160,10 +160,9 @@ class TestRun(Entry):
 
 
 class TestRunSync(Entry):
-    """`agent.run_sync(…)`, in a thread of its own."""
+    """`agent.run_sync(…)` and `agent.run_stream_sync(…)`, in a thread of their own."""
 
     cancels = False
-    streams = False
 
     thread: ClassVar[ThreadPoolExecutor]
 
@@ -178,6 +177,9 @@ class TestRunSync(Entry):
 
     async def invoke(self, scene: Scene, agent: Agent[None, Any], *prompt: str, **more: Any) -> Any:
         def work() -> Any:
+            if scene.streamed:
+                streamed = agent.run_stream_sync(*prompt, **more)
+                return Streamed(streamed.get_output(), streamed.all_messages())
             return agent.run_sync(*prompt, **more)
 
         return await asyncio.get_running_loop().run_in_executor(self.thread, work)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from ringfence.dsl.diagnostic import draw
-from ringfence.dsl.live import LiveTool, parameters_of, shape_of
+from ringfence.dsl.live import LiveTool, parameters_of, shape_of, shapes
 from ringfence.dsl.load import Loaded, load_text
 
 CEILING = "language 1\nceiling org\nrule heard: audit full for any tool"
@@ -186,6 +186,14 @@ def test_a_schema_that_refers_to_itself_or_multiplies_comes_to_an_end() -> None:
     for _ in range(500):
         deep = {"type": "array", "items": deep}
     assert shape_of(deep, deep).kinds == {"list"}
+
+
+def test_references_that_multiply_are_read_once_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    levels = {f"d{i}": {"anyOf": [{"$ref": f"#/$defs/d{i + 1}"}] * 8} for i in range(9)}
+    schema = {"$defs": levels | {"d9": {"type": "string"}}, "properties": {"p": {"$ref": "#/$defs/d0"}}}
+    monkeypatch.setattr(shapes, "_MOST_PARTS", 100)  # without that, 8 to the 9th
+    known = parameters_of(LiveTool("x", schema))
+    assert known is not None and known.shapes["p"].plain == "text"
 
 
 def test_of_two_large_sets_with_nothing_in_common_only_some_names_are_compared_with_all() -> None:

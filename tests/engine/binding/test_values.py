@@ -1,6 +1,7 @@
 """What a framework passes is read whole, with the names that a schema shows, and never guessed."""
 
 import enum
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -50,6 +51,10 @@ class Broken(Mapping[str, int]):
         (Row.model_validate({}), {"recipient": "ann", "note": "unsaid"}),
         (Row.model_validate({"cc": 1}), {"recipient": "ann", "note": "unsaid", "cc": 1}),
         (Many([Row.model_validate({})]), [{"recipient": "ann", "note": "unsaid"}]),
+        (
+            deque([Row.model_validate({}), SecretStr("s3cret")]),
+            [{"recipient": "ann", "note": "unsaid"}, "s3cret"],
+        ),
         (Pair(1, (2, {3})), {"left": 1, "right": [2, [3]]}),
         ({1: b"x"}, {"1": "x"}),
     ],

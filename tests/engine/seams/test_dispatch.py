@@ -473,6 +473,12 @@ def test_the_plugin_that_takes_the_url_opens_the_store() -> None:
     assert extensions.open_store("acme://other").url == "acme://other"
 
 
+def test_a_path_in_the_place_of_a_url_is_told_what_its_url_would_be() -> None:
+    with pytest.raises(SettingsError, match=r"`/home/ann/r\.db` is a path, and no URL") as error:
+        assemble({}).open_store("/home/ann/r.db")
+    assert "a file is `sqlite:////home/ann/r.db`" in error.value.diagnostics()
+
+
 def test_a_url_that_nobody_takes_lists_the_schemes_and_not_the_password() -> None:
     with pytest.raises(SettingsError) as error:
         assemble({}).open_store("amce://user:hunter2@host")

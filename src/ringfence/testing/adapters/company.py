@@ -31,7 +31,7 @@ class Company(Stage):
                 assert told.failed or f"did {number}" in told.text, f"answers are told in order: {outcome}"
             self.went_on(outcome)
 
-    @needs("has_ids")
+    @needs("has_ids", "reuses_ids")
     async def test_an_id_that_comes_again_is_another_call(self, folder: Path) -> None:
         """Models reuse ids: the second call is decided and run, not answered from the first."""
         async with self.props(folder, "") as props:

@@ -26,12 +26,26 @@ class AdapterContract(Deciding, Arguments, People, Failing, Bounds, Company, Rec
     def __init_subclass__(cls, **given: Any) -> None:
         """Leave out the tests of what the framework does not have."""
         super().__init_subclass__(**given)
+        if taken := sorted(vars(cls).keys() & _OWN):
+            raise TypeError(
+                f"{cls.__name__} has a `{taken[0]}` of its own, which the contract needs itself: rename it"
+            )
         for name, test in contents_of(AdapterContract).items():
             lacking = [flag for flag in getattr(test, NEEDS, ()) if not getattr(cls, flag)]
             if lacking:
                 setattr(cls, name, None)
             elif getattr(cls, name) is None:  # a class above lacks what this one has
                 setattr(cls, name, test)
+
+
+_OWN = frozenset(
+    name
+    for name in dir(AdapterContract)
+    if callable(getattr(AdapterContract, name))
+    and not name.startswith(("test_", "__"))
+    and name not in ("play", "folder")
+)
+"""What the tests call; a subclass that hid it would fail in ways that nobody understands."""
 
 
 def contents_of(contract: type) -> dict[str, Callable[..., Any]]:

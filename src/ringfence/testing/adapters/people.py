@@ -1,6 +1,6 @@
 """Calls that ask people: nothing runs before, once after, and nobody but our ticket says yes."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from ringfence.engine.decision import events as e
@@ -102,28 +102,25 @@ class People(Stage):
                 f" framework's durable id of the call.  It ran {len(props.bodies('send'))} times"
             )
 
-    @needs("suspends")
     async def test_a_question_that_nobody_answers_in_time_is_a_refusal(self, folder: Path) -> None:
-        """Whoever goes on after it has expired is told so; a later yes opens nothing."""
+        """Whoever waits for it, or goes on after it has expired, is told so; a later yes opens nothing."""
         async with self.props(folder, SEND) as props:
-            outcome = await self._suspended(props)
-            assert outcome.resume is not None
+            waiting = await self._waiting(props)
             props.clock.advance(16 * 60)
-            late = await self.within(outcome.resume(), "going on after the question had expired did not end")
+            late = await self.within(waiting(), "going on after the question had expired did not end")
             self.nothing_ran(props, "send", "its question expired unanswered")
             self.refused(late, "send")
             self.went_on(late)
 
-    @needs("suspends")
     async def test_a_run_that_is_killed_while_it_waits_does_not_go_on(self, folder: Path) -> None:
-        """Not even with an approval."""
+        """Not even with an approval, where one can be given before the run goes on."""
         async with self.props(folder, SEND) as props:
-            outcome = await self._suspended(props)
-            assert outcome.resume is not None
+            waiting = await self._waiting(props)
             (ticket,) = await props.questions()
-            await props.guard.aapprove(ticket.id, by="dana")
+            if self.suspends:
+                await props.guard.aapprove(ticket.id, by="dana")
             await props.guard.akill(await props.run(), by="olga")
-            await self.within(outcome.resume(), "going on with a run that was killed did not end")
+            await self.within(waiting(), "going on with a run that was killed did not end")
             self.nothing_ran(props, "send", "its run had been killed while it waited")
 
     async def test_an_approval_of_one_call_opens_no_other(self, folder: Path) -> None:
@@ -170,6 +167,16 @@ class People(Stage):
 
     def _tools(self, props: Props) -> list[Callable[..., object]]:
         return [props.send(), props.look()]
+
+    async def _waiting(self, props: Props) -> Callable[[], Awaitable[Outcome]]:
+        """Play until people are asked; return what goes on, or waits on in place."""
+        if self.suspends:
+            resume = (await self._suspended(props)).resume
+            assert resume is not None
+            return resume
+        _, playing = await self.asked(props, self.scene(props, BOB, tools=self._tools(props)))
+        assert playing is not None, "a call that asks people must wait for them"
+        return lambda: playing
 
     async def _suspended(self, props: Props) -> Outcome:
         """Play until the agent is put away."""

@@ -49,6 +49,8 @@ class Stage(ABC):
     """The framework has approvals of its own; tried only with `suspends`."""
     has_ids: ClassVar[bool] = True
     """Calls carry the model's ids into the record."""
+    reuses_ids: ClassVar[bool] = True
+    """A call under an id that came before is another call; False: the framework takes it for answered."""
     parallel: ClassVar[bool] = True
     """The calls of one turn run at the same time, or at least come together."""
     streams: ClassVar[bool] = True

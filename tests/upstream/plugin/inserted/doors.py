@@ -12,7 +12,7 @@ from inserted.policies import Guards
 from ringfence import Guard
 from ringfence.adapter import current_run
 from ringfence.adapters.langchain import GuardMiddleware, guard_tools, injected, tool_node
-from ringfence.adapters.langchain.tools import gate_of
+from ringfence.adapters.langchain.gate import gate_of
 
 _MAKING: ContextVar[bool] = ContextVar("inserted_making", default=False)
 """True while an agent or a node of ours is made: the node inside of it is not another one."""
