@@ -14,7 +14,7 @@ from pydantic_ai.toolsets.function import FunctionToolsetTool
 
 from ringfence.dsl.canonical import same
 from ringfence.dsl.plan import Json
-from ringfence.engine.binding.values import json_of
+from ringfence.engine.binding.values import json_of, with_nulls
 
 _ANYTHING: Final = "any"
 """What the validator of a function is called whose schema was handed in, with no types to hold it."""
@@ -47,9 +47,7 @@ class Arguments:
 
     def decided(self, canonical: Mapping[str, Json]) -> dict[str, Json]:
         """Return what was decided, with None for what counts as missing because it is None."""
-        # SECURITY: a default in the place of None would be a value that nobody has decided.
-        missing = {name: None for name, value in self.seen.items() if value is None}
-        return {**missing, **canonical}
+        return with_nulls(self.seen, canonical)
 
     def fitting(self, decided: dict[str, Json]) -> dict[str, Any]:
         """Return the values for the function: the decided ones, as the tool's validator types them.

@@ -158,3 +158,19 @@ def test_an_injected_argument_that_a_model_writes_itself_never_reaches_the_body(
     guard = load("tool pay { needs work  takes amount: integer  allow always }")
     way(guard, pay, call("pay", amount=1, payer="root"))
     assert set(paid) <= {"nobody"}
+
+
+def test_none_is_missing_and_does_not_become_a_default(load: LoadGuard) -> None:
+    ran: list[int | None] = []
+    rule = "takes limit: integer optional  allow when limit is missing or limit <= 50"
+    guard = load(f"tool look {{ needs work  {rule} }}")
+
+    @tool
+    def look(limit: int | None = 1000) -> str:
+        """Look."""
+        ran.append(limit)
+        return "seen"
+
+    agent = agent_of(guard, [look], asks(call("look", limit=None)), asks(call("look", id="c2")), says())
+    assert replies(agent.invoke(HELLO)) == ["seen", "not authorized"]
+    assert ran == [None]

@@ -270,3 +270,19 @@ async def test_traces_carry_what_was_said_only_if_both_say_so(
         set_trace_processors([])
     assert ran == ["bob"] and '"send"' in sent.text
     assert ("bob" in sent.text or "carol" in sent.text) == (data and config is True)
+
+
+@pytest.mark.parametrize("strict", [True, False])
+async def test_none_is_missing_and_does_not_become_a_default(load: LoadGuard, strict: bool) -> None:
+    rule = "takes limit: integer optional  allow when limit is missing or limit <= 50"
+    ran, guard = Ran(), load(f"tool look {{ needs work  {rule} }}")
+
+    @function_tool(strict_mode=strict)
+    def look(limit: int | None = 1000) -> str:
+        """Look."""
+        ran.append(limit)
+        return "seen"
+
+    turns = (asks("look", {"limit": None}), asks("look", {}, "c2"))
+    await GuardedRunner(guard).run(agent_of([look], *turns), "go", principal=ALICE)
+    assert ran == [None] and verdicts(guard) == ["allow", "deny"]
