@@ -257,9 +257,8 @@ class Runs:
     def asked(self, run: Run) -> None:
         """Note that a call of `run` waits for people: when its graph stops, the run is put away."""
         with self._lock:
-            live = self._live.get(run.id)
-            if live is not None:
-                live.asked = True
+            # It may have been put away by now: a sibling on another thread asks as well.
+            self._live.setdefault(run.id, Live(run, True)).asked = True
 
     def _succeed(
         self, run_id: str, config: Mapping[str, Any] | None, principal: Principal | None, agent: str | None
