@@ -397,7 +397,8 @@ def conclude(assessment: Assessment, facts: Facts) -> Decision:
         reasons = [*reasons, *facts.above]
         verdict = min(verdict, _DENY)
         halt = halt or next((reason for reason in facts.above if reason.effect == "halt"), None)
-    if facts.failed is not None:
+    # A tool that does not exist is refused for that alone: nothing else was looked at.
+    if facts.failed is not None and verdict is not _UNKNOWN:
         reasons = [*reasons, Reason("engine!error", "deny", None, None, facts.failed)]
         verdict = min(verdict, _DENY)
     if attempted and assessment.attempts and facts.attempted != ():

@@ -81,6 +81,15 @@ def test_no_further_call_of_a_batch_begins_when_the_isolates_time_is_over() -> N
     guard.close()
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT interrupts, also where a shell has begun the tests in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_no_further_call_of_a_batch_begins_when_the_caller_has_gone() -> None:
     """A body that nobody can stop ends later than the call around it: no other one begins after it."""
 
