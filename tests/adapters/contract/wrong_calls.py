@@ -49,6 +49,14 @@ class Twice(Player):
         return await super().execute(run, call, tool)
 
 
+@breaks("a_null_does_not_become_a_default_of_the_body")
+class Filling(Player):
+    """Has the body fill in what counts as missing."""
+
+    async def execute(self, run: Run, call: ToolCall, tool: Tool) -> Any:
+        return await self.guard.aexecute(run, call, tool.run, wait=False)
+
+
 @breaks("a_body_may_be_a_coroutine_function")
 class Unawaited(Player):
     """Tells the coroutine instead of its result."""

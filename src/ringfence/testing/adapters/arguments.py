@@ -7,6 +7,7 @@ from ringfence.testing.adapters.scenes import Asked
 from ringfence.testing.adapters.stage import Stage, needs
 
 SEND = 'tool send { needs work  takes to: text  allow when to in ["bob", "carol"] }'
+PAGE = "tool page { needs work  takes limit: integer optional  allow when limit is missing or limit <= 50 }"
 ADD = "tool add { needs work  takes amount: integer  allow when amount <= 100 }"
 MAIL = "tool mail { needs work  takes to: email  allow always }"
 
@@ -71,6 +72,20 @@ class Arguments(Stage):
             self.nothing_ran(props, "send", "its default, `eve`, is not allowed")
             assert self.told_of(outcome, "send").failed
             self.went_on(outcome)
+
+    async def test_a_null_does_not_become_a_default_of_the_body(self, folder: Path) -> None:
+        """Null is decided as missing, and the default was decided by nobody: `with_nulls`."""
+
+        def page(limit: int | None = 1000) -> str:
+            """Read a page."""
+            props.note("page", limit=limit)
+            return "read"
+
+        async with self.props(folder, PAGE) as props:
+            await self.played(props, [Asked("page", {"limit": None})], tools=[page])
+            assert props.bodies("page") in ([], [{"limit": None}]), (
+                f"null was decided, and the body began with its default: {props.bodies('page')}"
+            )
 
     async def test_a_value_that_the_framework_coerces_is_decided_coerced(self, folder: Path) -> None:
         """`"500"` where a number is wanted is 500, or nothing at all."""
