@@ -44,7 +44,6 @@ class Binding:
         self._names = frozenset(one.name for one in self.parameters if one.kind is not _Kind.VAR_KEYWORD)
         self._open_ended = len(self._names) < len(self.parameters)
         self._first = tuple(one.name for one in self.parameters if one.kind is _Kind.POSITIONAL_ONLY)
-        self._absent = dict.fromkeys(self._names)
         by_position = all(one.kind in _BY_POSITION for one in self._signature.parameters.values())
         self._all_by_position = len(self._signature.parameters) if by_position else -1
 
@@ -57,9 +56,8 @@ class Binding:
         return ToolCall(self.tool, arguments, schema_names=schema), functools.partial(self.run, receiver)
 
     def run(self, receiver: tuple[Any, ...], arguments: Mapping[str, Any]) -> Any:
-        """Call with the canonical arguments; of an optional one, None was decided as absent."""
-        # SECURITY: it stays None: the function's default in its place is a value that nobody has decided.
-        left = {**self._absent, **arguments}
+        """Call with the canonical arguments."""
+        left = dict(arguments)
         first = [left.pop(name) for name in self._first]
         return self.function(*receiver, *first, **left)
 

@@ -17,7 +17,6 @@ from pydantic import AliasChoices, BaseModel
 from ringfence.adapters.langchain.values import json_of
 from ringfence.dsl.canonical import same
 from ringfence.dsl.plan import Json
-from ringfence.engine.binding.values import with_nulls
 
 HIDDEN = "ringfence_runtime"
 """A parameter that only `ToolNode` fills: its value proves who injected the others."""
@@ -117,14 +116,13 @@ class Parameters:
         Raises:
             ArgumentsError: The tool's schema makes other values of the canonical ones.
         """
-        decided = with_nulls(seen, canonical)
-        if same(dict(seen), decided):
+        if same(dict(seen), dict(canonical)):
             # SECURITY: other code may hold what is in them, and people may have taken their time.
-            if not same(self.shown(values), decided):
+            if not same(self.shown(values), dict(canonical)):
                 raise ArgumentsError("the arguments were changed after they were decided")
             return dict(values)
         untouched = {name: v for name, v in values.items() if name not in self.decided(values)}
-        return {**untouched, **self.typed(decided, untouched)}
+        return {**untouched, **self.typed(canonical, untouched)}
 
     def typed(
         self, canonical: Mapping[str, Json], untouched: Mapping[str, Any] = MappingProxyType({})

@@ -14,7 +14,6 @@ from ringfence.adapters.mcp.process import Say
 from ringfence.adapters.mcp.replies import require_nothing_lacks, told
 from ringfence.adapters.mcp.results import LENS, bare, is_free, refusal
 from ringfence.dsl.plan import Json, Verdict
-from ringfence.engine.binding.values import with_nulls
 from ringfence.engine.decision.calls import ToolCall
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
@@ -103,7 +102,7 @@ class Calls:
             await self._guard.arefuse(run, call, lacking)
 
         async def body(canonical: Mapping[str, Json]) -> types.CallToolResult:
-            return await self._run(flight, entry, with_nulls(arguments, canonical))
+            return await self._run(flight, entry, dict(canonical))
 
         async def execute() -> types.CallToolResult:
             result: types.CallToolResult = await self._guard.aexecute(run, call, body, wait=False, lens=LENS)

@@ -32,7 +32,6 @@ from ringfence.adapters.openai_agents.arguments import Parameters, UnfitError, w
 from ringfence.adapters.openai_agents.invocations import Invocation, invocation_of, within
 from ringfence.adapters.openai_agents.refusals import is_fatal, refusal_text, unread_call
 from ringfence.adapters.openai_agents.results import LENS
-from ringfence.engine.binding.values import with_nulls
 
 _HANDLED: Final = "_function_tool_default_failure_handled"
 """What the SDK marks a tool's context with when the result is an error, which no output schema fits."""
@@ -153,7 +152,7 @@ class Gate:
 
         async def body(decided: Mapping[str, Json]) -> Any:
             try:
-                return await self._work(invocation, run, context, written(with_nulls(arguments, decided)))
+                return await self._work(invocation, run, context, written(decided))
             except Exception as error:  # it is the tool's own, not the guard's word
                 raised.append(error)
                 raise

@@ -17,7 +17,6 @@ from ringfence.adapter import DeniedError, Guard, Json, Plan, RunHaltedError, To
 from ringfence.adapters.openai_agents.arguments import Parameters, UnfitError, written
 from ringfence.adapters.openai_agents.invocations import Invocation, around, invocation_of, within
 from ringfence.adapters.openai_agents.refusals import refusal_text, unread_call
-from ringfence.engine.binding.values import with_nulls
 
 _MARK = "ringfence_passage"
 
@@ -79,8 +78,7 @@ class Passage:
 
             async def body(decided: Mapping[str, Json]) -> Json:
                 try:
-                    whole = with_nulls(arguments, decided)
-                    found.append(await self._over(invocation, context, text, whole))
+                    found.append(await self._over(invocation, context, text, decided))
                 except Exception as error:  # it is the host's own, not the guard's word
                     raised.append(error)
                     raise

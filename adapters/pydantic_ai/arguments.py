@@ -14,7 +14,7 @@ from pydantic_ai.toolsets.function import FunctionToolsetTool
 
 from ringfence.dsl.canonical import same
 from ringfence.dsl.plan import Json
-from ringfence.engine.binding.values import json_of, with_nulls
+from ringfence.engine.binding.values import json_of
 
 _ANYTHING: Final = "any"
 """What the validator of a function is called whose schema was handed in, with no types to hold it."""
@@ -44,10 +44,6 @@ class Arguments:
         # A validator that takes anything says nothing of what the body knows: then the schema alone does.
         self.names: frozenset[str] = properties | self.seen.keys() if _is_typed(tool) else properties
         """The names of parameters that the tool has."""
-
-    def decided(self, canonical: Mapping[str, Json]) -> dict[str, Json]:
-        """Return what was decided, with None for what counts as missing because it is None."""
-        return with_nulls(self.seen, canonical)
 
     def fitting(self, decided: dict[str, Json]) -> dict[str, Any]:
         """Return the values for the function: the decided ones, as the tool's validator types them.

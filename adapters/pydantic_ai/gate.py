@@ -105,7 +105,7 @@ class Gate:
         )
 
         async def decided(canonical: Mapping[str, Json]) -> Any:
-            shown = arguments.decided(canonical)
+            shown = dict(canonical)
             fitting = arguments.fitting(shown)
             with within(Within(self, name, shown)):
                 return await body(fitting)

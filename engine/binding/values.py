@@ -50,14 +50,6 @@ def opaque(value: object, *, hide: Hide | None = None, whole: bool = False) -> d
     }
 
 
-def with_nulls(given: Mapping[str, Json], canonical: Mapping[str, Json]) -> dict[str, Json]:
-    """Return what was decided, with None for what counts as missing because it was given as None.
-
-    SECURITY: the body's own default in the place of None would be a value that nobody has decided.
-    """
-    return {**{name: None for name, value in given.items() if value is None}, **canonical}
-
-
 def _is_scalar(value: object) -> bool:
     return value is None or (isinstance(value, bool | int | float | str) and not isinstance(value, enum.Enum))
 

@@ -55,6 +55,8 @@ class Started:
     def arguments(self) -> Mapping[str, Json]:
         """Return the canonical arguments to the body, which starts with them: exactly these were decided.
 
+        One that was given and counts as missing, because it was null or a person has taken it out, is null.
+
         The body may change its own copy.
 
         Raises:
@@ -67,7 +69,11 @@ class Started:
             raise TooLateError from error
         if self.around is not None and self.around.is_over:
             raise TooLateError
-        return own(self.held.decision.arguments)
+        decided, given = own(self.held.decision.arguments), self.held.call.arguments
+        if len(decided) < len(given):
+            # SECURITY: a default of the body's in its place would be a value that nobody has decided.
+            decided.update({name: None for name in given if name not in decided})
+        return decided
 
 
 def fit_executor(run: Run, held: Held, isolated: Isolated) -> Steps[IsolateExecutor]:

@@ -15,7 +15,7 @@ from ringfence.dsl.canonical import same
 from ringfence.dsl.plan import Json, Plan, Verdict
 from ringfence.engine.binding.around import principal_of, run_around
 from ringfence.engine.binding.credentials import without_keys
-from ringfence.engine.binding.values import json_of, with_nulls
+from ringfence.engine.binding.values import json_of
 from ringfence.engine.decision.calls import Decision, Principal, ToolCall
 from ringfence.engine.decision.events import ModelAnswered, ModelAsked, PromptGiven
 from ringfence.engine.enforcement.catalogue import undeclared
@@ -71,7 +71,6 @@ __all__ = [
     "same",
     "undeclared",
     "versions_of",
-    "with_nulls",
     "without_keys",
 ]
 

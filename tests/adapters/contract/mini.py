@@ -24,7 +24,6 @@ from ringfence.adapter import (
     ToolFailedError,
     current_run,
     inside,
-    with_nulls,
 )
 from ringfence.dsl.canonical import loads_strict
 from ringfence.testing import AdapterContract, Asked, Outcome, Scene, Told
@@ -265,11 +264,7 @@ class Player:
 
     async def execute(self, run: Run, call: ToolCall, tool: Tool) -> Any:
         """Decide and run."""
-
-        async def body(canonical: Mapping[str, Json]) -> Any:
-            return await tool.run(with_nulls(call.arguments, canonical))
-
-        return await self.guard.aexecute(run, call, body, wait=False)
+        return await self.guard.aexecute(run, call, tool.run, wait=False)
 
 
 class Mini(AdapterContract):

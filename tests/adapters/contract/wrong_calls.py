@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from ringfence.adapter import (
@@ -54,7 +55,10 @@ class Filling(Player):
     """Has the body fill in what counts as missing."""
 
     async def execute(self, run: Run, call: ToolCall, tool: Tool) -> Any:
-        return await self.guard.aexecute(run, call, tool.run, wait=False)
+        async def body(canonical: Mapping[str, Json]) -> Any:
+            return await tool.run({name: value for name, value in canonical.items() if value is not None})
+
+        return await self.guard.aexecute(run, call, body, wait=False)
 
 
 @breaks("a_body_may_be_a_coroutine_function")

@@ -74,7 +74,7 @@ class Arguments(Stage):
             self.went_on(outcome)
 
     async def test_a_null_does_not_become_a_default_of_the_body(self, folder: Path) -> None:
-        """Null is decided as missing, and the default was decided by nobody: `with_nulls`."""
+        """Null is decided as missing, handed to the body as null; its default was decided by nobody."""
 
         def page(limit: int | None = 1000) -> str:
             """Read a page."""
