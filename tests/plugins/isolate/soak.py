@@ -56,12 +56,18 @@ class Footprint:
 
 
 async def at_rest() -> Footprint:
-    """Measure once the workers that were killed last are gone, or after a while all the same."""
+    """Measure until the workers that were killed last are gone, or for a while all the same.
+
+    The footprint itself is what is asked again: a killed worker and its successor may both be there
+    for a moment, also between a look at the children and the measuring.
+    """
+    seen = Footprint.now()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(20):
-            while len(children()) > AT_ONCE:
+            while seen.workers > AT_ONCE:
                 await asyncio.sleep(0.005)
-    return Footprint.now()
+                seen = Footprint.now()
+    return seen
 
 
 @dataclass(frozen=True)
