@@ -35,11 +35,14 @@ async def pending(guard: Guard) -> list[Ticket]:
     return await asyncio.wrap_future(guard.opening.submit(work))
 
 
-async def asked(guard: Guard) -> str:
-    """Return the ticket once somebody waits for it."""
-    while not guard._asking._waits._waiting:
+async def asked(guard: Guard, amount: int = 5) -> str:
+    """Return the ticket of the payment of that amount once somebody waits for it."""
+    while True:
+        if guard._asking._waits._waiting:
+            about = [one.id for one in await pending(guard) if one.arguments["amount"] == amount]
+            if about:
+                return about[0]
         await asyncio.sleep(0)
-    return (await pending(guard))[0].id
 
 
 async def never(*, seconds: float) -> None:
@@ -116,5 +119,5 @@ async def test_a_store_that_gives_up_its_own_work_fails_one_call_and_nobody_wait
         await asyncio.wait_for(here.aexecute(run, PAY, dict), 30 * LOOK_AT_LEAST_EVERY_S)
     broken = False
     task = asyncio.create_task(here.aexecute(run, call("pay", "c2", amount=6), dict))
-    await there.aapprove(await asked(here), by="dana")
+    await there.aapprove(await asked(here, 6), by="dana")
     assert await asyncio.wait_for(task, 30 * LOOK_AT_LEAST_EVERY_S) == {"amount": 6}
