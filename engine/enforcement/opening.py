@@ -4,12 +4,13 @@ import asyncio
 import os
 import secrets
 import threading
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from ringfence.engine.enforcement.drive import Steps
+from ringfence.engine.enforcement.patience import Patience
 from ringfence.engine.enforcement.questions import Questions
 from ringfence.engine.enforcement.refunds import Refunds
 from ringfence.engine.journal.hiding import Hiding
@@ -67,6 +68,7 @@ class Opening:
         self.questions = Questions(loop, extensions)
         self.refunds = Refunds(loop)
         self.patience_s = patience_s
+        self._patience = Patience(loop)
         self.secrets = Secrets(settings.secrets.patterns, settings.secrets.names)
         self.hidden = Sessions()
         """Values that were hidden, by session."""
@@ -82,7 +84,12 @@ class Opening:
 
     def submit(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
         """Run `work` on the engine's loop, for as long as the guard is patient."""
-        return self.loop.submit(asyncio.wait_for(work, self.patience_s))
+        return self.loop.submit(self.in_time(work))
+
+    async def in_time(self, work: Awaitable[T]) -> T:
+        """Await one answer of a store on the engine's loop, for as long as the guard is patient."""
+        async with asyncio.timeout(self.patience_s):
+            return await work
 
     def durable(self, *, run: str | None = None) -> Steps[None]:
         """Wait until all that was recorded is durable; raise EngineError if that fails or takes too long.
@@ -96,7 +103,7 @@ class Opening:
     def within_patience(self, future: "Future[Any]", what: str, *, run: str | None = None) -> Steps[Any]:
         """Wait for `future`, but no longer than the guard is patient."""
         try:
-            return (yield future if future.done() else self.submit(_wrapped(future)))
+            return (yield future if future.done() else self._patience.within(self.patience_s, future))
         except RingfenceError:
             raise
         except Exception as error:  # fails closed: a late store is a failed one
@@ -129,7 +136,7 @@ class Opening:
                 raise EngineError("the guard is closed", help="load a new guard")
             if self._pid != os.getpid():  # a forked child shares no connection with its parent
                 self._future, self._opened, self._pid = None, None, os.getpid()
-                self.refunds = Refunds(self.loop)
+                self.refunds, self._patience = Refunds(self.loop), Patience(self.loop)
             if self._future is None:
                 self._future = self.submit(self._open())
             future = self._future
@@ -199,12 +206,6 @@ class Opening:
             await self.extensions.close()
         finally:
             await store.close()
-
-
-async def _wrapped(future: "Future[Any]") -> Any:
-    inner = asyncio.wrap_future(future)
-    inner.add_done_callback(lambda done: done.cancelled() or done.exception())  # looked at, even if too late
-    return await asyncio.shield(inner)
 
 
 def store_error(what: str, error: BaseException, *, run: str | None = None) -> EngineError:
