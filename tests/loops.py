@@ -16,7 +16,7 @@ class Counts:
     submits: int = 0
     """Coroutines that callers handed over."""
     wakes: int = 0
-    """Whatever callers handed over, coroutines too: each wakes the loop, and takes the interpreter from them."""
+    """Whatever callers handed over, coroutines too: each wakes the loop, which takes the interpreter."""
     answers: int = 0
     """The same from the threads of the store."""
     rounds: int = 0

@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 
 from ringfence.dsl.canonical import canonical
 from ringfence.dsl.plan import Json
+from ringfence.engine.decision.events import ModelAsked
 
 T = TypeVar("T")
 
@@ -59,6 +60,23 @@ class Repeated:
             found.append(part)
         self._before, self._last = self._last, used
         return found
+
+
+def asked_body(asked: ModelAsked, messages: Iterable[Part], tools: Part) -> bytes | None:
+    """Return the body of a request, made from its parts; None: the general way describes what is odd."""
+    try:
+        model, parameters, parent, request = map(
+            canonical, (asked.model, asked.parameters, asked.parent, asked.request)
+        )
+    except ValueError:
+        return None
+    return b"".join(
+        (
+            b'{"messages":[', b",".join([part.written for part in messages]), b'],"model":', model,
+            b',"parameters":', parameters, b',"parent":', parent, b',"request":', request,
+            b',"tools":', tools.written, b"}",
+        )
+    )  # fmt: skip
 
 
 def _key(state: object) -> bytes | None:
