@@ -90,13 +90,19 @@ class Opening:
         Args:
             run: Raise TakenOverError, too, if another process has this run.
         """
-        journal = self.ready.journal
-        yield from self.within_patience(journal.flush(run), "did not take the events", run=run)
+        flushed = self.ready.journal.flush(run, bounded=True)
+        yield from self.within_patience(flushed, "did not take the events", run=run, bounded=True)
 
-    def within_patience(self, future: "Future[Any]", what: str, *, run: str | None = None) -> Steps[Any]:
-        """Wait for `future`, but no longer than the guard is patient."""
+    def within_patience(
+        self, future: "Future[Any]", what: str, *, run: str | None = None, bounded: bool = False
+    ) -> Steps[Any]:
+        """Wait for `future`, but no longer than the guard is patient.
+
+        Args:
+            bounded: It ends by itself in that time.
+        """
         try:
-            return (yield future if future.done() else self.submit(_wrapped(future)))
+            return (yield future if bounded or future.done() else self.submit(_wrapped(future)))
         except RingfenceError:
             raise
         except Exception as error:  # fails closed: a late store is a failed one
