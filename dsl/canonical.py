@@ -1,7 +1,8 @@
 """Canonical JSON (RFC 8785) and digests of it: one form for policy digests, call digests and the log.
 
 Most values need only what the standard library's encoder does in C; floats that are whole or that need an
-exponent, names outside ASCII and everything odd go to `rfc8785`.  Both ways give the same bytes (tested on all JSON).
+exponent, names outside ASCII and everything odd go to `rfc8785`.  Both ways give the same bytes (tested on all
+JSON).
 """
 
 import json
@@ -74,7 +75,7 @@ def is_plain(value: Json) -> bool:
             if not -LARGEST_INTEGER <= part <= LARGEST_INTEGER:
                 return False
         elif kind is float:
-            # Python and JavaScript agree on the digits, and up to here on where they stand: 0.0001, not 1e-05.
+            # The digits are the same; Python writes 1e-05 where JavaScript writes 0.00001.
             if not 1e-4 <= abs(part) < 1e16 or part.is_integer():
                 return False
         elif not (kind is dict or kind is list or kind is tuple) or not is_plain(part):

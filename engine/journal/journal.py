@@ -384,7 +384,7 @@ class Journal:
         return [entry for queued, entry in pairs if not queued.place.taken_over]
 
     def _watch(self) -> None:
-        """While the writer is at work, look now and then whether that takes too long, and tell whoever waits."""
+        """While the writer works, look now and then whether that takes too long, and tell whoever waits."""
         loop = asyncio.get_running_loop()
 
         def look() -> None:

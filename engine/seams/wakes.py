@@ -1,7 +1,7 @@
 """Waking event loops from another thread: once for all that is told there together.
 
-Each wake is a write to a socket, in which Python's lock is let go: the loop that is woken takes it, and whoever
-tells the next one waits for it.
+Each wake is a write to a socket, in which Python's lock is let go: the loop that is woken takes it, and
+whoever tells the next one waits for it.
 """
 
 import asyncio

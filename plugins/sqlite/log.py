@@ -36,16 +36,9 @@ _LINK: Final = (
 )
 _ENTRY: Final = "seq, kind, schema, at_ns, mono_ns, salt, body, digest, prev, hash"
 _NEW_RUN: Final = f"INSERT INTO run ({_ROW}) VALUES ({','.join('?' * 12)})"
-_WIDTH: Final = 13
-_INSERTS: Final = tuple(
-    (
-        rows,
-        f"INSERT INTO event (position, run_id, link, {_ENTRY}) VALUES "
-        + ",".join([f"({','.join('?' * _WIDTH)})"] * rows),
-    )
-    for rows in (64, 16, 4, 1)
+_NEW_EVENT: Final = (
+    f"INSERT INTO event (position, run_id, link, {_ENTRY}) VALUES (?, ?, ?{', ?' * len(_ENTRY.split(','))})"
 )
-"""For so many entries at once: the statement."""
 
 
 class SqliteLog:
@@ -199,24 +192,15 @@ def _append(db: sqlite3.Connection, entries: Sequence[Entry]) -> None:
 
 
 def _insert(db: sqlite3.Connection, fresh: Sequence[tuple[_Grown, Entry]]) -> None:
-    """Store the entries behind the last one of the log, each linked to the one before.
-
-    Many with one statement: between two of them Python's lock is let go, and a thread that is at work gives it
-    back only milliseconds later.
-    """
+    """Store the entries behind the last one of the log, each linked to the one before."""
     last = db.execute("SELECT position, link FROM event ORDER BY position DESC LIMIT 1").fetchone()
     position, link = last or (0, ZERO)
-    values: list[Any] = []
+    rows: list[tuple[Any, ...]] = []
     for grown, entry in fresh:
         position += 1
         link = link_hash(link, entry.hash)
-        values += (position, grown.id, link)
-        values += entry[1:]
-    done, left = 0, len(fresh)
-    for rows, statement in _INSERTS:
-        while left >= rows:
-            db.execute(statement, values[done : done + rows * _WIDTH])
-            done, left = done + rows * _WIDTH, left - rows
+        rows.append((position, grown.id, link, *entry[1:]))
+    db.executemany(_NEW_EVENT, rows)
 
 
 def _purge(db: sqlite3.Connection, entry: Entry, upto: int) -> int:

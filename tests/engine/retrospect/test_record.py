@@ -1,4 +1,3 @@
-
 import pytest
 
 from ringfence.dsl.canonical import canonical
