@@ -271,6 +271,10 @@ class Lineage:
     # ---- walking -----------------------------------------------------------------------------------
 
     def _reach(self, run: str, seq: int) -> None:
+        ready = self._walks.get(run)
+        if ready is not None and ready.seq + 1 == seq and self._before(run, ready) is None:
+            self._step(run, ready, seq)  # the usual case: nothing is on the way
+            return
         stack: list[Point] = [(run, seq)]
         on_the_way = {run}
         while stack:

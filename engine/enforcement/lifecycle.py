@@ -348,7 +348,9 @@ class Lifecycle:
                     released = self._let_go(run)
                     self.presence.leave()
         if released is not None and not hurry:
-            yield from self._opening.within_patience(released, "did not release the session", run=run.id)
+            yield from self._opening.within_patience(
+                released, "did not release the session", run=run.id, bounded=True
+            )
 
     async def _let_go_when_written(self, run: Run) -> None:
         """Keep the session until the log has what is queued: else the run would be taken for a dead one."""

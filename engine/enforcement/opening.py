@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from ringfence.engine.enforcement.drive import Steps
-from ringfence.engine.enforcement.patience import Patience
 from ringfence.engine.enforcement.questions import Questions
 from ringfence.engine.enforcement.refunds import Refunds
 from ringfence.engine.journal.hiding import Hiding
@@ -68,7 +67,6 @@ class Opening:
         self.questions = Questions(loop, extensions)
         self.refunds = Refunds(loop)
         self.patience_s = patience_s
-        self._patience = Patience(loop)
         self.secrets = Secrets(settings.secrets.patterns, settings.secrets.names)
         self.hidden = Sessions()
         """Values that were hidden, by session."""
@@ -97,13 +95,19 @@ class Opening:
         Args:
             run: Raise TakenOverError, too, if another process has this run.
         """
-        journal = self.ready.journal
-        yield from self.within_patience(journal.flush(run), "did not take the events", run=run)
+        flushed = self.ready.journal.flush(run, bounded=True)
+        yield from self.within_patience(flushed, "did not take the events", run=run, bounded=True)
 
-    def within_patience(self, future: "Future[Any]", what: str, *, run: str | None = None) -> Steps[Any]:
-        """Wait for `future`, but no longer than the guard is patient."""
+    def within_patience(
+        self, future: "Future[Any]", what: str, *, run: str | None = None, bounded: bool = False
+    ) -> Steps[Any]:
+        """Wait for `future`, but no longer than the guard is patient.
+
+        Args:
+            bounded: It ends by itself in that time.
+        """
         try:
-            return (yield future if future.done() else self._patience.within(self.patience_s, future))
+            return (yield future if bounded or future.done() else self.submit(_wrapped(future)))
         except RingfenceError:
             raise
         except Exception as error:  # fails closed: a late store is a failed one
@@ -136,7 +140,7 @@ class Opening:
                 raise EngineError("the guard is closed", help="load a new guard")
             if self._pid != os.getpid():  # a forked child shares no connection with its parent
                 self._future, self._opened, self._pid = None, None, os.getpid()
-                self.refunds, self._patience = Refunds(self.loop), Patience(self.loop)
+                self.refunds = Refunds(self.loop)
             if self._future is None:
                 self._future = self.submit(self._open())
             future = self._future
@@ -206,6 +210,12 @@ class Opening:
             await self.extensions.close()
         finally:
             await store.close()
+
+
+async def _wrapped(future: "Future[Any]") -> Any:
+    inner = asyncio.wrap_future(future)
+    inner.add_done_callback(lambda done: done.cancelled() or done.exception())  # looked at, even if too late
+    return await asyncio.shield(inner)
 
 
 def store_error(what: str, error: BaseException, *, run: str | None = None) -> EngineError:

@@ -6,7 +6,7 @@ object per guard.  Times are nanoseconds since the Unix epoch on the engine's cl
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from ringfence.dsl.plan import Json
 from ringfence.engine.decision.calls import Charge, Refusal
@@ -39,8 +39,7 @@ class Clock(Protocol):
 # ---- the audit log -------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One event as it is stored: header, body bytes, and its links in the chain of its run.
 
     `digest = sha256(salt || body)`, `hash = sha256(prev || header || digest)`, where header is the

@@ -3,7 +3,7 @@ import math
 
 import pytest
 import rfc8785
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ringfence.dsl.canonical import LARGEST_INTEGER, canonical, digest, loads_strict
@@ -23,6 +23,17 @@ values = st.recursive(
 @given(values)
 def test_both_ways_give_the_bytes_of_rfc_8785(value: object) -> None:
     assert canonical(value) == rfc8785.dumps(value)  # type: ignore[arg-type]
+
+
+@given(st.floats(1e-5, 1e-3) | st.floats(1e15, 1e17) | st.floats(-1e6, 1e6))
+@example(0.0001)
+@example(9.999999999999999e-05)
+@example(-0.0)
+@example(9999999999999998.0)
+@example(1e16)
+@example(2.0)
+def test_a_float_is_written_alike_wherever_its_point_stands(number: float) -> None:
+    assert canonical([number]) == rfc8785.dumps([number])
 
 
 def read_as_large_integer(number: float) -> bool:
