@@ -34,6 +34,9 @@ Work = Callable[[sqlite3.Connection], T]
 GROUP: Final = 256
 """The most functions of one commit."""
 
+_FLUSHED: Final = "PRAGMA synchronous = FULL"
+_UNFLUSHED: Final = "PRAGMA synchronous = NORMAL"
+
 _ATTEMPTS: Final = 40
 _PAUSE_S: Final = 0.1
 _PATIENCE_MS: Final = 100
@@ -84,6 +87,7 @@ def _on(connection: Connection, work: Work[T]) -> T:
 @dataclass(slots=True)
 class _Job:
     work: Work[Any]
+    lasting: bool
     answer: "asyncio.Future[Any]"
 
 
@@ -117,15 +121,18 @@ class Door:
         self._jobs: list[_Job] = []
         self._task: asyncio.Task[None] | None = None
 
-    async def write(self, work: Work[T]) -> T:
+    async def write(self, work: Work[T], *, lasting: bool = True) -> T:
         """Run `work` in a write transaction, shared with what is queued meanwhile; durable when it returns.
 
         An error of `work` undoes it alone; if the commit fails, all that shared it fail.
+
+        Args:
+            lasting: False: a loss of power may undo it, unless something lasting was written after it.
         """
         self._same_process()
         if self._writer is None:
             raise read_only(self._path).as_engine_error(PermissionError())
-        job = _Job(work, asyncio.get_running_loop().create_future())
+        job = _Job(work, lasting, asyncio.get_running_loop().create_future())
         self._jobs.append(job)
         if self._task is None:
             self._task = asyncio.create_task(self._drain())
@@ -232,6 +239,8 @@ def _commit(db: sqlite3.Connection, group: list[_Job]) -> list[Any]:
 
     All of them plainly first; should one raise, all are undone and run again, each by itself.
     """
+    # What is flushed to the disk takes all with it that was written before.
+    db.execute(_FLUSHED if any(job.lasting for job in group) else _UNFLUSHED)
     try:
         return _transaction(db, lambda: [_plainly(db, job) for job in group])
     except _JobError:  # fails closed: what fails the second time too is not committed

@@ -52,7 +52,10 @@ class SqliteLedger:
         # Once for each opened store: two clocks that disagree must not take turns.
         wall_ns = self._wall_ns() if self._doubts else None
         self._doubts = False
-        return await self._door.write(lambda db: _reserve(db, reservation, now_ns, wall_ns, sweep))
+        # A loss of power may forget what is held: its call has not begun.  It does not once it was dispatched.
+        return await self._door.write(
+            lambda db: _reserve(db, reservation, now_ns, wall_ns, sweep), lasting=False
+        )
 
     async def dispatched(self, reservation_id: str, *, now_ns: int) -> bool:
         """Stamp a held reservation with the moment of its dispatch; False if it counts no more."""
