@@ -50,7 +50,9 @@ class CountingLoop(asyncio.SelectorEventLoop):
         """The threads that count as callers."""
         self._ready = _Ready(self.counts)
 
-    def call_soon_threadsafe(self, callback: Any, *args: Any, context: Any = None) -> Any:
+    def call_soon_threadsafe(  # type: ignore[override]  # the typing of its arguments cannot be repeated
+        self, callback: Any, *args: Any, context: Any = None
+    ) -> Any:
         if threading.get_ident() in self.callers:
             self.counts.wakes += 1
         else:

@@ -34,9 +34,6 @@ Work = Callable[[sqlite3.Connection], T]
 GROUP: Final = 256
 """The most functions of one commit."""
 
-_FLUSHED: Final = "PRAGMA synchronous = FULL"
-_UNFLUSHED: Final = "PRAGMA synchronous = NORMAL"
-
 _ATTEMPTS: Final = 40
 _PAUSE_S: Final = 0.1
 _PATIENCE_MS: Final = 100
@@ -118,6 +115,8 @@ class Door:
         self._after = after
         self._file = seen(path)
         self._pid = os.getpid()
+        self._flushes = True
+        """What the writer was told last: to flush each commit to the disk."""
         self._jobs: list[_Job] = []
         self._task: asyncio.Task[None] | None = None
 
@@ -186,7 +185,7 @@ class Door:
                 continue
             try:
                 outcomes = await self._writer.call(
-                    self._checked(lambda db, group=group: _commit(db, group))  # type: ignore[misc]
+                    self._checked(lambda db, group=group: self._commit(db, group))  # type: ignore[misc]
                 )
             except BaseException as error:  # fails closed: nothing of the group was committed
                 outcomes = [error] * len(group)
@@ -198,6 +197,14 @@ class Door:
                 else:
                     job.answer.set_result(outcome)
         self._task = None
+
+    def _commit(self, db: sqlite3.Connection, group: list[_Job]) -> list[Any]:
+        """Run the jobs; what is flushed to the disk takes all with it that was written before."""
+        flushes = any(job.lasting for job in group)
+        if flushes is not self._flushes:
+            db.execute("PRAGMA synchronous = FULL" if flushes else "PRAGMA synchronous = NORMAL")
+            self._flushes = flushes
+        return _commit(db, group)
 
     def _explained(self, error: BaseException) -> BaseException:
         if isinstance(error, EngineError) or not isinstance(error, Exception):
@@ -239,8 +246,6 @@ def _commit(db: sqlite3.Connection, group: list[_Job]) -> list[Any]:
 
     All of them plainly first; should one raise, all are undone and run again, each by itself.
     """
-    # What is flushed to the disk takes all with it that was written before.
-    db.execute(_FLUSHED if any(job.lasting for job in group) else _UNFLUSHED)
     try:
         return _transaction(db, lambda: [_plainly(db, job) for job in group])
     except _JobError:  # fails closed: what fails the second time too is not committed

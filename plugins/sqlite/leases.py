@@ -36,10 +36,14 @@ class SqliteLeases:
         return await self._door.write(lambda db: self._lease(db, session, holder), lasting=False)
 
     def _lease(self, db: sqlite3.Connection, session: str, holder: str) -> str | None:
-        found = db.execute("SELECT holder FROM lease WHERE session = ?", (session,)).fetchone()
-        if found and found[0] != holder and self._holders.alive(found[0]):
-            return str(found[0])
-        db.execute("INSERT OR REPLACE INTO lease (session, holder) VALUES (?, ?)", (session, holder))
+        take = "INSERT INTO lease (session, holder) VALUES (?, ?) ON CONFLICT (session) DO NOTHING"
+        if db.execute(take, (session, holder)).rowcount:
+            return None
+        (other,) = db.execute("SELECT holder FROM lease WHERE session = ?", (session,)).fetchone()
+        if other != holder:
+            if self._holders.alive(other):
+                return str(other)
+            db.execute("UPDATE lease SET holder = ? WHERE session = ?", (holder, session))
         return None
 
     async def holds(self, session: str, holder: str) -> bool:

@@ -12,7 +12,8 @@ from ringfence.engine.journal.jsonable import jsonable
 from ringfence.engine.journal.repeated import Repeated, asked_body
 
 _ALIKE: list[Any] = [
-    1, True, 1.0, "1", 0, False, 0.0, -0.0, "", None, (), [], {}, set(), frozenset(), "a", b"a", bytearray(b"a"),
+    1, True, 1.0, "1", 0, False, 0.0, -0.0, "", None, (), [], {}, set(), frozenset(), "a", b"a",
+    bytearray(b"a"),
     array.array("b", [97]), array.array("B", [97]), 2**60, float("nan"), float("inf"), "\ud800", "é", 97,
 ]  # fmt: skip
 _parts = st.recursive(
