@@ -1,8 +1,8 @@
 """Canonical JSON (RFC 8785) and digests of it: one form for policy digests, call digests and the log.
 
 Most values need only what the standard library's encoder does in C; floats that are whole or that need an
-exponent, names outside ASCII and everything odd go to `rfc8785`.  Both ways give the same bytes (tested on all
-JSON).
+exponent, names outside ASCII and everything odd go to `rfc8785`.  Both ways give the same bytes (tested on
+all JSON).
 """
 
 import json
