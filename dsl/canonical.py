@@ -36,7 +36,7 @@ def canonical(value: Json) -> bytes:
     """Return the RFC 8785 form, UTF-8; raise ValueError for what JSON cannot say (NaN, lone surrogates)."""
     try:
         if type(value) is str:
-            return _quoted(value).encode()
+            return _text(value)
         if is_plain(value):
             return "".join(_parts(value, 0)).encode("utf-8")
         return rfc8785.dumps(value)
@@ -49,6 +49,17 @@ def canonical(value: Json) -> bytes:
         TypeError,
     ) as error:  # rfc8785 sorts the names of a record before it looks at them
         raise ValueError("a value is no JSON") from error
+
+
+_ESCAPED = bytes(range(32)) + b'"\\'
+"""What the encoder writes otherwise than it stands in a text."""
+
+
+def _text(text: str) -> bytes:
+    data = text.encode()
+    if len(data) > 100 and len(data.translate(None, _ESCAPED)) == len(data):
+        return b'"%b"' % data  # a third of the encoder's time, which looks at each character twice
+    return _quoted(text).encode()
 
 
 def is_plain(value: Json) -> bool:

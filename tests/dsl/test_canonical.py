@@ -36,6 +36,12 @@ def test_a_float_is_written_alike_wherever_its_point_stands(number: float) -> No
     assert canonical([number]) == rfc8785.dumps([number])
 
 
+@given(st.text(max_size=20), st.sampled_from(["", "x", "\x7f", "é", "\U0001f600", '"', "\\", "\n", "\x1f"]))
+def test_a_long_text_is_written_as_a_short_one(text: str, sign: str) -> None:
+    long = "long " * 30 + text + sign
+    assert canonical(long) == rfc8785.dumps(long)
+
+
 def read_as_large_integer(number: float) -> bool:
     return number.is_integer() and LARGEST_INTEGER < abs(number) < 1e21
 
