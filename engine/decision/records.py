@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from ringfence.dsl.canonical import canonical
 from ringfence.dsl.plan import Json, TextFile, Verdict
-from ringfence.engine.decision.calls import Charge, Decision, Facts, Refusal, ToolCall, digest_of
+from ringfence.engine.decision.calls import NO_FACTS, Charge, Decision, Facts, Refusal, ToolCall, digest_of
 from ringfence.engine.decision.events import CallDecided, CallRequested, RunStarted
 from ringfence.engine.decision.written import reason_of, reason_record
 
@@ -61,7 +61,7 @@ def decided(
         edited: The call's arguments, where the record has had others since.
     """
     try:
-        if said is not None and _untouched(decision.arguments, call.arguments):
+        if said is not None and untouched(decision.arguments, call.arguments):
             decided_on, same = said, True
         else:
             decided_on = canonical(dict(decision.arguments))
@@ -87,7 +87,7 @@ def decided(
 _VERDICTS = {verdict: str(verdict) for verdict in Verdict}
 
 
-def _untouched(canonical_arguments: Mapping[str, Json], given: Mapping[str, Json]) -> bool:
+def untouched(canonical_arguments: Mapping[str, Json], given: Mapping[str, Json]) -> bool:
     """Say whether every value is the very object that was given: the usual case, and the cheap one.
 
     A list may be another one that holds the very same objects.
@@ -95,7 +95,7 @@ def _untouched(canonical_arguments: Mapping[str, Json], given: Mapping[str, Json
     if len(canonical_arguments) != len(given):
         return False
     for name, value in canonical_arguments.items():
-        own = given.get(name, _untouched)
+        own = given.get(name, untouched)
         if own is value:
             continue
         if type(value) is not list or type(own) is not list or len(value) != len(own):
@@ -145,6 +145,8 @@ def facts_of(record: Mapping[str, Json]) -> Facts:
 
     A record from before there were answers and attempts says nothing of them.
     """
+    if record == _NO_RECORD:
+        return NO_FACTS
     return Facts(
         reserved=_refusals_of(record["reserved"]),
         approved_by={approver: tuple(people) for approver, people in record["approved_by"].items()},
@@ -153,6 +155,9 @@ def facts_of(record: Mapping[str, Json]) -> Facts:
         above=tuple(reason_of(one) for one in record.get("above", ())),
         failed=record["failed"],
     )
+
+
+_NO_RECORD = facts_record(NO_FACTS)
 
 
 def _refusals_of(record: Json) -> tuple[Refusal, ...] | None:

@@ -21,8 +21,18 @@ def _number(digits: str) -> Json:
     return number if -LARGEST_INTEGER <= number <= LARGEST_INTEGER else float(digits)
 
 
-decode = json.JSONDecoder(parse_int=_number).decode
-"""Read a body."""
+_decoder = json.JSONDecoder(parse_int=_number)
+_scan = _decoder.scan_once
+
+
+def decode(text: str) -> Json:
+    """Read a body; raise ValueError for one that is no JSON."""
+    try:
+        value, end = _scan(text, 0)
+    except StopIteration:
+        end = -1
+    # No guard writes anything around it: then the decoder says what that is.
+    return value if end == len(text) else _decoder.decode(text)
 
 
 class NewerEventError(ValueError):
