@@ -1,7 +1,7 @@
 """The stored events of a run, read for what they made it remember."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from ringfence.dsl.canonical import LARGEST_INTEGER
 from ringfence.dsl.plan import Json
@@ -22,7 +22,7 @@ def _number(digits: str) -> Json:
 
 
 _decoder = json.JSONDecoder(parse_int=_number)
-_scan = _decoder.scan_once
+_scan: Callable[[str, int], tuple[Json, int]] = _decoder.scan_once  # type: ignore[attr-defined]
 
 
 def decode(text: str) -> Json:
