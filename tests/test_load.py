@@ -97,7 +97,6 @@ async def test_a_log_that_was_changed_or_says_something_else_is_told(tmp_path: P
     guard = guard_of(tmp_path, store=store)
     report = await drive(guard, ROUND)
     await guard.aclose()
-    assert checked(store, report).faults == ()
     report.ran[AUDITED.name] += 1
     assert checked(store, report).faults == (
         "calls: the log says 20, the processes 21",
