@@ -80,7 +80,8 @@ def _asked(words: Sequence[str]) -> Namespace:
     for name in asked.parts:
         if name not in PARTS:
             parser.error(f"there is no part `{name}`; there are {', '.join(PARTS)}")
-    if asked.at_once < asked.processes:
+    shared = any(PARTS[name].several for name in asked.parts or PARTS)
+    if shared and asked.at_once < asked.processes:
         parser.error("there must be a run for each process: raise --at-once, or lower --processes")
     return asked
 
