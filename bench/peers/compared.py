@@ -125,10 +125,15 @@ def _prepared(asked: Asked, tools: int, effort: Effort) -> dict[str, Any]:
 def _figures(ready: Mapping[str, Any], rounds: Sequence[Mapping[str, float]]) -> Figures:
     middle = {key: median(one[key] for one in rounds) for key in ("p50_us", "p99_us", "cpu_us")}
     return Figures(
-        p50_us=middle["p50_us"],
-        p99_us=middle["p99_us"] if ready["calls"] >= 100 else None,
-        cpu_us=middle["cpu_us"],
-        build_s=ready["build_s"],
+        p50_us=_four(middle["p50_us"]),
+        p99_us=_four(middle["p99_us"]) if ready["calls"] >= 100 else None,
+        cpu_us=_four(middle["cpu_us"]),
+        build_s=_four(ready["build_s"]),
         checked=ready["checked"],
         calls=ready["calls"],
     )
+
+
+def _four(value: float) -> float:
+    """Return four figures of it: what is recorded is what the tables are made of."""
+    return float(f"{value:.4g}")

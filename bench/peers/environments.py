@@ -21,7 +21,18 @@ def environment(home: Path, requirement: str) -> Path | str:
     shutil.rmtree(home, ignore_errors=True)
     venv.create(home, with_pip=False, symlinks=True)
     done = subprocess.run(
-        [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--only-binary", ":all:", requirement],
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "--python",
+            str(python),
+            "install",
+            "--quiet",
+            "--only-binary",
+            ":all:",
+            requirement,
+        ],
         capture_output=True,
         text=True,
         check=False,

@@ -28,14 +28,17 @@ class Engine:
         return f"{self.name} {self.version}".strip()
 
 
-_SHAPE = "checks arguments and nothing else: a dictionary finds what belongs to a tool, and no reason is given"
+_SHAPE = (
+    "checks arguments and nothing else: a dictionary finds what belongs to a tool, and no reason is given"
+)
 
 ENGINES = (
     Engine(OURS, "ringfence_rate", differs="one rate limit per tool as well, which no other engine has"),
     Engine("Ringfence", "ringfence"),
     Engine("jsonschema_rs", "rust_jsonschema", "jsonschema-rs", "0.60.3", _SHAPE),
     Engine(
-        "msgspec", "structs", "msgspec", "0.22.0", _SHAPE + "; the rule over all tools is a list of what `env` may be"
+        "msgspec", "structs", "msgspec", "0.22.0",
+        _SHAPE + "; the rule over all tools is a list of what `env` may be"
     ),
     Engine("jsonschema", "python_jsonschema", "jsonschema", "4.26.0", _SHAPE),
     Engine(
@@ -44,8 +47,8 @@ ENGINES = (
     ),
     Engine(
         "agent-os-kernel, document", "agent_os_document", "agent-os-kernel", "3.7.0",
-        "one condition per rule, so each check is a rule that denies; no operator for lists: a pattern over the list "
-        "as text",
+        "one condition per rule, so each check is a rule that denies; no operator for lists: a pattern "
+        "over the list as text",
     ),
     Engine(
         "cedarpy", "cedar", "cedarpy", "4.12.2",
@@ -53,12 +56,15 @@ ENGINES = (
     ),
     Engine("oso", "polar", "oso", "0.27.3", "prefixes, patterns and subsets are functions in Python"),
     Engine("cel-python", "cel", "cel-python", "0.5.0", "a dictionary finds the program of a tool"),
-    Engine("pycasbin", "casbin", "pycasbin", "2.8.0", "prefixes, patterns and subsets are functions in Python"),
+    Engine(
+        "pycasbin", "casbin", "pycasbin", "2.8.0",
+        "prefixes, patterns and subsets are functions in Python",
+    ),
     Engine(
         "invariant-ai", "invariant_rules", "invariant-ai", "0.3.5",
         "made for flows in long traces; here a trace is one message",
     ),
 )  # fmt: skip
 
-PLOTTER = "matplotlib==3.10.7"
+PLOTTER = "matplotlib==3.11.2"
 """Draws the plot, in an environment of its own as well."""

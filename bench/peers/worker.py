@@ -55,7 +55,11 @@ class Worker:
         for call in some:
             decide(call)
         whole_s = time.process_time() - start
-        return {"p50_us": taken.p50_ns / 1e3, "p99_us": taken.p99_ns / 1e3, "cpu_us": whole_s * 1e6 / len(some)}
+        return {
+            "p50_us": taken.p50_ns / 1e3,
+            "p99_us": taken.p99_ns / 1e3,
+            "cpu_us": whole_s * 1e6 / len(some),
+        }
 
 
 def _unbuilt(call: Call) -> bool:

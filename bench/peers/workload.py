@@ -1,4 +1,4 @@
-"""The workload that every engine is given: tools with three to six checks each, one rule over all, 10,000 calls.
+"""The workload that every engine is given: tools with three to six checks, one rule over all, 10,000 calls.
 
 Standard library only, because it is imported in the environment of each engine.
 """
@@ -24,7 +24,7 @@ CLOSED = "prod"
 
 COUNT = 10_000
 BLOCK = 20
-"""In each block of so many calls, 80 % are allowed, 10 % have a bad argument, 5 % are denied, 5 % are of no tool."""
+"""In each block of so many calls, 80 % are allowed, 10 % have a bad argument, 5 % denied, 5 % of no tool."""
 
 _KINDS = ("fine",) * 16 + ("bad",) * 2 + ("closed", "unknown")
 _BAD: dict[str, Value] = {

@@ -1,1 +1,1 @@
-"""One engine per module: `build(tools)` returns what decides a call.  Each is written as its own manual does it."""
+"""One engine per module: `build(tools)` returns what decides a call.  Each as its manual says."""

@@ -1,4 +1,4 @@
-"""Microsoft's agent-os-kernel by a policy document: its rules have one condition each, so a tool's checks deny."""
+"""Microsoft's agent-os-kernel by a policy document: one condition per rule, so a tool's checks deny."""
 
 import re
 from typing import Any

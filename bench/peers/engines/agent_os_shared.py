@@ -1,4 +1,4 @@
-"""Microsoft's agent-os-kernel by its shared evaluator: a rule per tool with all its conditions, first match."""
+"""Microsoft's agent-os-kernel by its shared evaluator: a rule per tool with all its conditions."""
 
 import re
 from typing import Any
@@ -9,9 +9,11 @@ from bench.peers.workload import CLOSED, Call, Check, Decide, Tools
 
 
 def build(tools: Tools) -> Decide:
-    """Return the evaluator over one rule that denies, one per tool that allows, and one that denies the rest."""
+    """Return the evaluator: a rule that denies, one per tool that allows, one that denies the rest."""
     rules = [
-        SharedPolicyRule(id="closed", action="deny", priority=100, conditions=[Condition("env", "eq", CLOSED)])
+        SharedPolicyRule(
+            id="closed", action="deny", priority=100, conditions=[Condition("env", "eq", CLOSED)]
+        )
     ]
     for name, checks in tools.items():
         conditions = [Condition("tool_name", "eq", name)]

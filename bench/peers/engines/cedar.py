@@ -12,9 +12,7 @@ def build(tools: Tools) -> Decide:
     lines = [f'forbid (principal, action, resource) when {{ context.env == "{CLOSED}" }};']
     for name, checks in tools.items():
         conditions = " && ".join(_condition(check) for check in checks)
-        lines.append(
-            f'permit (principal, action == Action::"{name}", resource) when {{ {conditions} }};'
-        )
+        lines.append(f'permit (principal, action == Action::"{name}", resource) when {{ {conditions} }};')
     policies = cedarpy.PolicySet.from_str("\n".join(lines))
     entities = cedarpy.Entities.from_json_str("[]")
 

@@ -1,4 +1,4 @@
-"""Invariant's LocalPolicy over a trace of one message: it knows flows between messages, which nothing here uses."""
+"""Invariant's LocalPolicy over a trace of one message: what it is made for, flows, nothing here uses."""
 
 import json
 
@@ -24,7 +24,11 @@ def build(tools: Tools) -> Decide:
 
     def allowed(call: Call) -> bool:
         asked = {"name": call.tool, "arguments": call.arguments}
-        message = {"role": "assistant", "content": "", "tool_calls": [{"id": "1", "type": "function", "function": asked}]}
+        message = {
+            "role": "assistant",
+            "content": "",
+            "tool_calls": [{"id": "1", "type": "function", "function": asked}],
+        }
         return not policy.analyze([message]).errors
 
     return allowed

@@ -1,4 +1,4 @@
-"""Ringfence: the policy is loaded from its text; the decision comes with its reasons, without a record of it."""
+"""Ringfence: the policy is loaded from its text; the decision has its reasons and is not recorded."""
 
 from bench.decisions import decider
 from bench.peers.workload import CLOSED, LABELS, MODES, REGIONS, Call, Check, Decide, Tools
@@ -6,7 +6,13 @@ from ringfence.dsl.load import load_text
 from ringfence.dsl.plan import Plan
 from ringfence.engine.decision.calls import ToolCall
 
-_TYPES = {"one of": "text", "begins": "text", "pattern": "text", "between": "integer", "all of": "list of text"}
+_TYPES = {
+    "one of": "text",
+    "begins": "text",
+    "pattern": "text",
+    "between": "integer",
+    "all of": "list of text",
+}
 
 
 def build(tools: Tools, *, rate: bool = False) -> Decide:
