@@ -33,10 +33,11 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     engines = [engine for engine in ENGINES if not chosen.only or engine.module in chosen.only]
     sizes = chosen.tools or SIZES
+    folder = chosen.environments.resolve()
     effort = Effort(chosen.rounds, chosen.round_seconds, chosen.check_seconds)
     say = Say(json=chosen.json)
 
-    pythons = _environments(engines, chosen.environments, say)
+    pythons = _environments(engines, folder, say)
     before = os.getloadavg()[0]
     with say.progress("comparing", len(engines) * len(sizes), worth=1) as advance:
         measured = compare(pythons, sizes, effort, advance)
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
     else:
         print(page.text(measured, taken))
     if not chosen.only and not chosen.tools:
-        return _write(results, page.text(measured, taken), chosen.environments)
+        return _write(results, page.text(measured, taken), folder)
     return 0
 
 

@@ -10,6 +10,7 @@ from bench.peers.listed import OURS
 
 BEGIN = "<!-- the figures begin; `make bench-peers` writes them -->"
 END = "<!-- the figures end -->"
+_PLOT = "![CPU time of a decision: each engine with 50 tools, and as the tools become more](performance.png)"
 USUAL = 50
 """The number of tools of the first table."""
 
@@ -107,6 +108,7 @@ def text(all_measured: Sequence[Measured], taken: Circumstances) -> str:
     parts = [
         f"Taken on {taken.day} with Python {taken.python} on {taken.cores} cores; load average "
         f"{taken.load_before:.1f} before and {taken.load_after:.1f} after; medians of {taken.rounds} rounds.",
+        _PLOT,
         _usual_table(all_measured),
         "### The goals",
         _goals_table(goals(all_measured)),
