@@ -103,7 +103,7 @@ def test_a_package_that_cannot_be_installed_leaves_nothing_behind_and_pips_words
         return subprocess.CompletedProcess(words, 1, "", "ERROR: no wheel\n")
 
     monkeypatch.setattr("bench.peers.environments.subprocess.run", refused)
-    assert environment(tmp_path / "x", "x==1") == "ERROR: no wheel"
+    assert environment(tmp_path / "x", ["x==1"]) == "ERROR: no wheel"
     assert not (tmp_path / "x").exists()
 
 
@@ -116,7 +116,7 @@ def test_an_environment_is_made_once(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
     monkeypatch.setattr("bench.peers.environments.subprocess.run", installed)
     home = tmp_path / "x"
-    assert [environment(home, requirement) for requirement in ("x==1", "x==1", "x==2")] == [
+    assert [environment(home, [requirement]) for requirement in ("x==1", "x==1", "x==2")] == [
         home / "bin" / "python"
     ] * 3
     assert asked == ["x==1", "x==2"]

@@ -75,16 +75,16 @@ def _parser() -> argparse.ArgumentParser:
 
 def _environments(engines: Sequence[Engine], folder: Path, say: Say) -> dict[Engine, Path | None]:
     """Return each engine's interpreter; what cannot be installed has none, and is told in pip's words."""
-    made: dict[str, Path | str] = {"": Path(sys.executable)}
-    packages = sorted({engine.requirement for engine in engines if engine.package})
+    made: dict[tuple[str, ...], Path | str] = {(): Path(sys.executable)}
+    packages = sorted({engine.requirements for engine in engines} - made.keys())
     with say.progress("environments", len(packages), worth=1) as advance:
-        for requirement in packages:
-            made[requirement] = environment(folder / requirement.replace("==", "-"), requirement)
+        for requirements in packages:
+            made[requirements] = environment(folder / requirements[0].replace("==", "-"), requirements)
             advance()
-    for requirement, found in made.items():
+    for requirements, found in made.items():
         if isinstance(found, str):
-            print(f"{requirement} is left out:\n{found}", file=sys.stderr)
-    found_for = {engine: made[engine.requirement if engine.package else ""] for engine in engines}
+            print(f"{requirements[0]} is left out:\n{found}", file=sys.stderr)
+    found_for = {engine: made[engine.requirements] for engine in engines}
     return {engine: found if isinstance(found, Path) else None for engine, found in found_for.items()}
 
 
@@ -92,7 +92,7 @@ def _write(results: dict[str, Any], figures: str, environments: Path) -> int:
     """Write the record, the page and the plot: all three, or none of them."""
     python = environment(environments / "plot", PLOTTER)
     if isinstance(python, str):
-        print(f"nothing is written, for want of {PLOTTER}:\n{python}", file=sys.stderr)
+        print(f"nothing is written, for want of {PLOTTER[0]}:\n{python}", file=sys.stderr)
         return 1
     with tempfile.TemporaryDirectory() as folder:
         record, plot = Path(folder, "results.json"), Path(folder, "plot.png")

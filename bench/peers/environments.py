@@ -4,18 +4,19 @@ import shutil
 import subprocess
 import sys
 import venv
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
 
-def environment(home: Path, requirement: str) -> Path | str:
+def environment(home: Path, requirements: Sequence[str]) -> Path | str:
     """Make what is not there yet; return its interpreter, or what pip said.
 
     Only wheels are taken: nothing of a package runs before the engine is asked for.
     """
     python = home / "bin" / "python"
-    stamp, wanted = home / ".ready", f"{requirement} {sys.version}"
+    stamp, wanted = home / ".ready", f"{' '.join(requirements)} {sys.version}"
     if stamp.is_file() and stamp.read_text("utf-8") == wanted:
         return python
     shutil.rmtree(home, ignore_errors=True)
@@ -31,7 +32,7 @@ def environment(home: Path, requirement: str) -> Path | str:
             "--quiet",
             "--only-binary",
             ":all:",
-            requirement,
+            *requirements,
         ],
         capture_output=True,
         text=True,

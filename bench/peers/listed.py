@@ -16,11 +16,13 @@ class Engine:
     version: str = ""
     differs: str = ""
     """What it does not do, or does in another way."""
+    also: tuple[str, ...] = ()
+    """What it imports and does not bring along."""
 
     @property
-    def requirement(self) -> str:
-        """What pip is asked for."""
-        return f"{self.package}=={self.version}"
+    def requirements(self) -> tuple[str, ...]:
+        """What pip is asked for; nothing where it is ours."""
+        return (f"{self.package}=={self.version}", *self.also) if self.package else ()
 
     @property
     def title(self) -> str:
@@ -43,12 +45,12 @@ ENGINES = (
     Engine("jsonschema", "python_jsonschema", "jsonschema", "4.26.0", _SHAPE),
     Engine(
         "agent-os-kernel, shared rules", "agent_os_shared", "agent-os-kernel", "3.7.0",
-        "no operator for lists: a pattern over the list as text",
+        "no operator for lists: a pattern over the list as text", ("pyyaml==6.0.3",),
     ),
     Engine(
         "agent-os-kernel, document", "agent_os_document", "agent-os-kernel", "3.7.0",
         "one condition per rule, so each check is a rule that denies; no operator for lists: a pattern "
-        "over the list as text",
+        "over the list as text", ("pyyaml==6.0.3",),
     ),
     Engine(
         "cedarpy", "cedar", "cedarpy", "4.12.2",
@@ -66,5 +68,5 @@ ENGINES = (
     ),
 )  # fmt: skip
 
-PLOTTER = "matplotlib==3.11.2"
+PLOTTER = ("matplotlib==3.11.2",)
 """Draws the plot, in an environment of its own as well."""
