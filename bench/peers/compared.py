@@ -43,7 +43,7 @@ class Measured:
     said: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Effort:
     """How long is measured."""
 

@@ -74,7 +74,7 @@ def goals(all_measured: Sequence[Measured]) -> list[Goal]:
         Goal(
             f"decision with rate limit and reasons, {USUAL} tools, p50",
             3.0,
-            usual and usual.p50_us,
+            usual.p50_us if usual else None,
             "us",
             False,
         )

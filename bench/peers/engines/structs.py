@@ -1,5 +1,6 @@
 """msgspec: the arguments converted to a struct per tool, which checks them on the way."""
 
+from types import GenericAlias
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -38,4 +39,4 @@ def _type(check: Check) -> Any:
         return Annotated[str, msgspec.Meta(pattern=f"^{check.text}$")]
     if check.kind == "between":
         return Annotated[int, msgspec.Meta(ge=check.low, le=check.high)]
-    return list[Literal[check.among]]  # type: ignore[valid-type]
+    return GenericAlias(list, (Literal[check.among],))
