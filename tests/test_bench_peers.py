@@ -1,5 +1,6 @@
 """The comparison with other engines compares what it says; how fast they are, no test asks."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -160,6 +161,22 @@ def test_the_figures_are_written_between_the_marks_and_nowhere_else(tmp_path: Pa
     with pytest.raises(ValueError, match="has no marks"):
         page.write(file, "new")
     assert file.read_text("utf-8") == "no marks"
+
+
+def test_the_page_and_its_record_are_of_one_comparison() -> None:
+    """Both are committed; whoever edits a figure by hand is found here."""
+    root = Path(__file__).parents[1]
+    results = json.loads((root / "bench/peers/results.json").read_text("utf-8"))
+    figures = (root / "docs/performance.md").read_text("utf-8").split(BEGIN)[1].split(END)[0]
+    found = [
+        Measured(
+            next(engine for engine in ENGINES if engine.name == one["name"]),
+            {int(tools): Figures(**taken) for tools, taken in one["tools"].items()},
+            one["missing"] or "",
+        )
+        for one in results["engines"]
+    ]
+    assert page.text(found, Circumstances(**results["taken"])) == figures.strip("\n")
 
 
 def test_an_engine_that_there_is_not_is_named(capsys: pytest.CaptureFixture[str]) -> None:

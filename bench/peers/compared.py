@@ -27,7 +27,7 @@ class Figures:
     cpu_us: float
     """The process's CPU time for one call, all calls taken together."""
     build_s: float
-    """CPU time from the text to the first decision."""
+    """CPU time to build the engine from the workload; what it leaves to first calls is not in it."""
     checked: int
     """Calls whose verdict was compared with the workload's; all agreed."""
     calls: int
