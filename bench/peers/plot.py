@@ -44,13 +44,15 @@ def draw(results: dict[str, Any], target: Path) -> None:
             sizes, taken, marker=markers[index % len(markers)], markersize=5, linewidth=2.4 if ours else 1.1,
             label=_title(engine), **colour,
         )  # fmt: skip
-    lines.set(xscale="log", yscale="log", xlabel="tools in the policy", title="more tools")
+    lines.set(
+        xscale="log", yscale="log", xlabel="tools in the policy", ylabel="microseconds", title="more tools"
+    )
     lines.grid(alpha=0.3)
     lines.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
     taken = results["taken"]
     figure.suptitle(
-        f"Python {taken['python']}, {taken['cores']} cores, load average {taken['load_before']:.1f} to "
-        f"{taken['load_after']:.1f}, medians of {taken['rounds']} rounds, {taken['day']}",
+        f"Python {taken['python']}, {taken['cores']} cores, load average {taken['load_before']:.1f} before, "
+        f"{taken['load_after']:.1f} after, medians of {taken['rounds']} rounds, {taken['day']}",
         fontsize=9,
     )
     figure.savefig(target, dpi=110, metadata={"Software": None})
