@@ -16,6 +16,8 @@
 #   make bench   speed, against the goals; writes bench/results.json; ONLY="logged large" for some parts of it
 #   make load    1,000 runs at once for a minute, on SQLite, then in 4 processes on PostgreSQL and Redis: every verdict and
 #                the log are checked; SECONDS=10 AT_ONCE=200 PROCESSES=2 ONLY=sqlite for less, JSON=FILE for programs
+#   make bench-peers   the decision beside other engines, each in an environment of its own in .venv-peers; writes
+#                docs/performance.md; ENGINES="cedar structs" for some of them, which writes nothing
 #   make bench-agentdojo   recorded attacks, about half an hour; CORPUS=FILE says where the recordings are
 #   make fmt     format and mend what can be mended
 #   make clean   remove .venv, caches and what the demo has left
@@ -37,7 +39,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3
 	$$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& echo $$python && break; done)
 
-.PHONY: help demo test test-services test-mcp test-recipes services check format lint types imports fuzz soak bench load bench-agentdojo .bench-agentdojo fmt clean test-versions test-upstream .test-upstream
+.PHONY: help demo test test-services test-mcp test-recipes services check format lint types imports fuzz soak bench bench-peers load bench-agentdojo .bench-agentdojo fmt clean test-versions test-upstream .test-upstream
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -157,6 +159,11 @@ bench:
 load:
 	$(call install,dev)
 	@$(BIN)/python -m bench.load $(ONLY) --seconds $(SECONDS) --at-once $(AT_ONCE) --processes $(PROCESSES) $(if $(JSON),--json > $(JSON))
+
+# Our own row runs in .venv, every other engine in an environment of its own.
+bench-peers:
+	$(call install,dev)
+	@$(BIN)/python -m bench.peers --environments $(VENV)-peers $(ENGINES)
 
 # An environment of its own: the benchmark brings a dozen model clients along.
 bench-agentdojo:
