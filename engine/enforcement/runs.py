@@ -31,6 +31,7 @@ from ringfence.engine.enforcement.sessions import Holding
 from ringfence.engine.enforcement.turnstile import Turnstile
 from ringfence.engine.journal.hiding import Hiding, hiding_of
 from ringfence.engine.journal.journal import Journal
+from ringfence.engine.journal.repeated import Repeated
 from ringfence.engine.seams.errors import EngineError, RingfenceError, RunHaltedError, TakenOverError
 from ringfence.engine.seams.ports import Ticket
 
@@ -110,6 +111,8 @@ class Run:
     """True if the ledger was asked for something: what it still holds is settled when the run ends."""
     session: str = ""
     agent: str = ""
+    repeated: Repeated = field(default_factory=Repeated, repr=False)
+    """What its models were asked last."""
 
     def __post_init__(self) -> None:
         self.hiding = hiding_of(self.opening.secrets, self.plan)
@@ -208,12 +211,12 @@ class Run:
             self.fold(stamped)
             return stamped
 
-    def note(self, event: ModelAsked | ModelAnswered) -> bool:
+    def note(self, event: ModelAsked | ModelAnswered, *, body: bytes | None = None) -> bool:
         """Record what a model was asked or answered; say whether it was: an ended run takes nothing more."""
         with self.lock:
             if self.ended:
                 return False
-            self.append(event)
+            self.append(event, body=body)
             return True
 
     def fold(self, stamped: Stamped) -> None:
