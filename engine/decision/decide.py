@@ -9,6 +9,8 @@ all reasons are recorded, except that a call of an unknown tool is asked nothing
 fit are shown to no condition, and a call that is denied already is charged nothing, so its budgets are not
 asked.
 
+Most calls pass as they are; `at_once` says so of them, and all others are decided here, at length.
+
 Limits of the run (`AGENT.calls`, `AGENT.requests`) are met only by a call that would pass otherwise: the one
 that would be number n+1 is denied and halts the run.  A denial too many halts the run beside its own reasons.
 """
@@ -19,6 +21,7 @@ from dataclasses import replace
 from ringfence.dsl.plan import Json, Plan, Reason, Scope, ToolPlan, UnfitError, Verdict
 from ringfence.engine.decision.arguments import canonical_arguments
 from ringfence.engine.decision.assessment import Assessment
+from ringfence.engine.decision.at_once import at_once
 from ringfence.engine.decision.calls import Decision, Facts, Refusal, ToolCall
 from ringfence.engine.decision.inside import isolate_around, isolate_of
 from ringfence.engine.decision.labelling import label_of
@@ -83,6 +86,24 @@ def assess(
     Args:
         labelled: Say which level its result has, though the call be denied.
     """
+    passed = at_once(plan, state, call, key=key, now_ns=now_ns)
+    if passed is not None:
+        return passed
+    return at_length(plan, state, call, facts, now_ns=now_ns, key=key, wall_ns=wall_ns, labelled=labelled)
+
+
+def at_length(
+    plan: Plan,
+    state: State,
+    call: ToolCall,
+    facts: Facts,
+    *,
+    now_ns: int,
+    key: str | None = None,
+    wall_ns: int | None = ENGINE_CLOCK,
+    labelled: bool = False,
+) -> Assessment:
+    """Do the same for any call, clause by clause."""
     result = Assessment(call.arguments)
     try:
         _assess(result, plan, state, call, facts, now_ns, key, wall_ns, labelled)
@@ -148,7 +169,7 @@ def _assess(
         return
     prepared = state.prepared.get(call.tool)
     if prepared is None or prepared.tool is not tool:
-        prepared = state.prepared[call.tool] = Prepared(tool, state)
+        prepared = state.prepared[call.tool] = Prepared(tool, state, plan)
     result.prepared = prepared
     result.obligations = tool.obligations
     if prepared.unheld is not None:
