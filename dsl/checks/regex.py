@@ -43,6 +43,6 @@ def full_match(text: str) -> Callable[[str], bool]:
 
 _WHOLE = getattr(getattr(re2, "_Anchor", None), "ANCHOR_BOTH", None)
 """With it, RE2 is asked what `fullmatch` asks it, without the generator and the objects that the binding
-makes around the answer, which are half of the time.  It is no public part of the binding: where it is not there,
-the public way is taken."""
+makes around the answer, which are half of the time.  It is no public part of the binding: where it is not
+there, the public way is taken."""
 _NOWHERE = (-1, -1)

@@ -22,7 +22,7 @@ from ringfence.dsl.plan import Json, Plan, Reason, Scope, ToolPlan, UnfitError, 
 from ringfence.engine.decision.arguments import canonical_arguments
 from ringfence.engine.decision.assessment import Assessment
 from ringfence.engine.decision.at_once import at_once
-from ringfence.engine.decision.calls import Decision, Facts, Refusal, ToolCall
+from ringfence.engine.decision.calls import NO_FACTS, RESERVED, Decision, Facts, Refusal, ToolCall
 from ringfence.engine.decision.inside import isolate_around, isolate_of
 from ringfence.engine.decision.labelling import label_of
 from ringfence.engine.decision.outages import by_outage_alone
@@ -41,7 +41,8 @@ __all__ = ["ENGINE_CLOCK", "Assessment", "assess", "conclude", "decide"]
 ENGINE_CLOCK = -1
 """As `wall_ns`: the engine's clock says the time of day."""
 _NOTHING: frozenset[str] = frozenset()
-_UNKNOWN, _DENY, _ASK = Verdict.UNKNOWN, Verdict.DENY, Verdict.ASK
+_UNKNOWN, _DENY, _ASK, _ALLOW = Verdict.UNKNOWN, Verdict.DENY, Verdict.ASK, Verdict.ALLOW
+_decision = tuple.__new__
 
 
 def decide(
@@ -411,6 +412,22 @@ def _has_approved(plan: Plan, state: State, name: str, approved_by: Mapping[str,
 def conclude(assessment: Assessment, facts: Facts) -> Decision:
     """Fold the ledger's answer into an assessment; pure and total, and leaves the assessment as it was."""
     verdict = assessment.verdict
+    if verdict is _ALLOW and not assessment.attempted and not assessment.shadow:
+        if facts is RESERVED or (facts is NO_FACTS and not assessment.wider):  # nothing is to be folded in
+            return _decision(
+                Decision,
+                (
+                    verdict,
+                    tuple(assessment.reasons),
+                    assessment.arguments,
+                    assessment.obligations,
+                    assessment.charges,
+                    (),
+                    None,
+                    (),
+                    assessment.label,
+                ),
+            )
     reasons = assessment.reasons
     halt = assessment.halt
     charges, attempted, label = assessment.charges, assessment.attempted, assessment.label

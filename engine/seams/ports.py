@@ -6,7 +6,7 @@ object per guard.  Times are nanoseconds since the Unix epoch on the engine's cl
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from ringfence.dsl.plan import Json
 from ringfence.engine.decision.calls import Charge, Refusal
@@ -184,14 +184,15 @@ class Inspected(Protocol):
 # ---- the ledger ----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Reservation:
+class Reservation(NamedTuple):
     """All wider-than-run charges of one call: reserved together or not at all.
 
     Reserving the same `id` again is the same reservation as long as it stands: it answers as before, charges
     nothing, and its lease goes on as it was.  A dispatched one stands while it counts in any of its windows;
     one that is not dispatched stands until it has left the first of them, by a lease that ran out.  One that
     was refused or given back, or stands no more, is asked anew, in the place of whatever is left of it.
+
+    A named tuple because one is made per call: a frozen dataclass takes twice as long.
     """
 
     id: str

@@ -76,14 +76,14 @@ class MemoryLedger:
                 self._give_back(reservation_id)
             if len(charges) == 1:  # what most calls ask for: the only window is known and has room
                 charge = charges[0]
-                amount = charge.amount
-                key: _Key = (charge.budget, charge.key, charge.period_ns, False)
+                amount, period_ns = charge.amount, charge.period_ns
+                key: _Key = (charge.budget, charge.key, period_ns, False)
                 window = self._windows.get(key)
                 if window.__class__ is AmountWindow and amount >= 0 and not charge.members:
                     if window.stamped:
                         window.slide(now_ns)
                     if window.taken + amount <= charge.limit:
-                        lease_ns, period_ns = reservation.lease_ns, charge.period_ns
+                        lease_ns = reservation.lease_ns
                         if lease_ns is None or period_ns is None:
                             unit = Unit(amount, None, None)
                         else:
