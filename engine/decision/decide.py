@@ -42,7 +42,8 @@ ENGINE_CLOCK = -1
 """As `wall_ns`: the engine's clock says the time of day."""
 _NOTHING: frozenset[str] = frozenset()
 _UNKNOWN, _DENY, _ASK, _ALLOW = Verdict.UNKNOWN, Verdict.DENY, Verdict.ASK, Verdict.ALLOW
-_decision = tuple.__new__
+_made = tuple.__new__
+"""Makes a named tuple of its parts at once; its own constructor is a Python function."""
 
 
 def decide(
@@ -412,22 +413,16 @@ def _has_approved(plan: Plan, state: State, name: str, approved_by: Mapping[str,
 def conclude(assessment: Assessment, facts: Facts) -> Decision:
     """Fold the ledger's answer into an assessment; pure and total, and leaves the assessment as it was."""
     verdict = assessment.verdict
-    if verdict is _ALLOW and not assessment.attempted and not assessment.shadow:
-        if facts is RESERVED or (facts is NO_FACTS and not assessment.wider):  # nothing is to be folded in
-            return _decision(
-                Decision,
-                (
-                    verdict,
-                    tuple(assessment.reasons),
-                    assessment.arguments,
-                    assessment.obligations,
-                    assessment.charges,
-                    (),
-                    None,
-                    (),
-                    assessment.label,
-                ),
-            )
+    plain = facts is RESERVED or (facts is NO_FACTS and not assessment.wider)
+    if plain and verdict is _ALLOW and not assessment.attempted and not assessment.shadow:
+        # Nothing is to be folded in, as with most calls.
+        return _made(
+            Decision,
+            (
+                verdict, tuple(assessment.reasons), assessment.arguments, assessment.obligations,
+                assessment.charges, (), None, (), assessment.label,
+            ),
+        )  # fmt: skip
     reasons = assessment.reasons
     halt = assessment.halt
     charges, attempted, label = assessment.charges, assessment.attempted, assessment.label

@@ -39,7 +39,7 @@ def test_where_the_quick_way_is_not_there_the_public_one_is_taken(monkeypatch: p
     def compiled(text: str, options: object) -> SimpleNamespace:
         return SimpleNamespace(fullmatch=real(text, options).fullmatch)
 
-    monkeypatch.setattr(regex.re2, "compile", compiled)
+    monkeypatch.setattr(re2, "compile", compiled)
     matches = full_match.__wrapped__("[a-z]+")
     assert matches("abc") and not matches("ab1") and not matches("abc\n")
 
