@@ -73,7 +73,14 @@ def is_plain(value: Json) -> bool:
         if kind is int:
             if not -LARGEST_INTEGER <= part <= LARGEST_INTEGER:
                 return False
-        elif not (kind is dict or kind is list or kind is tuple) or not is_plain(part):
+            continue
+        if kind is list:  # most are of texts alone: those are spared a call
+            for element in part:
+                if type(element) is not str:
+                    break
+            else:
+                continue
+        if not (kind is dict or kind is list or kind is tuple) or not is_plain(part):
             return False
     return True
 

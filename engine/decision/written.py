@@ -101,14 +101,18 @@ WRITERS: Mapping[type[RunEvent], Callable[[Any], bytes | None]] = {
 
 
 def reason_record(reason: Reason) -> dict[str, Json]:
-    """Return one reason as a record."""
-    return {
-        "name": reason.name,
-        "effect": reason.effect,
-        "place": None if reason.place is None else str(reason.place),
-        "because": reason.because,
-        "detail": reason.detail,
-    }
+    """Return one reason as a record; made once, since most reasons are those of the plan."""
+    record = reason.record
+    if record is None:
+        record = {
+            "name": reason.name,
+            "effect": reason.effect,
+            "place": None if reason.place is None else str(reason.place),
+            "because": reason.because,
+            "detail": reason.detail,
+        }
+        object.__setattr__(reason, "record", record)
+    return record.copy()
 
 
 def reason_of(record: Mapping[str, Json]) -> Reason:

@@ -64,14 +64,9 @@ def inside_function() -> Iterator[None]:
         _ASKED.reset(token)
 
 
-def being_asked() -> bool:
-    """Say whether the caller is a plugin's function that is being asked."""
-    return _ASKED.get()
-
-
 def refuse_plugins() -> None:
     """Raise EngineError inside a plugin's function: the call that asks it would wait for itself."""
-    if being_asked():
+    if _ASKED.get():
         raise EngineError(
             "a policy function called the guard while it was being asked",
             help="a policy function only reads: let it ask its own source, not an agent's tools",

@@ -37,6 +37,8 @@ from ringfence.engine.enforcement.runs import Held, Run
 from ringfence.engine.enforcement.subruns import halt_above, with_above
 from ringfence.engine.seams.errors import EngineError, StoreAwayError
 
+_DENY, _ASK = Verdict.DENY, Verdict.ASK
+
 
 @dataclass(frozen=True, slots=True)
 class Ended:
@@ -164,7 +166,7 @@ def judge(
         trouble = yield from run.presence.trouble(run.id)
     with run.lock:
         now_ns = run.now_ns()
-        assessed = assessed_now(run, key, call, facts, now_ns)
+        assessed = assess(run.plan, run.state, call, facts, now_ns=now_ns, key=key)
         seen = run.state.seq
     taken = Taken()
     if assessed.wanted and away is None:  # else nobody is asked; the denial waits to be written
@@ -182,7 +184,7 @@ def judge(
         facts = replace(facts, failed=f"{PRESENCE}{trouble}" if away is None else LOG_AWAY)
     if assessed.attempts and away is None:
         facts = yield from _attempt(run, key, assessed.attempts, facts, taken, now_ns)
-    if assessed.verdict >= Verdict.ASK and assessed.wider and facts.failed is None and not facts.attempted:
+    if assessed.wider and assessed.verdict >= _ASK and facts.failed is None and not facts.attempted:
         name = reservation_id(run, key) + anew
         facts = yield from _reserve(run, name, assessed, facts, taken, now_ns)
     try:
@@ -190,7 +192,7 @@ def judge(
     except BaseException:  # what is not in the record was not charged either
         taken.give_back(run)
         raise
-    if decision.verdict <= Verdict.DENY:
+    if decision.verdict <= _DENY:
         release(run, held, "denied")
     if trouble is not None:
         raise trouble
@@ -261,7 +263,7 @@ def _reserve(
     charges = assessed.wider
     for_ns = lease_ns(run.plan, assessed.asks) if assessed.asks else DISPATCHED_WITHIN_NS
     taken.lapses_ns = None if for_ns is None else now_ns + for_ns
-    successes = tuple(charge for charge in charges if charge.counting == "successes")
+    successes = [charge for charge in charges if charge.counting == "successes"]
     others = charges if not successes else [one for one in charges if one.counting != "successes"]
     refusals: tuple[Refusal, ...] = ()
     try:
@@ -309,7 +311,9 @@ def _conclude(
         if run.state.seq != seen:  # other events came while the ledger was asked: look again
             now_ns = run.now_ns()
             assessed = assessed_now(run, key, call, facts, now_ns)
-        facts, halts = with_above(run, key, assessed, facts, now_ns=now_ns)
+        halts = None
+        if run.parent is not None:
+            facts, halts = with_above(run, key, assessed, facts, now_ns=now_ns)
         decision = conclude(assessed, facts)
         known = run.state.calls[key]
         edited = _other(known, call) if known.tickets else None
@@ -326,7 +330,8 @@ def _conclude(
             held.success = taken.success or held.success
             if taken.reservation is not None or taken.success is not None:
                 held.lapses_ns = taken.lapses_ns
-        halt_above(run, decision, halts)
+        if halts or decision.halt is not None:
+            halt_above(run, decision, halts or ())
         return held, decision
 
 

@@ -125,11 +125,10 @@ def dispatch(run: Run, held: Held, flight: Flight | None, *, around: Job | None 
         if not swapped:  # SECURITY: single use; whoever came first has it
             raise replies.rejected(run, held, "the approval was used before, or taken back")
     with run.lock:
-        run.check_live()
+        now_ns = run.now_ns()
+        left_ns = run.check_live(now_ns)
         if around is not None and around.is_over:
             raise replies.failed(run, held, "the isolate is over that it was called from")
-        now_ns = run.now_ns()
-        left_ns = run.remaining_ns(now_ns)
         run.append(CallStarted(held.key), at_ns=now_ns)
         held.over = True
         if flight is not None:
@@ -150,11 +149,10 @@ def dispatch(run: Run, held: Held, flight: Flight | None, *, around: Job | None 
             fail(run, held, flight, "refused", replies.LAPSED, mono_ns)
             raise replies.lapsed(run, held)
         try:
-            run.check_live()  # SECURITY: a halt may have come while the ledger was asked
+            left_ns = run.check_live()  # SECURITY: a halt may have come while the ledger was asked
         except BaseException:
             fail(run, held, flight, "cancelled", TOO_LATE, mono_ns)
             raise
-        left_ns = run.remaining_ns(run.now_ns())
     stop_ns = obligations.stop_ns
     by_run = left_ns is not None and (stop_ns is None or left_ns <= stop_ns)
     bound_ns = left_ns if by_run else stop_ns
@@ -215,13 +213,11 @@ def land(started: Started, landed: Landed, lens: ResultLens, passthrough: Passth
 def _finish(started: Started, result: Any, lens: ResultLens) -> Any:
     run, held = started.run, started.held
     try:
-        bounded = bound_result(lens.get(result), held.decision.obligations)
-        if bounded.truncated is not None:
-            result = lens.set(result, bounded.value)
+        value, truncated = bound_result(lens.get(result), held.decision.obligations)
+        if truncated is not None:
+            result = lens.set(result, value)
         keep = (
-            keyed(run, bounded.value)
-            if keeps_digests_only(run, held.call.tool)
-            else jsonable(bounded.value, hide=run.hide)
+            keyed(run, value) if keeps_digests_only(run, held.call.tool) else jsonable(value, hide=run.hide)
         )
     except BaseException as error:  # fails closed: a result that cannot be bounded is not handed over
         why = str(error) if isinstance(error, RefusedResultError) else f"unreadable ({type(error).__name__})"
@@ -230,14 +226,15 @@ def _finish(started: Started, result: Any, lens: ResultLens) -> Any:
             raise
         raise replies.refused_result(run, held, why) from error
     with run.lock:
-        _down(run, started.flight)
+        if started.flight is not None:
+            run.flights.discard(started.flight)
         if run.ended:  # its end says already that this call was abandoned
             raise run.over()
         if started.flight is None and run.stopped is not None:
             # It ran where it was called, and the halt could not stop it: its late result is thrown away.
             _fail(started, "abandoned", "the run was halted")
             raise run.over()
-        run.append(CallFinished(held.key, keep, bounded.truncated, _since(run, started.mono_ns)))
+        run.append(CallFinished(held.key, keep, truncated, _since(run, started.mono_ns)))
     return result
 
 
@@ -249,7 +246,8 @@ def fail(run: Run, held: Held, flight: Flight | None, outcome: str, error: str, 
     """Record that the body did not return."""
     failed = CallFailed(held.key, outcome, error, _since(run, mono_ns))
     with run.lock:
-        _down(run, flight)
+        if flight is not None:
+            run.flights.discard(flight)
         if not run.ended:
             run.append(failed)
     if held.success is not None and failed.has_not_succeeded:
@@ -281,11 +279,6 @@ def again(ended: Ended, run: Run, lens: ResultLens) -> Any:
     if outcome.withheld:
         raise replies.failed(run, ended.held, "it ran before the run was resumed and its result is secret")
     return outcome.result if lens.make is None else lens.make(outcome.result)
-
-
-def _down(run: Run, flight: Flight | None) -> None:
-    if flight is not None:
-        run.flights.discard(flight)
 
 
 def _since(run: Run, mono_ns: int) -> int:

@@ -104,7 +104,8 @@ def given(run: Run, call: ToolCall) -> Given:
     if run.hiding is not None:
         hidden = run.hiding.value(kept, tool=call.tool)
         named = run.hiding.named(call)  # after it: they may repeat what the arguments hide
-    if keeps_digests_only(run, call.tool):
+    plan = run.plan.by_bound_name.get(call.tool)
+    if plan is not None and plan.obligations.audit == "minimal":
         return Given(call, key_base(replace(named, arguments={})), "keyed", keyed(run, kept), named, said)
     if named is not call or hidden is not kept:
         shown = {**keyed(run, kept), SHOWN: hidden}
@@ -119,17 +120,23 @@ _COMPOUND = frozenset({list, dict, tuple})
 
 def own(arguments: Mapping[str, Json]) -> dict[str, Json]:
     """Return a copy of JSON arguments that shares nothing that could be changed."""
-    return {name: _owned(part) if type(part) in _COMPOUND else part for name, part in arguments.items()}
+    copy = arguments.copy() if type(arguments) is dict else dict(arguments.items())
+    for name, part in copy.items():
+        if type(part) in _COMPOUND:
+            copy[name] = _owned(part)
+    return copy
 
 
-def _owned(value: Json) -> Json:
-    """Return the value; of a list or a record, a copy all the way down."""
+def _owned(value: Any) -> Json:
+    """Return a copy of a list or a record, all the way down."""
     kind = type(value)
-    if kind is list:
-        return [part if type(part) is str else _owned(part) for part in value]
-    if kind is dict:
-        return {name: _owned(part) for name, part in value.items()}
-    return tuple([_owned(part) for part in value]) if kind is tuple else value
+    if kind is tuple:
+        return tuple([_owned(part) if type(part) in _COMPOUND else part for part in value])
+    copy = value.copy()
+    for place, part in copy.items() if kind is dict else enumerate(copy):
+        if type(part) in _COMPOUND:
+            copy[place] = _owned(part)
+    return copy
 
 
 def too_large(value: Any, most_bytes: int) -> bool:
@@ -194,17 +201,17 @@ def decision_record(
     """Return the event of a decision with the values kept out that the policy keeps out."""
     known = run.state.calls.get(event.call)
     withheld = None if known is None or run.hiding is None else known.withheld
-    keyed_only = keeps_digests_only(run, call.tool)
+    tool = run.plan.by_bound_name.get(call.tool)
+    keyed_only = tool is not None and tool.obligations.audit == "minimal"
     if withheld not in ("secret", "redacted") and not keyed_only:
         return event
     arguments: Json = None
-    if withheld == "redacted" and not keyed_only and run.hiding is not None:
-        tool = run.plan.by_bound_name.get(call.tool)
-        if tool is not None:  # else it repeats what was hidden elsewhere, and nothing was decided on it
-            event, is_told = run.hiding.settled(tool, call, event, decided_on)
-            if is_told:
-                return event
-            arguments = event.arguments
+    # Without a tool it repeats what was hidden elsewhere, and nothing was decided on it.
+    if withheld == "redacted" and not keyed_only and run.hiding is not None and tool is not None:
+        event, is_told = run.hiding.settled(tool, call, event, decided_on)
+        if is_told:
+            return event
+        arguments = event.arguments
     kept = keyed(run, event.digest)
     facts = event.facts
     if facts.get("answers"):  # the questions hold values of the arguments

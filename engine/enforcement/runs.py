@@ -203,9 +203,12 @@ class Run:
                 self._join_those(event.call)
             if self.parent is not None:
                 self._count_above(self.parent, event)
-            moment = self.now_ns() if at_ns is None else at_ns
-            stamped = self.journal.record(self.id, event, at_ns=moment, body=body)
-            self.fold(stamped)
+            if at_ns is None:
+                at_ns = self.now_ns()
+            stamped = self.journal.record(self.id, event, at_ns=at_ns, body=body)
+            apply(self.state, stamped)
+            if type(event) in _NOTED:
+                self._note(stamped.event)
             return stamped
 
     def note(self, event: ModelAsked | ModelAnswered) -> bool:
@@ -286,8 +289,14 @@ class Run:
 
     # ---- live, or over -----------------------------------------------------------------------------
 
-    def check_live(self) -> None:
+    def check_live(self, now_ns: int | None = None) -> int | None:
         """Raise RunHaltedError unless a call could start now; a deadline that has passed halts the run.
+
+        Args:
+            now_ns: What `now_ns` has just said.
+
+        Returns:
+            The time left; None: no bound.
 
         Raises:
             EngineError: It is suspended, another process has taken it over, or this one could not say in time
@@ -297,8 +306,9 @@ class Run:
             state = self.state
             if self.stopped is not None:
                 raise self.over()
+            left: int | None = None
             if state.halted is None and not self.ended:
-                left = self.remaining_ns(self.now_ns())
+                left = self.remaining_ns(self.now_ns() if now_ns is None else now_ns)
                 if left is not None and left <= 0:
                     self.time_is_up()
             if state.halted is not None or self.ended or state.status in ("halted", "done", "failed"):
@@ -309,6 +319,7 @@ class Run:
                 )
             # SECURITY: the session may be another process's by now, and an order to stop unread.
             self.presence.check(self.id)
+            return left
 
     def check_start(self) -> None:
         """Raise unless a body that was dispatched may still start.
@@ -347,7 +358,9 @@ class Run:
     def remaining_ns(self, now_ns: int) -> int | None:
         """Return the time left to this run and the runs around it; None: no bound."""
         left = self.state.remaining_ns(now_ns)
-        around = self.parent.remaining_ns(now_ns) if self.parent is not None else None
+        if self.parent is None:
+            return left
+        around = self.parent.remaining_ns(now_ns)
         return left if around is None else around if left is None else min(left, around)
 
     def time_is_up(self) -> None:
