@@ -28,14 +28,15 @@ _parts: Any = (
     if _make is None
     else _make(None, _encoder.default, json.encoder.encode_basestring, None, ":", ",", True, False, False)
 )
-_quoted: Callable[[str], str] = json.encoder.encode_basestring
+quoted: Callable[[str], str] = json.encoder.encode_basestring
+"""Writes a text as canonical JSON."""
 
 
 def canonical(value: Json) -> bytes:
     """Return the RFC 8785 form, UTF-8; raise ValueError for what JSON cannot say (NaN, lone surrogates)."""
     try:
         if type(value) is str:
-            return _quoted(value).encode()
+            return quoted(value).encode()
         if is_plain(value):
             return "".join(_parts(value, 0)).encode("utf-8")
         return rfc8785.dumps(value)

@@ -16,8 +16,8 @@ from ringfence.engine.decision.written import reason_of, reason_record
 def requested(
     key: str,
     call: ToolCall,
-    *,
     parent: str | None = None,
+    *,
     withheld: str | None = None,
     arguments: Json = None,
     ahead: bool = False,

@@ -98,7 +98,7 @@ _DENY, _ASK, _ALLOW = Verdict.DENY, Verdict.ASK, Verdict.ALLOW
 
 
 def _decided(state: "State", event: CallDecided, _now_ns: int) -> None:
-    known = _known(state, event.call)
+    known = state.calls.get(event.call) or _known(state, event.call)
     # SECURITY: a verdict that this version does not know is read as deny.
     verdict = known.verdict = _VERDICTS.get(event.verdict, _DENY)
     known.given_back = False
@@ -248,7 +248,7 @@ def _answered(state: "State", event: ApprovalAnswered, _now_ns: int) -> None:
 
 
 def _started(state: "State", event: CallStarted, now_ns: int) -> None:
-    known = _known(state, event.call)
+    known = state.calls.get(event.call) or _known(state, event.call)
     known.started_epoch = state.epoch
     state.in_flight.add(event.call)
     _dispatch(state, known, now_ns)
@@ -272,7 +272,7 @@ def _dispatch(state: "State", known: KnownCall, now_ns: int) -> None:
 
 
 def _finished(state: "State", event: CallFinished, _now_ns: int) -> None:
-    known = _known(state, event.call)
+    known = state.calls.get(event.call) or _known(state, event.call)
     withheld = bool(event.redacted)
     known.outcome = Outcome(True, event.result, None, None, state.epoch, withheld)
     state.in_flight.discard(event.call)

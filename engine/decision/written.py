@@ -25,13 +25,16 @@ def requested_body(event: CallRequested, said: bytes) -> bytes | None:
     try:
         names = event.schema_names
         named = "null" if names is None else "[" + ",".join(map(_quoted, names)) + "]"
+        attempt = "null" if event.attempt is None else _quoted(event.attempt)
+        call_id = "null" if event.call_id is None else _quoted(event.call_id)
+        parent = "null" if event.parent is None else _quoted(event.parent)
+        task = "null" if event.task is None else _quoted(event.task)
         return (
             b'{"arguments":'
             + said
             + (
-                f',"attempt":{_text(event.attempt)},"call":{_quoted(event.call)},"call_id":{_text(event.call_id)}'
-                f',"parent":{_text(event.parent)},"schema_names":{named},"task":{_text(event.task)}'
-                f',"tool":{_quoted(event.tool)},"withheld":null}}'
+                f',"attempt":{attempt},"call":{_quoted(event.call)},"call_id":{call_id},"parent":{parent}'
+                f',"schema_names":{named},"task":{task},"tool":{_quoted(event.tool)},"withheld":null}}'
             ).encode()
         )
     except (ValueError, TypeError):  # a lone surrogate, or no text: the general way describes it
@@ -47,9 +50,9 @@ def decided_body(event: CallDecided, decision: Decision, facts: Facts) -> bytes 
     if facts.answers or facts.attempted or facts.above:
         return None
     try:
-        reasons = ",".join([reason_text(reason) for reason in decision.reasons])
-        shadow = ",".join([reason_text(reason) for reason in decision.shadow])
-        charges = ",".join([_charge(charge) for charge in decision.charges])
+        reasons = ",".join(map(reason_text, decision.reasons))
+        shadow = ",".join(map(reason_text, decision.shadow))
+        charges = ",".join(map(_charge, decision.charges))
         asks = ",".join(map(_quoted, event.asks))
         reserved = "null" if facts.reserved is None else "[]"
         label = "null" if event.label is None else _quoted(event.label)
@@ -133,10 +136,6 @@ def reason_text(reason: Reason) -> str:
         written = canonical(reason_record(reason)).decode()
         object.__setattr__(reason, "written", written)
     return written
-
-
-def _text(value: str | None) -> str:
-    return "null" if value is None else _quoted(value)
 
 
 def _charge(charge: Charge) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ringfence.engine.seams.errors import EngineError
 
@@ -46,9 +46,8 @@ def set_current(run: "Run", call: str) -> None:
     _CALL.set((run, call))
 
 
-def current_call() -> "tuple[Run, str] | None":
-    """Return the run and the key of the call whose body the caller is in, or None."""
-    return _CALL.get()
+current_call: Final = _CALL.get
+"""Returns the run and the key of the call whose body the caller is in, or None."""
 
 
 _ASKED: ContextVar[bool] = ContextVar("ringfence_asked", default=False)

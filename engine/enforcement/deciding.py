@@ -36,6 +36,7 @@ from ringfence.engine.enforcement.requests import UNSAID, Given, decision_record
 from ringfence.engine.enforcement.runs import Held, Run
 from ringfence.engine.enforcement.subruns import halt_above, with_above
 from ringfence.engine.seams.errors import EngineError, StoreAwayError
+from ringfence.engine.seams.ports import Reservation
 
 _DENY, _ASK = Verdict.DENY, Verdict.ASK
 
@@ -72,7 +73,9 @@ def request(run: Run, given: Given, *, ahead: bool = False) -> Steps[Held | Ende
         key = key_of(run, given, made, shown) if asked_ahead else made
         known = state.calls.get(key)
         event = given.event(key, parent, ahead=ahead)
-        run.append(event, body=None if given.said is None else requested_body(event, given.said))
+        now_ns = run.now_ns()
+        body = None if given.said is None else requested_body(event, given.said)
+        run.append(event, at_ns=now_ns, body=body)
         kept = run.take_those(lambda one: one.key == key) if key != made else ()
         refused = refused_before(run, key, call) if ahead else None
         if known is not None:
@@ -96,7 +99,11 @@ def request(run: Run, given: Given, *, ahead: bool = False) -> Steps[Held | Ende
         return Ended(held, outcome)
     if known is not None and asked:
         return (yield from _asked_before(run, key, call))
-    return (yield from judge(run, key, call, approved_by={}, said=given.said, lacking=given.lacking))
+    return (
+        yield from judge(
+            run, key, call, approved_by={}, said=given.said, lacking=given.lacking, now_ns=now_ns
+        )
+    )
 
 
 def _asked_before(run: Run, key: str, call: ToolCall) -> Steps[Held]:
@@ -144,10 +151,12 @@ def judge(
     said: bytes | None = None,
     exactly: str | None = None,
     lacking: str | None = None,
+    now_ns: int | None = None,
 ) -> Steps[Held]:
     """Decide and record; the caller has the turn.
 
     Args:
+        now_ns: The moment, where the caller has just asked for it.
         held: The call as it was decided before people answered; what it holds, it keeps.
         said: The canonical form of the call's arguments, if it is there already.
         exactly: The digest of the call that people approved; what is another call by now is denied.
@@ -163,9 +172,10 @@ def judge(
     away = run.journal.away
     trouble: EngineError | None = away
     if away is None and run.presence.lapsed:
-        trouble = yield from run.presence.trouble(run.id)
+        trouble, now_ns = (yield from run.presence.trouble(run.id)), None
     with run.lock:
-        now_ns = run.now_ns()
+        if now_ns is None or now_ns < run.state.latest_ns:
+            now_ns = run.now_ns()
         assessed = assess(run.plan, run.state, call, facts, now_ns=now_ns, key=key)
         seen = run.state.seq
     taken = Taken()
@@ -263,12 +273,21 @@ def _reserve(
     charges = assessed.wider
     for_ns = lease_ns(run.plan, assessed.asks) if assessed.asks else DISPATCHED_WITHIN_NS
     taken.lapses_ns = None if for_ns is None else now_ns + for_ns
-    successes = [charge for charge in charges if charge.counting == "successes"]
+    successes: list[Charge] = []
+    for charge in charges:
+        if charge.counting == "successes":
+            successes.append(charge)
     others = charges if not successes else [one for one in charges if one.counting != "successes"]
     refusals: tuple[Refusal, ...] = ()
     try:
         if others:
-            refusals = yield from ledger.reserve(run.opening, name, others, lease_ns=for_ns, now_ns=now_ns)
+            if run.inline is not None:
+                asked = Reservation(name, tuple(others), for_ns)
+                refusals = run.inline.reserve_now(asked, now_ns=now_ns)
+            else:
+                refusals = yield from ledger.reserve(
+                    run.opening, name, others, lease_ns=for_ns, now_ns=now_ns
+                )
             taken.reservation = None if refusals else name
         if successes:
             # Asked all the same, so that every reason is recorded.

@@ -8,6 +8,7 @@ from typing import Any, Final
 from ringfence.dsl.plan import Isolated, Json, Verdict
 from ringfence.engine.decision.events import CallFailed, CallFinished, CallStarted
 from ringfence.engine.decision.results import RefusedResultError, bound_result
+from ringfence.engine.decision.written import finished_body, started_body
 from ringfence.engine.enforcement import ledger, replies
 from ringfence.engine.enforcement.bodies import Flight, Landed
 from ringfence.engine.enforcement.deciding import Ended
@@ -16,7 +17,7 @@ from ringfence.engine.enforcement.isolates import Job, begin, proved_executor
 from ringfence.engine.enforcement.opening import store_error
 from ringfence.engine.enforcement.requests import keeps_digests_only, keyed, own
 from ringfence.engine.enforcement.runs import Held, Run
-from ringfence.engine.enforcement.tool_results import ResultLens
+from ringfence.engine.enforcement.tool_results import PLAIN, ResultLens
 from ringfence.engine.journal.jsonable import jsonable
 from ringfence.engine.seams.errors import EngineError, RingfenceError
 from ringfence.engine.seams.isolates import IsolateExecutor
@@ -129,17 +130,22 @@ def dispatch(run: Run, held: Held, flight: Flight | None, *, around: Job | None 
         left_ns = run.check_live(now_ns)
         if around is not None and around.is_over:
             raise replies.failed(run, held, "the isolate is over that it was called from")
-        run.append(CallStarted(held.key), at_ns=now_ns)
+        event = CallStarted(held.key)
+        run.append(event, at_ns=now_ns, body=started_body(event))
         held.over = True
         if flight is not None:
             run.flights.add(flight)
     mono_ns = opening.clock.monotonic_ns()
     if held.reservation is not None or held.success is not None:
         stands = True
+        inline = run.inline
         try:
             for name in (held.reservation, held.success):
                 if stands and name is not None:
-                    stands = yield from ledger.dispatched(opening, name, now_ns=now_ns)
+                    if inline is not None:
+                        stands = inline.dispatched_now(name, now_ns=now_ns)
+                    else:
+                        stands = yield from ledger.dispatched(opening, name, now_ns=now_ns)
         except BaseException as error:  # fails closed: started, never run, and what it charged is kept
             fail(run, held, flight, "cancelled", "the dispatch could not be recorded", mono_ns)
             if not isinstance(error, Exception):
@@ -148,11 +154,12 @@ def dispatch(run: Run, held: Held, flight: Flight | None, *, around: Job | None 
         if not stands:  # SECURITY: a body that runs now would stand in no window
             fail(run, held, flight, "refused", replies.LAPSED, mono_ns)
             raise replies.lapsed(run, held)
-        try:
-            left_ns = run.check_live()  # SECURITY: a halt may have come while the ledger was asked
-        except BaseException:
-            fail(run, held, flight, "cancelled", TOO_LATE, mono_ns)
-            raise
+        if inline is None:  # else nothing was waited for since the run was found live
+            try:
+                left_ns = run.check_live()  # SECURITY: a halt may have come while the ledger was asked
+            except BaseException:
+                fail(run, held, flight, "cancelled", TOO_LATE, mono_ns)
+                raise
     stop_ns = obligations.stop_ns
     by_run = left_ns is not None and (stop_ns is None or left_ns <= stop_ns)
     bound_ns = left_ns if by_run else stop_ns
@@ -213,7 +220,8 @@ def land(started: Started, landed: Landed, lens: ResultLens, passthrough: Passth
 def _finish(started: Started, result: Any, lens: ResultLens) -> Any:
     run, held = started.run, started.held
     try:
-        value, truncated = bound_result(lens.get(result), held.decision.obligations)
+        value = result if lens is PLAIN else lens.get(result)
+        value, truncated = bound_result(value, held.decision.obligations)
         if truncated is not None:
             result = lens.set(result, value)
         keep = (
@@ -234,7 +242,8 @@ def _finish(started: Started, result: Any, lens: ResultLens) -> Any:
             # It ran where it was called, and the halt could not stop it: its late result is thrown away.
             _fail(started, "abandoned", "the run was halted")
             raise run.over()
-        run.append(CallFinished(held.key, keep, truncated, _since(run, started.mono_ns)))
+        finished = CallFinished(held.key, keep, truncated, _since(run, started.mono_ns))
+        run.append(finished, body=finished_body(finished))
     return result
 
 

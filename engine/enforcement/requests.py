@@ -44,14 +44,8 @@ class Given:
 
     def event(self, key: str, parent: str | None, *, ahead: bool = False) -> CallRequested:
         """Return the event that records it under `key`."""
-        return requested(
-            key,
-            self.call if self.named is None else self.named,
-            parent=parent,
-            withheld=self.withheld,
-            arguments=self.shown,
-            ahead=ahead,
-        )
+        call = self.call if self.named is None else self.named
+        return requested(key, call, parent, withheld=self.withheld, arguments=self.shown, ahead=ahead)
 
 
 def given_inside(run: Run, call: ToolCall) -> Given:

@@ -25,6 +25,7 @@ from ringfence.engine.decision.recall.recall import Recall
 from ringfence.engine.decision.state import State, apply, start
 from ringfence.engine.decision.tree import below, counted_above
 from ringfence.engine.enforcement.bodies import Flight
+from ringfence.engine.enforcement.ledger import at_once
 from ringfence.engine.enforcement.opening import Opening
 from ringfence.engine.enforcement.presence import Presence
 from ringfence.engine.enforcement.sessions import Holding
@@ -32,7 +33,7 @@ from ringfence.engine.enforcement.turnstile import Turnstile
 from ringfence.engine.journal.hiding import Hiding, hiding_of
 from ringfence.engine.journal.journal import Journal
 from ringfence.engine.seams.errors import EngineError, RingfenceError, RunHaltedError, TakenOverError
-from ringfence.engine.seams.ports import Ticket
+from ringfence.engine.seams.ports import InlineLedger, Ticket
 
 _NOTED = (RunEnded, ApprovalAnswered)
 """The events that a run keeps something of beside its state."""
@@ -77,6 +78,8 @@ class Run:
     state: State = field(init=False, repr=False)
     journal: Journal = field(init=False, repr=False)
     """The one that it began, or goes on, in."""
+    inline: InlineLedger | None = field(init=False, default=None, repr=False)
+    """The ledger, if it answers at once; None: it must be waited for."""
     lock: Any = field(default_factory=threading.RLock, repr=False)
     turnstile: Turnstile = field(default_factory=Turnstile, repr=False)
     flights: set[Flight] = field(default_factory=set, repr=False)
@@ -173,14 +176,18 @@ class Run:
 
     def begin(self, event: RunStarted, recall: Recall) -> None:
         """Record the first event and start the fold, with what the session remembers."""
-        self.journal = self.opening.ready.journal
+        self._open()
         stamped = self.journal.record(self.id, event)
         self.state = start(self.plan, stamped, recall)
         self.session, self.agent, self.orders = event.session, event.agent, event.orders
 
+    def _open(self) -> None:
+        self.journal = self.opening.ready.journal
+        self.inline = at_once(self.opening)
+
     def rebuild(self, state: State, events: Iterable[Stamped]) -> None:
         """Take over the state that was folded from these events."""
-        self.journal = self.opening.ready.journal
+        self._open()
         self.state = state
         for stamped in events:
             if isinstance(stamped.event, RunStarted):

@@ -70,7 +70,7 @@ def test_the_quick_way_says_what_the_long_way_says(value: object, limit_bytes: i
 
 def test_the_quick_way_copies_all_the_way_down() -> None:
     inner = [1, 2]
-    value = {"rows": [{"a": inner}], "pair": (inner, None)}
+    value: dict[str, Any] = {"rows": [{"a": inner}], "pair": (inner, None)}
     said = jsonable(value)
     inner.append(3)
     value["rows"].clear()
