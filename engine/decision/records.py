@@ -8,7 +8,16 @@ from collections.abc import Mapping, Sequence
 
 from ringfence.dsl.canonical import canonical
 from ringfence.dsl.plan import Json, TextFile, Verdict
-from ringfence.engine.decision.calls import Charge, Decision, Facts, Refusal, ToolCall, digest_of
+from ringfence.engine.decision.calls import (
+    NO_FACTS,
+    RESERVED,
+    Charge,
+    Decision,
+    Facts,
+    Refusal,
+    ToolCall,
+    digest_of,
+)
 from ringfence.engine.decision.events import CallDecided, CallRequested, RunStarted
 from ringfence.engine.decision.written import reason_of, reason_record
 
@@ -61,7 +70,9 @@ def decided(
         edited: The call's arguments, where the record has had others since.
     """
     try:
-        if said is not None and _untouched(decision.arguments, call.arguments):
+        if said is not None and (
+            decision.arguments is call.arguments or _untouched(decision.arguments, call.arguments)
+        ):
             decided_on, same = said, True
         else:
             decided_on = canonical(dict(decision.arguments))
@@ -118,6 +129,9 @@ def charge_record(charge: Charge) -> dict[str, Json]:
 
 def facts_record(facts: Facts) -> dict[str, Json]:
     """Return the facts as a record; times as decimal text, since they can be beyond 2^53-1."""
+    if facts is RESERVED or facts is NO_FACTS:  # as it is most of the time
+        nobody = {"attempted": None, "approved_by": {}, "answers": {}, "failed": None}
+        return {"reserved": [] if facts is RESERVED else None, **nobody}
     people = facts.approved_by
     record: dict[str, Json] = {
         "reserved": None if facts.reserved is None else [*map(_refusal_record, facts.reserved)],

@@ -12,7 +12,7 @@ from typing import Any
 from ringfence.dsl.canonical import LARGEST_INTEGER, canonical
 from ringfence.dsl.plan import Json, Reason
 from ringfence.dsl.source import Place
-from ringfence.engine.decision.calls import Charge, Decision, Facts
+from ringfence.engine.decision.calls import NO_FACTS, RESERVED, Charge, Decision, Facts
 from ringfence.engine.decision.events import CallDecided, CallFinished, CallRequested, CallStarted, RunEvent
 
 _quoted = encode_basestring
@@ -45,10 +45,11 @@ def decided_body(event: CallDecided, decision: Decision, facts: Facts) -> bytes 
     """Return the body of a decision, made from what the event was made of."""
     if event.arguments is not None or event.edited is not None:
         return None
-    if facts.approved_by or facts.failed is not None or facts.reserved:
-        return None
-    if facts.answers or facts.attempted or facts.above:
-        return None
+    if facts is not RESERVED and facts is not NO_FACTS:
+        if facts.approved_by or facts.failed is not None or facts.reserved:
+            return None
+        if facts.answers or facts.attempted or facts.above:
+            return None
     try:
         reasons = ",".join(map(reason_text, decision.reasons))
         shadow = ",".join(map(reason_text, decision.shadow))
