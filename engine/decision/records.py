@@ -130,8 +130,9 @@ def charge_record(charge: Charge) -> dict[str, Json]:
 def facts_record(facts: Facts) -> dict[str, Json]:
     """Return the facts as a record; times as decimal text, since they can be beyond 2^53-1."""
     if facts is RESERVED or facts is NO_FACTS:  # as it is most of the time
-        nobody = {"attempted": None, "approved_by": {}, "answers": {}, "failed": None}
-        return {"reserved": [] if facts is RESERVED else None, **nobody}
+        said: dict[str, Json] = {"attempted": None, "approved_by": {}, "answers": {}, "failed": None}
+        said["reserved"] = [] if facts is RESERVED else None
+        return said
     people = facts.approved_by
     record: dict[str, Json] = {
         "reserved": None if facts.reserved is None else [*map(_refusal_record, facts.reserved)],

@@ -67,9 +67,11 @@ def _requested(state: "State", event: CallRequested, _now_ns: int) -> None:
         base = _adopted(state, known, event)
     else:
         base = event.call.rpartition(".")[0]
-    seen = state.attempts.setdefault(base, {})
-    made_by = (state.epoch, event.attempt)
-    seen[made_by] = seen.get(made_by, 0) + 1
+    seen, made_by = state.attempts.get(base), (state.epoch, event.attempt)
+    if seen is None:
+        state.attempts[base] = {made_by: 1}
+    else:
+        seen[made_by] = seen.get(made_by, 0) + 1
     if known is None:
         known = state.calls[event.call] = KnownCall(event.call, event, state.epoch)
         if event.ahead:
