@@ -94,18 +94,17 @@ def linked(batch: Sequence[Queued]) -> list[Entry]:
     """Return the events as they are stored, each linked to its run's head, which moves on."""
     salts = os.urandom(SALT_BYTES * len(batch))
     entries = []
-    for number, queued in enumerate(batch):
-        place, stamped = queued.place, queued.stamped
+    for number, (run, place, stamped, mono_ns, body) in enumerate(batch):
         entry = chained(
             place.head,
-            run=queued.run,
+            run=run,
             seq=stamped.seq,
             kind=stamped.event.kind,
             schema=SCHEMA,
             at_ns=stamped.at_ns,
-            mono_ns=queued.mono_ns,
+            mono_ns=mono_ns,
             salt=salts[number * SALT_BYTES : (number + 1) * SALT_BYTES],
-            body=queued.body,
+            body=body,
         )
         place.head = entry.hash
         entries.append(entry)

@@ -36,6 +36,12 @@ def test_a_float_is_written_alike_wherever_its_point_stands(number: float) -> No
     assert canonical([number]) == rfc8785.dumps([number])
 
 
+@given(st.text(max_size=20), st.sampled_from(["", "x", "\x7f", "é", "\U0001f600", '"', "\\", "\n", "\x1f"]))
+def test_a_long_text_is_written_as_a_short_one(text: str, sign: str) -> None:
+    long = "long " * 30 + text + sign
+    assert canonical(long) == rfc8785.dumps(long)
+
+
 def read_as_large_integer(number: float) -> bool:
     return number.is_integer() and LARGEST_INTEGER < abs(number) < 1e21
 
@@ -45,6 +51,11 @@ readable = st.recursive(
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=20,
 )
+
+
+@given(st.floats(-1e17, 1e17) | st.floats(-1e-3, 1e-3) | st.integers(-(10**7), 10**7).map(lambda n: n / 1000))
+def test_numbers_with_a_fraction_are_written_as_rfc_8785_writes_them(number: float) -> None:
+    assert canonical([number]) == rfc8785.dumps([number])
 
 
 @given(readable)

@@ -2,6 +2,8 @@
 
 import asyncio
 import threading
+from functools import partial
+from typing import Any
 
 import pytest
 
@@ -15,7 +17,7 @@ class CountingLoop(asyncio.SelectorEventLoop):
         super().__init__()
         self.wakes = 0
 
-    def call_soon_threadsafe(self, *given, **named):  # type: ignore[no-untyped-def]
+    def call_soon_threadsafe(self, *given: Any, **named: Any) -> Any:  # type: ignore[override]
         self.wakes += 1
         return super().call_soon_threadsafe(*given, **named)
 
@@ -27,7 +29,7 @@ def told(*loops: asyncio.AbstractEventLoop, together: bool) -> list[tuple[int, i
     def tell() -> None:
         for number in range(3):
             for which, loop in enumerate(loops):
-                soon(loop, lambda which=which, number=number: called.append((which, number)))
+                soon(loop, partial(called.append, (which, number)))
 
     def tell_together() -> None:
         with gathered(), gathered():
