@@ -50,11 +50,11 @@ def dispatched(opening: Opening, reservation_id: str, *, now_ns: int) -> Steps[b
 
 def settle(opening: Opening, run: str, *, now_ns: int) -> Steps[None]:
     """Stamp what a run that ends still holds: it is kept, for nobody knows what became of it."""
-    ledger = opening.ready.ledger
-    inline = _inline(ledger)
+    inline = at_once(opening)
     if inline is not None:
         inline.settle_now(run, now_ns=now_ns)
     else:
+        ledger = opening.ready.ledger
         yield opening.submit(ledger.settle(run, now_ns=now_ns))
 
 
