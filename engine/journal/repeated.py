@@ -39,18 +39,19 @@ class Repeated:
         self._before: dict[bytes, Part] = {}
 
     def parts(
-        self, sources: Iterable[T], state: Callable[[T], object], say: Callable[[T], Json]
+        self, sources: Iterable[T], state: Callable[[T], object] | None, say: Callable[[T], Json]
     ) -> list[Part]:
         """Return what is said of each source.
 
         Args:
-            state: All of a source that `say` looks at; None: it may look at more, and is always asked.
+            state: Returns all of a source that `say` looks at; None: it may look at more, and is always
+                asked.  No function: that holds of every source.
             say: What the log keeps of a source: JSON that `canonical` can write.
         """
         used: dict[bytes, Part] = {}
         found = []
         for source in sources:
-            seen = state(source)
+            seen = None if state is None else state(source)
             key = _key(seen)
             part = None if key is None else self._last.get(key) or self._before.get(key)
             if part is None:
@@ -65,9 +66,10 @@ class Repeated:
         return found
 
 
-def asked_body(asked: ModelAsked, messages: Iterable[Part], tools: Part) -> bytes | None:
+def asked_body(asked: ModelAsked, messages: Iterable[Part], tools: Part | None = None) -> bytes | None:
     """Return the body of a request, made from its parts; None: the general way describes what is odd."""
     try:
+        offered = canonical(asked.tools) if tools is None else tools.written
         model, parameters, parent, request = map(
             canonical, (asked.model, asked.parameters, asked.parent, asked.request)
         )
@@ -77,7 +79,7 @@ def asked_body(asked: ModelAsked, messages: Iterable[Part], tools: Part) -> byte
         (
             b'{"messages":[', b",".join([part.written for part in messages]), b'],"model":', model,
             b',"parameters":', parameters, b',"parent":', parent, b',"request":', request,
-            b',"tools":', tools.written, b"}",
+            b',"tools":', offered, b"}",
         )
     )  # fmt: skip
 

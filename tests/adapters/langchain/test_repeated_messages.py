@@ -113,3 +113,17 @@ def test_a_message_of_somebodys_own_is_asked_each_time() -> None:
     ]
     assert len({canonical(event.messages) for event in asked}) == 2
     guard.close()
+
+
+def test_what_has_become_secret_is_hidden_where_it_is_said_again() -> None:
+    guard = make_guard(secrets={"names": ["password"]})
+    # Too long to be kept whole: of what is cut through its middle, nothing can be found any more.
+    early = HumanMessage("x" * 490 + "Mephistopheles" + "y" * 2**20)
+    late = HumanMessage("log in", additional_kwargs={"password": "Mephistopheles"})
+    with guard.run(principal=ALICE) as run, inside(run):
+        for messages in ([early], [late], [early]):
+            WITNESS.on_chat_model_start(None, [messages], run_id=uuid4(), invocation_params={})
+    events = [stamped.event for stamped in guard.runs.get(run.id).events]
+    said = [canonical(event.messages) for event in events if isinstance(event, ModelAsked)]
+    assert [b"Mephist" in one for one in said] == [True, False, False]
+    guard.close()
