@@ -5,6 +5,7 @@ The run's own fold takes the event as the log has it, so whoever decides again f
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
+from functools import lru_cache
 from typing import Any
 
 from ringfence.dsl.plan import Json, Plan, ToolPlan
@@ -193,16 +194,37 @@ class Hiding:
 
 def hiding_of(secrets: Secrets, plan: Plan, remembered: Remembered | None = None) -> Hiding | None:
     """Return what hides of a run under this plan; None: nothing is secret."""
+    redactions, tools = _read(_Own(plan))
+    return Hiding(secrets, redactions, remembered, tools) if secrets or redactions else None
+
+
+class _Own:
+    """A plan that is the same as itself alone."""
+
+    __slots__ = ("plan",)
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+
+    def __hash__(self) -> int:
+        return id(self.plan)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Own) and other.plan is self.plan
+
+
+@lru_cache(maxsize=16)
+def _read(own: _Own) -> tuple[Redactions, frozenset[str]]:
+    """Return what a plan redacts, and its tools; remembered, since every run of a guard asks for it."""
     redactions = {
         tool.bound: Redacted(
             frozenset(clause.param for clause in tool.redactions if not clause.shadow),
             frozenset(tool.parameters or ()),
         )
-        for tool in plan.tools.values()
+        for tool in own.plan.tools.values()
         if any(not clause.shadow for clause in tool.redactions)
     }
-    tools = frozenset(plan.by_bound_name)
-    return Hiding(secrets, redactions, remembered, tools) if secrets or redactions else None
+    return redactions, frozenset(own.plan.by_bound_name)
 
 
 def in_policy(secrets: Secrets, plan: Plan) -> str | None:

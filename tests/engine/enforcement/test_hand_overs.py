@@ -16,6 +16,7 @@ from ringfence.engine.decision.calls import ToolCall
 from ringfence.engine.enforcement.guard import Guard
 from tests.guards import ALICE, make_guard
 from tests.loops import CountingLoop, Counts, counting
+from tests.test_work import counted
 
 POLICY = """
 language 1
@@ -27,6 +28,8 @@ tool rated { needs work takes what: text allow when what != "secret" rate 100000
 """
 TIMES = 25
 WITHIN_S = 30
+MOST_OF_A_RUN = 780
+"""Python functions that a run which begins and ends calls in its own thread."""
 
 
 class Desk:
@@ -106,3 +109,21 @@ def test_the_loop_counts(desk: Desk) -> None:
 
     counts = desk.least(lambda: desk.guard.opening.loop.submit(nothing()).result())
     assert (counts.submits, counts.wakes) == (1, 1) and 1 <= counts.rounds <= counts.callbacks <= 4
+
+
+def test_a_run_is_as_much_work_among_many_tools(tmp_path: Path) -> None:
+    found = []
+    for tools in (10, 1_000):
+        more = "".join(f"tool t{n} {{ needs work allow always }}\n" for n in range(tools))
+        guard = make_guard(POLICY + more)
+        for _ in range(3):  # what is read once is read by now
+            guard.end_run(guard.begin_run(principal=ALICE))
+        least = []
+        for _ in range(TIMES):
+            with counted() as count:
+                guard.end_run(guard.begin_run(principal=ALICE))
+            least.append(count.calls)
+        found.append(min(least))
+        guard.close()
+    few, many = found
+    assert few <= MOST_OF_A_RUN and many <= few + 12
