@@ -29,7 +29,8 @@ _parts: Any = (
     if _make is None
     else _make(None, _encoder.default, json.encoder.encode_basestring, None, ":", ",", True, False, False)
 )
-_quoted: Callable[[str], str] = json.encoder.encode_basestring
+quoted: Callable[[str], str] = json.encoder.encode_basestring
+"""Writes a text as canonical JSON."""
 
 
 def canonical(value: Json) -> bytes:
@@ -38,7 +39,7 @@ def canonical(value: Json) -> bytes:
         if type(value) is str:
             return _text(value)
         if is_plain(value):
-            return "".join(_parts(value, 0)).encode("utf-8")
+            return plain_form(value)
         return rfc8785.dumps(value)
     except (rfc8785.CanonicalizationError, UnicodeEncodeError) as error:
         raise ValueError(str(error)) from error
@@ -59,11 +60,16 @@ def _text(text: str) -> bytes:
     data = text.encode()
     if len(data) > 100 and len(data.translate(None, _ESCAPED)) == len(data):
         return b'"%b"' % data  # a third of the encoder's time, which looks at each character twice
-    return _quoted(text).encode()
+    return quoted(text).encode()
+
+
+def plain_form(value: Json) -> bytes:
+    """Return the RFC 8785 form of a value that `is_plain`; raise ValueError for lone surrogates."""
+    return "".join(_parts(value, 0)).encode("utf-8")
 
 
 def is_plain(value: Json) -> bool:
-    """Say whether the C encoder writes the RFC 8785 form: names of ASCII, and floats as both write them.
+    """Say whether the C encoder writes the RFC 8785 form: names of ASCII alone, and no odd numbers.
 
     RFC 8785 sorts names by UTF-16 units, Python by code points; they agree on ASCII.  Types are compared
     exactly: a subclass may write itself otherwise.
@@ -85,11 +91,19 @@ def is_plain(value: Json) -> bool:
         if kind is int:
             if not -LARGEST_INTEGER <= part <= LARGEST_INTEGER:
                 return False
-        elif kind is float:
-            # The digits are the same; Python writes 1e-05 where JavaScript writes 0.00001.
+            continue
+        if kind is float:
+            # Those that Python writes without an exponent and with a fraction, as RFC 8785 (3.2.2.3) does.
             if not 1e-4 <= abs(part) < 1e16 or part.is_integer():
                 return False
-        elif not (kind is dict or kind is list or kind is tuple) or not is_plain(part):
+            continue
+        if kind is list:  # most are of texts alone: those are spared a call
+            for element in part:
+                if type(element) is not str:
+                    break
+            else:
+                continue
+        if not (kind is dict or kind is list or kind is tuple) or not is_plain(part):
             return False
     return True
 

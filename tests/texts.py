@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
-from ringfence.dsl.compile import closures
+from ringfence.dsl.compile import closures, tools
 from ringfence.dsl.load import Loaded, load_text
 from ringfence.dsl.plan import Condition, Json, Plan, Question, Scope, Truth
 from ringfence.engine.decision.calls import ToolCall
@@ -386,6 +386,7 @@ class Atoms:
     def numbered(self) -> Iterator[None]:
         """Make what is compiled here breakable."""
         before, negated, between = dict(closures._CONDITIONS), dict(closures._NEGATED), closures._between
+        certain = vars(tools)["certain"]
 
         def wrapped(make: Callable[[Json], Condition | None]) -> Callable[[Json], Any]:
             def made(core: Json) -> Condition | None:
@@ -407,11 +408,14 @@ class Atoms:
             closures._between = lambda core, *, inside: (
                 None if (made := between(core, inside=inside)) is None else self.atom(made)
             )
+            # What passes at once is decided without the closures, so none of them could be broken there.
+            vars(tools)["certain"] = None
             yield
         finally:
             closures._CONDITIONS.update(before)
             closures._NEGATED.update(negated)
             closures._between = between
+            vars(tools)["certain"] = certain
 
 
 _MADE_OF_PARTS = ("true", "false", "not", "and", "or", "every", "some")

@@ -11,7 +11,7 @@ from typing import Any
 
 from ringfence.dsl.compile import addresses
 from ringfence.dsl.plan import Canonicaliser, Json, UnfitError
-from ringfence.dsl.types import LARGEST, Type, size_text
+from ringfence.dsl.types import DECLARABLE, LARGEST, Type, size_text
 
 
 def text(value: Json) -> str:
@@ -134,15 +134,25 @@ KINDS: dict[str, Callable[[Json], Any]] = {
 AS_IS: dict[Canonicaliser, type] = {text: str, integer: int}
 """See `Parameter.as_is`."""
 
+_DECLARED: dict[Canonicaliser, Type] = {KINDS[kind]: Type(kind) for kind in DECLARABLE}
+
 
 def canonicaliser(declared: Type) -> Canonicaliser:
     """Return the closure that checks a value against its declared type, bound included."""
     one = KINDS[declared.kind]
     if declared.is_list:
-        return _list_of(one, declared.at_most)
-    if declared.at_most is None:
+        made = _list_of(one, declared.at_most)
+    elif declared.at_most is not None:
+        made = _bounded(one, declared.at_most, declared.unit == "bytes")
+    else:
         return one
-    return _bounded(one, declared.at_most, declared.unit == "bytes")
+    made.declared = declared  # type: ignore[attr-defined]  # a function takes any attribute
+    return made
+
+
+def declared_of(canonical: Canonicaliser) -> Type | None:
+    """Return the type that a canonicaliser was made of; None: it does not say it."""
+    return _DECLARED.get(canonical) or getattr(canonical, "declared", None)
 
 
 def _list_of(one: Canonicaliser, at_most: int | None) -> Canonicaliser:

@@ -41,9 +41,13 @@ _ANSWER = 1000
 
 
 def bounded(core: Json) -> Condition:
-    """Return the closure of a core condition; undecided where it would be too much work."""
+    """Return the closure of a core condition; undecided where it would be too much work.
+
+    One that needs no bound says what it was made of, as `core`: see `certain`.
+    """
     inner = condition(core)
     if not _multiplies(core, in_loop=False):
+        inner.core = core  # type: ignore[attr-defined]  # a function takes any attribute
         return inner
 
     def within_bounds(scope: Scope) -> Truth:

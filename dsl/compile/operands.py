@@ -29,7 +29,7 @@ def operand(core: Json) -> Operand:
         return lambda scope: scope.bound[name]
     if kind in _MADE:
         return _MADE[kind](core)
-    function = _FUNCTIONS[kind]
+    function = FUNCTIONS[kind]
     if core[1][0] == "arg":
         argument = core[1][1]
         return lambda scope: function(scope.arguments[argument])
@@ -95,7 +95,7 @@ def _bytes(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode())
 
 
-_FUNCTIONS: dict[str, Callable[[Any], Json]] = {
+FUNCTIONS: dict[str, Callable[[Any], Json]] = {
     "count": len,
     "bytes": _bytes,
     "lower": str.lower,
@@ -104,3 +104,4 @@ _FUNCTIONS: dict[str, Callable[[Any], Json]] = {
     "urls": urls_in,
     "emails": emails_in,
 }
+"""Each is a pure function of one value, and raises where it has none."""

@@ -7,6 +7,7 @@ from ringfence.dsl import syntax
 from ringfence.dsl.checks.fold import TRUE
 from ringfence.dsl.compile import core as core_form
 from ringfence.dsl.compile.canonicalisers import AS_IS, canonicaliser
+from ringfence.dsl.compile.certain import certain
 from ringfence.dsl.compile.effort import bounded
 from ringfence.dsl.compile.operands import operand
 from ringfence.dsl.compile.periods import PERIODS_NS
@@ -118,6 +119,7 @@ class Compiler:
             isolated=_isolated(self._draft, entry),
             starts=entry.starts,
             remembers=any(True for core in self.cores(name) for _ in asked(core)),
+            certainly=certain,
         )
 
     def cores(self, name: str) -> Iterator[Json]:

@@ -1,8 +1,8 @@
 """The plans of tools, agents, approvers and functions, and of the whole policy."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal, NamedTuple, Optional
 
 from ringfence.dsl.plan.clauses import (
     AuditRule,
@@ -50,6 +50,30 @@ class ToolPlan:
     """The agent that a call of this tool starts; only an agent that `may start` it sees the tool."""
     remembers: bool = False
     """Some clause asks history, labels or provenance."""
+    certainly: Callable[["ToolPlan"], Optional["Certain"]] | None = field(
+        default=None, repr=False, compare=False
+    )
+    """Makes of this plan, and of one that was made of it, its `certain`; None: there is none."""
+    made: tuple[Optional["Certain"], ...] = field(default=(), init=False, repr=False, compare=False)
+    """`certain`, once it was made."""
+
+    @property
+    def certain(self) -> Optional["Certain"]:
+        """What says at once of most calls that they pass; None: every call is decided at length."""
+        if not self.made:
+            made = None if self.certainly is None else self.certainly(self)
+            object.__setattr__(self, "made", (made,))  # a pure function of the rest: it may be made twice
+        return self.made[0]
+
+
+class Certain(NamedTuple):
+    """Says of most calls of one tool that they pass as they are; it never says more than the clauses do."""
+
+    passes: Callable[[dict[str, Json], Mapping[str, Json], tuple[Any, ...]], dict[str, Json] | None]
+    """Of (arguments as given, principal, `objects`): the canonical arguments, if they fit, every deny and
+    every ask is false and the one allow is true; None: that cannot be told at once."""
+    objects: tuple[Any, ...]
+    """What it is given of the policy: names, constants, functions."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@ all reasons are recorded, except that a call of an unknown tool is asked nothing
 fit are shown to no condition, and a call that is denied already is charged nothing, so its budgets are not
 asked.
 
+Most calls pass as they are; `at_once` says so of them, and all others are decided here, at length.
+
 Limits of the run (`AGENT.calls`, `AGENT.requests`) are met only by a call that would pass otherwise: the one
 that would be number n+1 is denied and halts the run.  A denial too many halts the run beside its own reasons.
 """
@@ -19,7 +21,8 @@ from dataclasses import replace
 from ringfence.dsl.plan import Json, Plan, Reason, Scope, ToolPlan, UnfitError, Verdict
 from ringfence.engine.decision.arguments import canonical_arguments
 from ringfence.engine.decision.assessment import Assessment
-from ringfence.engine.decision.calls import Decision, Facts, Refusal, ToolCall
+from ringfence.engine.decision.at_once import at_once
+from ringfence.engine.decision.calls import NO_FACTS, RESERVED, Decision, Facts, Refusal, ToolCall
 from ringfence.engine.decision.inside import isolate_around, isolate_of
 from ringfence.engine.decision.labelling import label_of
 from ringfence.engine.decision.outages import by_outage_alone
@@ -38,7 +41,9 @@ __all__ = ["ENGINE_CLOCK", "Assessment", "assess", "conclude", "decide"]
 ENGINE_CLOCK = -1
 """As `wall_ns`: the engine's clock says the time of day."""
 _NOTHING: frozenset[str] = frozenset()
-_UNKNOWN, _DENY, _ASK = Verdict.UNKNOWN, Verdict.DENY, Verdict.ASK
+_UNKNOWN, _DENY, _ASK, _ALLOW = Verdict.UNKNOWN, Verdict.DENY, Verdict.ASK, Verdict.ALLOW
+_made = tuple.__new__
+"""Makes a named tuple of its parts at once; its own constructor is a Python function."""
 
 
 def decide(
@@ -83,6 +88,24 @@ def assess(
     Args:
         labelled: Say which level its result has, though the call be denied.
     """
+    passed = at_once(plan, state, call, key=key, now_ns=now_ns)
+    if passed is not None:
+        return passed
+    return at_length(plan, state, call, facts, now_ns=now_ns, key=key, wall_ns=wall_ns, labelled=labelled)
+
+
+def at_length(
+    plan: Plan,
+    state: State,
+    call: ToolCall,
+    facts: Facts,
+    *,
+    now_ns: int,
+    key: str | None = None,
+    wall_ns: int | None = ENGINE_CLOCK,
+    labelled: bool = False,
+) -> Assessment:
+    """Do the same for any call, clause by clause."""
     result = Assessment(call.arguments)
     try:
         _assess(result, plan, state, call, facts, now_ns, key, wall_ns, labelled)
@@ -148,7 +171,7 @@ def _assess(
         return
     prepared = state.prepared.get(call.tool)
     if prepared is None or prepared.tool is not tool:
-        prepared = state.prepared[call.tool] = Prepared(tool, state)
+        prepared = state.prepared[call.tool] = Prepared(tool, state, plan)
     result.prepared = prepared
     result.obligations = tool.obligations
     if prepared.unheld is not None:
@@ -390,6 +413,16 @@ def _has_approved(plan: Plan, state: State, name: str, approved_by: Mapping[str,
 def conclude(assessment: Assessment, facts: Facts) -> Decision:
     """Fold the ledger's answer into an assessment; pure and total, and leaves the assessment as it was."""
     verdict = assessment.verdict
+    plain = facts is RESERVED or (facts is NO_FACTS and not assessment.wider)
+    if plain and verdict is _ALLOW and not assessment.attempted and not assessment.shadow:
+        # Nothing is to be folded in, as with most calls.
+        return _made(
+            Decision,
+            (
+                verdict, tuple(assessment.reasons), assessment.arguments, assessment.obligations,
+                assessment.charges, (), None, (), assessment.label,
+            ),
+        )  # fmt: skip
     reasons = assessment.reasons
     halt = assessment.halt
     charges, attempted, label = assessment.charges, assessment.attempted, assessment.label

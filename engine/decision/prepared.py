@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
-from ringfence.dsl.plan import Budget, Clause, Condition, Obligations, Reason, ToolPlan
+from ringfence.dsl.plan import Budget, Certain, Clause, Condition, Obligations, Plan, Reason, ToolPlan
 from ringfence.engine.decision.arguments import Takes
 from ringfence.engine.decision.calls import Charge, Refusal
 from ringfence.engine.decision.charging import bounded
@@ -56,12 +56,29 @@ class PreparedAudit(NamedTuple):
     shadow: bool
 
 
+class AtOnce:
+    """What is said of a call of one tool in one run that certainly passes: see `at_once`."""
+
+    __slots__ = ("charges", "in_run", "objects", "obligations", "passes", "plan", "spoken", "wider")
+
+    def __init__(self, prepared: "Prepared", certain: Certain, plan: Plan) -> None:
+        self.plan = plan
+        """The plan that the tool was looked up in."""
+        self.passes, self.objects = certain
+        self.spoken = prepared.allows[0].spoken
+        self.obligations = prepared.tool.obligations
+        self.charges = prepared.fixed or ()
+        self.wider = prepared.wider
+        self.in_run = tuple(entry.charge for entry in prepared.in_run if entry.charge is not None)
+
+
 class Prepared:
     """What `decide` needs of one tool in one run."""
 
     __slots__ = (
         "allows",
         "asks",
+        "at_once",
         "attempts",
         "audits",
         "bad",
@@ -80,7 +97,7 @@ class Prepared:
         "wider",
     )
 
-    def __init__(self, tool: ToolPlan, state: State) -> None:
+    def __init__(self, tool: ToolPlan, state: State, plan: Plan) -> None:
         self.tool = tool
         self.denies = tuple(_clause(clause) for clause in tool.denies)
         self.asks = tuple(_clause(clause) for clause in tool.asks)
@@ -138,6 +155,11 @@ class Prepared:
         because = tool.allows[0].because if len(tool.allows) == 1 else None
         self.closed = Reason(f"{tool.name}.allow", "deny", place, because, why)
         self.bad = f"{tool.name}.arguments"
+        self.at_once: AtOnce | None = None
+        """None: its calls are decided at length."""
+        plain = self.unheld is None and not self.missing and not self.more and self.fixed is not None
+        if plain and (certain := tool.certain) is not None:
+            self.at_once = AtOnce(self, certain, plan)
 
 
 def _unsaid(attribute: str, state: State) -> str:

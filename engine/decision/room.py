@@ -117,12 +117,17 @@ def charge_attempt(
         result.attempts = in_order(wider)
 
 
-def _check_room(result: Assessment, state: State, entry: PreparedBudget, charge: Charge, now_ns: int) -> None:
+def has_room(state: State, charge: Charge, now_ns: int) -> bool:
+    """Say whether a budget of the run has room for a charge."""
     window: Any = state.windows.get((charge.budget, charge.key))
     if window is None:
-        if charge.amount <= charge.limit and charge.limit > 0:
-            return
-    elif window.has_room(charge.members or charge.amount, charge.limit, charge.period_ns, now_ns=now_ns):
+        return 0 < charge.limit >= charge.amount
+    units = charge.members or charge.amount
+    return bool(window.has_room(units, charge.limit, charge.period_ns, now_ns=now_ns))
+
+
+def _check_room(result: Assessment, state: State, entry: PreparedBudget, charge: Charge, now_ns: int) -> None:
+    if has_room(state, charge, now_ns):
         return
     if entry.budget.halts:
         result.deny_and_halt(entry.full_halts)

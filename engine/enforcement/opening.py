@@ -4,7 +4,7 @@ import asyncio
 import os
 import secrets
 import threading
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -82,7 +82,12 @@ class Opening:
 
     def submit(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
         """Run `work` on the engine's loop, for as long as the guard is patient."""
-        return self.loop.submit(asyncio.wait_for(work, self.patience_s))
+        return self.loop.submit(self.in_time(work))
+
+    async def in_time(self, work: Awaitable[T]) -> T:
+        """Await one answer of a store on the engine's loop, for as long as the guard is patient."""
+        async with asyncio.timeout(self.patience_s):
+            return await work
 
     def durable(self, *, run: str | None = None) -> Steps[None]:
         """Wait until all that was recorded is durable; raise EngineError if that fails or takes too long.

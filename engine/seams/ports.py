@@ -183,14 +183,15 @@ class Inspected(Protocol):
 # ---- the ledger ----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Reservation:
+class Reservation(NamedTuple):
     """All wider-than-run charges of one call: reserved together or not at all.
 
     Reserving the same `id` again is the same reservation as long as it stands: it answers as before, charges
     nothing, and its lease goes on as it was.  A dispatched one stands while it counts in any of its windows;
     one that is not dispatched stands until it has left the first of them, by a lease that ran out.  One that
     was refused or given back, or stands no more, is asked anew, in the place of whatever is left of it.
+
+    A named tuple because one is made per call: a frozen dataclass takes twice as long.
     """
 
     id: str

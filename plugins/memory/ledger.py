@@ -18,13 +18,13 @@ _Key = tuple[str, str, int | None, bool]
 """Budget, key, period, and whether different members are counted."""
 
 
-_Units = tuple[tuple[_Key, Unit], ...]
+_Units = tuple[Unit, ...]
 """What one reservation has in its windows; at least one."""
 
 
 def _any_counts(units: _Units, now_ns: int) -> bool:
     """Say whether any of a reservation's units is still in its window."""
-    for _, unit in units:  # a plain loop: a sweep asks this of every reservation
+    for unit in units:  # a plain loop: a sweep asks this of every reservation
         leaves_ns = unit.leaves_ns
         if leaves_ns is None or leaves_ns > now_ns:
             return True
@@ -33,9 +33,9 @@ def _any_counts(units: _Units, now_ns: int) -> bool:
 
 def _stands(units: _Units, now_ns: int) -> bool:
     """Say whether the reservation was dispatched and counts, or may be dispatched: it left no window yet."""
-    if units[0][1].stamped:
+    if units[0].stamped:
         return _any_counts(units, now_ns)
-    for _, unit in units:
+    for unit in units:
         leaves_ns = unit.leaves_ns
         if leaves_ns is not None and leaves_ns <= now_ns:
             return False
@@ -44,8 +44,8 @@ def _stands(units: _Units, now_ns: int) -> bool:
 
 def _held(units: _Units, now_ns: int) -> bool:
     """Say whether the reservation is held: neither stamped, nor is its lease over."""
-    for (_, _, period_ns, _), unit in units:
-        leaves_ns = unit.leaves_ns
+    for unit in units:
+        leaves_ns, period_ns = unit.leaves_ns, unit.window.period_ns
         if unit.stamped or (
             leaves_ns is not None and period_ns is not None and leaves_ns <= now_ns + period_ns
         ):
@@ -76,40 +76,41 @@ class MemoryLedger:
                 self._give_back(reservation_id)
             if len(charges) == 1:  # what most calls ask for: the only window is known and has room
                 charge = charges[0]
-                amount = charge.amount
-                key: _Key = (charge.budget, charge.key, charge.period_ns, False)
+                amount, period_ns = charge.amount, charge.period_ns
+                key: _Key = (charge.budget, charge.key, period_ns, False)
                 window = self._windows.get(key)
                 if window.__class__ is AmountWindow and amount >= 0 and not charge.members:
                     if window.stamped:
                         window.slide(now_ns)
                     if window.taken + amount <= charge.limit:
-                        lease_ns, period_ns = reservation.lease_ns, charge.period_ns
+                        lease_ns = reservation.lease_ns
                         if lease_ns is None or period_ns is None:
-                            unit = Unit(amount, None, None)
+                            unit = Unit(window, amount, None, None)
                         else:
-                            unit = Unit(amount, None, now_ns + lease_ns + period_ns)
+                            unit = Unit(window, amount, None, now_ns + lease_ns + period_ns)
                             window.leased.append(unit)
                         window.taken += amount
-                        self._kept[reservation_id] = ((key, unit),)
+                        self._kept[reservation_id] = (unit,)
                         return ()
             return self._reserve(reservation, now_ns)
 
     def _reserve(self, reservation: Reservation, now_ns: int) -> tuple[Refusal, ...]:
-        units: list[tuple[_Key, Unit]] = []
+        units: list[Unit] = []
         refused: list[Refusal] = []
-        asked: dict[_Key, list[Unit]] = {}
+        asked: dict[BudgetWindow, list[Unit]] = {}
         for charge in reservation.charges:
             leaves_ns = None
             if reservation.lease_ns is not None and charge.period_ns is not None:
                 leaves_ns = now_ns + reservation.lease_ns + charge.period_ns
-            unit = Unit(charge.amount, frozenset(charge.members) if charge.members else None, leaves_ns)
-            key = (charge.budget, charge.key, charge.period_ns, unit.members is not None)
+            members = frozenset(charge.members) if charge.members else None
+            key = (charge.budget, charge.key, charge.period_ns, members is not None)
             window = self._windows.get(key)
             if window is None:
-                made = AmountWindow if unit.members is None else MemberWindow
+                made = AmountWindow if members is None else MemberWindow
                 window = self._windows[key] = made(charge.period_ns)
+            unit = Unit(window, charge.amount, members, leaves_ns)
             window.slide(now_ns)
-            together = asked.setdefault(key, [])
+            together = asked.setdefault(window, [])
             together.append(unit)
             if charge.amount < 0:
                 refused.append(Refusal(charge.budget, charge.key, None))
@@ -118,11 +119,11 @@ class MemoryLedger:
                 if not window.has_room(together, charge.limit):
                     free_ns = window.free_in(together, charge.limit, now_ns)
                     refused.append(Refusal(charge.budget, charge.key, free_ns))
-            units.append((key, unit))
+            units.append(unit)
         if refused:
             return tuple(refused)
-        for key, unit in units:
-            self._windows[key].take(unit)
+        for unit in units:
+            unit.window.take(unit)
         if units:
             self._kept[reservation.id] = tuple(units)
         return ()
@@ -134,7 +135,7 @@ class MemoryLedger:
             kept = self._kept.get(reservation_id)
             if kept is None or not _stands(kept, now_ns):
                 return False
-            if not kept[0][1].stamped:
+            if not kept[0].stamped:
                 self._stamp(kept, now_ns)
             return True
 
@@ -152,11 +153,10 @@ class MemoryLedger:
             self._give_back(reservation_id)
 
     def _give_back(self, reservation_id: str) -> None:
-        for key, unit in self._kept.pop(reservation_id, ()):
-            window = self._windows.get(key)
-            if window is not None and unit.counts(self._latest_ns):
-                window.slide(self._latest_ns)
-                window.give_back(unit)
+        for unit in self._kept.pop(reservation_id, ()):
+            if unit.counts(self._latest_ns):
+                unit.window.slide(self._latest_ns)
+                unit.window.give_back(unit)
 
     async def reserve(self, reservation: Reservation, *, now_ns: int) -> tuple[Refusal, ...]:
         """See `reserve_now`."""
@@ -185,8 +185,8 @@ class MemoryLedger:
         return self._latest_ns
 
     def _stamp(self, kept: _Units, now_ns: int) -> None:
-        for key, unit in kept:
-            window = self._windows[key]
+        for unit in kept:
+            window = unit.window
             if window.period_ns is None:
                 unit.stamped = True
             else:
@@ -199,7 +199,7 @@ class MemoryLedger:
             for reservation_id, units in self._kept.items()
             if _any_counts(units, now_ns)
         }
-        needed = {key for units in self._kept.values() for key, _ in units}
-        self._windows = {key: window for key, window in self._windows.items() if key in needed}
+        needed = {unit.window for units in self._kept.values() for unit in units}
+        self._windows = {key: window for key, window in self._windows.items() if window in needed}
         for window in self._windows.values():
             window.lapse(now_ns)

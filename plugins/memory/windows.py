@@ -16,9 +16,12 @@ _BY_LEAVE = attrgetter("leaves_ns")
 class Unit:
     """One charge of one reservation in one window: compared and hashed as the object it is."""
 
-    __slots__ = ("amount", "leaves_ns", "members", "stamped")
+    __slots__ = ("amount", "leaves_ns", "members", "stamped", "window")
 
-    def __init__(self, amount: int, members: frozenset[str] | None, leaves_ns: int | None) -> None:
+    def __init__(
+        self, window: "BudgetWindow", amount: int, members: frozenset[str] | None, leaves_ns: int | None
+    ) -> None:
+        self.window = window
         self.amount = amount
         self.members = members
         """None: the charge is counted by its amount."""

@@ -53,6 +53,11 @@ readable = st.recursive(
 )
 
 
+@given(st.floats(-1e17, 1e17) | st.floats(-1e-3, 1e-3) | st.integers(-(10**7), 10**7).map(lambda n: n / 1000))
+def test_numbers_with_a_fraction_are_written_as_rfc_8785_writes_them(number: float) -> None:
+    assert canonical([number]) == rfc8785.dumps([number])
+
+
 @given(readable)
 def test_what_is_written_is_read_back_by_the_strict_reader(value: object) -> None:
     assert canonical(loads_strict(canonical(value))) == canonical(value)

@@ -66,7 +66,7 @@ async def test_hostile_names_of_budgets_keys_members_and_reservations(url: str) 
         for name in HOSTILE:
             both = (charge(1, budget=name, key=name), touch(1, name, budget=f"b{name}", key=name))
             one = Reservation(f"{name}/1", both)
-            other = replace(one, id=f"{name}/2")
+            other = one._replace(id=f"{name}/2")
             assert await it.ledger.reserve(one, now_ns=NOW_NS) == ()
             assert await it.ledger.reserve(one, now_ns=NOW_NS) == ()
             assert [r.budget for r in await it.ledger.reserve(other, now_ns=NOW_NS)] == [name]

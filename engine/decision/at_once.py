@@ -1,0 +1,49 @@
+"""The quick way to a yes: for a call that certainly passes as it is, with nothing special about it.
+
+Whatever is special (a limit that is met, a value of an unusual kind, a clause that speaks or is undecided, a
+charge that depends on the call, redactions, labels, attempts) sends the call the long way, which gives every
+reason.  This one only ever says what the long way would have said (a property tests it).
+"""
+
+from ringfence.dsl.plan import Plan
+from ringfence.engine.decision.assessment import Assessment
+from ringfence.engine.decision.calls import ToolCall
+from ringfence.engine.decision.prepared import Prepared
+from ringfence.engine.decision.room import has_room
+from ringfence.engine.decision.state import State
+
+
+def at_once(plan: Plan, state: State, call: ToolCall, *, key: str | None, now_ns: int) -> Assessment | None:
+    """Return the assessment of a call that certainly passes; None: it must be decided at length."""
+    try:
+        prepared: Prepared | None = state.prepared.get(call.tool)
+        if prepared is None or (ready := prepared.at_once) is None or ready.plan is not plan:
+            return None
+        agent, given = state.agent, call.arguments
+        if agent is None or state.halted is not None or state.status != "running" or type(given) is not dict:
+            return None
+        denials, calls, deadline_ns = agent.denials, agent.calls, state.deadline_ns
+        if (
+            (denials is not None and state.denials >= denials.at_most)
+            or (calls is not None and state.places_taken >= calls.at_most)
+            or (deadline_ns is not None and now_ns >= deadline_ns)
+        ):
+            return None
+        known = state.calls.get(key) if key is not None else None
+        if known is not None and (known.holds or known.parent is not None):
+            return None
+        arguments = ready.passes(given, state.principal, ready.objects)
+        if arguments is None:
+            return None
+        for charge in ready.in_run:
+            if not has_room(state, charge, now_ns):
+                return None
+    except Exception:  # fails closed: it is decided at length, where what breaks denies
+        return None
+    result = Assessment(arguments)
+    result.reasons.append(ready.spoken)
+    result.obligations = ready.obligations
+    result.charges = ready.charges
+    result.wider = ready.wider
+    result.prepared = prepared
+    return result
