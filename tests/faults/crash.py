@@ -413,7 +413,7 @@ def away(world: World) -> None:
 
     journal: Any = guard.opening.ready.journal
 
-    def gone_once(run: str | None = None) -> None:
+    def gone_once(run: str | None = None, *, bounded: bool = False) -> None:
         del journal.flush
         gone("")
 
