@@ -7,7 +7,7 @@ import asyncio
 import gc
 import sqlite3
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from types import FrameType
@@ -129,7 +129,7 @@ class _HeldLog(MemoryLog):
         super().__init__()
         self.gate = asyncio.Event()
 
-    async def append(self, batch: list[Entry]) -> None:  # type: ignore[override]
+    async def append(self, batch: Sequence[Entry]) -> None:
         await self.gate.wait()
         await super().append(batch)
 
