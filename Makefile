@@ -14,6 +14,10 @@
 #   make fuzz    the laws of the language on 1,000,000 random cases; FUZZ="--seed 7" for other ones
 #   make soak    10,000 calls into V8 isolates, half of them hostile; CALLS=n for more or fewer
 #   make bench   speed, against the goals; writes bench/results.json; ONLY="logged large" for some parts of it
+#   make load    1,000 runs at once for a minute, on SQLite, then in 4 processes on PostgreSQL and Redis: every verdict and
+#                the log are checked; SECONDS=10 AT_ONCE=200 PROCESSES=2 ONLY=sqlite for less, JSON=FILE for programs
+#   make bench-peers   the decision beside other engines, each in an environment of its own in .venv-peers; writes
+#                docs/performance.md; ENGINES="cedar structs" for some of them, which writes nothing
 #   make bench-agentdojo   recorded attacks, about half an hour; CORPUS=FILE says where the recordings are
 #   make fmt     format and mend what can be mended
 #   make clean   remove .venv, caches and what the demo has left
@@ -22,6 +26,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PYTEST := -n 2
 CALLS  ?= 10000
+SECONDS   ?= 60
+AT_ONCE   ?= 1000
+PROCESSES ?= 4
 NODE_PACKAGES := @modelcontextprotocol/server-everything@2026.8.31 @modelcontextprotocol/server-filesystem@2026.8.31 \
 	@modelcontextprotocol/conformance@0.2.0-alpha.12
 RECIPES ?= smolagents haystack dspy llama_index
@@ -32,7 +39,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3
 	$$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& echo $$python && break; done)
 
-.PHONY: help demo test test-services test-mcp test-recipes services check format lint types imports fuzz soak bench bench-agentdojo .bench-agentdojo fmt clean test-versions test-upstream .test-upstream
+.PHONY: help demo test test-services test-mcp test-recipes services check format lint types imports fuzz soak bench bench-peers load bench-agentdojo .bench-agentdojo fmt clean test-versions test-upstream .test-upstream
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -147,6 +154,16 @@ soak:
 bench:
 	$(call install,speed)
 	$(BIN)/python -m bench $(ONLY)
+
+# Bounded by SECONDS for each part; the servers are its own, on loopback, and end with it.
+load:
+	$(call install,dev)
+	@$(BIN)/python -m bench.load $(ONLY) --seconds $(SECONDS) --at-once $(AT_ONCE) --processes $(PROCESSES) $(if $(JSON),--json > $(JSON))
+
+# Our own row runs in .venv, every other engine in an environment of its own.
+bench-peers:
+	$(call install,dev)
+	@$(BIN)/python -m bench.peers --environments $(VENV)-peers $(ENGINES)
 
 # An environment of its own: the benchmark brings a dozen model clients along.
 bench-agentdojo:

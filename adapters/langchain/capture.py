@@ -16,7 +16,15 @@ from uuid import UUID
 from weakref import WeakKeyDictionary
 
 from langchain_core.callbacks import BaseCallbackHandler
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    ChatMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
+)
 from langchain_core.outputs import ChatGeneration, LLMResult
 from langchain_core.tracers.context import register_configure_hook
 
@@ -30,6 +38,7 @@ from ringfence.engine.enforcement.current import current_run
 from ringfence.engine.enforcement.opening import Opening
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.journal.jsonable import jsonable
+from ringfence.engine.journal.repeated import asked_body
 from ringfence.engine.seams.escape import escaped
 
 _NODE_TAG = "graph:step:"
@@ -43,6 +52,9 @@ _STANDARD = {
     "ls_stop": "stop",
 }
 """LangChain's standard parameters, that every chat model says: for those that say nothing else."""
+
+_PLAIN = frozenset({AIMessage, AIMessageChunk, ChatMessage, HumanMessage, SystemMessage, ToolMessage})
+"""LangChain's own messages, which say their fields and nothing else."""
 
 _SCHEMAS = ("function", "parameters", "input_schema", "inputSchema")
 """A tool with one of these says what it takes; any other is the provider's own, with what it is set to."""
@@ -229,15 +241,21 @@ class Witness(BaseCallbackHandler):
         parameters = dict(rest.get("invocation_params") or {})
         named = parameters.get("model") or parameters.get("model_name")
         model = (metadata or {}).get("ls_model_name") or named or rest.get("name")
+        offered = parameters.get("tools") or parameters.get("functions")
+        tools, *parts = run.repeated.parts(
+            [_Offer(offered), *messages],
+            _state,
+            lambda one: _offered(offered, run) if type(one) is _Offer else shown(one, run),
+        )
         asked = ModelAsked(
             request=str(request),
             model=str(model) if model else None,
-            messages=[shown(message, run) for message in messages],
-            tools=_offered(parameters.get("tools") or parameters.get("functions"), run),
+            messages=[part.said for part in parts],
+            tools=tools.said,
             parameters=_said(parameters, metadata or {}, run),
             parent=str(parent) if parent else None,
         )
-        if run.note(asked):
+        if run.note(asked, body=asked_body(asked, parts, tools)):
             with self._lock:
                 self._asked[request] = Asked(run, run.opening.clock.monotonic_ns())
 
@@ -251,6 +269,22 @@ class Witness(BaseCallbackHandler):
             taken_ns = max(run.opening.clock.monotonic_ns() - asked.began_ns, 0)
             said = None if messages is None else [shown(message, run) for message in messages]
             run.note(ModelAnswered(str(request), said, shown(usage, run), taken_ns, error))
+
+
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """The tools that a model is offered."""
+
+    tools: object
+
+
+def _state(one: object) -> object:
+    """Return all that is recorded of a part of a request; None: that cannot be told."""
+    if type(one) is _Offer:
+        return "tools", one.tools
+    if isinstance(one, BaseMessage):
+        return (one.__class__.__name__, one.__dict__, one.__pydantic_extra__) if type(one) in _PLAIN else None
+    return one if type(one) is str else None
 
 
 def _said(parameters: Mapping[str, Any], metadata: Mapping[str, Any], run: Run) -> Json:

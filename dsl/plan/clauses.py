@@ -36,6 +36,8 @@ class Reason:
     """What was found, for the log: `limit is 5000`.  Never shown to the model."""
     written: str | None = field(default=None, init=False, repr=False, compare=False)
     """Its record as canonical JSON, once that was needed: a cache of what the fields above say."""
+    record: dict[str, Json] | None = field(default=None, init=False, repr=False, compare=False)
+    """Its record, in the same way: to be copied, and never to be handed on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Literal, NamedTuple
 
-from ringfence.dsl.canonical import canonical
+from ringfence.dsl.canonical import canonical, quoted
 from ringfence.dsl.plan import Json, Obligations, Reason, Verdict
 
 
@@ -72,7 +72,7 @@ def call_digest(tool: str, arguments: Mapping[str, Json]) -> str:
 
 def digest_of(tool: str, said: bytes) -> str:
     """Return the same digest from the arguments' canonical form: that of the list `[tool, arguments]`."""
-    return "sha256:" + sha256(b"[" + canonical(tool) + b"," + said + b"]").hexdigest()
+    return "sha256:" + sha256(b"[" + quoted(tool).encode() + b"," + said + b"]").hexdigest()
 
 
 def key_base(call: ToolCall, said: bytes | None = None) -> str:

@@ -418,8 +418,11 @@ _TUPLES = frozenset({"capabilities", "asks", "continues", "files", "layers", "ti
 TIMES = frozenset({"expires_ns", "before_ns"})
 """Moments in nanoseconds are beyond 2^53-1, which JSON cannot say: a body holds them as decimal text."""
 
-_AS_THEY_ARE = frozenset(kind for kind, names in _FIELDS.items() if not (_TUPLES | TIMES) & set(names))
-"""Kinds whose events hold exactly what their bodies hold."""
+_ODD = {
+    kind: tuple(name for name in names if name in _TUPLES or name in TIMES or name == "redacted")
+    for kind, names in _FIELDS.items()
+}
+"""Kind -> the fields that an event holds otherwise than its body."""
 
 
 def body_of(event: RunEvent) -> dict[str, Json]:
@@ -443,18 +446,17 @@ def body_of(event: RunEvent) -> dict[str, Json]:
 def event_of(kind: str, body: Mapping[str, Json]) -> RunEvent:
     """Rebuild an event from its body; raise KeyError for an unknown kind, TypeError for other fields."""
     make: Callable[..., RunEvent] = KINDS[kind]
-    if kind in _AS_THEY_ARE and "redacted" not in body:
+    odd = [name for name in _ODD[kind] if name in body]
+    if not odd:
         return make(**body)
-    return make(**{name: _value_of(name, value) for name, value in body.items()})
+    return make(**{**body, **{name: _value_of(name, body[name]) for name in odd}})
 
 
 def _value_of(name: str, value: Json) -> Json:
     if value is None:
         return None
-    if name in _TUPLES or name == "redacted":
-        return tuple(value)
     if name not in TIMES:
-        return value
+        return tuple(value)
     try:
         return int(value)
     except OverflowError:  # JSON has no infinity, and its readers take a number that is too large for one

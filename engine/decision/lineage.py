@@ -52,6 +52,10 @@ def points_of(event: object) -> Iterator[Point]:
         yield event.run, event.seq
 
 
+_NAMING = frozenset({RunStarted, SubrunJoined})
+"""The events that name points."""
+
+
 class Family:
     """The runs that some points rest on, and how far of each: found by asking for one after another."""
 
@@ -208,6 +212,8 @@ class Lineage:
                 self._note(run, one)
 
     def _note(self, run: str, one: Stamped) -> None:
+        if type(one.event) not in _NAMING:
+            return
         points = list(points_of(one.event))
         if isinstance(one.event, SubrunJoined):
             self._joined[points[0]] = (run, one.seq)
@@ -271,6 +277,10 @@ class Lineage:
     # ---- walking -----------------------------------------------------------------------------------
 
     def _reach(self, run: str, seq: int) -> None:
+        ready = self._walks.get(run)
+        if ready is not None and ready.seq + 1 == seq and self._before(run, ready) is None:
+            self._step(run, ready, seq)  # the usual case: nothing is on the way
+            return
         stack: list[Point] = [(run, seq)]
         on_the_way = {run}
         while stack:

@@ -8,7 +8,16 @@ from collections.abc import Mapping, Sequence
 
 from ringfence.dsl.canonical import canonical
 from ringfence.dsl.plan import Json, TextFile, Verdict
-from ringfence.engine.decision.calls import Charge, Decision, Facts, Refusal, ToolCall, digest_of
+from ringfence.engine.decision.calls import (
+    NO_FACTS,
+    RESERVED,
+    Charge,
+    Decision,
+    Facts,
+    Refusal,
+    ToolCall,
+    digest_of,
+)
 from ringfence.engine.decision.events import CallDecided, CallRequested, RunStarted
 from ringfence.engine.decision.written import reason_of, reason_record
 
@@ -16,8 +25,8 @@ from ringfence.engine.decision.written import reason_of, reason_record
 def requested(
     key: str,
     call: ToolCall,
-    *,
     parent: str | None = None,
+    *,
     withheld: str | None = None,
     arguments: Json = None,
     ahead: bool = False,
@@ -61,7 +70,9 @@ def decided(
         edited: The call's arguments, where the record has had others since.
     """
     try:
-        if said is not None and _untouched(decision.arguments, call.arguments):
+        if said is not None and (
+            decision.arguments is call.arguments or untouched(decision.arguments, call.arguments)
+        ):
             decided_on, same = said, True
         else:
             decided_on = canonical(dict(decision.arguments))
@@ -72,11 +83,11 @@ def decided(
     return CallDecided(
         call=key,
         verdict=_VERDICTS[decision.verdict],
-        reasons=[reason_record(reason) for reason in decision.reasons],
-        shadow=[reason_record(reason) for reason in decision.shadow] if decision.shadow else [],
+        reasons=[*map(reason_record, decision.reasons)],
+        shadow=[*map(reason_record, decision.shadow)],
         arguments=None if same else dict(decision.arguments),
         digest=own,
-        charges=[charge_record(charge) for charge in decision.charges],
+        charges=[*map(charge_record, decision.charges)],
         asks=decision.asks,
         facts=facts_record(facts),
         label=None if decision.label is None else levels[decision.label],
@@ -87,7 +98,7 @@ def decided(
 _VERDICTS = {verdict: str(verdict) for verdict in Verdict}
 
 
-def _untouched(canonical_arguments: Mapping[str, Json], given: Mapping[str, Json]) -> bool:
+def untouched(canonical_arguments: Mapping[str, Json], given: Mapping[str, Json]) -> bool:
     """Say whether every value is the very object that was given: the usual case, and the cheap one.
 
     A list may be another one that holds the very same objects.
@@ -95,7 +106,7 @@ def _untouched(canonical_arguments: Mapping[str, Json], given: Mapping[str, Json
     if len(canonical_arguments) != len(given):
         return False
     for name, value in canonical_arguments.items():
-        own = given.get(name, _untouched)
+        own = given.get(name, untouched)
         if own is value:
             continue
         if type(value) is not list or type(own) is not list or len(value) != len(own):
@@ -118,6 +129,10 @@ def charge_record(charge: Charge) -> dict[str, Json]:
 
 def facts_record(facts: Facts) -> dict[str, Json]:
     """Return the facts as a record; times as decimal text, since they can be beyond 2^53-1."""
+    if facts is RESERVED or facts is NO_FACTS:  # as it is most of the time
+        said: dict[str, Json] = {"attempted": None, "approved_by": {}, "answers": {}, "failed": None}
+        said["reserved"] = [] if facts is RESERVED else None
+        return said
     people = facts.approved_by
     record: dict[str, Json] = {
         "reserved": None if facts.reserved is None else [*map(_refusal_record, facts.reserved)],
@@ -145,6 +160,8 @@ def facts_of(record: Mapping[str, Json]) -> Facts:
 
     A record from before there were answers and attempts says nothing of them.
     """
+    if record == _NO_RECORD:
+        return NO_FACTS
     return Facts(
         reserved=_refusals_of(record["reserved"]),
         approved_by={approver: tuple(people) for approver, people in record["approved_by"].items()},
@@ -153,6 +170,9 @@ def facts_of(record: Mapping[str, Json]) -> Facts:
         above=tuple(reason_of(one) for one in record.get("above", ())),
         failed=record["failed"],
     )
+
+
+_NO_RECORD = facts_record(NO_FACTS)
 
 
 def _refusals_of(record: Json) -> tuple[Refusal, ...] | None:

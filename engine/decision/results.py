@@ -1,7 +1,7 @@
 """What of a result is handed to the model: at most so many rows, at most so many bytes, in whole steps."""
 
 import json
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ringfence.dsl.canonical import canonical
 from ringfence.dsl.plan import Json, Obligations
@@ -11,8 +11,7 @@ class RefusedResultError(Exception):
     """The result cannot be bounded as the policy says; it is not handed over."""
 
 
-@dataclass(slots=True)
-class Bounded:
+class Bounded(NamedTuple):
     """A result within its limits."""
 
     value: Json

@@ -67,9 +67,11 @@ def _requested(state: "State", event: CallRequested, _now_ns: int) -> None:
         base = _adopted(state, known, event)
     else:
         base = event.call.rpartition(".")[0]
-    seen = state.attempts.setdefault(base, {})
-    made_by = (state.epoch, event.attempt)
-    seen[made_by] = seen.get(made_by, 0) + 1
+    seen, made_by = state.attempts.get(base), (state.epoch, event.attempt)
+    if seen is None:
+        state.attempts[base] = {made_by: 1}
+    else:
+        seen[made_by] = seen.get(made_by, 0) + 1
     if known is None:
         known = state.calls[event.call] = KnownCall(event.call, event, state.epoch)
         if event.ahead:
@@ -94,12 +96,13 @@ def _adopted(state: "State", known: KnownCall, event: CallRequested) -> str:
 
 
 _VERDICTS = {str(verdict): verdict for verdict in Verdict}
+_DENY, _ASK, _ALLOW = Verdict.DENY, Verdict.ASK, Verdict.ALLOW
 
 
 def _decided(state: "State", event: CallDecided, _now_ns: int) -> None:
-    known = _known(state, event.call)
+    known = state.calls.get(event.call) or _known(state, event.call)
     # SECURITY: a verdict that this version does not know is read as deny.
-    verdict = known.verdict = _VERDICTS.get(event.verdict, Verdict.DENY)
+    verdict = known.verdict = _VERDICTS.get(event.verdict, _DENY)
     known.given_back = False
     if event.edited is not None:
         known.request = known.decided_in(event)
@@ -110,7 +113,7 @@ def _decided(state: "State", event: CallDecided, _now_ns: int) -> None:
         known.withheld = "secret"
     known.digest = event.digest
     known.asks = tuple(event.asks)
-    if verdict is Verdict.ALLOW:
+    if verdict is _ALLOW:
         if not known.takes_place and known.started_ns is None:
             known.takes_place = True
             state.places_taken += 1
@@ -118,9 +121,9 @@ def _decided(state: "State", event: CallDecided, _now_ns: int) -> None:
             state.in_flight.add(event.call)
     else:
         _give_place_back(state, known)
-    if verdict <= Verdict.DENY and not recorded_by_outage_alone(event.reasons):
+    if verdict <= _DENY and not recorded_by_outage_alone(event.reasons):
         state.denials += 1
-    if verdict is Verdict.ASK:
+    if verdict is _ASK:
         _ask_more(state, known, known.asks)
     else:
         for ticket in known.tickets:
@@ -128,7 +131,7 @@ def _decided(state: "State", event: CallDecided, _now_ns: int) -> None:
     if event.charges:
         _hold(state, known, event.charges)
     if state.recall.active:
-        if redacted and verdict > Verdict.DENY:
+        if redacted and verdict > _DENY:
             state.recall.rewritten(event.arguments, withheld=known.withheld != "redacted")
         _remember(state, known, event)
     for record in event.reasons:
@@ -146,7 +149,7 @@ def _ask_more(state: "State", known: KnownCall, approvers: Iterable[str]) -> Non
 
 def _remember(state: "State", known: KnownCall, event: CallDecided) -> None:
     tool = state.plan.by_bound_name.get(known.tool)
-    if known.verdict is not Verdict.ALLOW or tool is None:
+    if known.verdict is not _ALLOW or tool is None:
         state.recall.dropped(event.call)
         return
     arguments = known.told
@@ -160,10 +163,12 @@ def _hold(state: "State", known: KnownCall, charges: Json) -> None:
         else:
             known.holds = True
     tool = state.plan.by_bound_name.get(known.tool)
-    in_run = [budget for budget in tool.budgets if run_wide(budget)] if tool else []
-    if not in_run:
+    budgets: dict[str, Budget] = {}
+    for one in tool.budgets if tool is not None else ():
+        if run_wide(one):
+            budgets[one.id] = one
+    if not budgets:
         return
-    budgets = {budget.id: budget for budget in in_run}
     for record in charges:
         budget = budgets.get(record["budget"])
         if budget is None:
@@ -245,7 +250,7 @@ def _answered(state: "State", event: ApprovalAnswered, _now_ns: int) -> None:
 
 
 def _started(state: "State", event: CallStarted, now_ns: int) -> None:
-    known = _known(state, event.call)
+    known = state.calls.get(event.call) or _known(state, event.call)
     known.started_epoch = state.epoch
     state.in_flight.add(event.call)
     _dispatch(state, known, now_ns)
@@ -269,7 +274,7 @@ def _dispatch(state: "State", known: KnownCall, now_ns: int) -> None:
 
 
 def _finished(state: "State", event: CallFinished, _now_ns: int) -> None:
-    known = _known(state, event.call)
+    known = state.calls.get(event.call) or _known(state, event.call)
     withheld = bool(event.redacted)
     known.outcome = Outcome(True, event.result, None, None, state.epoch, withheld)
     state.in_flight.discard(event.call)
@@ -370,21 +375,21 @@ def _counted(state: "State", event: SubrunCounted, now_ns: int) -> None:
     known = known_below(state, event)
     match event.counted:
         case "decided":
-            verdict = _VERDICTS.get(event.verdict or "", Verdict.DENY)
+            verdict = _VERDICTS.get(event.verdict or "", _DENY)
             known.verdict = verdict
-            if verdict is not Verdict.ALLOW:
+            if verdict is not _ALLOW:
                 _give_place_back(state, known)
             elif not known.takes_place and known.started_ns is None:
                 known.takes_place = True
                 state.places_taken += 1
-            if verdict <= Verdict.DENY:
+            if verdict <= _DENY:
                 state.denials += 1
-            if verdict is Verdict.ASK:
+            if verdict is _ASK:
                 _ask_more(state, known, event.asks)
             if event.charges:
                 _hold(state, known, event.charges)
         case "unanswered":  # denied, since a store was away: no denial of the tree
-            known.verdict = Verdict.DENY
+            known.verdict = _DENY
             _give_place_back(state, known)
         case "asked":
             _ask_more(state, known, event.asks)

@@ -12,7 +12,7 @@ from typing import Any
 from ringfence.dsl.canonical import LARGEST_INTEGER, canonical
 from ringfence.dsl.plan import Json, Reason
 from ringfence.dsl.source import Place
-from ringfence.engine.decision.calls import Charge, Decision, Facts
+from ringfence.engine.decision.calls import NO_FACTS, RESERVED, Charge, Decision, Facts
 from ringfence.engine.decision.events import CallDecided, CallFinished, CallRequested, CallStarted, RunEvent
 
 _quoted = encode_basestring
@@ -25,13 +25,16 @@ def requested_body(event: CallRequested, said: bytes) -> bytes | None:
     try:
         names = event.schema_names
         named = "null" if names is None else "[" + ",".join(map(_quoted, names)) + "]"
+        attempt = "null" if event.attempt is None else _quoted(event.attempt)
+        call_id = "null" if event.call_id is None else _quoted(event.call_id)
+        parent = "null" if event.parent is None else _quoted(event.parent)
+        task = "null" if event.task is None else _quoted(event.task)
         return (
             b'{"arguments":'
             + said
             + (
-                f',"attempt":{_text(event.attempt)},"call":{_quoted(event.call)},"call_id":{_text(event.call_id)}'
-                f',"parent":{_text(event.parent)},"schema_names":{named},"task":{_text(event.task)}'
-                f',"tool":{_quoted(event.tool)},"withheld":null}}'
+                f',"attempt":{attempt},"call":{_quoted(event.call)},"call_id":{call_id},"parent":{parent}'
+                f',"schema_names":{named},"task":{task},"tool":{_quoted(event.tool)},"withheld":null}}'
             ).encode()
         )
     except (ValueError, TypeError):  # a lone surrogate, or no text: the general way describes it
@@ -42,14 +45,15 @@ def decided_body(event: CallDecided, decision: Decision, facts: Facts) -> bytes 
     """Return the body of a decision, made from what the event was made of."""
     if event.arguments is not None or event.edited is not None:
         return None
-    if facts.approved_by or facts.failed is not None or facts.reserved:
-        return None
-    if facts.answers or facts.attempted or facts.above:
-        return None
+    if facts is not RESERVED and facts is not NO_FACTS:
+        if facts.approved_by or facts.failed is not None or facts.reserved:
+            return None
+        if facts.answers or facts.attempted or facts.above:
+            return None
     try:
-        reasons = ",".join([reason_text(reason) for reason in decision.reasons])
-        shadow = ",".join([reason_text(reason) for reason in decision.shadow])
-        charges = ",".join([_charge(charge) for charge in decision.charges])
+        reasons = ",".join(map(reason_text, decision.reasons))
+        shadow = ",".join(map(reason_text, decision.shadow))
+        charges = ",".join(map(_charge, decision.charges))
         asks = ",".join(map(_quoted, event.asks))
         reserved = "null" if facts.reserved is None else "[]"
         label = "null" if event.label is None else _quoted(event.label)
@@ -101,14 +105,18 @@ WRITERS: Mapping[type[RunEvent], Callable[[Any], bytes | None]] = {
 
 
 def reason_record(reason: Reason) -> dict[str, Json]:
-    """Return one reason as a record."""
-    return {
-        "name": reason.name,
-        "effect": reason.effect,
-        "place": None if reason.place is None else str(reason.place),
-        "because": reason.because,
-        "detail": reason.detail,
-    }
+    """Return one reason as a record; made once, since most reasons are those of the plan."""
+    record = reason.record
+    if record is None:
+        record = {
+            "name": reason.name,
+            "effect": reason.effect,
+            "place": None if reason.place is None else str(reason.place),
+            "because": reason.because,
+            "detail": reason.detail,
+        }
+        object.__setattr__(reason, "record", record)
+    return record.copy()
 
 
 def reason_of(record: Mapping[str, Json]) -> Reason:
@@ -129,10 +137,6 @@ def reason_text(reason: Reason) -> str:
         written = canonical(reason_record(reason)).decode()
         object.__setattr__(reason, "written", written)
     return written
-
-
-def _text(value: str | None) -> str:
-    return "null" if value is None else _quoted(value)
 
 
 def _charge(charge: Charge) -> str:

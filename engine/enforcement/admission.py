@@ -17,6 +17,8 @@ from ringfence.engine.enforcement.runs import Held, Run
 from ringfence.engine.enforcement.tickets import Asking
 from ringfence.engine.seams.errors import EngineError, PendingError
 
+_ASK = Verdict.ASK
+
 
 class Admission:
     """Decides calls, has people asked, and consumes what was allowed."""
@@ -109,30 +111,36 @@ class Admission:
         found = given(run, call) if around is None else given_inside(run, call)
         found.lacking = lacking
         # SECURITY: nothing was decided of a call of code in an isolate before the code makes it.
-        held = None if around is not None else run.take(found.slot)
+        held = run.take(found.slot) if around is None and run.held else None
         if held is not None and _is_for_others(run, held):
             run.keep(found.slot, held)
             held = None
         if held is None:
-            _refuse_ended(run)
-            yield from run.turnstile.turn()
+            if run.ended or run.state.suspended:
+                run.check_live()
+            turnstile = run.turnstile
+            if (place := turnstile.enter()) is not None:
+                yield from turnstile.reached(place)
             try:
                 decided = yield from request(run, found)
             finally:
-                run.turnstile.leave()
+                turnstile.leave()
             if isinstance(decided, Ended):
                 return decided
             held = decided
         else:
             held = yield from _still(run, held)
-        if held.decision.verdict < Verdict.ASK:
+        verdict = held.decision.verdict
+        if verdict < _ASK:
             raise replies.refusal(run, held)
-        if held.decision.verdict is Verdict.ASK:
+        if verdict is _ASK:
             yield from _refuse_unfit(run, held)
         try:
-            if held.decision.verdict is Verdict.ASK:
+            if verdict is _ASK:
                 held = yield from self._asking.approval(run, held, wait=wait)
-            flown = _flight(run, held, flight, bounded=around is not None)
+            flown = (
+                flight() if flight is not SyncFlight else _in_thread(run, held, bounded=around is not None)
+            )
             return (yield from dispatch.dispatch(run, held, flown, around=around))
         except PendingError:
             run.keep(found.slot, held)
@@ -182,12 +190,12 @@ def _still(run: Run, held: Held) -> Steps[Held]:
         raise
 
 
-def _flight(run: Run, held: Held, flight: Callable[[], Flight], *, bounded: bool) -> Flight | None:
-    """Return what the body flies in; a plain function that nothing bounds runs where it is called."""
+def _in_thread(run: Run, held: Held, *, bounded: bool) -> Flight | None:
+    """Return what a plain function flies in; None: nothing bounds it, so it runs where it is called."""
     unbound = held.decision.obligations.stop_ns is None and run.remaining_ns(0) is None
-    if bounded or not unbound or flight is not SyncFlight:
-        return flight()
-    return None if run.plan.by_bound_name[held.call.tool].isolated is None else flight()
+    if bounded or not unbound:
+        return SyncFlight()
+    return None if run.plan.by_bound_name[held.call.tool].isolated is None else SyncFlight()
 
 
 def _refuse_ended(run: Run) -> None:

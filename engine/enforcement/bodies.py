@@ -7,12 +7,14 @@ at the bound: Python cannot stop it.  An abandoned body's late result is thrown 
 
 import asyncio
 import contextlib
+import sys
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from contextvars import copy_context
 from dataclasses import dataclass
 from inspect import isawaitable, iscoroutine
+from types import CoroutineType
 from typing import Any, Literal, Protocol
 
 from ringfence.engine.enforcement.workers import run_in_worker
@@ -49,18 +51,23 @@ class Flight(Protocol):
 class AsyncFlight:
     """One coroutine in flight on the caller's loop."""
 
-    __slots__ = ("_loop", "_task", "_woken", "halted")
+    __slots__ = ("_begun", "_loop", "_task", "_woken", "halted")
 
     def __init__(self) -> None:
+        self._begun = False
         self._task: asyncio.Task[Any] | None = None
+        """None, too, while the body takes its first step at once."""
         self._loop = asyncio.get_running_loop()
-        self._woken = self._loop.create_future()
+        self._woken: asyncio.Future[None] | None = None
+        """None: nobody waits."""
         self.halted = False
 
     @property
     def over(self) -> bool:
         """See `Flight`."""
-        return self.halted if self._task is None else self._task.done()
+        if self._task is None:
+            return self.halted and not self._begun
+        return self._task.done()
 
     def halt(self) -> None:
         """See `Flight`."""
@@ -69,19 +76,26 @@ class AsyncFlight:
             self._loop.call_soon_threadsafe(self._wake)
 
     def _wake(self, _: object = None) -> None:
-        if not self._woken.done():
+        if self._woken is not None and not self._woken.done():
             self._woken.set_result(None)
 
     async def fly(self, work: Callable[[], Any], within_s: float | None) -> Landed:
         """Run `work`, awaiting what it returns, for at most `within_s` seconds."""
+        self._begun = True
         if self.halted:  # SECURITY: the halt came before the body could start
+            self._begun = False
             return Landed("halted")
-        task = self._task = self._loop.create_task(self._settle(work))
+        task = self._task = _begin(self._loop, self._settle(work))
+        if task.done():  # it had to wait for nothing
+            return _landed(task)
+        woken = self._woken = self._loop.create_future()
         task.add_done_callback(self._wake)  # for a task that is cancelled before it has begun
         timer = None if within_s is None else self._loop.call_later(within_s, self._wake)
+        if self.halted:  # while it took its first step
+            self._wake()
         cancelled: asyncio.CancelledError | None = None
         try:
-            await self._woken
+            await woken
         except asyncio.CancelledError as error:  # the caller gives up: the body goes with it
             cancelled = error
         finally:
@@ -98,11 +112,15 @@ class AsyncFlight:
             self._task.remove_done_callback(self._wake)
         try:
             result = work()
-            return _whole(await result if isawaitable(result) else result)
+            if type(result) is CoroutineType or isawaitable(result):
+                result = await result
+            return result if type(result) in _WHOLE else _whole(result)
         except (SystemExit, KeyboardInterrupt) as error:  # out of a task they would stop the host's loop
             return _Exit(error)
         finally:
-            self._wake()  # at once: the task's own callbacks would come one turn of the loop later
+            # At once: the task's own callbacks would come one turn of the loop later.
+            if self._woken is not None and not self._woken.done():
+                self._woken.set_result(None)
 
     async def _cancel(self, task: "asyncio.Task[Any]") -> bool:
         """Cancel the task and wait a little; return whether it is gone, without a result."""
@@ -113,6 +131,21 @@ class AsyncFlight:
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.wait({task}, timeout=GRACE_S)
         return _gone(task)
+
+
+if sys.version_info >= (3, 12):
+
+    def _begin(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
+        """Return a task whose first step is taken at once: most bodies that do not wait need no other."""
+        if loop.get_task_factory() is not None:
+            return loop.create_task(work)
+        return asyncio.Task(work, loop=loop, eager_start=True)
+
+else:
+
+    def _begin(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
+        """Return a task of the body's own."""
+        return loop.create_task(work)
 
 
 class SyncFlight:

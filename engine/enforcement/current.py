@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ringfence.engine.seams.errors import EngineError
 
@@ -46,9 +46,8 @@ def set_current(run: "Run", call: str) -> None:
     _CALL.set((run, call))
 
 
-def current_call() -> "tuple[Run, str] | None":
-    """Return the run and the key of the call whose body the caller is in, or None."""
-    return _CALL.get()
+current_call: Final = _CALL.get
+"""Returns the run and the key of the call whose body the caller is in, or None."""
 
 
 _ASKED: ContextVar[bool] = ContextVar("ringfence_asked", default=False)
@@ -64,14 +63,9 @@ def inside_function() -> Iterator[None]:
         _ASKED.reset(token)
 
 
-def being_asked() -> bool:
-    """Say whether the caller is a plugin's function that is being asked."""
-    return _ASKED.get()
-
-
 def refuse_plugins() -> None:
     """Raise EngineError inside a plugin's function: the call that asks it would wait for itself."""
-    if being_asked():
+    if _ASKED.get():
         raise EngineError(
             "a policy function called the guard while it was being asked",
             help="a policy function only reads: let it ask its own source, not an agent's tools",

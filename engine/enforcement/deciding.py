@@ -36,6 +36,9 @@ from ringfence.engine.enforcement.requests import UNSAID, Given, decision_record
 from ringfence.engine.enforcement.runs import Held, Run
 from ringfence.engine.enforcement.subruns import halt_above, with_above
 from ringfence.engine.seams.errors import EngineError, StoreAwayError
+from ringfence.engine.seams.ports import Reservation
+
+_DENY, _ASK = Verdict.DENY, Verdict.ASK
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,9 @@ def request(run: Run, given: Given, *, ahead: bool = False) -> Steps[Held | Ende
         key = key_of(run, given, made, shown) if asked_ahead else made
         known = state.calls.get(key)
         event = given.event(key, parent, ahead=ahead)
-        run.append(event, body=None if given.said is None else requested_body(event, given.said))
+        now_ns = run.now_ns()
+        body = None if given.said is None else requested_body(event, given.said)
+        run.append(event, at_ns=now_ns, body=body)
         kept = run.take_those(lambda one: one.key == key) if key != made else ()
         refused = refused_before(run, key, call) if ahead else None
         if known is not None:
@@ -94,7 +99,11 @@ def request(run: Run, given: Given, *, ahead: bool = False) -> Steps[Held | Ende
         return Ended(held, outcome)
     if known is not None and asked:
         return (yield from _asked_before(run, key, call))
-    return (yield from judge(run, key, call, approved_by={}, said=given.said, lacking=given.lacking))
+    return (
+        yield from judge(
+            run, key, call, approved_by={}, said=given.said, lacking=given.lacking, now_ns=now_ns
+        )
+    )
 
 
 def _asked_before(run: Run, key: str, call: ToolCall) -> Steps[Held]:
@@ -142,10 +151,12 @@ def judge(
     said: bytes | None = None,
     exactly: str | None = None,
     lacking: str | None = None,
+    now_ns: int | None = None,
 ) -> Steps[Held]:
     """Decide and record; the caller has the turn.
 
     Args:
+        now_ns: The moment, where the caller has just asked for it.
         held: The call as it was decided before people answered; what it holds, it keeps.
         said: The canonical form of the call's arguments, if it is there already.
         exactly: The digest of the call that people approved; what is another call by now is denied.
@@ -161,10 +172,11 @@ def judge(
     away = run.journal.away
     trouble: EngineError | None = away
     if away is None and run.presence.lapsed:
-        trouble = yield from run.presence.trouble(run.id)
+        trouble, now_ns = (yield from run.presence.trouble(run.id)), None
     with run.lock:
-        now_ns = run.now_ns()
-        assessed = assessed_now(run, key, call, facts, now_ns)
+        if now_ns is None or now_ns < run.state.latest_ns:
+            now_ns = run.now_ns()
+        assessed = assess(run.plan, run.state, call, facts, now_ns=now_ns, key=key)
         seen = run.state.seq
     taken = Taken()
     if assessed.wanted and away is None:  # else nobody is asked; the denial waits to be written
@@ -182,7 +194,7 @@ def judge(
         facts = replace(facts, failed=f"{PRESENCE}{trouble}" if away is None else LOG_AWAY)
     if assessed.attempts and away is None:
         facts = yield from _attempt(run, key, assessed.attempts, facts, taken, now_ns)
-    if assessed.verdict >= Verdict.ASK and assessed.wider and facts.failed is None and not facts.attempted:
+    if assessed.wider and assessed.verdict >= _ASK and facts.failed is None and not facts.attempted:
         name = reservation_id(run, key) + anew
         facts = yield from _reserve(run, name, assessed, facts, taken, now_ns)
     try:
@@ -190,7 +202,7 @@ def judge(
     except BaseException:  # what is not in the record was not charged either
         taken.give_back(run)
         raise
-    if decision.verdict <= Verdict.DENY:
+    if decision.verdict <= _DENY:
         release(run, held, "denied")
     if trouble is not None:
         raise trouble
@@ -261,12 +273,21 @@ def _reserve(
     charges = assessed.wider
     for_ns = lease_ns(run.plan, assessed.asks) if assessed.asks else DISPATCHED_WITHIN_NS
     taken.lapses_ns = None if for_ns is None else now_ns + for_ns
-    successes = tuple(charge for charge in charges if charge.counting == "successes")
+    successes: list[Charge] = []
+    for charge in charges:
+        if charge.counting == "successes":
+            successes.append(charge)
     others = charges if not successes else [one for one in charges if one.counting != "successes"]
     refusals: tuple[Refusal, ...] = ()
     try:
         if others:
-            refusals = yield from ledger.reserve(run.opening, name, others, lease_ns=for_ns, now_ns=now_ns)
+            if run.inline is not None:
+                asked = Reservation(name, tuple(others), for_ns)
+                refusals = run.inline.reserve_now(asked, now_ns=now_ns)
+            else:
+                refusals = yield from ledger.reserve(
+                    run.opening, name, others, lease_ns=for_ns, now_ns=now_ns
+                )
             taken.reservation = None if refusals else name
         if successes:
             # Asked all the same, so that every reason is recorded.
@@ -309,7 +330,9 @@ def _conclude(
         if run.state.seq != seen:  # other events came while the ledger was asked: look again
             now_ns = run.now_ns()
             assessed = assessed_now(run, key, call, facts, now_ns)
-        facts, halts = with_above(run, key, assessed, facts, now_ns=now_ns)
+        halts = None
+        if run.parent is not None:
+            facts, halts = with_above(run, key, assessed, facts, now_ns=now_ns)
         decision = conclude(assessed, facts)
         known = run.state.calls[key]
         edited = _other(known, call) if known.tickets else None
@@ -326,7 +349,8 @@ def _conclude(
             held.success = taken.success or held.success
             if taken.reservation is not None or taken.success is not None:
                 held.lapses_ns = taken.lapses_ns
-        halt_above(run, decision, halts)
+        if halts or decision.halt is not None:
+            halt_above(run, decision, halts or ())
         return held, decision
 
 

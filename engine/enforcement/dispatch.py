@@ -8,6 +8,7 @@ from typing import Any, Final
 from ringfence.dsl.plan import Isolated, Json, Verdict
 from ringfence.engine.decision.events import CallFailed, CallFinished, CallStarted
 from ringfence.engine.decision.results import RefusedResultError, bound_result
+from ringfence.engine.decision.written import finished_body, started_body
 from ringfence.engine.enforcement import ledger, replies
 from ringfence.engine.enforcement.bodies import Flight, Landed
 from ringfence.engine.enforcement.deciding import Ended
@@ -16,7 +17,7 @@ from ringfence.engine.enforcement.isolates import Job, begin, proved_executor
 from ringfence.engine.enforcement.opening import store_error
 from ringfence.engine.enforcement.requests import keeps_digests_only, keyed, own
 from ringfence.engine.enforcement.runs import Held, Run
-from ringfence.engine.enforcement.tool_results import ResultLens
+from ringfence.engine.enforcement.tool_results import PLAIN, ResultLens
 from ringfence.engine.journal.jsonable import jsonable
 from ringfence.engine.seams.errors import EngineError, RingfenceError
 from ringfence.engine.seams.isolates import IsolateExecutor
@@ -125,22 +126,26 @@ def dispatch(run: Run, held: Held, flight: Flight | None, *, around: Job | None 
         if not swapped:  # SECURITY: single use; whoever came first has it
             raise replies.rejected(run, held, "the approval was used before, or taken back")
     with run.lock:
-        run.check_live()
+        now_ns = run.now_ns()
+        left_ns = run.check_live(now_ns)
         if around is not None and around.is_over:
             raise replies.failed(run, held, "the isolate is over that it was called from")
-        now_ns = run.now_ns()
-        left_ns = run.remaining_ns(now_ns)
-        run.append(CallStarted(held.key), at_ns=now_ns)
+        event = CallStarted(held.key)
+        run.append(event, at_ns=now_ns, body=started_body(event))
         held.over = True
         if flight is not None:
             run.flights.add(flight)
     mono_ns = opening.clock.monotonic_ns()
     if held.reservation is not None or held.success is not None:
         stands = True
+        inline = run.inline
         try:
             for name in (held.reservation, held.success):
                 if stands and name is not None:
-                    stands = yield from ledger.dispatched(opening, name, now_ns=now_ns)
+                    if inline is not None:
+                        stands = inline.dispatched_now(name, now_ns=now_ns)
+                    else:
+                        stands = yield from ledger.dispatched(opening, name, now_ns=now_ns)
         except BaseException as error:  # fails closed: started, never run, and what it charged is kept
             fail(run, held, flight, "cancelled", "the dispatch could not be recorded", mono_ns)
             if not isinstance(error, Exception):
@@ -149,12 +154,12 @@ def dispatch(run: Run, held: Held, flight: Flight | None, *, around: Job | None 
         if not stands:  # SECURITY: a body that runs now would stand in no window
             fail(run, held, flight, "refused", replies.LAPSED, mono_ns)
             raise replies.lapsed(run, held)
-        try:
-            run.check_live()  # SECURITY: a halt may have come while the ledger was asked
-        except BaseException:
-            fail(run, held, flight, "cancelled", TOO_LATE, mono_ns)
-            raise
-        left_ns = run.remaining_ns(run.now_ns())
+        if inline is None:  # else nothing was waited for since the run was found live
+            try:
+                left_ns = run.check_live()  # SECURITY: a halt may have come while the ledger was asked
+            except BaseException:
+                fail(run, held, flight, "cancelled", TOO_LATE, mono_ns)
+                raise
     stop_ns = obligations.stop_ns
     by_run = left_ns is not None and (stop_ns is None or left_ns <= stop_ns)
     bound_ns = left_ns if by_run else stop_ns
@@ -215,13 +220,12 @@ def land(started: Started, landed: Landed, lens: ResultLens, passthrough: Passth
 def _finish(started: Started, result: Any, lens: ResultLens) -> Any:
     run, held = started.run, started.held
     try:
-        bounded = bound_result(lens.get(result), held.decision.obligations)
-        if bounded.truncated is not None:
-            result = lens.set(result, bounded.value)
+        value = result if lens is PLAIN else lens.get(result)
+        value, truncated = bound_result(value, held.decision.obligations)
+        if truncated is not None:
+            result = lens.set(result, value)
         keep = (
-            keyed(run, bounded.value)
-            if keeps_digests_only(run, held.call.tool)
-            else jsonable(bounded.value, hide=run.hide)
+            keyed(run, value) if keeps_digests_only(run, held.call.tool) else jsonable(value, hide=run.hide)
         )
     except BaseException as error:  # fails closed: a result that cannot be bounded is not handed over
         why = str(error) if isinstance(error, RefusedResultError) else f"unreadable ({type(error).__name__})"
@@ -230,14 +234,16 @@ def _finish(started: Started, result: Any, lens: ResultLens) -> Any:
             raise
         raise replies.refused_result(run, held, why) from error
     with run.lock:
-        _down(run, started.flight)
+        if started.flight is not None:
+            run.flights.discard(started.flight)
         if run.ended:  # its end says already that this call was abandoned
             raise run.over()
         if started.flight is None and run.stopped is not None:
             # It ran where it was called, and the halt could not stop it: its late result is thrown away.
             _fail(started, "abandoned", "the run was halted")
             raise run.over()
-        run.append(CallFinished(held.key, keep, bounded.truncated, _since(run, started.mono_ns)))
+        finished = CallFinished(held.key, keep, truncated, _since(run, started.mono_ns))
+        run.append(finished, body=finished_body(finished))
     return result
 
 
@@ -249,7 +255,8 @@ def fail(run: Run, held: Held, flight: Flight | None, outcome: str, error: str, 
     """Record that the body did not return."""
     failed = CallFailed(held.key, outcome, error, _since(run, mono_ns))
     with run.lock:
-        _down(run, flight)
+        if flight is not None:
+            run.flights.discard(flight)
         if not run.ended:
             run.append(failed)
     if held.success is not None and failed.has_not_succeeded:
@@ -281,11 +288,6 @@ def again(ended: Ended, run: Run, lens: ResultLens) -> Any:
     if outcome.withheld:
         raise replies.failed(run, ended.held, "it ran before the run was resumed and its result is secret")
     return outcome.result if lens.make is None else lens.make(outcome.result)
-
-
-def _down(run: Run, flight: Flight | None) -> None:
-    if flight is not None:
-        run.flights.discard(flight)
 
 
 def _since(run: Run, mono_ns: int) -> int:

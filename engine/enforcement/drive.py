@@ -8,7 +8,6 @@ stopped half-way leaves a fate unknown.
 """
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Generator
 from concurrent.futures import Future
@@ -16,6 +15,7 @@ from typing import Any, TypeVar
 
 from ringfence.engine.seams.errors import EngineError
 from ringfence.engine.seams.loop import EngineLoop
+from ringfence.engine.seams.wakes import soon
 
 T = TypeVar("T")
 Steps = Generator["Future[Any]", Any, T]
@@ -85,10 +85,6 @@ async def arrival(waited: "Future[T]") -> T:
             if not arrived.done():
                 arrived.set_result(None)
 
-        def tell(_: "Future[T]") -> None:
-            with contextlib.suppress(RuntimeError):  # the caller's loop is closed: nobody waits any more
-                loop.call_soon_threadsafe(wake)
-
-        waited.add_done_callback(tell)
+        waited.add_done_callback(lambda _: soon(loop, wake))
         await arrived
     return waited.result()

@@ -119,13 +119,12 @@ class Kills:
                 if not self._beginning:
                     self._kept.clear()
 
-    def latest(self) -> Steps[int]:
-        """Return the last order there is: a run that begins now obeys those after it."""
+    async def latest(self) -> int:
+        """Return, on the engine's loop, the last order there is: a run that begins now obeys later ones."""
         try:
-            last: int = yield self._opening.submit(self._opening.ready.kill_switch.latest())
+            return await self._opening.in_time(self._opening.ready.kill_switch.latest())
         except Exception as error:  # fails closed: the run does not begin
             raise store_error("could not say which runs are to stop", error) from error
-        return last
 
     def given(self, *, after: int) -> Steps[list[KillOrder]]:
         """Return the orders after this one, for a run that was put away when they were given."""

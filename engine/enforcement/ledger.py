@@ -11,7 +11,7 @@ from functools import lru_cache
 from ringfence.engine.decision.calls import Charge, Refusal
 from ringfence.engine.enforcement.drive import Steps
 from ringfence.engine.enforcement.opening import Opening
-from ringfence.engine.seams.ports import InlineLedger, Ledger, Reservation
+from ringfence.engine.seams.ports import InlineLedger, Reservation
 
 
 def reserve(
@@ -23,11 +23,11 @@ def reserve(
     now_ns: int,
 ) -> Steps[tuple[Refusal, ...]]:
     """Reserve all charges or none; empty: reserved.  Interrupted or failed, it is given back."""
-    ledger = opening.ready.ledger
-    inline = _inline(ledger)
     reservation = Reservation(reservation_id, tuple(charges), lease_ns)
+    inline = at_once(opening)
     if inline is not None:
         return inline.reserve_now(reservation, now_ns=now_ns)
+    ledger = opening.ready.ledger
     opening.refunds.forget(reservation_id)
     asked: Future[tuple[Refusal, ...]] = opening.submit(ledger.reserve(reservation, now_ns=now_ns))
     try:
@@ -40,25 +40,26 @@ def reserve(
 
 def dispatched(opening: Opening, reservation_id: str, *, now_ns: int) -> Steps[bool]:
     """Stamp the reservation with the moment of dispatch: from now on it is kept; False: it counts no more."""
-    ledger = opening.ready.ledger
-    inline = _inline(ledger)
+    inline = at_once(opening)
     if inline is not None:
         return inline.dispatched_now(reservation_id, now_ns=now_ns)
+    ledger = opening.ready.ledger
     stands: bool = yield opening.submit(ledger.dispatched(reservation_id, now_ns=now_ns))
     return stands
 
 
 def refund_later(opening: Opening, reservation_id: str) -> None:
     """Give the reservation back, soon; if that fails for good it stays taken, which only refuses more."""
-    ledger = opening.ready.ledger
-    inline = _inline(ledger)
+    inline = at_once(opening)
     if inline is not None:
         inline.refund_now(reservation_id)
     else:
-        opening.refunds.give_back(ledger, reservation_id, within_s=opening.patience_s)
+        opening.refunds.give_back(opening.ready.ledger, reservation_id, within_s=opening.patience_s)
 
 
-def _inline(ledger: Ledger) -> InlineLedger | None:
+def at_once(opening: Opening) -> InlineLedger | None:
+    """Return the ledger if it answers at once; None: it must be waited for."""
+    ledger = opening.ready.ledger
     return ledger if _answers_at_once(type(ledger)) else None  # type: ignore[return-value]  # so it is
 
 

@@ -26,7 +26,7 @@ from ringfence.engine.enforcement.deciding import release, release_all
 from ringfence.engine.enforcement.drive import Steps, run_async
 from ringfence.engine.enforcement.in_hand import InHand
 from ringfence.engine.enforcement.kills import Kills
-from ringfence.engine.enforcement.memories import Memories
+from ringfence.engine.enforcement.memories import Memories, Newest
 from ringfence.engine.enforcement.opening import Opened, Opening, store_error
 from ringfence.engine.enforcement.presence import Holder, Presence
 from ringfence.engine.enforcement.put_away import PutAway
@@ -49,6 +49,8 @@ from ringfence.engine.seams.errors import (
 from ringfence.engine.seams.ports import Entry, RunRow
 
 EndStatus = Literal["done", "failed", "halted"]
+_Found = tuple[int, Newest]
+"""What a run that begins must know: the last order to stop, and the runs of its session."""
 _TEXT_AT_MOST: Final = 500
 
 
@@ -156,32 +158,31 @@ class Lifecycle:
                 help="name the session otherwise: a digest will do",
             )
         yield from self.presence.attend()
-        try:
-            holding = yield from self._sessions.lease(session_id)
-        except BaseException:  # fails closed: there is no run
-            self.presence.leave()
-            raise
-        run.holding, mine = holding, False
-        self._in_hand.try_take(run.id)  # nobody else knows it yet: it is not taken for a dead one
-        try:
-            with self.kills.beginning():
-                orders = yield from self.kills.latest()
-                newest: RunRow | None = None
-                if session is not None:
-                    newest = yield from self._newest(session)
-                    if newest is not None and newest.status == "running" and not self._mine(newest.run):
-                        # SECURITY: its process may only stand still, and would write on where this one reads.
-                        yield from self._opening.within_patience(
-                            self._opening.submit(self._bury_all(session)), "could not end a dead run"
-                        )
-                        newest = yield from self._newest(session)
+        found: Future[_Found] = Future()
+        with contextlib.ExitStack() as until_live:
+            until_live.enter_context(self.kills.beginning())
+            try:
+                holding = yield from self._sessions.lease(session_id, lambda: self._find(session, found))
+            except BaseException:  # fails closed: there is no run
+                self.presence.leave()
+                raise
+            run.holding, mine = holding, False
+            self._in_hand.try_take(run.id)  # nobody else knows it yet: it is not taken for a dead one
+            try:
+                orders, newest = yield found
+                if newest.first is not None and self._is_dead(newest.first):
+                    # SECURITY: its process may only stand still, and would write on where this one reads.
+                    yield from self._opening.within_patience(
+                        self._opening.submit(self._bury_all(session_id)), "could not end a dead run"
+                    )
+                    newest = yield self._opening.loop.submit(self._memories.newest(session_id))
                 beginning = yield from self._memories.beginning(session, around, newest)
                 run.seen = beginning.seen
                 opened.journal.open_run(run.id, hiding=run.hiding)
                 run.begin(
                     RunStarted(
                         session=session_id,
-                        session_head=None if newest is None else newest.head.hex(),
+                        session_head=None if newest.first is None else newest.first.head.hex(),
                         agent=name,
                         principal=dict(run.principal.values),
                         capabilities=holds,
@@ -205,31 +206,39 @@ class Lifecycle:
                 with self._lock:
                     self._live[run.id] = run
                 self.kills.obey_again(run)  # an order that came while the run began
-            if around is not None:
-                self._attach(run, around)
-            self._memories.live(run, dict(beginning.seen))
-            if prompt is not None:
-                run.append(PromptGiven("user", jsonable(prompt, hide=run.hide)))
-            for text in attachments:
-                run.append(PromptGiven("attachment", jsonable(text, hide=run.hide)))
-            # The host keeps the run's id, in a checkpoint perhaps: an id that is not in the log is none.
-            yield from self._opening.durable(run=run.id)
-            self._still(run)
-        except BaseException as error:  # fails closed: there is no run
-            if not mine or self._no_longer_live(run):  # else another process has taken it over meanwhile
-                self._undo(run, session_id, holding)
-            if isinstance(error, RingfenceError) or not isinstance(error, Exception):
-                raise
-            raise store_error("could not begin the run", error) from error
-        finally:
-            self._in_hand.give_back(run.id)
+                until_live.close()
+                if around is not None:
+                    self._attach(run, around)
+                self._memories.live(run, dict(beginning.seen))
+                if prompt is not None:
+                    run.append(PromptGiven("user", jsonable(prompt, hide=run.hide)))
+                for text in attachments:
+                    run.append(PromptGiven("attachment", jsonable(text, hide=run.hide)))
+                # The host keeps the run's id, in a checkpoint perhaps: an id that is not in the log is none.
+                yield from self._opening.durable(run=run.id)
+                self._still(run)
+            except BaseException as error:  # fails closed: there is no run
+                if not mine or self._no_longer_live(run):  # else another process has taken it over meanwhile
+                    self._undo(run, session_id, holding)
+                if isinstance(error, RingfenceError) or not isinstance(error, Exception):
+                    raise
+                raise store_error("could not begin the run", error) from error
+            finally:
+                self._in_hand.give_back(run.id)
         return run
 
-    def _newest(self, session: str) -> Steps[RunRow | None]:
-        found: list[RunRow] = yield self._opening.submit(
-            self._opening.ready.log.runs(session=session, limit=1)
-        )
-        return found[0] if found else None
+    async def _find(self, session: str | None, found: "Future[_Found]") -> None:
+        """Say to a run that begins which order to stop was the last, and what its session has."""
+        try:
+            orders = await self.kills.latest()
+            newest = Newest() if session is None else await self._memories.newest(session)
+        except Exception as error:  # raised where it is waited for: it has the lease then
+            found.set_exception(error)
+        else:
+            found.set_result((orders, newest))
+
+    def _is_dead(self, row: RunRow) -> bool:
+        return row.status == "running" and not self._mine(row.run)
 
     async def _bury_all(self, session: str) -> None:
         """End the runs of a session that died with their process; whoever calls holds its lease."""
@@ -339,7 +348,9 @@ class Lifecycle:
                     released = self._let_go(run)
                     self.presence.leave()
         if released is not None and not hurry:
-            yield from self._opening.within_patience(released, "did not release the session", run=run.id)
+            yield from self._opening.within_patience(
+                released, "did not release the session", run=run.id, bounded=True
+            )
 
     async def _let_go_when_written(self, run: Run) -> None:
         """Keep the session until the log has what is queued: else the run would be taken for a dead one."""

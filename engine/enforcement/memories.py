@@ -8,7 +8,7 @@ takes its lease anew compares the list of its runs.
 import contextlib
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -37,7 +37,7 @@ from ringfence.engine.seams.errors import EngineError
 from ringfence.engine.seams.ports import Entry, RunRow
 
 MOST_SESSIONS: Final = 256
-"""Sessions without a live run whose memory is kept, those used last."""
+"""Sessions without a live run whose memory is kept, those whose last run was over last."""
 
 COMPARED: Final = 32
 """How many of a session's newest runs are compared before what is kept of it is believed."""
@@ -50,6 +50,20 @@ class Beginning:
     recall: Recall
     continues: tuple[list[Json], ...] = ()
     seen: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """The newest runs of a session, as the log has them."""
+
+    rows: Sequence[RunRow] = ()
+    enough: bool = True
+    """True: there are no others, or as many as are compared."""
+
+    @property
+    def first(self) -> RunRow | None:
+        """Return the newest run of all."""
+        return self.rows[0] if self.rows else None
 
 
 @dataclass(slots=True)
@@ -69,16 +83,26 @@ class Memories:
         self._plan = plan
         self._opening = opening
         self._lock = threading.Lock()
-        self._sessions: OrderedDict[str, _Kept] = OrderedDict()
+        self._sessions: dict[str, _Kept] = {}
+        self._idle: OrderedDict[str, None] = OrderedDict()
+        """Those of them without a live run, the one that has been so for longest first."""
 
     # ---- a run begins ------------------------------------------------------------------------------
 
-    def beginning(self, session: str | None, around: Run | None, newest: RunRow | None) -> Steps[Beginning]:
+    async def newest(self, session: str) -> Newest:
+        """Read what must be known of a session before a run begins in it; on the engine's loop."""
+        with self._lock:
+            kept = self._sessions.get(session)
+            limit = 1 if kept is None or kept.live else COMPARED
+        rows = await self._opening.in_time(self._opening.ready.log.runs(session=session, limit=limit))
+        return Newest(rows, limit == COMPARED or len(rows) < limit)
+
+    def beginning(self, session: str | None, around: Run | None, newest: Newest) -> Steps[Beginning]:
         """Return what a run begins with; whoever calls holds the session's lease.
 
         Args:
             session: None: a session of its own, in which nothing has happened.
-            newest: The session's newest run, as the log has it.
+            newest: What the log has of the session.
         """
         leaves: list[Leaf] = []
         if session is not None and (around is None or around.session != session):
@@ -135,7 +159,7 @@ class Memories:
             return
         with self._lock:
             kept = self._sessions.setdefault(run.session, _Kept())
-            self._sessions.move_to_end(run.session)
+            self._idle.pop(run.session, None)
             kept.live[run.id] = run
             kept.known.pop(run.id, None)
             seen = run.remembered()
@@ -153,14 +177,17 @@ class Memories:
             leaf = kept.leaves.get(run.id)
             if leaf is not None:
                 leaf.seq, leaf.recall, leaf.seen = run.state.seq, run.state.recall, run.remembered()
-            idle = [session for session, one in self._sessions.items() if not one.live]
-            for session in idle[: max(len(idle) - MOST_SESSIONS, 0)]:
-                del self._sessions[session]
+            if not kept.live:
+                self._idle[run.session] = None
+                self._idle.move_to_end(run.session)
+                if len(self._idle) > MOST_SESSIONS:
+                    del self._sessions[self._idle.popitem(last=False)[0]]
 
     def forget(self, session: str) -> None:
         """Believe nothing of a session any more, which is another process's now: it is folded anew."""
         with self._lock:
             self._sessions.pop(session, None)
+            self._idle.pop(session, None)
 
     def _live(self, session: str | None, run: str) -> Run | None:
         with self._lock:
@@ -177,31 +204,35 @@ class Memories:
 
     # ---- the runs of a session ---------------------------------------------------------------------
 
-    def _leaves(self, session: str, newest: RunRow | None) -> Steps[list[Leaf]]:
+    def _leaves(self, session: str, newest: Newest) -> Steps[list[Leaf]]:
         with self._lock:
             kept = self._sessions.get(session)
             leaves = list(kept.leaves.values()) if kept is not None else []
         own = all(leaf.recall.plan.digest == self._plan.digest for leaf in leaves)
-        if kept is not None and own and (kept.live or (yield from self._unchanged(session, kept))):
+        if kept is not None and own and (kept.live or (yield from self._unchanged(session, kept, newest))):
             return leaves
-        if newest is None:
+        if newest.first is None:
             return []
         if not remembers(self._plan):
-            return [_unread(newest.run, newest.events, self._plan)]
+            return [_unread(newest.first.run, newest.first.events, self._plan)]
         rows: list[RunRow] = yield self._opening.submit(self._opening.ready.log.runs(session=session))
         rows.reverse()
         if kept is not None and kept.live:
             return [_unread(row.run, row.events, self._plan, forgotten=True) for row in rows]
         return (yield from self._folded(rows))
 
-    def _unchanged(self, session: str, kept: _Kept) -> Steps[bool]:
+    def _unchanged(self, session: str, kept: _Kept, newest: Newest) -> Steps[bool]:
         """Say whether the log has of the session what this process knows of it, and nothing else."""
-        log = self._opening.ready.log
-        rows: list[RunRow] = yield self._opening.submit(log.runs(session=session, limit=COMPARED))
+        log, rows = self._opening.ready.log, newest.rows
+        if not newest.enough:  # its last run here was over only after they were read
+            rows = yield self._opening.submit(log.runs(session=session, limit=COMPARED))
         if any(row.parent is None and kept.known.get(row.run) != row.events for row in rows):
             return False
+        read = {row.run: row for row in rows}
         for leaf in kept.leaves.values():
-            row: RunRow | None = yield self._opening.submit(log.run(leaf.run))
+            row = read.get(leaf.run)
+            if row is None:
+                row = yield self._opening.submit(log.run(leaf.run))
             if row is None or row.events != leaf.seq:
                 return False
         return True

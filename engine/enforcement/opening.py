@@ -4,7 +4,7 @@ import asyncio
 import os
 import secrets
 import threading
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -82,7 +82,12 @@ class Opening:
 
     def submit(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
         """Run `work` on the engine's loop, for as long as the guard is patient."""
-        return self.loop.submit(asyncio.wait_for(work, self.patience_s))
+        return self.loop.submit(self.in_time(work))
+
+    async def in_time(self, work: Awaitable[T]) -> T:
+        """Await one answer of a store on the engine's loop, for as long as the guard is patient."""
+        async with asyncio.timeout(self.patience_s):
+            return await work
 
     def durable(self, *, run: str | None = None) -> Steps[None]:
         """Wait until all that was recorded is durable; raise EngineError if that fails or takes too long.
@@ -90,13 +95,19 @@ class Opening:
         Args:
             run: Raise TakenOverError, too, if another process has this run.
         """
-        journal = self.ready.journal
-        yield from self.within_patience(journal.flush(run), "did not take the events", run=run)
+        flushed = self.ready.journal.flush(run, bounded=True)
+        yield from self.within_patience(flushed, "did not take the events", run=run, bounded=True)
 
-    def within_patience(self, future: "Future[Any]", what: str, *, run: str | None = None) -> Steps[Any]:
-        """Wait for `future`, but no longer than the guard is patient."""
+    def within_patience(
+        self, future: "Future[Any]", what: str, *, run: str | None = None, bounded: bool = False
+    ) -> Steps[Any]:
+        """Wait for `future`, but no longer than the guard is patient.
+
+        Args:
+            bounded: It ends by itself in that time.
+        """
         try:
-            return (yield future if future.done() else self.submit(_wrapped(future)))
+            return (yield future if bounded or future.done() else self.submit(_wrapped(future)))
         except RingfenceError:
             raise
         except Exception as error:  # fails closed: a late store is a failed one

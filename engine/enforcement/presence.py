@@ -115,6 +115,10 @@ class Presence:
         self._pid = os.getpid()
         self._needed = 0
         self._turns = 0
+        self._left_ns = 0
+        """When nobody needed it any more, the last time."""
+        self._sleeps_until_ns: float = math.inf
+        """When the heart looks again by itself; infinity while it is awake."""
         self._here = False
         """True from the first word to the stores until they were told that it is gone."""
         self._leased_until: float = 0
@@ -163,8 +167,12 @@ class Presence:
         """Need it once less."""
         with self._lock:
             self._needed -= 1
-            last = self._needed == 0 and self._beating is not None
-        if last:
+            stir = False
+            if self._needed == 0 and self._beating is not None:
+                self._left_ns = self._holder.now_ns()
+                # One that looks soon enough sleeps on: where runs follow each other, it looks now and then.
+                stir = self._sleeps_until_ns > self._left_ns + self.linger_s * 1e9
+        if stir:
             self._opening.loop.call_soon(self._stirred.set)
 
     def trouble(self, run: str | None = None) -> Steps[EngineError | None]:
@@ -226,11 +234,12 @@ class Presence:
         quiet_ns: int | None = None
         turns = -1
         while True:
+            self._sleeps_until_ns = math.inf
             now_ns = self._holder.now_ns()
             if not self._idle():
                 quiet_ns = None
             elif quiet_ns is None or turns != self._turns:
-                quiet_ns, turns = now_ns, self._turns
+                quiet_ns, turns = self._left_ns, self._turns
             gone_ns = math.inf if quiet_ns is None else quiet_ns + self.linger_s * 1e9
             if now_ns >= gone_ns:
                 async with self._door:
@@ -244,8 +253,8 @@ class Presence:
             else:
                 self._stirred.clear()
                 with contextlib.suppress(TimeoutError):
-                    left_s = (min(self._next_ns, gone_ns) - now_ns) / 1e9
-                    await asyncio.wait_for(self._stirred.wait(), left_s)
+                    self._sleeps_until_ns = min(self._next_ns, gone_ns)
+                    await asyncio.wait_for(self._stirred.wait(), (self._sleeps_until_ns - now_ns) / 1e9)
 
     def _idle(self) -> bool:
         return self._needed == 0 and not self._watch.busy

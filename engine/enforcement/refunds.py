@@ -7,10 +7,9 @@ again elsewhere, under the same name, and taking back that charge would let too 
 
 import asyncio
 import threading
-from concurrent.futures import Future
 from typing import Final
 
-from ringfence.engine.seams.bounded import PluginError, bounded, is_away
+from ringfence.engine.seams.bounded import PluginError, begun, ended, is_away
 from ringfence.engine.seams.loop import EngineLoop
 from ringfence.engine.seams.ports import Ledger
 
@@ -29,12 +28,16 @@ class Refunds:
         self._unanswered: set[str] = set()
         """Those of them that are asked for again."""
         self._trying = False
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    def give_back(self, ledger: Ledger, reservation: str, *, within_s: float) -> "Future[None]":
-        """Give it back soon; if the ledger refuses, it stays taken, which only refuses more."""
+    def give_back(self, ledger: Ledger, reservation: str, *, within_s: float) -> None:
+        """Give it back, before whatever the ledger is asked from now on.
+
+        If the ledger refuses, it stays taken, which only refuses more.
+        """
         with self._lock:
             self._open[reservation] = ledger
-        return self._loop.submit(self._begin(reservation, within_s))
+        self._loop.call_soon(self._begin, reservation, within_s)
 
     def forget(self, reservation: str) -> None:
         """Do not try again: it is reserved anew, or the ledger has answered."""
@@ -48,8 +51,15 @@ class Refunds:
         for reservation in [one for one in tuple(self._open) if one.startswith(f"{run}/")]:
             self.forget(reservation)
 
-    async def _begin(self, reservation: str, within_s: float) -> None:
-        if await self._answered(reservation, within_s):
+    def _begin(self, reservation: str, within_s: float) -> None:
+        asked = self._asked(reservation)
+        if asked is not None:
+            task = asyncio.ensure_future(self._go_on(reservation, asked, within_s))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _go_on(self, reservation: str, asked: "asyncio.Task[None]", within_s: float) -> None:
+        if await self._answered(reservation, asked, within_s):
             return
         with self._lock:
             if reservation in self._open:  # else its run is not here any more
@@ -69,18 +79,21 @@ class Refunds:
                     return
             pause_s = min(2 * pause_s, _PAUSE_AT_MOST_S)
             for reservation in waiting:
-                if not await self._answered(reservation, within_s):
+                asked = self._asked(reservation)
+                if asked is not None and not await self._answered(reservation, asked, within_s):
                     break  # still away: the others would not be answered either
                 pause_s = _PAUSE_S
 
-    async def _answered(self, reservation: str, within_s: float) -> bool:
-        """Ask once; return False if the ledger did not answer."""
+    def _asked(self, reservation: str) -> "asyncio.Task[None] | None":
+        """Ask once; None: nobody wants it back any more."""
         with self._lock:
             ledger = self._open.get(reservation)
-        if ledger is None:
-            return True
+        return None if ledger is None else begun(lambda: ledger.refund(reservation))
+
+    async def _answered(self, reservation: str, asked: "asyncio.Task[None]", within_s: float) -> bool:
+        """Return False if the ledger did not answer."""
         try:
-            await bounded(lambda: ledger.refund(reservation), seconds=within_s)
+            await ended(asked, seconds=within_s)
         except PluginError as error:  # fails closed: it stays taken, until then or for good
             if is_away(error):
                 return False

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any, Final
 
-from ringfence.dsl.canonical import canonical, loads_strict
+from ringfence.dsl.canonical import LARGEST_INTEGER, canonical, loads_strict, plain_form
 from ringfence.dsl.plan import Json
 from ringfence.engine.decision.calls import ToolCall, key_base
 from ringfence.engine.decision.events import CallDecided, CallRequested
@@ -44,14 +44,8 @@ class Given:
 
     def event(self, key: str, parent: str | None, *, ahead: bool = False) -> CallRequested:
         """Return the event that records it under `key`."""
-        return requested(
-            key,
-            self.call if self.named is None else self.named,
-            parent=parent,
-            withheld=self.withheld,
-            arguments=self.shown,
-            ahead=ahead,
-        )
+        call = self.call if self.named is None else self.named
+        return requested(key, call, parent, withheld=self.withheld, arguments=self.shown, ahead=ahead)
 
 
 def given_inside(run: Run, call: ToolCall) -> Given:
@@ -81,12 +75,19 @@ def given(run: Run, call: ToolCall) -> Given:
             pass
         else:
             call = replace(call, arguments=arguments)
+    kept = _plain(arguments, most_bytes) if type(arguments) is dict else None
+    if kept is not None:
+        try:
+            said = plain_form(kept)
+        except ValueError:  # a lone surrogate: described below
+            pass
+        else:
+            return _read(run, call, kept, said)
     if too_large(arguments, most_bytes):
         shown = sizes(arguments)
         # SECURITY: a stand-in is decided, not the megabytes; a lone text fits no tool at all.
         call = replace(call, arguments="too large")  # type: ignore[arg-type]
         return Given(call, key_base(replace(call, arguments=shown)), "too large", shown)
-    kept: dict[str, Json] | None
     try:
         # SECURITY: from here on the caller cannot change what is recorded, decided and run.
         kept = own(arguments)
@@ -99,12 +100,18 @@ def given(run: Run, call: ToolCall) -> Given:
         if isinstance(arguments, Mapping):
             call = replace(call, arguments=dict(arguments))
         return Given(call, key_base(replace(call, arguments={"given": shown})), "not JSON", shown)
+    return _read(run, call, kept, said)
+
+
+def _read(run: Run, call: ToolCall, kept: dict[str, Json], said: bytes) -> Given:
+    """Return a call whose arguments are JSON: `kept` are the guard's own, and `said` their canonical form."""
     call = ToolCall(call.tool, kept, call.call_id, call.task, call.attempt, call.schema_names)
     named, hidden = call, kept
     if run.hiding is not None:
         hidden = run.hiding.value(kept, tool=call.tool)
         named = run.hiding.named(call)  # after it: they may repeat what the arguments hide
-    if keeps_digests_only(run, call.tool):
+    plan = run.plan.by_bound_name.get(call.tool)
+    if plan is not None and plan.obligations.audit == "minimal":
         return Given(call, key_base(replace(named, arguments={})), "keyed", keyed(run, kept), named, said)
     if named is not call or hidden is not kept:
         shown = {**keyed(run, kept), SHOWN: hidden}
@@ -114,22 +121,56 @@ def given(run: Run, call: ToolCall) -> Given:
     return Given(call, key_base(call, said), None, None, None, said)
 
 
+def _plain(arguments: dict[str, Json], most_bytes: int) -> dict[str, Json] | None:
+    """Return a copy of arguments that are texts, integers and lists of texts alone, in `most_bytes`.
+
+    The quick way for what most calls are given, in one walk: what `too_large` lets pass, `own` copies and
+    `is_plain` says of.  None: the long way finds out what they are.
+    """
+    left, kept = most_bytes, arguments.copy()
+    for name, part in kept.items():
+        if type(name) is not str or not name.isascii():
+            return None
+        kind = type(part)
+        left -= len(name)
+        if kind is str:
+            left -= len(part)
+        elif kind is int:
+            if not -LARGEST_INTEGER <= part <= LARGEST_INTEGER:
+                return None
+        elif kind is list:
+            part = kept[name] = part.copy()
+            for element in part:
+                if type(element) is not str:
+                    return None
+                left -= len(element) + 1
+        elif part is not None and kind is not bool:
+            return None
+    return kept if left >= 0 else None
+
+
 _COMPOUND = frozenset({list, dict, tuple})
 
 
 def own(arguments: Mapping[str, Json]) -> dict[str, Json]:
     """Return a copy of JSON arguments that shares nothing that could be changed."""
-    return {name: _owned(part) if type(part) in _COMPOUND else part for name, part in arguments.items()}
+    copy = arguments.copy() if type(arguments) is dict else dict(arguments.items())
+    for name, part in copy.items():
+        if type(part) in _COMPOUND:
+            copy[name] = _owned(part)
+    return copy
 
 
-def _owned(value: Json) -> Json:
-    """Return the value; of a list or a record, a copy all the way down."""
+def _owned(value: Any) -> Json:
+    """Return a copy of a list or a record, all the way down."""
     kind = type(value)
-    if kind is list:
-        return [part if type(part) is str else _owned(part) for part in value]
-    if kind is dict:
-        return {name: _owned(part) for name, part in value.items()}
-    return tuple([_owned(part) for part in value]) if kind is tuple else value
+    if kind is tuple:
+        return tuple([_owned(part) if type(part) in _COMPOUND else part for part in value])
+    copy = value.copy()
+    for place, part in copy.items() if kind is dict else enumerate(copy):
+        if type(part) in _COMPOUND:
+            copy[place] = _owned(part)
+    return copy
 
 
 def too_large(value: Any, most_bytes: int) -> bool:
@@ -194,17 +235,17 @@ def decision_record(
     """Return the event of a decision with the values kept out that the policy keeps out."""
     known = run.state.calls.get(event.call)
     withheld = None if known is None or run.hiding is None else known.withheld
-    keyed_only = keeps_digests_only(run, call.tool)
+    tool = run.plan.by_bound_name.get(call.tool)
+    keyed_only = tool is not None and tool.obligations.audit == "minimal"
     if withheld not in ("secret", "redacted") and not keyed_only:
         return event
     arguments: Json = None
-    if withheld == "redacted" and not keyed_only and run.hiding is not None:
-        tool = run.plan.by_bound_name.get(call.tool)
-        if tool is not None:  # else it repeats what was hidden elsewhere, and nothing was decided on it
-            event, is_told = run.hiding.settled(tool, call, event, decided_on)
-            if is_told:
-                return event
-            arguments = event.arguments
+    # Without a tool it repeats what was hidden elsewhere, and nothing was decided on it.
+    if withheld == "redacted" and not keyed_only and run.hiding is not None and tool is not None:
+        event, is_told = run.hiding.settled(tool, call, event, decided_on)
+        if is_told:
+            return event
+        arguments = event.arguments
     kept = keyed(run, event.digest)
     facts = event.facts
     if facts.get("answers"):  # the questions hold values of the arguments

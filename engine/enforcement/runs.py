@@ -25,14 +25,16 @@ from ringfence.engine.decision.recall.recall import Recall
 from ringfence.engine.decision.state import State, apply, start
 from ringfence.engine.decision.tree import below, counted_above
 from ringfence.engine.enforcement.bodies import Flight
+from ringfence.engine.enforcement.ledger import at_once
 from ringfence.engine.enforcement.opening import Opening
 from ringfence.engine.enforcement.presence import Presence
 from ringfence.engine.enforcement.sessions import Holding
 from ringfence.engine.enforcement.turnstile import Turnstile
 from ringfence.engine.journal.hiding import Hiding, hiding_of
 from ringfence.engine.journal.journal import Journal
+from ringfence.engine.journal.repeated import Repeated
 from ringfence.engine.seams.errors import EngineError, RingfenceError, RunHaltedError, TakenOverError
-from ringfence.engine.seams.ports import Ticket
+from ringfence.engine.seams.ports import InlineLedger, Ticket
 
 _NOTED = (RunEnded, ApprovalAnswered)
 """The events that a run keeps something of beside its state."""
@@ -77,6 +79,8 @@ class Run:
     state: State = field(init=False, repr=False)
     journal: Journal = field(init=False, repr=False)
     """The one that it began, or goes on, in."""
+    inline: InlineLedger | None = field(init=False, default=None, repr=False)
+    """The ledger, if it answers at once; None: it must be waited for."""
     lock: Any = field(default_factory=threading.RLock, repr=False)
     turnstile: Turnstile = field(default_factory=Turnstile, repr=False)
     flights: set[Flight] = field(default_factory=set, repr=False)
@@ -110,6 +114,8 @@ class Run:
     """True if the ledger was asked for something: what it still holds is settled when the run ends."""
     session: str = ""
     agent: str = ""
+    repeated: Repeated = field(default_factory=Repeated, repr=False)
+    """What its models were asked last."""
 
     def __post_init__(self) -> None:
         self.hiding = hiding_of(self.opening.secrets, self.plan)
@@ -173,14 +179,18 @@ class Run:
 
     def begin(self, event: RunStarted, recall: Recall) -> None:
         """Record the first event and start the fold, with what the session remembers."""
-        self.journal = self.opening.ready.journal
+        self._open()
         stamped = self.journal.record(self.id, event)
         self.state = start(self.plan, stamped, recall)
         self.session, self.agent, self.orders = event.session, event.agent, event.orders
 
+    def _open(self) -> None:
+        self.journal = self.opening.ready.journal
+        self.inline = at_once(self.opening)
+
     def rebuild(self, state: State, events: Iterable[Stamped]) -> None:
         """Take over the state that was folded from these events."""
-        self.journal = self.opening.ready.journal
+        self._open()
         self.state = state
         for stamped in events:
             if isinstance(stamped.event, RunStarted):
@@ -203,17 +213,20 @@ class Run:
                 self._join_those(event.call)
             if self.parent is not None:
                 self._count_above(self.parent, event)
-            moment = self.now_ns() if at_ns is None else at_ns
-            stamped = self.journal.record(self.id, event, at_ns=moment, body=body)
-            self.fold(stamped)
+            if at_ns is None:
+                at_ns = self.now_ns()
+            stamped = self.journal.record(self.id, event, at_ns=at_ns, body=body)
+            apply(self.state, stamped)
+            if type(event) in _NOTED:
+                self._note(stamped.event)
             return stamped
 
-    def note(self, event: ModelAsked | ModelAnswered) -> bool:
+    def note(self, event: ModelAsked | ModelAnswered, *, body: bytes | None = None) -> bool:
         """Record what a model was asked or answered; say whether it was: an ended run takes nothing more."""
         with self.lock:
             if self.ended:
                 return False
-            self.append(event)
+            self.append(event, body=body)
             return True
 
     def fold(self, stamped: Stamped) -> None:
@@ -286,8 +299,14 @@ class Run:
 
     # ---- live, or over -----------------------------------------------------------------------------
 
-    def check_live(self) -> None:
+    def check_live(self, now_ns: int | None = None) -> int | None:
         """Raise RunHaltedError unless a call could start now; a deadline that has passed halts the run.
+
+        Args:
+            now_ns: What `now_ns` has just said.
+
+        Returns:
+            The time left; None: no bound.
 
         Raises:
             EngineError: It is suspended, another process has taken it over, or this one could not say in time
@@ -297,8 +316,9 @@ class Run:
             state = self.state
             if self.stopped is not None:
                 raise self.over()
+            left: int | None = None
             if state.halted is None and not self.ended:
-                left = self.remaining_ns(self.now_ns())
+                left = self.remaining_ns(self.now_ns() if now_ns is None else now_ns)
                 if left is not None and left <= 0:
                     self.time_is_up()
             if state.halted is not None or self.ended or state.status in ("halted", "done", "failed"):
@@ -309,6 +329,7 @@ class Run:
                 )
             # SECURITY: the session may be another process's by now, and an order to stop unread.
             self.presence.check(self.id)
+            return left
 
     def check_start(self) -> None:
         """Raise unless a body that was dispatched may still start.
@@ -347,7 +368,9 @@ class Run:
     def remaining_ns(self, now_ns: int) -> int | None:
         """Return the time left to this run and the runs around it; None: no bound."""
         left = self.state.remaining_ns(now_ns)
-        around = self.parent.remaining_ns(now_ns) if self.parent is not None else None
+        if self.parent is None:
+            return left
+        around = self.parent.remaining_ns(now_ns)
         return left if around is None else around if left is None else min(left, around)
 
     def time_is_up(self) -> None:

@@ -47,13 +47,16 @@ class Sessions:
         """Who leases: this guard in this process."""
         return self._holder.name
 
-    def lease(self, session: str) -> Steps[Holding]:
+    def lease(self, session: str, then: Callable[[], Awaitable[None]] | None = None) -> Steps[Holding]:
         """Take the session, or take it once more; whoever did must `let_go`.
+
+        Args:
+            then: Awaited on the engine's loop once it is taken, before this returns; it never raises.
 
         Raises:
             EngineError: Another living process has it, or the store could not say.
         """
-        holding = yield from self.try_lease(session)
+        holding = yield from self.try_lease(session, then)
         if isinstance(holding, str):
             raise EngineError(
                 f"another living process holds the session `{session}`: {holding}",
@@ -61,7 +64,9 @@ class Sessions:
             )
         return holding
 
-    def try_lease(self, session: str) -> Steps[Holding | str]:
+    def try_lease(
+        self, session: str, then: Callable[[], Awaitable[None]] | None = None
+    ) -> Steps[Holding | str]:
         """Like `lease`; return the name of the living holder if another process has it."""
         with self._lock:
             if self._pid != os.getpid():  # a forked child holds nothing of what its parent does
@@ -71,7 +76,7 @@ class Sessions:
         try:
             with self._lock:
                 leases = self._opening.ready.leases
-                leased = self._in_turn(session, lambda: leases.lease(session, self.holder))
+                leased = self._in_turn(session, lambda: leases.lease(session, self.holder), then)
             other: str | None = yield leased
         except BaseException as error:  # fails closed: two processes must never decide for one session
             self.let_go(session, holding)
@@ -114,14 +119,17 @@ class Sessions:
 
     # ---- one after another -------------------------------------------------------------------------
 
-    def _in_turn(self, session: str, ask: Callable[[], Awaitable[T]]) -> "Future[T]":
+    def _in_turn(
+        self, session: str, ask: Callable[[], Awaitable[T]], then: Callable[[], Awaitable[None]] | None = None
+    ) -> "Future[T]":
         """Ask the store once it has answered what it was asked about this session before; under the lock.
 
         SECURITY: a store has many connections: a release that comes after the next lease would take it away,
         and another process could decide for the session while this one believes that it holds it.
         """
-        before = self._asked.get(session)
-        asked = self._asked[session] = self._opening.submit(_after(before, ask))
+        asking = self._opening.in_time(_after(self._asked.get(session), ask))
+        work = asking if then is None else _followed(asking, then)
+        asked = self._asked[session] = self._opening.loop.submit(work)
         asked.add_done_callback(lambda _: self._answered(session, asked))
         return asked
 
@@ -148,6 +156,13 @@ class Sessions:
         with self._lock:
             if session not in self._held and session not in self._asked and self._opening.is_open:
                 self._release(session, min(2 * pause_s, _PAUSE_AT_MOST_S))
+
+
+async def _followed(asking: Awaitable[T], then: Callable[[], Awaitable[None]]) -> T:
+    other = await asking
+    if other is None:
+        await then()
+    return other
 
 
 async def _after(before: "Future[Any] | None", ask: Callable[[], Awaitable[T]]) -> T:

@@ -1,5 +1,6 @@
 """Runs inside of runs: which may begin, and what the runs around refuse and count of them."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from ringfence.dsl.plan import Reason, Verdict
@@ -71,7 +72,7 @@ def with_above(
     return facts, halts
 
 
-def halt_above(run: Run, decision: Decision, halts: list[tuple[Run, Reason]]) -> None:
+def halt_above(run: Run, decision: Decision, halts: Sequence[tuple[Run, Reason]]) -> None:
     """Halt this run, and those around it whose limits the decision was beyond."""
     for one, reason in halts:
         one.halt(reason.name, by=None, detail=reason.detail)

@@ -73,8 +73,11 @@ class Turnstile:
     def turn(self) -> Steps[None]:
         """Wait for the turn; whoever gets it must `leave`."""
         place = self.enter()
-        if place is None:
-            return
+        if place is not None:
+            yield from self.reached(place)
+
+    def reached(self, place: Place) -> Steps[None]:
+        """Wait until the turn comes to this place; whoever gets it must `leave`."""
         try:
             yield place
         except BaseException:

@@ -7,6 +7,7 @@
 Bodies stand beside the chain: one that is purged leaves it verifiable (decisions/0004).
 """
 
+from functools import lru_cache
 from hashlib import sha256
 from json.encoder import encode_basestring
 from typing import Final
@@ -24,13 +25,22 @@ def header(*, run: str, seq: int, kind: str, schema: int, at_ns: int, mono_ns: i
     """Return the header: the RFC 8785 form of id, run, seq, kind, schema, at_ns and mono_ns.
 
     The two times are strings of decimal digits: nanoseconds since 1970 exceed the integers that
-    RFC 8785 can say exactly (2^53 - 1).  Raise ValueError for names with lone surrogates.
+    RFC 8785 can say exactly (2^53 - 1).  Raise ValueError for names with lone surrogates, TypeError for what
+    is no text or no integer.
     """
-    text = (
-        f'{{"at_ns":"{at_ns:d}","id":{encode_basestring(f"{run}:{seq:d}")},"kind":{encode_basestring(kind)},'
-        f'"mono_ns":"{mono_ns:d}","run":{encode_basestring(run)},"schema":{schema:d},"seq":{seq:d}}}'
-    )
-    return text.encode()  # UnicodeEncodeError is a ValueError
+    # SECURITY: a file may hold a fraction where a number was recorded, and `%d` would pass over it.
+    if not type(at_ns) is type(mono_ns) is type(schema) is type(seq) is int:
+        raise TypeError("a header holds another type where an integer was recorded")
+    named = _quoted(run)
+    return _HEADER % (at_ns, named[:-1], seq, _quoted(kind), mono_ns, named, schema, seq)
+
+
+_HEADER: Final = b'{"at_ns":"%d","id":%b:%d","kind":%b,"mono_ns":"%d","run":%b,"schema":%d,"seq":%d}'
+
+
+@lru_cache(maxsize=1024)
+def _quoted(text: str) -> bytes:
+    return encode_basestring(text).encode()  # UnicodeEncodeError is a ValueError
 
 
 def header_of(entry: Entry) -> bytes:
@@ -75,19 +85,8 @@ def chained(
     """Return the event as it is stored, linked to the run's previous hash."""
     digest = body_digest(salt, body)
     head = header(run=run, seq=seq, kind=kind, schema=schema, at_ns=at_ns, mono_ns=mono_ns)
-    return Entry(
-        run=run,
-        seq=seq,
-        kind=kind,
-        schema=schema,
-        at_ns=at_ns,
-        mono_ns=mono_ns,
-        salt=salt,
-        body=body,
-        digest=digest,
-        prev=prev,
-        hash=entry_hash(prev, head, digest),
-    )
+    hash = entry_hash(prev, head, digest)
+    return Entry(run, seq, kind, schema, at_ns, mono_ns, salt, body, digest, prev, hash)
 
 
 def entry_fault(entry: Entry, *, prev: bytes, seq: int) -> str | None:

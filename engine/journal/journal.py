@@ -10,7 +10,6 @@ nothing starts.  Any other failure of an append ends the journal for good.
 
 import asyncio
 import concurrent.futures
-import contextlib
 import os
 import threading
 import time
@@ -105,12 +104,13 @@ class Journal:
         self._task: asyncio.Task[None] | None = None
         self._batch: list[Queued] = []
         """What is being appended."""
-        self._asked_s = 0.0
-        """When the append that goes on began, on the monotonic clock."""
+        self._asked_s: float | None = None
+        """When the append that goes on began, on the monotonic clock; None: none does."""
         self._watching: asyncio.TimerHandle
         self._lingers = False
         """True while the writer lets events come together."""
-        self._hurry = asyncio.Event()
+        self._rest: asyncio.Future[None]
+        """Ends when it has lingered long enough."""
 
     # ---- called from any thread --------------------------------------------------------------------
 
@@ -191,11 +191,13 @@ class Journal:
                 self._wake()
             return stamped
 
-    def flush(self, run: str | None = None) -> "concurrent.futures.Future[None]":
+    def flush(self, run: str | None = None, *, bounded: bool = False) -> "concurrent.futures.Future[None]":
         """Return a future of: all recorded so far is durable, in the log and in the required sinks.
 
         Args:
             run: The future fails with a TakenOverError if another process has this run.
+            bounded: It fails with a TimeoutError if that takes longer than the journal is patient, for a
+                required sink too.
 
         Raises:
             EngineError: The journal is broken; the future raises it if it breaks while waiting, and a
@@ -208,7 +210,7 @@ class Journal:
             if self._broken is not None:
                 raise log_error(self._broken)
             place = self._runs.get(run) if run is not None else None
-            waiter = Flush(self._recorded, done, time.monotonic(), run, place)
+            waiter = Flush(self._recorded, done, time.monotonic(), bounded, run, place)
             if self._settled != self._recorded:
                 self._waiting.append(waiter)
                 self._wake()
@@ -328,6 +330,7 @@ class Journal:
         self._task = asyncio.ensure_future(self._write())
 
     async def _write(self) -> None:
+        self._watch()
         try:
             while True:
                 await self._linger()
@@ -345,32 +348,30 @@ class Journal:
             self._break(error)
             if not isinstance(error, Exception):
                 raise
+        finally:
+            self._watching.cancel()
 
     async def _stored(self, entries: list[Entry]) -> list[Entry]:
         """Append the batch, again and again while the store is away; return what of it was written."""
         pause_s = _PAUSE_S
-        self._watch()
-        try:
-            while entries := self._without_lost(entries):
-                self._asked_s = time.monotonic()
-                try:
-                    await self._log.append(entries)
-                except StoreAwayError as error:  # fails closed meanwhile: nothing starts
-                    self._store_is_away(error)
-                    await asyncio.sleep(pause_s)
-                    pause_s = min(2 * pause_s, _PAUSE_AT_MOST_S)
-                except TakenOverError as error:  # what was queued of that run is lost: it is another's now
-                    places = {id(one.place): one.place for one in self._batch if one.run == error.run}
-                    if not places:
-                        raise  # of no run that could be left out: broken, as by any other failure
-                    for place in places.values():
-                        place.taken_over = True
-                else:
-                    break
-            self._away = None
-            return entries
-        finally:
-            self._watching.cancel()
+        while entries := self._without_lost(entries):
+            self._asked_s = time.monotonic()
+            try:
+                await self._log.append(entries)
+            except StoreAwayError as error:  # fails closed meanwhile: nothing starts
+                self._store_is_away(error)
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, _PAUSE_AT_MOST_S)
+            except TakenOverError as error:  # what was queued of that run is lost: it is another's now
+                places = {id(one.place): one.place for one in self._batch if one.run == error.run}
+                if not places:
+                    raise  # of no run that could be left out: broken, as by any other failure
+                for place in places.values():
+                    place.taken_over = True
+            else:
+                break
+        self._asked_s = self._away = None
+        return entries
 
     def _without_lost(self, entries: list[Entry]) -> list[Entry]:
         """Return the entries of the batch without those of runs that were taken over."""
@@ -383,12 +384,11 @@ class Journal:
         return [entry for queued, entry in pairs if not queued.place.taken_over]
 
     def _watch(self) -> None:
-        """While an append goes on, look now and then whether it takes too long, and tell whoever waits."""
+        """While the writer works, look now and then whether that takes too long, and tell whoever waits."""
         loop = asyncio.get_running_loop()
-        self._asked_s = time.monotonic()
 
         def look() -> None:
-            if time.monotonic() - self._asked_s >= self._patience_s:
+            if self._asked_s is not None and time.monotonic() - self._asked_s >= self._patience_s:
                 self._store_is_away(TimeoutError(f"no answer within {self._patience_s:g} s"))
             self._fail_overdue()
             self._watching = loop.call_later(every_s, look)
@@ -401,14 +401,16 @@ class Journal:
         self._away = Away(cause, since_ns)
 
     def _fail_overdue(self) -> None:
-        """Fail the flushes that have waited, for a store that is away, as long as the journal is patient."""
+        """Fail the flushes that have waited as long as the journal is patient: all, if the store is away."""
         away, before_s = self._away, time.monotonic() - self._patience_s
-        if away is None:
-            return
+
+        def is_over(waiter: Flush) -> bool:
+            return waiter.since_s <= before_s and (away is not None or waiter.bounded)
+
         with self._lock:
-            overdue = [waiter for waiter in self._waiting if waiter.since_s <= before_s]
-            self._waiting = [waiter for waiter in self._waiting if waiter.since_s > before_s]
-        answer(overdue, lambda: away_error(away))
+            overdue = [waiter for waiter in self._waiting if is_over(waiter)]
+            self._waiting = [waiter for waiter in self._waiting if not is_over(waiter)]
+        answer(overdue, TimeoutError if away is None else lambda: away_error(away))
 
     async def _linger(self) -> None:
         """Let a few milliseconds of events come together, unless somebody waits for them.
@@ -416,19 +418,21 @@ class Journal:
         Each turn of the writer takes the interpreter from the callers: many small ones cost them more than
         the writing itself.
         """
+        loop = asyncio.get_running_loop()
+        self._rest = rest = loop.create_future()
         with self._lock:
             self._lingers = not (self._waiting or self._closed or len(self._queue) >= self._enough)
         if self._lingers:
-            self._hurry.clear()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._hurry.wait(), LINGER_S)
+            timer = loop.call_later(LINGER_S, _end, rest)
+            await rest
+            timer.cancel()
             self._lingers = False
 
     def _hurry_up(self) -> None:
         """End the lingering; under the lock."""
         if self._lingers:
             self._lingers = False
-            self._loop.call_soon(self._hurry.set)
+            self._loop.call_soon(_end, self._rest)
 
     async def _feed_sinks(self) -> None:
         """Hand on what is durable, settle it, and answer the flushes that waited for it.
@@ -466,3 +470,8 @@ class Journal:
             failed, self._waiting = self._waiting, []
             self._room.notify_all()
         answer(failed, lambda: log_error(error))
+
+
+def _end(rest: "asyncio.Future[None]") -> None:
+    if not rest.done():
+        rest.set_result(None)

@@ -35,6 +35,12 @@ def jsonable(
     if value is None or (type(value) is str and value.isascii() and len(value) <= limit_bytes // 2):
         return value
     try:
+        kind = type(value)
+        if kind is dict or kind is list:
+            try:
+                return _copied(value, kind, limit_bytes - 8, 0)[0]
+            except _OddError:  # the long way describes it
+                pass
         walk = _Walk(limit_bytes, hide)
         said = walk.value(value, ())
         if walk.bytes_seen > limit_bytes:
@@ -44,6 +50,50 @@ def jsonable(
         return said
     except Exception:  # fails safe: the event is still recorded, with the type alone
         return {"$type": _type_name(value), "$repr": "(cannot be described)"}
+
+
+class _OddError(Exception):
+    """It is not all plain JSON."""
+
+
+def _copied(value: Any, kind: type, left: int, depth: int) -> tuple[Json, int]:
+    """Return a copy of a list or record of plain JSON, and how many bytes are left then.
+
+    The quick way for what most tools give: the same as `_Walk` gives, without a call for each part.
+
+    Raises:
+        _OddError: It holds something that is no plain JSON, or more than there was room for.
+    """
+    if depth >= _DEEPEST or left < 0:  # it may contain itself
+        raise _OddError
+    if kind is dict:
+        copy = value.copy()
+        for name in copy:
+            if type(name) is not str or not name.isascii():
+                raise _OddError
+            left -= len(name)
+    else:
+        copy = list(value)
+    for place, part in copy.items() if kind is dict else enumerate(copy):
+        kind_of_part = type(part)
+        left -= 8
+        if kind_of_part is str:
+            if not part.isascii():
+                raise _OddError
+            left -= len(part)
+        elif kind_of_part is int:
+            if not -_LARGEST <= part <= _LARGEST:
+                raise _OddError
+        elif kind_of_part is dict or kind_of_part is list or kind_of_part is tuple:
+            copy[place], left = _copied(part, kind_of_part, left, depth + 1)
+        elif kind_of_part is float:
+            if not isfinite(part):
+                raise _OddError
+        elif part is not None and kind_of_part is not bool:
+            raise _OddError
+    if left < 0:
+        raise _OddError
+    return copy, left
 
 
 class _Walk:

@@ -13,8 +13,8 @@ from ringfence.engine.journal.chain import SALT_BYTES, chained
 from ringfence.engine.journal.failures import lost_error
 from ringfence.engine.journal.hiding import Hiding
 from ringfence.engine.journal.jsonable import jsonable
-from ringfence.engine.seams.errors import EngineError
 from ringfence.engine.seams.ports import Entry
+from ringfence.engine.seams.wakes import gathered
 
 LARGEST_BODY: Final = 8 * 1024 * 1024
 """Of a larger event each field that is too large is kept by digest and size."""
@@ -43,6 +43,8 @@ class Flush:
     """How many events that is."""
     done: "concurrent.futures.Future[None]"
     since_s: float
+    bounded: bool
+    """Nobody waits longer for it than the journal is patient, whatever the reason."""
     run: str | None
     """The run that it is about."""
     place: Place | None
@@ -58,15 +60,16 @@ class Queued(NamedTuple):
     body: bytes
 
 
-def answer(waiters: Iterable[Flush], failure: Callable[[], EngineError] | None = None) -> None:
-    """Tell those who wait that all is durable, or what `failure` says."""
-    for waiter in waiters:
-        if failure is not None:
-            waiter.done.set_exception(failure())
-        elif waiter.place is not None and waiter.place.taken_over:
-            waiter.done.set_exception(lost_error(waiter.run))
-        else:
-            waiter.done.set_result(None)
+def answer(waiters: Iterable[Flush], failure: Callable[[], Exception] | None = None) -> None:
+    """Tell those who wait that all is durable, or what `failure` says; each event loop is woken once."""
+    with gathered():
+        for waiter in waiters:
+            if failure is not None:
+                waiter.done.set_exception(failure())
+            elif waiter.place is not None and waiter.place.taken_over:
+                waiter.done.set_exception(lost_error(waiter.run))
+            else:
+                waiter.done.set_result(None)
 
 
 def encoded(event: RunEvent, hiding: Hiding | None = None) -> bytes:
@@ -91,18 +94,17 @@ def linked(batch: Sequence[Queued]) -> list[Entry]:
     """Return the events as they are stored, each linked to its run's head, which moves on."""
     salts = os.urandom(SALT_BYTES * len(batch))
     entries = []
-    for number, queued in enumerate(batch):
-        place, stamped = queued.place, queued.stamped
+    for number, (run, place, stamped, mono_ns, body) in enumerate(batch):
         entry = chained(
             place.head,
-            run=queued.run,
+            run=run,
             seq=stamped.seq,
             kind=stamped.event.kind,
             schema=SCHEMA,
             at_ns=stamped.at_ns,
-            mono_ns=queued.mono_ns,
+            mono_ns=mono_ns,
             salt=salts[number * SALT_BYTES : (number + 1) * SALT_BYTES],
-            body=queued.body,
+            body=body,
         )
         place.head = entry.hash
         entries.append(entry)

@@ -1,6 +1,7 @@
 """What a list of runs shows, folded from the events as they are appended: the same in every store."""
 
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from ringfence.dsl.plan import Json
@@ -11,6 +12,29 @@ FINAL = frozenset({"halted", "done", "failed"})
 
 OVER = frozenset({"RunEnded", "BodiesPurged"})
 """A run whose last event is of such a kind is over: nothing but a purge comes after its end."""
+
+
+_TELLING = frozenset({"RunStarted", "RunSuspended", "RunResumed", "RunHalted", "RunEnded"})
+"""Events of which a row says more than that they are there."""
+
+
+def row_after_all(row: RunRow | None, entries: Iterable[Entry]) -> RunRow | None:
+    """Return the run's row once all of these are appended, in order; most only count."""
+    plain: list[Entry] = []
+    for entry in entries:
+        if row is None or entry.kind in _TELLING:
+            row = row_after(row if row is None else _counted(row, plain), entry)
+            plain = []
+        else:
+            plain.append(entry)
+    return row if row is None else _counted(row, plain)
+
+
+def _counted(row: RunRow, plain: Sequence[Entry]) -> RunRow:
+    if not plain:
+        return row
+    last_ns = max(row.last_ns, max([entry.at_ns for entry in plain]))
+    return replace(row, last_ns=last_ns, events=row.events + len(plain), head=plain[-1].hash)
 
 
 def row_after(row: RunRow | None, entry: Entry) -> RunRow:

@@ -1,7 +1,7 @@
 """The stored events of a run, read for what they made it remember."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from ringfence.dsl.canonical import LARGEST_INTEGER
 from ringfence.dsl.plan import Json
@@ -21,8 +21,18 @@ def _number(digits: str) -> Json:
     return number if -LARGEST_INTEGER <= number <= LARGEST_INTEGER else float(digits)
 
 
-decode = json.JSONDecoder(parse_int=_number).decode
-"""Read a body."""
+_decoder = json.JSONDecoder(parse_int=_number)
+_scan: Callable[[str, int], tuple[Json, int]] = _decoder.scan_once  # type: ignore[attr-defined]
+
+
+def decode(text: str) -> Json:
+    """Read a body; raise ValueError for one that is no JSON."""
+    try:
+        value, end = _scan(text, 0)
+    except StopIteration:
+        end = -1
+    # No guard writes anything around it: then the decoder says what that is.
+    return value if end == len(text) else _decoder.decode(text)
 
 
 class NewerEventError(ValueError):

@@ -38,7 +38,7 @@ def by_own(record: RunRecord, plan: Plan) -> Iterator[Anew]:
         if isinstance(event, CallDecided):
             if event.call not in fold.state.calls:
                 raise RecordError(f"event {stamped.seq} decides a call that was never requested")
-            made = decided_again(plan, fold.state, stamped, event)
+            made = decided_again(plan, fold.state, stamped, event, record.body_of(stamped))
             if not isinstance(made, Unreplayable):
                 decision, divergence = made
                 yield Anew(stamped.seq, decision, None if divergence is None else _lines(str(divergence)))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ringfence.dsl.plan import Plan
-from ringfence.engine.decision.events import KINDS, SCHEMA, RunStarted, Stamped, event_of
+from ringfence.engine.decision.events import KINDS, SCHEMA, CallDecided, RunStarted, Stamped, event_of
 from ringfence.engine.decision.lineage import Family, Tale
 from ringfence.engine.journal.tales import FORGOTTEN, NewerEventError, decode
 from ringfence.engine.seams.isolates import IsolateExecutor, Lockdown
@@ -44,6 +44,8 @@ class RunRecord:
     """Runs isolates; None: there is nothing at hand that does."""
     gone: bool = field(default=False, compare=False)
     """True if its process is dead and it has not ended: what it did last is not known."""
+    bodies: "Mapping[int, tuple[CallDecided, bytes]]" = field(default_factory=dict, repr=False, compare=False)
+    """Sequence number -> a decision, and the very bytes that it was read from."""
 
     @classmethod
     def read(
@@ -68,6 +70,7 @@ class RunRecord:
         run: str | None = None
         events: list[Stamped] = []
         purged: dict[int, str] = {}
+        bodies: dict[int, tuple[CallDecided, bytes]] = {}
         for number, entry in enumerate(entries, start=1):
             run = entry.run if run is None else run
             if entry.run != run:
@@ -77,10 +80,18 @@ class RunRecord:
             if entry.body is None:
                 purged[entry.seq] = entry.kind
             else:
-                events.append(stamped(entry, entry.body))
+                one = stamped(entry, entry.body)
+                events.append(one)
+                if type(one.event) is CallDecided:
+                    bodies[number] = one.event, entry.body
         if run is None:
             raise RecordError("there is no such run: the log has no event of it")
-        return cls(run, tuple(events), purged, others, isolates, gone)
+        return cls(run, tuple(events), purged, others, isolates, gone, bodies)
+
+    def body_of(self, stamped: Stamped) -> bytes | None:
+        """Return the bytes that a decision was read from; None: it is no decision, or was made by hand."""
+        event, body = self.bodies.get(stamped.seq, (None, None))
+        return body if event is stamped.event else None
 
     @property
     def started(self) -> RunStarted:

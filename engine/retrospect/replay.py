@@ -9,13 +9,22 @@ from dataclasses import dataclass
 
 from ringfence.dsl.canonical import canonical, same
 from ringfence.dsl.plan import Json, Plan, Verdict
-from ringfence.engine.decision.calls import Decision
+from ringfence.engine.decision.calls import Decision, Facts, ToolCall, digest_of
 from ringfence.engine.decision.decide import decide
-from ringfence.engine.decision.events import CallDecided, CallStarted, RunStarted, Stamped, body_of
+from ringfence.engine.decision.events import (
+    CallDecided,
+    CallStarted,
+    RunStarted,
+    Stamped,
+    SubrunJoined,
+    body_of,
+)
 from ringfence.engine.decision.lineage import Family, Lineage, LineageError, remembers
-from ringfence.engine.decision.records import decided, facts_of, facts_record, texts_of
+from ringfence.engine.decision.recall.recall import Recall
+from ringfence.engine.decision.records import decided, facts_of, facts_record, texts_of, untouched
 from ringfence.engine.decision.retold import call_again
-from ringfence.engine.decision.state import KnownCall, State
+from ringfence.engine.decision.state import KnownCall, State, apply, start
+from ringfence.engine.decision.written import decided_body
 from ringfence.engine.retrospect.record import RecordError, RunRecord
 from ringfence.engine.seams.escape import escaped
 
@@ -105,7 +114,9 @@ def replay(record: RunRecord, plan: Plan | None = None) -> Replay:
             if event.call not in state.calls:
                 decisions += 1
                 divergence = _never_requested(stamped, event)
-            elif isinstance(made := decided_again(plan, state, stamped, event), Unreplayable):
+            elif isinstance(
+                made := decided_again(plan, state, stamped, event, record.body_of(stamped)), Unreplayable
+            ):
                 skipped.append(made)
             else:
                 decisions += 1
@@ -129,9 +140,12 @@ def _never_requested(stamped: Stamped, event: CallDecided) -> Divergence:
 
 
 def decided_again(
-    plan: Plan, state: State, stamped: Stamped, event: CallDecided
+    plan: Plan, state: State, stamped: Stamped, event: CallDecided, body: bytes | None = None
 ) -> tuple[Decision, Divergence | None] | Unreplayable:
     """Decide a recorded call again, in the state before it, which knows it: the decision, and how it differs.
+
+    Args:
+        body: What the event was read from, where that is at hand.
 
     Raises:
         RecordError: Its facts are of another shape than a guard writes.
@@ -146,6 +160,8 @@ def decided_again(
         raise RecordError(f"the facts of event {stamped.seq} cannot be read: {error}") from error
     now_ns = max(stamped.at_ns, state.latest_ns)
     decision = decide(plan, state, call, facts, now_ns=now_ns, key=event.call)
+    if body is not None and known.withheld is None and _would_be(body, event, call, decision, facts, plan):
+        return decision, None
     # The facts are given, not made again: an older record says less of them.
     recorded = {**body_of(event), "facts": facts_record(facts)}
     recomputed = body_of(decided(event.call, call, decision, facts, levels=plan.levels, edited=event.edited))
@@ -155,6 +171,23 @@ def decided_again(
         return decision, None
     differs = tuple(name for name in recorded if not same(recorded[name], recomputed[name]))
     return decision, Divergence(stamped.seq, event.call, differs, recorded, recomputed)
+
+
+def _would_be(
+    body: bytes, event: CallDecided, call: ToolCall, decision: Decision, facts: Facts, plan: Plan
+) -> bool:
+    """Say whether the decision would be recorded in the very same bytes: the usual case, and a quick look."""
+    if event.edited is not None or not untouched(decision.arguments, call.arguments):
+        return False
+    try:
+        digest = digest_of(call.tool, canonical(dict(call.arguments)))
+    except (ValueError, TypeError, RecursionError):  # no JSON: it is compared field by field
+        return False
+    label = None if decision.label is None else plan.levels[decision.label]
+    made = CallDecided(
+        event.call, str(decision.verdict), (), (), None, digest, (), decision.asks, {}, label=label
+    )
+    return decided_body(made, decision, facts) == body
 
 
 def _started_rightly(state: State, stamped: Stamped, event: CallStarted) -> Divergence | None:
@@ -189,32 +222,49 @@ def _shown(value: Json) -> str:
 class Fold:
     """The fold of one run under a plan, with what it remembers of others, event by event.
 
+    A run that is whole is folded by itself if the plan asks nothing of memory: all that others would add is
+    asked about by nobody.
+
     Raises:
         RecordError: A run that this one goes on from is not in the log, or not whole.
     """
 
     def __init__(self, record: RunRecord, plan: Plan) -> None:
         self._run = record.run
-        if remembers(plan):
-            family = record.family()
-        else:
+        self._events, self._taken = record.events, 1
+        self._lineage: Lineage | None = None
+        blind = not remembers(plan)
+        if blind and not record.purged and record.events and type(record.events[0].event) is RunStarted:
+            self.state = start(plan, record.events[0], Recall(plan))
+            return
+        if blind:
             family = Family()
             family.tell(record.run, record.tale)
             family.upto[record.run] = record.tale.last
+        else:
+            family = record.family()
         self._lineage = Lineage(plan, family)
-        self.state = self._at(1)
+        self.state = self._lineage_at(self._lineage, 1)
 
     def take(self, stamped: Stamped) -> None:
         """Take the next event."""
-        self._at(stamped.seq)
+        self.reach(stamped.seq)
 
     def reach(self, seq: int) -> None:
         """Take everything up to an event; of what was purged, that it is not known."""
-        self._at(seq)
+        if self._lineage is not None:
+            self._lineage_at(self._lineage, seq)
+            return
+        while self._taken < len(self._events) and self._events[self._taken].seq <= seq:
+            stamped = self._events[self._taken]
+            self._taken += 1
+            if isinstance(stamped.event, SubrunJoined):
+                self.state.joining[stamped.event.run] = self.state.recall
+            apply(self.state, stamped)
 
-    def _at(self, seq: int) -> State:
+    def _lineage_at(self, lineage: Lineage, seq: int) -> State:
         try:
-            return self._lineage.state(self._run, seq)
+            return lineage.state(self._run, seq)
         except LineageError as error:
             raise RecordError(f"event {seq} of run `{self._run}` cannot be folded: {error}") from error
 

@@ -9,12 +9,11 @@ import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import islice
 from multiprocessing import get_context, parent_process
-from operator import attrgetter
 from threading import Thread
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from ringfence.dsl.plan import Plan, TextFile
 from ringfence.engine.decision.events import event_of
@@ -33,8 +32,6 @@ _RUNS = 32
 Reads = Callable[[Sequence[str]], Sequence[Sequence[Entry]]]
 """Returns the entries of each of several runs."""
 
-_fields: Final = attrgetter(*(field.name for field in fields(Entry)))
-
 _RESTING = frozenset({"RunStarted", "SubrunJoined"})
 """Kinds of events that name other runs."""
 
@@ -48,12 +45,12 @@ class Share:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Be sent as plain tuples: to pickle an entry by itself costs as much as to decide it."""
-        plain = {run: [_fields(entry) for entry in entries] for run, entries in self.entries.items()}
+        plain = {run: [tuple(entry) for entry in entries] for run, entries in self.entries.items()}
         return _received, (self.runs, plain)
 
 
 def _received(runs: tuple[str, ...], plain: dict[str, list[tuple[Any, ...]]]) -> Share:
-    return Share(runs, {run: [Entry(*one) for one in entries] for run, entries in plain.items()})
+    return Share(runs, {run: [*map(Entry._make, entries)] for run, entries in plain.items()})
 
 
 class Made(NamedTuple):

@@ -30,7 +30,16 @@ class PluginError(Exception):
 
 async def bounded(work: Callable[[], Awaitable[T]], *, seconds: float) -> T:
     """Call a plugin and await it for at most `seconds`; raise PluginError if it fails or is late."""
-    task: asyncio.Task[T] = asyncio.ensure_future(_contained(work))
+    return await ended(begun(work), seconds=seconds)
+
+
+def begun(work: Callable[[], Awaitable[T]]) -> "asyncio.Task[T]":
+    """Have a plugin called in a task of its own, before whatever else is begun from here on."""
+    return asyncio.ensure_future(_contained(work))
+
+
+async def ended(task: "asyncio.Task[T]", *, seconds: float) -> T:
+    """Await what was `begun`, as `bounded` does."""
     try:
         await asyncio.wait({task}, timeout=seconds)
     except asyncio.CancelledError:

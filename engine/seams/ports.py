@@ -39,8 +39,7 @@ class Clock(Protocol):
 # ---- the audit log -------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One event as it is stored: header, body bytes, and its links in the chain of its run.
 
     `digest = sha256(salt || body)`, `hash = sha256(prev || header || digest)`, where header is the

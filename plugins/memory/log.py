@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Sequence
-from dataclasses import replace
 
 from ringfence.plugin import (
     PURGED,
@@ -57,7 +56,7 @@ class MemoryLog:
             removed = 0
             for place, one in enumerate(self._entries[entry.run]):
                 if one.seq <= upto and one.body is not None and one.kind != PURGED:
-                    self._entries[entry.run][place] = replace(one, body=None, salt=b"")
+                    self._entries[entry.run][place] = one._replace(body=None, salt=b"")
                     removed += 1
             return removed
 

@@ -40,6 +40,9 @@ class Door:
         self._timeout_s = timeout_s
         self._pid = os.getpid()
         self._closed = False
+        # In the order in which they come: the library's pool lends to whoever asks at the right moment, so
+        # that under load some would be overtaken until their time is over.
+        self._turns = asyncio.Semaphore(CONNECTIONS)
         # Nothing is sent again behind our back: see `ask`.
         self._pool: BlockingConnectionPool = BlockingConnectionPool.from_url(
             address.url,
@@ -63,7 +66,7 @@ class Door:
         """
         self._usable()
         try:
-            async with asyncio.timeout(self._timeout_s + longer_s):
+            async with asyncio.timeout(self._timeout_s + longer_s), self._turns:
                 try:
                     return await command(self.client)
                 except exceptions.ConnectionError as error:  # asked again, or raised

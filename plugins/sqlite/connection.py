@@ -6,8 +6,9 @@ A function of several statements costs one hop to the connection's thread instea
 import asyncio
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -76,6 +77,37 @@ class Connection(aiosqlite.Connection):
         """Run `work` on the connection's thread."""
         return await self._execute(_on, self, work)  # type: ignore[no-any-return, no-untyped-call]
 
+    def begin(self, work: Work[Any], ended: "Ended") -> None:
+        """Run `work` on the connection's thread, and have `ended` told on its own loop: no task waits."""
+        if not self._running or not self._connection:
+            raise ValueError("Connection closed")
+        queue: Any = self._tx
+        queue.put_nowait((ended, partial(_on, self, work)))
+
+
+class Ended:
+    """What is told of a work that ended, in the place of the future that aiosqlite would tell."""
+
+    def __init__(self, tell: Callable[[Any, BaseException | None], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._tell = tell
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        """Return the loop on which it is told."""
+        return self._loop
+
+    def done(self) -> bool:
+        """Return False: it is told once."""
+        return False
+
+    def set_result(self, result: Any) -> None:
+        """Take in what the work returned."""
+        self._tell(result, None)
+
+    def set_exception(self, error: BaseException) -> None:
+        """Take in what it raised."""
+        self._tell(None, error)
+
 
 def _on(connection: Connection, work: Work[T]) -> T:
     return work(connection._conn)
@@ -84,6 +116,7 @@ def _on(connection: Connection, work: Work[T]) -> T:
 @dataclass(slots=True)
 class _Job:
     work: Work[Any]
+    lasting: bool
     answer: "asyncio.Future[Any]"
 
 
@@ -114,21 +147,31 @@ class Door:
         self._after = after
         self._file = seen(path)
         self._pid = os.getpid()
+        self._flushes = True
+        """What the writer was told last: to flush each commit to the disk."""
         self._jobs: list[_Job] = []
-        self._task: asyncio.Task[None] | None = None
+        self._busy = False
+        """True from the first job that is queued until all are done."""
+        self._idle = asyncio.Event()
+        self._idle.set()
 
-    async def write(self, work: Work[T]) -> T:
+    async def write(self, work: Work[T], *, lasting: bool = True) -> T:
         """Run `work` in a write transaction, shared with what is queued meanwhile; durable when it returns.
 
         An error of `work` undoes it alone; if the commit fails, all that shared it fail.
+
+        Args:
+            lasting: False: a loss of power may undo it, unless something lasting was written after it.
         """
         self._same_process()
         if self._writer is None:
             raise read_only(self._path).as_engine_error(PermissionError())
-        job = _Job(work, asyncio.get_running_loop().create_future())
+        job = _Job(work, lasting, asyncio.get_running_loop().create_future())
         self._jobs.append(job)
-        if self._task is None:
-            self._task = asyncio.create_task(self._drain())
+        if not self._busy:
+            self._busy = True
+            self._idle.clear()
+            asyncio.get_running_loop().call_soon(self._next)  # with whatever else is queued by then
         return await job.answer  # type: ignore[no-any-return]
 
     async def read(self, work: Work[T]) -> T:
@@ -164,13 +207,13 @@ class Door:
         """Finish what is queued and close both connections."""
         if self._pid != os.getpid():
             return  # they belong to the parent process
-        if self._task is not None:
-            await asyncio.wait([self._task])
+        await self._idle.wait()
         await self._reader.close()
         if self._writer is not None:
             await self._writer.close()
 
-    async def _drain(self) -> None:
+    def _next(self) -> None:
+        """Hand the next group to the writer's thread."""
         assert self._writer is not None
         while self._jobs:
             group, self._jobs = self._jobs[:GROUP], self._jobs[GROUP:]
@@ -178,19 +221,37 @@ class Door:
             if not group:
                 continue
             try:
-                outcomes = await self._writer.call(
-                    self._checked(lambda db, group=group: _commit(db, group))  # type: ignore[misc]
+                self._writer.begin(
+                    self._checked(lambda db, group=group: self._commit(db, group)),  # type: ignore[misc]
+                    Ended(partial(self._answer, group)),
                 )
-            except BaseException as error:  # fails closed: nothing of the group was committed
-                outcomes = [error] * len(group)
-            for job, outcome in zip(group, outcomes, strict=True):
-                if job.answer.cancelled():
-                    continue
-                if isinstance(outcome, BaseException):
-                    job.answer.set_exception(self._explained(outcome))
-                else:
-                    job.answer.set_result(outcome)
-        self._task = None
+                return
+            except Exception as error:  # fails closed: nothing of the group was committed
+                self._tell(group, [error] * len(group))
+        self._busy = False
+        self._idle.set()
+
+    def _answer(self, group: list[_Job], outcomes: list[Any] | None, error: BaseException | None) -> None:
+        # Fails closed: if the commit failed, nothing of the group was committed.
+        self._tell(group, [error] * len(group) if outcomes is None else outcomes)
+        self._next()
+
+    def _tell(self, group: list[_Job], outcomes: Sequence[Any]) -> None:
+        for job, outcome in zip(group, outcomes, strict=True):
+            if job.answer.cancelled():
+                continue
+            if isinstance(outcome, BaseException):
+                job.answer.set_exception(self._explained(outcome))
+            else:
+                job.answer.set_result(outcome)
+
+    def _commit(self, db: sqlite3.Connection, group: list[_Job]) -> list[Any]:
+        """Run the jobs; what is flushed to the disk takes all with it that was written before."""
+        flushes = any(job.lasting for job in group)
+        if flushes is not self._flushes:
+            db.execute("PRAGMA synchronous = FULL" if flushes else "PRAGMA synchronous = NORMAL")
+            self._flushes = flushes
+        return _commit(db, group)
 
     def _explained(self, error: BaseException) -> BaseException:
         if isinstance(error, EngineError) or not isinstance(error, Exception):

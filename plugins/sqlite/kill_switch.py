@@ -24,7 +24,8 @@ class SqliteKillSwitch:
     async def keep_alive(self, holder: str) -> float:
         """Say that `holder` attends, until its process dies."""
         live(self._holders, holder)
-        await self._door.write(lambda db: self._keep_alive(db, holder))
+        # No loss of power undoes it and leaves the holder alive.
+        await self._door.write(lambda db: self._keep_alive(db, holder), lasting=False)
         return math.inf
 
     def _keep_alive(self, db: sqlite3.Connection, holder: str) -> None:
@@ -43,7 +44,7 @@ class SqliteKillSwitch:
     async def gone(self, holder: str) -> None:
         """Say that `holder` attends no more."""
         await self._door.write(
-            lambda db: db.execute("DELETE FROM attendant WHERE holder = ?", (holder,)).close()
+            lambda db: db.execute("DELETE FROM attendant WHERE holder = ?", (holder,)).close(), lasting=False
         )
 
     async def order(self, *, run: str | None, agent: str | None, by: str | None, at_ns: int) -> KillOrder:

@@ -1,4 +1,7 @@
-"""Leases of sessions in SQLite.  A lease stands as long as its holder lives (`holders`)."""
+"""Leases of sessions in SQLite.  A lease stands as long as its holder lives (`holders`).
+
+No commit of theirs waits for the disk: a loss of power that undoes one has ended its holder as well.
+"""
 
 import math
 import sqlite3
@@ -23,18 +26,24 @@ class SqliteLeases:
 
     async def gone(self, holder: str) -> None:
         """Give back all that `holder` has."""
-        await self._door.write(lambda db: db.execute("DELETE FROM lease WHERE holder = ?", (holder,)).close())
+        await self._door.write(
+            lambda db: db.execute("DELETE FROM lease WHERE holder = ?", (holder,)).close(), lasting=False
+        )
 
     async def lease(self, session: str, holder: str) -> str | None:
         """Take the session for `holder`, or return the living holder that has it."""
         live(self._holders, holder)
-        return await self._door.write(lambda db: self._lease(db, session, holder))
+        return await self._door.write(lambda db: self._lease(db, session, holder), lasting=False)
 
     def _lease(self, db: sqlite3.Connection, session: str, holder: str) -> str | None:
-        found = db.execute("SELECT holder FROM lease WHERE session = ?", (session,)).fetchone()
-        if found and found[0] != holder and self._holders.alive(found[0]):
-            return str(found[0])
-        db.execute("INSERT OR REPLACE INTO lease (session, holder) VALUES (?, ?)", (session, holder))
+        take = "INSERT INTO lease (session, holder) VALUES (?, ?) ON CONFLICT (session) DO NOTHING"
+        if db.execute(take, (session, holder)).rowcount:
+            return None
+        (other,) = db.execute("SELECT holder FROM lease WHERE session = ?", (session,)).fetchone()
+        if other != holder:
+            if self._holders.alive(other):
+                return str(other)
+            db.execute("UPDATE lease SET holder = ? WHERE session = ?", (holder, session))
         return None
 
     async def holds(self, session: str, holder: str) -> bool:
@@ -58,7 +67,8 @@ class SqliteLeases:
         await self._door.write(
             lambda db: db.execute(
                 "DELETE FROM lease WHERE session = ? AND holder = ?", (session, holder)
-            ).close()
+            ).close(),
+            lasting=False,
         )
 
 

@@ -24,6 +24,9 @@ _FORGIVEN_NS: Final = 24 * 3600 * 10**9
 _AGREED_NS: Final = 3600 * 10**9
 """How close the guard's clock and the host's must be to be believed against the store's time."""
 
+_PERIOD_NS: Final = "(SELECT period_ns FROM budget_window WHERE id = window_id)"
+"""Of the window in which a unit stands."""
+
 _SWEEP_EVERY: Final = 256
 _SWEPT_AT_ONCE: Final = 10_000
 
@@ -52,7 +55,10 @@ class SqliteLedger:
         # Once for each opened store: two clocks that disagree must not take turns.
         wall_ns = self._wall_ns() if self._doubts else None
         self._doubts = False
-        return await self._door.write(lambda db: _reserve(db, reservation, now_ns, wall_ns, sweep))
+        # A loss of power may forget what is only held, since its call has not begun.
+        return await self._door.write(
+            lambda db: _reserve(db, reservation, now_ns, wall_ns, sweep), lasting=False
+        )
 
     async def dispatched(self, reservation_id: str, *, now_ns: int) -> bool:
         """Stamp a held reservation with the moment of its dispatch; False if it counts no more."""
@@ -76,9 +82,11 @@ def _reserve(
     now_ns = _at(db, now_ns)
     if sweep:
         _sweep(db, now_ns)
-    if _stands(db, reservation.id, now_ns):
+    units_left, until_ns = _found(db, reservation.id, now_ns)
+    if until_ns > now_ns:
         return ()
-    _give_back(db, reservation.id)
+    if units_left:
+        _give_back(db, reservation.id)
     wanted: dict[int, int] = {}
     touched: dict[int, set[str]] = {}
     units: list[tuple[int, Charge]] = []
@@ -132,19 +140,20 @@ def _take(
         " VALUES (?, ?, ?, ?, ?)",
         (window_id, reservation_id, amount, leaves_ns, stands_until_ns),
     )
-    last_ns = _NEVER if leaves_ns is None else leaves_ns
-    db.executemany(
-        "INSERT INTO touch (unit_id, member, window_id, leaves_ns) VALUES (?, ?, ?, ?)",
-        [(made.lastrowid, member, window_id, last_ns) for member in set(charge.members)],
-    )
+    if charge.members:
+        last_ns = _NEVER if leaves_ns is None else leaves_ns
+        db.executemany(
+            "INSERT INTO touch (unit_id, member, window_id, leaves_ns) VALUES (?, ?, ?, ?)",
+            [(made.lastrowid, member, window_id, last_ns) for member in set(charge.members)],
+        )
 
 
 def _at(db: sqlite3.Connection, now_ns: int) -> int:
     """Return the moment to decide at: the largest time seen in the store stays."""
+    if db.execute("UPDATE clock SET latest_ns = ? WHERE latest_ns < ?", (now_ns, now_ns)).rowcount:
+        return now_ns
     latest_ns: int = db.execute("SELECT latest_ns FROM clock").fetchone()[0]
-    if now_ns > latest_ns:
-        db.execute("UPDATE clock SET latest_ns = ?", (now_ns,))
-    return max(now_ns, latest_ns)
+    return latest_ns
 
 
 def _doubted(db: sqlite3.Connection, now_ns: int, wall_ns: int) -> None:
@@ -156,9 +165,8 @@ def _doubted(db: sqlite3.Connection, now_ns: int, wall_ns: int) -> None:
     if latest_ns - now_ns <= _FORGIVEN_NS or abs(wall_ns - now_ns) > _AGREED_NS:
         return
     db.execute("UPDATE clock SET latest_ns = ?", (now_ns,))
-    period = "(SELECT period_ns FROM budget_window WHERE id = window_id)"
     db.execute(
-        f"UPDATE unit SET leaves_ns = ? + {period} WHERE leaves_ns < ? AND leaves_ns > ? + {period}",
+        f"UPDATE unit SET leaves_ns = ? + {_PERIOD_NS} WHERE leaves_ns < ? AND leaves_ns > ? + {_PERIOD_NS}",
         (now_ns, _NEVER, now_ns),
     )
     # When a lease ends cannot be told any more: it has ended.
@@ -169,16 +177,19 @@ def _window(db: sqlite3.Connection, charge: Charge, now_ns: int) -> tuple[int, i
     """Return the window's id, and what it holds once all that left it is gone."""
     period_ns = _NEVER if charge.period_ns is None else min(charge.period_ns, _NEVER)
     name = (charge.budget, charge.key, period_ns)
-    find = "SELECT id FROM budget_window WHERE budget = ? AND key = ? AND period_ns = ?"
-    found = db.execute(find, name).fetchone()
+    # A charge at time t leaves at t + period: the window is half open.
+    left = "EXISTS (SELECT 1 FROM unit WHERE window_id = budget_window.id AND leaves_ns <= ?)"
+    find = f"SELECT id, taken, {left} FROM budget_window WHERE budget = ? AND key = ? AND period_ns = ?"
+    found = db.execute(find, (now_ns, *name)).fetchone()
     if found is None:
         made = db.execute("INSERT INTO budget_window (budget, key, period_ns) VALUES (?, ?, ?)", name)
         assert made.lastrowid is not None
         return made.lastrowid, 0
-    # A charge at time t leaves at t + period: the window is half open.
-    db.execute("DELETE FROM unit WHERE window_id = ? AND leaves_ns <= ?", (found[0], now_ns))
-    (taken,) = db.execute("SELECT taken FROM budget_window WHERE id = ?", found).fetchone()
-    return found[0], taken
+    window_id, taken, some_left = found
+    if some_left:
+        db.execute("DELETE FROM unit WHERE window_id = ? AND leaves_ns <= ?", (window_id, now_ns))
+        (taken,) = db.execute("SELECT taken FROM budget_window WHERE id = ?", (window_id,)).fetchone()
+    return window_id, taken
 
 
 def _never() -> None:
@@ -222,7 +233,8 @@ def _members_free_in(
 
 def _dispatched(db: sqlite3.Connection, reservation_id: str, now_ns: int) -> bool:
     now_ns = _at(db, now_ns)
-    stands = _stands(db, reservation_id, now_ns)
+    _, until_ns = _found(db, reservation_id, now_ns)
+    stands = until_ns > now_ns
     if stands:
         unstamped = "reservation = ? AND (leaves_ns IS NULL OR stands_until_ns IS NOT NULL)"
         _stamp(db, unstamped, (reservation_id,), now_ns)
@@ -234,7 +246,7 @@ def _settle(db: sqlite3.Connection, ids: tuple[str, str], now_ns: int) -> None:
     now_ns = _at(db, now_ns)
     held = (
         "reservation >= ? AND reservation < ? AND"
-        " (leaves_ns IS NULL OR (stands_until_ns IS NOT NULL AND leaves_ns - period_ns > ?))"
+        f" (leaves_ns IS NULL OR (stands_until_ns IS NOT NULL AND leaves_ns - {_PERIOD_NS} > ?))"
     )
     _stamp(db, held, (*ids, now_ns), now_ns)
 
@@ -243,24 +255,23 @@ def _give_back(db: sqlite3.Connection, reservation_id: str) -> None:
     db.execute("DELETE FROM unit WHERE reservation = ?", (reservation_id,)).close()
 
 
-def _stands(db: sqlite3.Connection, reservation_id: str, now_ns: int) -> bool:
-    """Say whether the reservation was dispatched and counts, or may be dispatched: it left no window yet."""
-    until = "max(coalesce(stands_until_ns, ?))"
-    counts = "reservation = ? AND (leaves_ns IS NULL OR leaves_ns > ?)"
-    values = (_NEVER, reservation_id, now_ns)
-    (until_ns,) = db.execute(f"SELECT {until} FROM unit WHERE {counts}", values).fetchone()
-    return until_ns is not None and until_ns > now_ns
+def _found(db: sqlite3.Connection, reservation_id: str, now_ns: int) -> tuple[int, int]:
+    """Return how many units there are of a reservation, and until when it stands.
+
+    It stands if it was dispatched and counts, or may be dispatched: then it left no window yet.
+    """
+    counts = "CASE WHEN leaves_ns IS NULL OR leaves_ns > ? THEN coalesce(stands_until_ns, ?) END"
+    found = f"SELECT count(*), coalesce(max({counts}), 0) FROM unit WHERE reservation = ?"
+    units, until_ns = db.execute(found, (now_ns, _NEVER, reservation_id)).fetchone()
+    return units, until_ns
 
 
 def _stamp(db: sqlite3.Connection, which: str, values: tuple[str | int, ...], now_ns: int) -> None:
-    held = db.execute(
-        "SELECT unit.id, period_ns FROM unit JOIN budget_window ON budget_window.id = window_id "
-        f"WHERE {which}",
-        values,
-    ).fetchall()
-    db.executemany(
-        "UPDATE unit SET leaves_ns = ?, stands_until_ns = NULL WHERE id = ?",
-        [(min(now_ns + period_ns, _NEVER), unit_id) for unit_id, period_ns in held],
+    left_ns = _NEVER - now_ns
+    db.execute(
+        f"UPDATE unit SET stands_until_ns = NULL, leaves_ns = "
+        f"CASE WHEN {_PERIOD_NS} < ? THEN {_PERIOD_NS} + ? ELSE ? END WHERE {which}",
+        (left_ns, now_ns, _NEVER, *values),
     )
 
 

@@ -5,6 +5,7 @@ The last link is read where the next is written, so several processes interleave
 
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ from ringfence.plugin import (
     TakenOverError,
     check_purge,
     link_hash,
-    row_after,
+    row_after_all,
 )
 from ringfence.plugins.sqlite.connection import Door
 
@@ -25,6 +26,7 @@ _ROW: Final = (
     "run, session, agent, user, workspace, policy, status, started_ns, last_ns, events, head, parent"
 )
 _fields: Final = attrgetter(*_ROW.split(", "))
+_said: Final = attrgetter("session", "agent", "user", "workspace", "policy", "status", "started_ns", "parent")
 _CHANGES: Final = ", ".join(f"{name} = ?" for name in _ROW.split(", "))
 # SECURITY: an event whose run is not listed, or not as text, is a link too: else verifying passes it by.
 _LINK: Final = (
@@ -33,6 +35,10 @@ _LINK: Final = (
     "LEFT JOIN run ON run.id = run_id"
 )
 _ENTRY: Final = "seq, kind, schema, at_ns, mono_ns, salt, body, digest, prev, hash"
+_NEW_RUN: Final = f"INSERT INTO run ({_ROW}) VALUES ({','.join('?' * 12)})"
+_NEW_EVENT: Final = (
+    f"INSERT INTO event (position, run_id, link, {_ENTRY}) VALUES (?, ?, ?{', ?' * len(_ENTRY.split(','))})"
+)
 
 
 class SqliteLog:
@@ -66,7 +72,7 @@ class SqliteLog:
                 (run, _integer(after_seq), -1 if limit is None else max(limit, 0)),
             ).fetchall()
         )
-        return [Entry(run, *row) for row in found]
+        return [Entry._make((run, *row)) for row in found]
 
     async def runs(
         self,
@@ -136,57 +142,71 @@ class SqliteLog:
         return Link(*row) if row else None
 
 
+@dataclass(slots=True)
+class _Grown:
+    """A run that a batch has entries of."""
+
+    id: int | None
+    """Its number in the file; None: it is not there yet."""
+    before: RunRow | None
+    head: bytes | None
+    events: int
+    fresh: dict[int, Entry]
+    """What is new of it, by number."""
+
+
 def _append(db: sqlite3.Connection, entries: Sequence[Entry]) -> None:
+    runs: dict[str, _Grown] = {}
+    fresh: list[tuple[_Grown, Entry]] = []
+    for entry in entries:
+        run = entry.run
+        grown = runs.get(run)
+        if grown is None:
+            run_id, row = _row(db, run)
+            head, events = (None, 0) if row is None else (row.head, row.events)
+            grown = runs[run] = _Grown(run_id, row, head, events, {})
+        seq = entry.seq
+        twin = grown.fresh.get(seq)
+        if twin is not None:
+            known: bytes | None = twin.hash
+        elif grown.id is None or (entry.prev == grown.head and seq == grown.events + 1):
+            known = None  # what comes next in its run needs no look
+        else:
+            known = _stored(db, grown.id, seq)
+        if known is None:
+            grown.fresh[seq] = entry
+            grown.head = entry.hash
+            grown.events += 1
+            fresh.append((grown, entry))
+        elif known != entry.hash:
+            raise TakenOverError(
+                f"the log already holds another event `{entry.id}`",
+                run=run,
+                help="another process has ended the run, or goes on with it: begin a new one here",
+            )
+    if fresh:
+        for grown in runs.values():
+            if grown.fresh:
+                _store_row(db, grown)
+        _insert(db, fresh)
+
+
+def _insert(db: sqlite3.Connection, fresh: Sequence[tuple[_Grown, Entry]]) -> None:
+    """Store the entries behind the last one of the log, each linked to the one before."""
     last = db.execute("SELECT position, link FROM event ORDER BY position DESC LIMIT 1").fetchone()
     position, link = last or (0, ZERO)
-    rows: dict[str, tuple[int | None, RunRow | None]] = {}
-    values: dict[str, list[tuple[Any, ...]]] = {}
-    fresh: dict[tuple[str, int], bytes] = {}
-    for entry in entries:
-        if entry.run not in rows:
-            rows[entry.run] = _row(db, entry.run)
-        run_id, row = rows[entry.run]
-        known = fresh.get((entry.run, entry.seq)) or _known(db, run_id, row, entry)
-        if known is not None:
-            if known != entry.hash:
-                raise TakenOverError(
-                    f"the log already holds another event `{entry.id}`",
-                    run=entry.run,
-                    help="another process has ended the run, or goes on with it: begin a new one here",
-                )
-            continue
-        fresh[entry.run, entry.seq] = entry.hash
-        position, link = position + 1, link_hash(link, entry.hash)
-        rows[entry.run] = (run_id, row_after(row, entry))
-        values.setdefault(entry.run, []).append(
-            (
-                position,
-                entry.seq,
-                entry.kind,
-                entry.schema,
-                entry.at_ns,
-                entry.mono_ns,
-                entry.salt,
-                entry.body,
-                entry.digest,
-                entry.prev,
-                entry.hash,
-                link,
-            )
-        )
-    for run, events in values.items():
-        run_id, row = rows[run]
-        assert row is not None
-        stored = _store_row(db, run_id, row)
-        db.executemany(
-            f"INSERT INTO event (position, {_ENTRY}, link, run_id) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
-            [(*event, stored) for event in events],
-        )
+    rows: list[tuple[Any, ...]] = []
+    for grown, entry in fresh:
+        position += 1
+        link = link_hash(link, entry.hash)
+        rows.append((position, grown.id, link, *entry[1:]))
+    db.executemany(_NEW_EVENT, rows)
 
 
 def _purge(db: sqlite3.Connection, entry: Entry, upto: int) -> int:
     run_id, row = _row(db, entry.run)
-    check_purge(entry, upto, row=row, known=_known(db, run_id, row, entry))
+    known = None if run_id is None else _stored(db, run_id, entry.seq)
+    check_purge(entry, upto, row=row, known=known)
     _append(db, (entry,))
     return db.execute(
         "UPDATE event SET body = NULL, salt = x'' "
@@ -195,11 +215,9 @@ def _purge(db: sqlite3.Connection, entry: Entry, upto: int) -> int:
     ).rowcount
 
 
-def _known(db: sqlite3.Connection, run_id: int | None, row: RunRow | None, entry: Entry) -> bytes | None:
-    """Return the hash stored under the entry's id, or None; a run's next event needs no look."""
-    if run_id is None or (row is not None and row.head == entry.prev and row.events + 1 == entry.seq):
-        return None
-    found = db.execute("SELECT hash FROM event WHERE run_id = ? AND seq = ?", (run_id, entry.seq)).fetchone()
+def _stored(db: sqlite3.Connection, run_id: int, seq: int) -> bytes | None:
+    """Return the hash of the run's event of this number, or None."""
+    found = db.execute("SELECT hash FROM event WHERE run_id = ? AND seq = ?", (run_id, seq)).fetchone()
     return found[0] if found else None
 
 
@@ -208,14 +226,16 @@ def _row(db: sqlite3.Connection, run: str) -> tuple[int | None, RunRow | None]:
     return (found[0], RunRow(*found[1:])) if found else (None, None)
 
 
-def _store_row(db: sqlite3.Connection, run_id: int | None, row: RunRow) -> int:
-    if run_id is None:
-        places = ",".join("?" * 12)
-        stored = db.execute(f"INSERT INTO run ({_ROW}) VALUES ({places})", _fields(row)).lastrowid
-        assert stored is not None
-        return stored
-    db.execute(f"UPDATE run SET {_CHANGES} WHERE id = ?", (*_fields(row), run_id))
-    return run_id
+def _store_row(db: sqlite3.Connection, grown: _Grown) -> None:
+    before, row = grown.before, row_after_all(grown.before, grown.fresh.values())
+    if grown.id is None or before is None:
+        grown.id = db.execute(_NEW_RUN, _fields(row)).lastrowid
+    elif _said(row) == _said(before):  # no index has to change
+        assert row is not None
+        changed = (row.last_ns, row.events, row.head, grown.id)
+        db.execute("UPDATE run SET last_ns = ?, events = ?, head = ? WHERE id = ?", changed)
+    else:
+        db.execute(f"UPDATE run SET {_CHANGES} WHERE id = ?", (*_fields(row), grown.id))
 
 
 def is_name(run: str) -> bool:

@@ -34,9 +34,8 @@ class SystemClock:
         """Return nanoseconds since the Unix epoch."""
         return self._anchor_ns + time.monotonic_ns()
 
-    def monotonic_ns(self) -> int:
-        """Return the monotonic clock in nanoseconds."""
-        return time.monotonic_ns()
+    monotonic_ns = staticmethod(time.monotonic_ns)
+    """The monotonic clock in nanoseconds: itself, since six of its readings are a good part of a call."""
 
     def anchor(self, now_ns: int) -> None:
         """Go on from this time, if it is later."""

@@ -11,7 +11,7 @@ from ringfence.dsl.plan import Json
 from ringfence.engine.decision.calls import Charge, Refusal
 from ringfence.engine.journal.chain import ZERO, link_hash
 from ringfence.engine.journal.purging import PURGED, check_purge
-from ringfence.engine.journal.rows import row_after
+from ringfence.engine.journal.rows import row_after, row_after_all
 from ringfence.engine.seams.errors import (
     DeniedError,
     EngineError,
@@ -142,5 +142,6 @@ __all__ = [
     "policy_function",
     "redactor",
     "row_after",
+    "row_after_all",
     "without_password",
 ]

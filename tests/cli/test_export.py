@@ -4,7 +4,6 @@ import asyncio
 import json
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -299,5 +298,5 @@ def test_the_schema_is_printed_as_json(capsys: pytest.CaptureFixture[str]) -> No
 def test_a_line_never_holds_a_character_that_steers_a_terminal(whole: list[Entry]) -> None:
     evil = e.PromptGiven("user", "\x7f \x1b[2J \u202e \u2028")
     (entry,) = entries("R-\x7f", [evil])
-    line = Event.of(replace(entry, run="R-\x7f")).line()
+    line = Event.of(entry._replace(run="R-\x7f")).line()
     assert line.isascii() and line.isprintable() and json.loads(line)["body"]["text"] == evil.text

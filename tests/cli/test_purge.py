@@ -42,7 +42,7 @@ def test_old_runs_lose_what_they_said_and_nothing_else(
         assert main(["replay", name]) == 0
     for name in ("run-a", "run-b"):
         *gone, purge = store.read(name)
-        assert gone == [replace(entry, body=None, salt=b"") for entry in before[name]]
+        assert gone == [entry._replace(body=None, salt=b"") for entry in before[name]]
         assert purge.body is not None and purge.kind == "BodiesPurged"
         event = json.loads(purge.body)
         assert (event["upto"], event["by"]) == (len(gone), "dana")

@@ -3,7 +3,7 @@ import math
 
 import pytest
 import rfc8785
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ringfence.dsl.canonical import LARGEST_INTEGER, canonical, digest, loads_strict
@@ -25,6 +25,23 @@ def test_both_ways_give_the_bytes_of_rfc_8785(value: object) -> None:
     assert canonical(value) == rfc8785.dumps(value)  # type: ignore[arg-type]
 
 
+@given(st.floats(1e-5, 1e-3) | st.floats(1e15, 1e17) | st.floats(-1e6, 1e6))
+@example(0.0001)
+@example(9.999999999999999e-05)
+@example(-0.0)
+@example(9999999999999998.0)
+@example(1e16)
+@example(2.0)
+def test_a_float_is_written_alike_wherever_its_point_stands(number: float) -> None:
+    assert canonical([number]) == rfc8785.dumps([number])
+
+
+@given(st.text(max_size=20), st.sampled_from(["", "x", "\x7f", "é", "\U0001f600", '"', "\\", "\n", "\x1f"]))
+def test_a_long_text_is_written_as_a_short_one(text: str, sign: str) -> None:
+    long = "long " * 30 + text + sign
+    assert canonical(long) == rfc8785.dumps(long)
+
+
 def read_as_large_integer(number: float) -> bool:
     return number.is_integer() and LARGEST_INTEGER < abs(number) < 1e21
 
@@ -34,6 +51,11 @@ readable = st.recursive(
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=20,
 )
+
+
+@given(st.floats(-1e17, 1e17) | st.floats(-1e-3, 1e-3) | st.integers(-(10**7), 10**7).map(lambda n: n / 1000))
+def test_numbers_with_a_fraction_are_written_as_rfc_8785_writes_them(number: float) -> None:
+    assert canonical([number]) == rfc8785.dumps([number])
 
 
 @given(readable)

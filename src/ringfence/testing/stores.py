@@ -150,7 +150,7 @@ class EventLogContract(StoreContract):
     async def test_a_purged_body_is_kept_as_purged(self, folder: Path) -> None:
         """None is not an empty body."""
         async with self.log(folder) as log:
-            purged = replace(entry_after(None, call="c"), body=None, salt=b"")
+            purged = entry_after(None, call="c")._replace(body=None, salt=b"")
             await log.append([purged])
             assert await log.read("run-1") == [purged]
 
@@ -165,7 +165,7 @@ class EventLogContract(StoreContract):
             assert before is not None
             purge = purge_after(one[-1], before, before_ns=NOW_NS, by="dana", now_ns=NOW_NS + MINUTE_NS)
             assert await log.purge(purge, upto=2) == 2
-            gone = [replace(entry, body=None, salt=b"") for entry in one]
+            gone = [entry._replace(body=None, salt=b"") for entry in one]
             assert await log.read("run-1") == [*gone, purge]
             assert await log.read("run-2") == two
             row = await log.run("run-1")
@@ -201,7 +201,7 @@ class EventLogContract(StoreContract):
             made = entries(3)
             await log.append(made)
             late = purge_after(made[1], ROW, before_ns=NOW_NS, by=None, now_ns=NOW_NS)
-            early = replace(late, seq=5, prev=made[-1].hash)
+            early = late._replace(seq=5, prev=made[-1].hash)
             stranger = purge_after(entries(1, run="run-9")[0], ROW, before_ns=NOW_NS, by=None, now_ns=NOW_NS)
             for purge in (late, early, stranger):
                 with pytest.raises(TakenOverError) as caught:
@@ -369,7 +369,7 @@ class EventLogContract(StoreContract):
             for number, (agent, user, workspace) in enumerate(said):
                 principal: dict[str, Json] = {"user": user, "workspace": workspace}
                 first = started(f"run-{number}", agent=agent, principal=principal)
-                batch.append(replace(first, at_ns=NOW_NS + number))
+                batch.append(first._replace(at_ns=NOW_NS + number))
             await log.append(batch)
 
             async def found(**asked: Any) -> list[str]:

@@ -201,7 +201,7 @@ def test_a_process_that_stood_still_between_the_dispatch_and_the_body_starts_not
 
     monkeypatch.setattr(dispatch, "dispatch", then_stands_still)
     if how == "in place":
-        monkeypatch.setattr(admission, "_flight", lambda *_, **__: None)
+        monkeypatch.setattr(admission, "_in_thread", lambda *_, **__: None)
     with pytest.raises(EngineError, match="lives"):
         if how == "async":
             asyncio.run(guard.aexecute(run, call("look", what="x"), never))

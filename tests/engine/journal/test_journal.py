@@ -517,6 +517,25 @@ def test_a_flush_waits_for_the_required_sinks(loop: EngineLoop) -> None:
     assert sink.seen == ["r:1"]
 
 
+def test_whoever_waits_as_long_as_the_journal_is_patient_is_told_that_a_sink_takes_too_long(
+    loop: EngineLoop,
+) -> None:
+    gate = threading.Event()
+
+    async def slow(_: Sequence[Entry]) -> None:
+        await asyncio.to_thread(gate.wait)
+
+    journal = Journal(MemoryLog(), loop, SteppingClock(), feed=slow, patience_s=SHORT_S)
+    journal.open_run("r")
+    journal.record("r", FAILED)
+    patient, bounded = journal.flush(), journal.flush(bounded=True)
+    with pytest.raises(TimeoutError):
+        bounded.result(WAIT_S)
+    assert not patient.done()
+    gate.set()
+    patient.result(WAIT_S)
+
+
 def test_while_a_required_sink_fails_nothing_starts_but_what_began_may_end(loop: EngineLoop) -> None:
     sink = Sink()
     desk = Desk(loop, feed=sink)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field, SecretStr
 
 from ringfence.dsl.canonical import canonical
+from ringfence.engine.journal import jsonable as jsonables
 from ringfence.engine.journal.jsonable import jsonable
 
 plain = st.recursive(
@@ -52,6 +53,28 @@ def test_a_json_value_stays_as_it_is(value: object) -> None:
 @given(anything)
 def test_every_value_can_be_written(value: object) -> None:
     assert canonical(jsonable(value))
+
+
+def _always_odd(*_: Any) -> Any:
+    raise jsonables._OddError
+
+
+@given(st.lists(anything) | st.dictionaries(st.text() | st.integers(), anything), st.integers(8, 300))
+def test_the_quick_way_says_what_the_long_way_says(value: object, limit_bytes: int) -> None:
+    quick = jsonable(value, limit_bytes=limit_bytes)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jsonables, "_copied", _always_odd)
+        long = jsonable(value, limit_bytes=limit_bytes)
+    assert canonical(quick) == canonical(long)
+
+
+def test_the_quick_way_copies_all_the_way_down() -> None:
+    inner = [1, 2]
+    value: dict[str, Any] = {"rows": [{"a": inner}], "pair": (inner, None)}
+    said = jsonable(value)
+    inner.append(3)
+    value["rows"].clear()
+    assert said == {"rows": [{"a": [1, 2]}], "pair": [[1, 2], None]}
 
 
 class Raises:

@@ -155,10 +155,10 @@ def test_a_change_makes_later_runs_of_its_session_no_longer_comparable_and_no_ot
 def test_runs_that_cannot_be_decided_again_are_named_and_nothing_of_them_counts() -> None:
     log = log_of({name: recorded(PLAN, name, [95, 50]) for name in ("gap", "purged", "odd", "whole", "gone")})
     log.entries["gap"].pop(1)
-    log.entries["purged"][2] = replace(log.entries["purged"][2], body=None)
+    log.entries["purged"][2] = log.entries["purged"][2]._replace(body=None)
     odd = log.entries["odd"]
     last = max(n for n, entry in enumerate(odd) if entry.kind == "CallDecided")
-    odd[last] = replace(odd[last], body=(odd[last].body or b"").replace(b'"reserved":null', b'"reserved":7'))
+    odd[last] = odd[last]._replace(body=(odd[last].body or b"").replace(b'"reserved":null', b'"reserved":7'))
     log.entries["gone"] = []
     found = tried(log, Limits(denies=40).plan)
     assert [one.run for one in found.not_decided] == ["gap", "purged", "odd", "gone"]
@@ -173,7 +173,7 @@ def test_what_a_run_reached_before_it_broke_off_is_not_covered() -> None:
     log = log_of({"odd": recorded(PLAN, "odd", [95, 1])})
     odd = log.entries["odd"]
     last = max(n for n, entry in enumerate(odd) if entry.kind == "CallDecided")
-    odd[last] = replace(odd[last], body=(odd[last].body or b"").replace(b'"reserved":null', b'"reserved":7'))
+    odd[last] = odd[last]._replace(body=(odd[last].body or b"").replace(b'"reserved":null', b'"reserved":7'))
     found = tried(log, PLAN)
     assert found.not_decided and len(found.unreached) == found.clauses
 

@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import pytest
 
 from ringfence.dsl.canonical import canonical
@@ -38,14 +36,14 @@ def test_a_large_number_is_read_back_as_the_number_it_was() -> None:
 
 def test_purged_bodies_are_left_out_and_named() -> None:
     entries = recorder().entries()
-    entries[2] = replace(entries[2], body=None, salt=b"")
+    entries[2] = entries[2]._replace(body=None, salt=b"")
     record = RunRecord.read(entries)
     assert record.purged == {3: "CallDecided"} and len(record.events) == len(entries) - 1
 
 
 def test_a_run_whose_beginning_was_purged_says_so() -> None:
     entries = recorder().entries()
-    entries[0] = replace(entries[0], body=None, salt=b"")
+    entries[0] = entries[0]._replace(body=None, salt=b"")
     with pytest.raises(RecordError, match="purged"):
         _ = RunRecord.read(entries).started
 
@@ -66,7 +64,7 @@ def test_a_run_whose_beginning_was_purged_says_so() -> None:
 )
 def test_an_entry_that_cannot_be_read_is_named(change: dict[str, object], message: str) -> None:
     entries = recorder().entries()
-    entries[1] = replace(entries[1], **change)  # type: ignore[arg-type]
+    entries[1] = entries[1]._replace(**change)  # type: ignore[arg-type]
     with pytest.raises(RecordError, match=message):
         RunRecord.read(entries)
 

@@ -206,9 +206,9 @@ def test_calls_whose_arguments_are_withheld_are_reported_and_the_rest_replays() 
 def test_a_run_whose_deciding_events_were_purged_cannot_be_replayed() -> None:
     run = recorder()
     entries = run.entries()
-    entries[1] = replace(entries[1], body=None, salt=b"")
+    entries[1] = entries[1]._replace(body=None, salt=b"")
     assert replay(RunRecord.read(entries), PLAN).identical, "a prompt decides nothing"
-    entries[2] = replace(entries[2], body=None, salt=b"")
+    entries[2] = entries[2]._replace(body=None, salt=b"")
     with pytest.raises(RecordError, match="purged"):
         replay(RunRecord.read(entries), PLAN)
 

@@ -1,7 +1,6 @@
 """A session is decided again in one pass over its runs, and comes out as each of its runs by itself."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -154,7 +153,7 @@ def test_one_run_that_is_not_whole_is_named_and_the_others_of_its_session_are_de
         del entries[middle][at]
     else:
         body = None if broken == "purged" else b"{}"
-        entries[middle][at] = replace(entries[middle][at], body=body)
+        entries[middle][at] = entries[middle][at]._replace(body=body)
     found = backtest(rows, lambda runs: [entries.get(run, ()) for run in runs], OTHER)
     assert [one.run for one in found.not_decided] == [middle, rows[2].run]
     assert found.decisions == 1

@@ -36,8 +36,8 @@ def log() -> tuple[list[Entry], list[Link]]:
 def resealed(entry: Entry, prev: bytes, body: bytes) -> Entry:
     """What somebody writes who knows how hashes are made."""
     digest = body_digest(entry.salt, body)
-    return replace(
-        entry, prev=prev, body=body, digest=digest, hash=entry_hash(prev, header_of(entry), digest)
+    return entry._replace(
+        prev=prev, body=body, digest=digest, hash=entry_hash(prev, header_of(entry), digest)
     )
 
 
@@ -51,7 +51,7 @@ def test_a_log_that_nobody_touched_is_intact() -> None:
 
 
 def gone(entry: Entry) -> Entry:
-    return replace(entry, body=None, salt=b"")
+    return entry._replace(body=None, salt=b"")
 
 
 def purge_of(run: list[Entry]) -> Entry:
@@ -78,7 +78,7 @@ def test_a_body_that_no_purge_names_is_a_fault() -> None:
         fault = verify_run([*one[:index], gone(entry), *one[index + 1 :]])
         assert fault is not None and (fault.event, fault.because) == (entry.id, removed)
     purge = purge_of(one[:3])
-    later = [resealed(replace(entry, seq=entry.seq + 1), purge.hash, b"{}") for entry in one[3:4]]
+    later = [resealed(entry._replace(seq=entry.seq + 1), purge.hash, b"{}") for entry in one[3:4]]
     assert verify_run([*map(gone, one[:3]), purge, *later]) is None
     fault = verify_run([*map(gone, one[:3]), purge, *map(gone, later)])
     assert fault is not None and (fault.event, fault.because) == ("r1:5", removed)
@@ -119,7 +119,7 @@ def test_one_changed_byte_anywhere_is_found_and_its_event_named(index: int, data
     before = getattr(entry, field)
     at = data.draw(st.integers(0, len(before) - 1))
     after = before[:at] + bytes([before[at] ^ data.draw(st.integers(1, 255))]) + before[at + 1 :]
-    entries[index] = replace(entry, **{field: after})
+    entries[index] = entry._replace(**{field: after})
     fault = verify_log(links, entries).fault
     assert fault is not None and fault.event == entry.id and fault.position == index + 1
     assert entry.id in str(fault)
@@ -130,7 +130,7 @@ def test_one_changed_header_field_is_found(index: int, field: str) -> None:
     entries, links = log()
     old = getattr(entries[index], field)
     new: dict[str, Any] = {field: old + 1 if isinstance(old, int) else old + "x"}
-    entries[index] = replace(entries[index], **new)
+    entries[index] = entries[index]._replace(**new)
     assert verify_log(links, entries).fault is not None
 
 
@@ -162,7 +162,7 @@ def test_an_event_deleted_with_its_link_is_found(index: int) -> None:
 @given(positions)
 def test_an_inserted_event_is_named(index: int) -> None:
     entries, links = log()
-    extra = replace(entries[index], seq=entries[index].seq + 1)
+    extra = entries[index]._replace(seq=entries[index].seq + 1)
     fault = verify_log(links, [*entries[: index + 1], extra, *entries[index + 1 :]]).fault
     assert fault is not None and fault.event == extra.id
 
@@ -170,7 +170,7 @@ def test_an_inserted_event_is_named(index: int) -> None:
 def test_an_event_appended_without_a_link_is_named() -> None:
     entries, links = log()
     last = [entry for entry in entries if entry.run == "r1"][-1]
-    extra = resealed(replace(last, seq=last.seq + 1), last.hash, b"{}")
+    extra = resealed(last._replace(seq=last.seq + 1), last.hash, b"{}")
     fault = verify_log(links, [*entries, extra]).fault
     assert fault is not None and fault.event == extra.id and "no link" in fault.because
 
@@ -250,7 +250,7 @@ def test_reordered_repeated_and_missing_events_of_a_run_are_found(order: list[in
 def test_a_run_holds_events_of_one_run_and_begins_with_its_start() -> None:
     entries = run_of("r1")
     assert verify_run([*entries, *run_of("r2")]) is not None
-    other = resealed(replace(entries[0], kind="CallStarted"), ZERO, b"{}")
+    other = resealed(entries[0]._replace(kind="CallStarted"), ZERO, b"{}")
     fault = verify_run([other])
     assert fault is not None and "begins with RunStarted" in fault.because
 
@@ -259,7 +259,7 @@ def test_a_salt_of_another_length_is_found() -> None:
     entries, links = log()
     body = entries[4].body
     assert body is not None
-    moved = replace(entries[4], salt=entries[4].salt + body[:1], body=body[1:])
+    moved = entries[4]._replace(salt=entries[4].salt + body[:1], body=body[1:])
     assert len(moved.salt) == SALT_BYTES + 1
     entries[4] = moved
     assert verify_log(links, entries).fault is not None
@@ -272,9 +272,9 @@ def test_a_log_is_walked_a_page_at_a_time_and_comes_to_the_same(
     entries, links = log()
     entry = entries[index]
     if how == "body":
-        entries[index] = replace(entry, body=b"{}")
+        entries[index] = entry._replace(body=b"{}")
     elif how == "hash":
-        entries[index] = replace(entry, hash=b"x" * 32)
+        entries[index] = entry._replace(hash=b"x" * 32)
     elif how == "gone":
         entries[index] = gone(entry)
     elif how == "missing":

@@ -401,6 +401,46 @@ async def test_what_is_queued_together_is_committed_together(store: SqliteStore)
     assert statements.count("COMMIT") == 1
 
 
+async def test_only_what_a_loss_of_power_may_undo_is_committed_without_the_disk(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert store.ledger and store.leases and store.kill_switch and store.tickets
+    ledger, leases, switch = store.ledger, store.leases, store.kill_switch
+    flushed: list[bool] = []
+    write = Door.write
+
+    async def watched(door: Door, work: Callable[[sqlite3.Connection], object], **how: bool) -> object:
+        def seen(db: sqlite3.Connection) -> object:
+            flushed.append(db.execute("PRAGMA synchronous").fetchone()[0] == 2)
+            return work(db)
+
+        return await write(door, seen, **how)
+
+    monkeypatch.setattr(Door, "write", watched)
+    held = Reservation("r/1", (CHARGE,), 60_000_000_000)
+    for work, lasts in (
+        # Whoever holds a session, or attends, is as dead after a loss of power as what it had written.
+        (switch.keep_alive("a"), False),
+        (leases.lease("s", "a"), False),
+        (append(store, "r"), True),
+        # Nothing was dispatched on it: the body has not begun.
+        (ledger.reserve(held, now_ns=NOW), False),
+        (ledger.dispatched(held.id, now_ns=NOW), True),
+        (ledger.settle("r", now_ns=NOW), True),
+        (ledger.refund(held.id), True),
+        (store.tickets.open(ticket("T-1")), True),
+        (switch.order(run=None, agent=None, by=None, at_ns=NOW), True),
+        (switch.obeyed("a", 1, in_flight=0), True),
+        (leases.release("s", "a"), False),
+        (leases.gone("a"), False),
+        (switch.gone("a"), False),
+    ):
+        await work
+        assert flushed.pop() is lasts and not flushed
+    await asyncio.gather(leases.lease("s", "a"), append(store, "q"), leases.lease("t", "a"))
+    assert flushed == [True] * 3, "what shares a commit with what lasts lasts"
+
+
 async def test_what_fails_in_a_shared_commit_fails_alone(store: SqliteStore) -> None:
     assert store.events is not None
     assert store.tickets is not None

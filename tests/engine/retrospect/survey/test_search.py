@@ -1,7 +1,6 @@
 """Runs found by what one of their calls was, newest first, and paging that loses and doubles none."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -96,8 +95,8 @@ def test_runs_are_read_no_further_than_there_are_enough() -> None:
 
 def test_what_cannot_be_read_is_left_out_and_named() -> None:
     log = Log({name: run(call("a", "t", "deny")) for name in ("r1", "r2", "r3")})
-    log.entries["r1"][1] = replace(log.entries["r1"][1], body=None, salt=b"")
-    log.entries["r2"][2] = replace(log.entries["r2"][2], schema=e.SCHEMA + 1)
+    log.entries["r1"][1] = log.entries["r1"][1]._replace(body=None, salt=b"")
+    log.entries["r2"][2] = log.entries["r2"][2]._replace(schema=e.SCHEMA + 1)
     runs, unread = names(log, verdict="deny")
     assert runs == ["r3"]
     assert {one.run: "purged" in one.because or "newer" in one.because for one in unread} == {

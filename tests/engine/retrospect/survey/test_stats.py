@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from math import ceil
 from typing import Any
 
@@ -311,7 +310,7 @@ def test_only_the_runs_that_are_wanted_count() -> None:
 @pytest.mark.parametrize("change", [{"body": None, "salt": b""}, {"schema": e.SCHEMA + 1}, {"body": b"[]"}])
 def test_of_a_run_that_cannot_be_read_nothing_counts_and_it_is_named(change: dict[str, Any]) -> None:
     log = Log({"r1": stamped(started(), *CALL), "r2": stamped(started(), *CALL)})
-    log.entries["r2"][1] = replace(log.entries["r2"][1], **change)
+    log.entries["r2"][1] = log.entries["r2"][1]._replace(**change)
     found = log.stats()
     assert (found.runs, found.calls, found.events, found.runs_unread) == (2, 1, 4, 1)
     assert [one.run for one in found.unread] == ["r2"] and "r2:2" in found.unread[0].because
@@ -319,7 +318,7 @@ def test_of_a_run_that_cannot_be_read_nothing_counts_and_it_is_named(change: dic
 
 def test_what_says_nothing_that_counts_may_be_purged() -> None:
     log = Log({"r1": stamped(started(), e.PromptGiven("user", "hi"), *CALL)})
-    log.entries["r1"][1] = replace(log.entries["r1"][1], body=None, salt=b"")
+    log.entries["r1"][1] = log.entries["r1"][1]._replace(body=None, salt=b"")
     assert log.stats().calls == 1
 
 
