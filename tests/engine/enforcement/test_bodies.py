@@ -136,11 +136,13 @@ def test_an_interrupt_while_waiting_leaves_the_function_behind(monkeypatch: pyte
     never = threading.Event()
     flight = SyncFlight()
 
-    class Interrupted(threading.Event):
-        def wait(self, timeout: float | None = None) -> bool:
+    class Interrupted:
+        def acquire(self, timeout: float) -> bool:
             raise KeyboardInterrupt
 
-    flight._woken = Interrupted()
+        def release(self) -> None: ...
+
+    flight._woken = Interrupted()  # type: ignore[assignment]
     landed = flight.fly(never.wait, 60)
     assert (landed.how, landed.gone) == ("cancelled", False)
     assert isinstance(landed.error, KeyboardInterrupt)
