@@ -1,7 +1,8 @@
 """Bodies in flight: run one, within its bound, and say how it ended.
 
 A coroutine gets a task of its own: it is cancelled at the bound, and if it swallows the cancellation it
-is abandoned.  A plain function with a bound gets a daemon thread of its own (`workers`) and is abandoned
+is abandoned.  From Python 3.12 on the task begins at once, so a body that waits for nothing costs no turn of
+the event loop.  A plain function with a bound gets a daemon thread of its own (`workers`) and is abandoned
 at the bound: Python cannot stop it.  An abandoned body's late result is thrown away.
 """
 
@@ -85,12 +86,13 @@ class AsyncFlight:
         if self.halted:  # SECURITY: the halt came before the body could start
             self._begun = False
             return Landed("halted")
+        until_s = None if within_s is None else self._loop.time() + within_s
         task = self._task = _begin(self._loop, self._settle(work))
         if task.done():  # it had to wait for nothing
             return _landed(task)
         woken = self._woken = self._loop.create_future()
         task.add_done_callback(self._wake)  # for a task that is cancelled before it has begun
-        timer = None if within_s is None else self._loop.call_later(within_s, self._wake)
+        timer = None if until_s is None else self._loop.call_at(until_s, self._wake)
         if self.halted:  # while it took its first step
             self._wake()
         cancelled: asyncio.CancelledError | None = None
