@@ -16,7 +16,7 @@ from ringfence.engine.enforcement.current import inside
 from ringfence.engine.enforcement.runs import Run
 from tests.guards import ALICE, make_guard
 
-TOOLS = [
+TOOLS: list[dict[str, Any]] = [
     {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}},
     {"type": "web"},
 ]
@@ -35,21 +35,16 @@ class Own(HumanMessage):
 
 def a_message(random: Random) -> AnyMessage:
     id = f"m{random.randrange(10**6)}"
-    return random.choice(
-        [
-            lambda: SystemMessage("be good", id=id),
-            lambda: HumanMessage([{"type": "text", "text": "é"}, {"type": "image", "data": [1, True, 1.5]}]),
-            lambda: HumanMessage(
-                "look it up", name="alice", additional_kwargs={"raw": b"\0", "at": {1: "x"}}
-            ),
-            lambda: AIMessage("", tool_calls=[{"name": "look", "args": {"what": ["x"]}, "id": id}]),
-            lambda: AIMessage(
-                "done", usage_metadata={"input_tokens": 1, "output_tokens": 2, "total_tokens": 3}
-            ),
-            lambda: ToolMessage("3 rows", tool_call_id=id, artifact=random.choice([None, Odd(), {"n": 1}])),
-            lambda: HumanMessage("and more", own=random.choice([1, True, "1"])),
-        ]
-    )()
+    ways: list[Callable[[], AnyMessage]] = [
+        lambda: SystemMessage("be good", id=id),
+        lambda: HumanMessage([{"type": "text", "text": "é"}, {"type": "image", "data": [1, True, 1.5]}]),
+        lambda: HumanMessage("look it up", name="alice", additional_kwargs={"raw": b"\0", "at": {1: "x"}}),
+        lambda: AIMessage("", tool_calls=[{"name": "look", "args": {"what": ["x"]}, "id": id}]),
+        lambda: AIMessage("done", usage_metadata={"input_tokens": 1, "output_tokens": 2, "total_tokens": 3}),
+        lambda: ToolMessage("3 rows", tool_call_id=id, artifact=random.choice([None, Odd(), {"n": 1}])),
+        lambda: HumanMessage.model_validate({"content": "and more", "own": random.choice([1, True, "1"])}),
+    ]
+    return random.choice(ways)()
 
 
 def _changes(random: Random) -> Callable[[AnyMessage], None]:
@@ -104,7 +99,7 @@ def test_what_is_recorded_is_what_would_be_recorded_of_it_alone(
 
 
 def test_a_message_of_somebodys_own_is_asked_each_time() -> None:
-    guard, message = make_guard(), Own("hello")
+    guard, message = make_guard(), Own(content="hello")
     with guard.run(principal=ALICE) as run, inside(run):
         for _ in range(2):
             WITNESS.on_chat_model_start(None, [[message]], run_id=uuid4(), invocation_params={})
