@@ -56,7 +56,8 @@ def connect_writer(path: Path, *, busy_s: float, make: bool = True) -> sqlite3.C
         if version == 0 and not make:
             raise EmptyFileError
         _use_write_ahead_log(db, busy_s)
-        # FULL, not NORMAL: a commit that was answered survives a loss of power too (decisions/0004).
+        # FULL, not NORMAL: a commit that was answered survives a loss of power too (decisions/0004), but for
+        # what `Door.write` is told need not.
         db.execute("PRAGMA synchronous = FULL")
         # SECURITY: what is removed is overwritten, at once: a purge must leave nothing, and a page that is
         # divided or given up in the meantime must not keep a copy.
