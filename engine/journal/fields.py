@@ -21,13 +21,12 @@ class Nature(NamedTuple):
 WORDS: Final = Nature()
 """Ringfence's own words, or those of a policy or a host."""
 SAID: Final = Nature(said=True)
+MADE: Final = Nature(made=True)
 
 _FIELDS: Final = {
     SAID: "principal text messages parameters usage arguments edited because result error detail message",
     Nature(said=True, made=True): "answers",
-    Nature(
-        made=True
-    ): "session session_head policy_digest resume_of parent continues source request call digest"
+    MADE: "session session_head policy_digest resume_of parent continues source request call digest"
     " facts ticket tickets seed output run listed",
     WORDS: "agent capabilities policy policy_text mode framework external_id policy_file files orders"
     " versions redacted model tools duration_ns"
