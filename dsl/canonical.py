@@ -1,8 +1,8 @@
 """Canonical JSON (RFC 8785) and digests of it: one form for policy digests, call digests and the log.
 
-Most values need only what the standard library's encoder does in C; floats that are whole or that need an
-exponent, names outside ASCII and everything odd go to `rfc8785`.  Both ways give the same bytes (tested on
-all JSON).
+Most values need only what the standard library's encoder does in C, once floats that are whole are integers;
+floats that need an exponent, the rarest names and everything odd go to `rfc8785`.  Both ways give the same
+bytes (tested on all JSON).
 """
 
 import json
@@ -16,6 +16,9 @@ from ringfence.dsl.plan import Json
 
 LARGEST_INTEGER = 2**53 - 1
 """The integers that every JSON reader agrees on lie between this and its negative (RFC 8785, 3.2.2.3)."""
+
+_SURROGATES = "\ud800"
+"""Above it the order of UTF-16 units is another than that of code points."""
 
 MOST_DEPTH = 100
 """`loads_strict` refuses what is nested deeper."""
@@ -40,7 +43,11 @@ def canonical(value: Json) -> bytes:
             return _text(value)
         if is_plain(value):
             return plain_form(value)
-        return rfc8785.dumps(value)
+        try:
+            (plain,) = _plain([value])
+        except _OddError:
+            return rfc8785.dumps(value)
+        return plain_form(plain)
     except (rfc8785.CanonicalizationError, UnicodeEncodeError) as error:
         raise ValueError(str(error)) from error
     except RecursionError:
@@ -69,15 +76,15 @@ def plain_form(value: Json) -> bytes:
 
 
 def is_plain(value: Json) -> bool:
-    """Say whether the C encoder writes the RFC 8785 form: names of ASCII alone, and no odd numbers.
+    """Say whether the C encoder writes the RFC 8785 form: no odd names, and no odd numbers.
 
-    RFC 8785 sorts names by UTF-16 units, Python by code points; they agree on ASCII.  Types are compared
-    exactly: a subclass may write itself otherwise.
+    RFC 8785 sorts names by UTF-16 units, Python by code points; they agree below the surrogates.  Types are
+    compared exactly: a subclass may write itself otherwise.
     """
     kind = type(value)
     if kind is dict:
         for name in value:
-            if type(name) is not str or not name.isascii():
+            if type(name) is not str or not (name.isascii() or max(name) < _SURROGATES):
                 return False
         parts = value.values()
     elif kind is list or kind is tuple:
@@ -106,6 +113,44 @@ def is_plain(value: Json) -> bool:
         if not (kind is dict or kind is list or kind is tuple) or not is_plain(part):
             return False
     return True
+
+
+class _OddError(Exception):
+    """The C encoder does not write the RFC 8785 form."""
+
+
+def _plain(value: Any) -> Any:
+    """Return a list or a record with integers for floats that are whole: RFC 8785 writes both alike.
+
+    Raises:
+        _OddError: It is not plain then either.
+    """
+    kind = type(value)
+    if kind is dict:
+        for name in value:
+            if type(name) is not str or not (name.isascii() or max(name) < _SURROGATES):
+                raise _OddError
+        copy: Any = value.copy()
+    elif kind is list or kind is tuple:
+        copy = list(value)
+    else:
+        raise _OddError
+    for place, part in copy.items() if kind is dict else enumerate(copy):
+        kind_of_part = type(part)
+        if kind_of_part is str or part is None or kind_of_part is bool:
+            continue
+        if kind_of_part is float and part.is_integer():
+            part = copy[place] = int(part)
+        elif kind_of_part is float:
+            if not 1e-4 <= abs(part) < 1e16:
+                raise _OddError
+            continue
+        elif kind_of_part is not int:
+            copy[place] = _plain(part)
+            continue
+        if not -LARGEST_INTEGER <= part <= LARGEST_INTEGER:
+            raise _OddError
+    return copy
 
 
 def digest(value: Json) -> str:

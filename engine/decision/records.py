@@ -5,6 +5,7 @@ from a record can be compared with the recorded one, field by field.
 """
 
 from collections.abc import Mapping, Sequence
+from operator import is_
 
 from ringfence.dsl.canonical import canonical
 from ringfence.dsl.plan import Json, TextFile, Verdict
@@ -105,6 +106,8 @@ def untouched(canonical_arguments: Mapping[str, Json], given: Mapping[str, Json]
     """
     if len(canonical_arguments) != len(given):
         return False
+    if [*canonical_arguments] == [*given] and all(map(is_, canonical_arguments.values(), given.values())):
+        return True
     for name, value in canonical_arguments.items():
         own = given.get(name, untouched)
         if own is value:

@@ -16,7 +16,9 @@ from queue import SimpleQueue
 from typing import Any
 
 _IDLE_AT_MOST = 8
-_Job = tuple[Context, Callable[[], Any], "Future[Any]"]
+Ended = Callable[[Any, BaseException | None], None]
+"""Is told what the work gave, or what it raised; in the worker's thread, and it raises nothing."""
+_Job = tuple[Context, Callable[[], Any], Ended]
 _idle: "deque[SimpleQueue[_Job]]" = deque()
 
 
@@ -24,14 +26,26 @@ def run_in_worker(context: Context, work: Callable[[], Any]) -> "Future[Any]":
     """Run `work` in `context` on an idle worker, or a new one."""
     answer: Future[Any] = Future()
     answer.set_running_or_notify_cancel()
-    job: _Job = (context, work, answer)
+
+    def ended(value: Any, error: BaseException | None) -> None:
+        if error is None:
+            answer.set_result(value)
+        else:
+            answer.set_exception(error)
+
+    start_in_worker(context, work, ended)
+    return answer
+
+
+def start_in_worker(context: Context, work: Callable[[], Any], ended: Ended) -> None:
+    """Like `run_in_worker`, without a future: its locks cost as much as the rest of a hand-over."""
+    job: _Job = (context, work, ended)
     try:
         _idle.pop().put(job)
     except IndexError:
         jobs: SimpleQueue[_Job] = SimpleQueue()
         jobs.put(job)
         threading.Thread(target=_serve, args=(jobs,), name="ringfence-body", daemon=True).start()
-    return answer
 
 
 async def arun_in_worker(work: Callable[[], Any]) -> Any:
@@ -58,7 +72,7 @@ def _no_stop_iteration(work: Callable[[], Any]) -> Any:
 
 def _serve(jobs: "SimpleQueue[_Job]") -> None:
     while True:
-        context, work, answer = jobs.get()
+        context, work, ended = jobs.get()
         error: BaseException | None = None
         value = None
         try:
@@ -68,11 +82,8 @@ def _serve(jobs: "SimpleQueue[_Job]") -> None:
         spare = len(_idle) < _IDLE_AT_MOST
         if spare:
             _idle.append(jobs)  # before the answer: a caller in a loop finds this thread again
-        if error is None:
-            answer.set_result(value)
-        else:
-            answer.set_exception(error)
-        del context, work, answer, value, error
+        ended(value, error)
+        del context, work, ended, value, error
         if not spare:
             return
 

@@ -69,7 +69,7 @@ def _copied(value: Any, kind: type, left: int, depth: int) -> tuple[Json, int]:
     if kind is dict:
         copy = value.copy()
         for name in copy:
-            if type(name) is not str or not name.isascii():
+            if type(name) is not str or not _sayable(name):
                 raise _OddError
             left -= len(name)
     else:
@@ -78,7 +78,7 @@ def _copied(value: Any, kind: type, left: int, depth: int) -> tuple[Json, int]:
         kind_of_part = type(part)
         left -= 8
         if kind_of_part is str:
-            if not part.isascii():
+            if not part.isascii() and (4 * len(part) > left or not _sayable(part)):
                 raise _OddError
             left -= len(part)
         elif kind_of_part is int:

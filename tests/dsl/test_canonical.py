@@ -1,5 +1,6 @@
 import json
 import math
+from typing import Any
 
 import pytest
 import rfc8785
@@ -53,9 +54,28 @@ readable = st.recursive(
 )
 
 
-@given(st.floats(-1e17, 1e17) | st.floats(-1e-3, 1e-3) | st.integers(-(10**7), 10**7).map(lambda n: n / 1000))
-def test_numbers_with_a_fraction_are_written_as_rfc_8785_writes_them(number: float) -> None:
-    assert canonical([number]) == rfc8785.dumps([number])
+numbers = (
+    st.floats(-1e22, 1e22)
+    | st.floats(-1e-3, 1e-3)
+    | st.integers(-(10**7), 10**7).map(lambda number: number / 1000)
+    | st.integers(-(2**60), 2**60).map(float)
+    | st.sampled_from([-0.0, 2.0**53, 2.0**53 - 1, 1 - 2.0**53, 1e16, 1e21, 1e-4, 1e-7])
+)
+
+
+@given(
+    st.lists(numbers | st.sampled_from(["a", 1, None, True])),
+    st.sampled_from(["a", "é", "\ufb33", "\U0001f600"]),
+)
+def test_numbers_are_written_as_rfc_8785_writes_them(parts: list[Any], name: str) -> None:
+    value = {"b": parts, name: [tuple(parts), {name: parts}]}
+    assert canonical(value) == rfc8785.dumps(value)
+
+
+def test_what_is_written_as_another_number_stays_as_it_was() -> None:
+    value = {"whole": 1.0, "rows": [2.0]}
+    assert canonical(value) == b'{"rows":[2],"whole":1}'
+    assert [type(part) for part in (value["whole"], *value["rows"])] == [float, float]  # type: ignore[misc]
 
 
 @given(readable)

@@ -105,7 +105,7 @@ class World:
         for holder, names in ((Run, ["append"]), (Journal, ["record", "flush", "close"])):
             for name in names:
                 setattr(holder, name, watch.wrapped(getattr(holder, name)))
-        for name in ("reserve", "dispatched"):
+        for name in ("reserve", "dispatched", "settle"):
             setattr(ledger, name, watch.wrapped(getattr(ledger, name)))
 
     def guard(self, *, inline: bool = False, broken: bool = False, plugins: Sequence[object] = ()) -> Guard:

@@ -56,6 +56,45 @@ async def test_a_coroutine_that_swallows_its_cancellation_is_abandoned() -> None
     await asyncio.sleep(0)
 
 
+async def test_what_a_coroutine_does_before_it_waits_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, late_s = asyncio.get_running_loop(), [0.0]
+    now_s = loop.time
+    monkeypatch.setattr(loop, "time", lambda: now_s() + late_s[0])
+
+    async def works_and_waits() -> None:
+        late_s[0] = 100.0
+        await asyncio.Event().wait()
+
+    landed = await AsyncFlight().fly(works_and_waits, 99)
+    assert (landed.how, landed.gone) == ("timeout", True)
+
+
+async def test_a_coroutine_that_waits_for_nothing_has_its_own_task_and_context() -> None:
+    seen: list[object] = []
+
+    async def body() -> str:
+        WORD.set("theirs")
+        seen.append(asyncio.current_task())
+        return "done"
+
+    WORD.set("mine")
+    landed = await AsyncFlight().fly(body, 60)
+    assert (landed.how, landed.value, WORD.get()) == ("returned", "done", "mine")
+    assert seen[0] is not None and seen[0] is not asyncio.current_task()
+
+
+async def test_a_halt_during_the_first_step_stops_a_coroutine() -> None:
+    flight, felt = AsyncFlight(), list[bool]()
+
+    async def body() -> None:
+        flight.halt()
+        felt.append(flight.over)
+        await asyncio.Event().wait()
+
+    landed = await flight.fly(body, None)
+    assert (landed.how, landed.gone, felt, flight.over) == ("halted", True, [False], True)
+
+
 async def test_halting_stops_a_coroutine_from_another_thread() -> None:
     flight, started = AsyncFlight(), asyncio.Event()
 
@@ -136,11 +175,13 @@ def test_an_interrupt_while_waiting_leaves_the_function_behind(monkeypatch: pyte
     never = threading.Event()
     flight = SyncFlight()
 
-    class Interrupted(threading.Event):
-        def wait(self, timeout: float | None = None) -> bool:
+    class Interrupted:
+        def acquire(self, timeout: float) -> bool:
             raise KeyboardInterrupt
 
-    flight._woken = Interrupted()
+        def release(self) -> None: ...
+
+    flight._woken = Interrupted()  # type: ignore[assignment]
     landed = flight.fly(never.wait, 60)
     assert (landed.how, landed.gone) == ("cancelled", False)
     assert isinstance(landed.error, KeyboardInterrupt)

@@ -59,7 +59,13 @@ def _always_odd(*_: Any) -> Any:
     raise jsonables._OddError
 
 
-@given(st.lists(anything) | st.dictionaries(st.text() | st.integers(), anything), st.integers(8, 300))
+_odd = st.sampled_from(["\ud800", "é" * 60, "é" * 200, "x" * 150])
+
+
+@given(
+    st.lists(anything | _odd) | st.dictionaries(st.text() | _odd | st.integers(), anything | _odd),
+    st.integers(8, 300),
+)
 def test_the_quick_way_says_what_the_long_way_says(value: object, limit_bytes: int) -> None:
     quick = jsonable(value, limit_bytes=limit_bytes)
     with pytest.MonkeyPatch.context() as patch:
