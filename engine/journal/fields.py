@@ -5,29 +5,30 @@ all is looked for.
 """
 
 from collections.abc import Mapping
-from enum import Flag
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 
-class Nature(Flag):
+class Nature(NamedTuple):
     """What a field holds; in each of them, the patterns of the settings are looked for."""
 
-    WORDS = 0
-    """Ringfence's own words, or those of a policy or a host: nothing else is looked for."""
-    SAID = 1
+    said: bool = False
     """What people, models and tools say: names and known values are looked for, too."""
-    MADE = 2
+    made: bool = False
     """Keys, ids and digests: what has such a shape is left, or a pattern for keys would break a chain."""
 
 
+WORDS: Final = Nature()
+"""Ringfence's own words, or those of a policy or a host."""
+SAID: Final = Nature(said=True)
+MADE: Final = Nature(made=True)
+
 _FIELDS: Final = {
-    Nature.SAID: "principal text messages parameters usage arguments edited because result error detail"
-    " message",
-    Nature.SAID | Nature.MADE: "answers",
-    Nature.MADE: "session session_head policy_digest resume_of parent continues source request call digest"
+    SAID: "principal text messages parameters usage arguments edited because result error detail message",
+    Nature(said=True, made=True): "answers",
+    MADE: "session session_head policy_digest resume_of parent continues source request call digest"
     " facts ticket tickets seed output run listed",
-    Nature.WORDS: "agent capabilities policy policy_text mode framework external_id policy_file files orders"
+    WORDS: "agent capabilities policy policy_text mode framework external_id policy_file files orders"
     " versions redacted model tools duration_ns"
     " tool call_id task attempt schema_names withheld ahead verdict reasons"
     " shadow charges asks label approver expires_ns by isolate runs name now_ms tick_ms limits v8 layers"
@@ -42,4 +43,4 @@ NATURES: Final[Mapping[str, Nature]] = MappingProxyType(
 
 def nature_of(field: str) -> Nature:
     """Return the nature of a field; of one that is not known: anybody's text."""
-    return NATURES.get(field, Nature.SAID)
+    return NATURES.get(field, SAID)

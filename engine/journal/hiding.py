@@ -12,7 +12,7 @@ from ringfence.dsl.plan import Json, Plan, ToolPlan
 from ringfence.engine.decision.calls import ToolCall
 from ringfence.engine.decision.events import KINDS, MARK, CallDecided, RunEvent
 from ringfence.engine.decision.retold import retold
-from ringfence.engine.journal.fields import Nature, nature_of
+from ringfence.engine.journal.fields import SAID, WORDS, Nature, nature_of
 from ringfence.engine.journal.remembered import Remembered, Why, texts_of
 from ringfence.engine.journal.secrets import Secrets
 from ringfence.engine.journal.walk import Redacted, Redactions, Walk, is_made
@@ -41,7 +41,7 @@ class Hiding:
 
     def text(self, text: str) -> str:
         """Return anybody's text with what is secret in it hidden."""
-        shown: str = self._looked(text, lambda walk: walk.text(text), Nature.SAID)
+        shown: str = self._looked(text, lambda walk: walk.text(text), SAID)
         return shown
 
     def value(self, value: Any, *, tool: str | None = None) -> Json:
@@ -51,13 +51,13 @@ class Hiding:
             tool: They are the arguments of a call of this tool.
         """
         if tool is None:
-            return self._looked(value, lambda walk: walk.value(value), Nature.SAID)
+            return self._looked(value, lambda walk: walk.value(value), SAID)
         redacted = self._redactions.get(tool)
-        return self._looked(value, lambda walk: walk.arguments(value, redacted), Nature.SAID)
+        return self._looked(value, lambda walk: walk.arguments(value, redacted), SAID)
 
     def principal(self, values: Mapping[str, Json]) -> Json:
         """Return what a host says of whom a run is for; a memory that is full hides nothing of it."""
-        return self._looked(values, lambda walk: walk.value(values), Nature.SAID, full=False)
+        return self._looked(values, lambda walk: walk.value(values), SAID, full=False)
 
     def finds(self, value: Any) -> bool:
         """Say whether something in the value is secret."""
@@ -71,7 +71,7 @@ class Hiding:
         """Say whether something in the value is secret by the settings, and not by the policy alone."""
         if not self.secrets:
             return False
-        walk = Walk(self.secrets, {}, self.remembered.named, Nature.SAID)
+        walk = Walk(self.secrets, {}, self.remembered.named, SAID)
         walk.value(value)
         return walk.found
 
@@ -148,7 +148,10 @@ class Hiding:
             return self.principal(value)
         if event.kind == "CallRequested" and name == "arguments" and getattr(event, "withheld", None) is None:
             return self.value(value, tool=str(getattr(event, "tool", None)))
-        found = self._looked(value, lambda walk: walk.value(value), nature_of(name))
+        nature = nature_of(name)
+        if nature is WORDS and type(value) is str:  # as a walk looks at it: for the patterns alone
+            return self.secrets.text(value, free=False)
+        found = self._looked(value, lambda walk: walk.value(value), nature)
         return tuple(found) if type(value) is tuple and type(found) is list else found
 
     def _reasons(self, walk: Walk, reasons: Json) -> Json:

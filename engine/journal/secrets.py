@@ -17,6 +17,10 @@ MOST_FINDS: Final = 256
 _LAYERS: Final = 24
 """How often the escapes of a text are undone; each time at least halves the backslashes of an honest one."""
 
+_SHORT: Final = 100
+_CLEAN_AT_MOST: Final = 4096
+"""Texts that are remembered as holding nothing: so long, and so many."""
+
 _ESCAPE = re.compile(
     r"\\(?:u\{([0-9a-fA-F]{1,6})\}|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|x([0-9a-fA-F]{2})|(.))", re.S
 )
@@ -39,6 +43,8 @@ class Secrets:
         self._written = tuple(_compiled(_written(name), captures=True) for name in named)
         self._any = {False: _union(patterns), True: _union([*patterns, *map(_written, named)])}
         """One pattern for all, asked first, since most texts hold nothing; None: it cannot be had."""
+        self._clean: dict[bool, set[str]] = {False: set(), True: set()}
+        """Short texts in which nothing was found: the same names and words come with every call."""
 
     def __bool__(self) -> bool:
         return bool(self._patterns or self.names)
@@ -54,8 +60,12 @@ class Secrets:
             values: Whole values that are known to be secret.
             free: It is anybody's text, so that `name=value` and the known values are looked for in it, too.
         """
+        values = values if free else ()
+        clean = self._clean[free]
+        if not values and text in clean:
+            return text
         data, said = text.encode("utf-8", "backslashreplace"), None
-        known = [one.encode("utf-8", "backslashreplace") for one in _possible(values, text)] if free else []
+        known = [one.encode("utf-8", "backslashreplace") for one in _possible(values, text)]
         for _ in range(_LAYERS):
             spans = list(self._spans(data, known, free))
             if spans:
@@ -68,7 +78,13 @@ class Secrets:
             data = plain
         else:  # fails closed: what is behind that many escapes was put there to be hidden
             return MARK
-        return text if said is None else said.decode()
+        if said is not None:
+            return said.decode()
+        if not values and len(text) <= _SHORT:
+            if len(clean) >= _CLEAN_AT_MOST:
+                clean.clear()
+            clean.add(text)
+        return text
 
     def _spans(self, data: bytes, known: Sequence[bytes], free: bool) -> Iterator[tuple[int, int]]:
         """Yield where something secret stands."""

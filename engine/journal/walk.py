@@ -77,8 +77,7 @@ class Walk:
         self._secrets = secrets
         self._redactions = redactions
         self._values = values
-        self._said = bool(nature & Nature.SAID)
-        self._made = bool(nature & Nature.MADE)
+        self._said, self._made = nature
         self._full = full and self._said
         self.found = False
         """Something was hidden."""

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ringfence.dsl.canonical import canonical
 from ringfence.engine.decision.events import KINDS, MARK, ModelAnswered, PromptGiven, RunEnded, RunEvent
-from ringfence.engine.journal.fields import NATURES, Nature, nature_of
+from ringfence.engine.journal.fields import NATURES, SAID, nature_of
 from ringfence.engine.journal.hiding import Hiding
 from ringfence.engine.journal.jsonable import jsonable
 from ringfence.engine.journal.remembered import MOST_CHARACTERS, MOST_VALUES, Remembered, Sessions, Why
@@ -230,7 +230,7 @@ def test_every_field_of_every_event_is_of_a_nature_that_somebody_chose() -> None
 
 
 def test_a_field_that_nobody_chose_a_nature_for_is_anybodys_text() -> None:
-    assert nature_of("a field of tomorrow") is Nature.SAID
+    assert nature_of("a field of tomorrow") is SAID
 
 
 def test_what_one_field_names_is_hidden_in_the_fields_and_texts_before_it() -> None:
@@ -375,3 +375,34 @@ def test_patterns_asked_together_find_what_each_finds_alone(text: str) -> None:
     together = Secrets(patterns)
     assert (together.text(text) == text) == all(Secrets([one]).text(text) == text for one in patterns)
     assert (together.text(text) == text) == (one_by_one == text)
+
+
+LOOKED_AT = (
+    "look_up",
+    "at wisteria lane 4",
+    r"at wisteria\u0020lane",
+    "password: hunter2",
+    "sk-abcdefgh12",
+    "é" * 60,
+    "x" * 101,
+    "",
+)
+
+
+@given(st.lists(st.tuples(st.sampled_from(LOOKED_AT), st.booleans(), st.booleans()), max_size=12))
+def test_a_text_that_was_found_clean_is_looked_at_anew_for_whatever_else_is_looked_for(
+    asked: list[tuple[str, bool, bool]],
+) -> None:
+    lasting = Secrets([r"sk-[a-z0-9]{8,}"], ["password"])
+    for text, free, known in asked:
+        values = ("wisteria lane",) if known else ()
+        fresh = Secrets([r"sk-[a-z0-9]{8,}"], ["password"])
+        assert lasting.text(text, values=values, free=free) == fresh.text(text, values=values, free=free)
+
+
+def test_no_more_clean_texts_are_remembered_than_a_bound() -> None:
+    secrets = Secrets([r"sk-[a-z0-9]{8,}"])
+    for number in range(10_000):
+        assert secrets.text(f"text {number}") == f"text {number}"
+    assert len(secrets._clean[True]) <= 4096
+    assert secrets.text("x" * 200) == "x" * 200 and "x" * 200 not in secrets._clean[True]
