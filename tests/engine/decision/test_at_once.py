@@ -407,6 +407,14 @@ def test_in_a_run_that_meets_a_limit_nothing_is_said_at_once(name: str, value: A
     assert at_once(run.plan, run.state, GOOD, key=None, now_ns=T0) is None
 
 
+def test_where_the_host_has_not_said_what_a_clause_names_nothing_is_said_at_once() -> None:
+    plan = loaded(policy('allow always deny when n == 9 and principal.tier == "tin"'))
+    for principal, passes in (({"tier": "gold"}, 1), ({}, 0)):
+        run = Run(plan, principal)
+        slow = run.both(GOOD, None)
+        assert run.said == passes and (slow.verdict is Verdict.ALLOW) is bool(passes)
+
+
 def test_a_clause_whose_condition_was_put_in_place_is_asked() -> None:
     told: list[object] = []
 
