@@ -144,13 +144,13 @@ class Written:
 def policies(draw: st.DrawFn) -> Written:
     """A policy of one tool that most often allows."""
     names = draw(st.lists(st.sampled_from([*KINDS]), min_size=1, max_size=6, unique=True))
-    some = st.lists(conditions(names), max_size=2)
+    some = st.just([]) | st.lists(conditions(names), max_size=2)
     clauses = [
         "needs work",
         "takes " + ", ".join(f"{name}: {KINDS[name][0]}" for name in names),
         *(f"deny when {one}" for one in draw(some)),
-        *(f"ask lead when {one}" for one in draw(st.lists(conditions(names), max_size=1))),
-        *(f"require {one}" for one in draw(st.lists(conditions(names, 0), max_size=1))),
+        *(f"ask lead when {one}" for one in draw(st.just([]) | st.lists(conditions(names), max_size=1))),
+        *(f"require {one}" for one in draw(st.just([]) | st.lists(conditions(names, 0), max_size=1))),
     ]
     clauses += draw(
         st.just(["allow always"]) | st.lists(conditions(names, 1).map("allow when {}".format), max_size=2)
@@ -295,7 +295,7 @@ def test_what_is_said_at_once_is_what_is_said_at_length(
     run = Run(plan, principal)
     for call, then, seconds in data.draw(
         st.lists(
-            st.tuples(calls(written.names), THEN, st.sampled_from([0, 0, 0, 1, 9])), min_size=2, max_size=8
+            st.tuples(calls(written.names), THEN, st.sampled_from([0, 0, 0, 1, 9])), min_size=3, max_size=10
         )
     ):
         run.now_ns += seconds * SECOND_NS
@@ -363,6 +363,16 @@ def test_of_a_call_with_something_special_nothing_is_said_at_once(clauses: str) 
     assert not said(policy(clauses))
 
 
+@pytest.mark.parametrize("every", ["every x in s satisfies (x in few)", 'every x in s satisfies (x == "a")'])
+def test_of_every_over_nothing_nothing_is_said_at_once(every: str) -> None:
+    text = f"{HEAD}\ntool tool_1 {{ takes s: list of text allow when {every} }}"
+    run = Run(loaded(text), {})
+    for elements, passes in ((["a"], 1), ([], 0)):
+        before = run.said
+        run.both(ToolCall("tool_1", {"s": elements}), None)
+        assert run.said == before + passes
+
+
 @pytest.mark.parametrize(
     "call",
     [
@@ -385,7 +395,7 @@ def test_of_values_of_an_unusual_kind_nothing_is_said_at_once(call: ToolCall) ->
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("halted", RunHalted), ("status", "done"), ("denials", 9), ("places_taken", 9), ("deadline_ns", T0)],
+    [("halted", RunHalted), ("status", "done"), ("denials", 3), ("places_taken", 3), ("deadline_ns", T0)],
 )
 def test_in_a_run_that_meets_a_limit_nothing_is_said_at_once(name: str, value: Any) -> None:
     agent = "agent main { holds work at most 3 calls at most 3 denials stop after 9 seconds }"
@@ -395,6 +405,14 @@ def test_in_a_run_that_meets_a_limit_nothing_is_said_at_once(name: str, value: A
     run.both(GOOD, None)
     setattr(run.state, name, value)
     assert at_once(run.plan, run.state, GOOD, key=None, now_ns=T0) is None
+
+
+def test_where_the_host_has_not_said_what_a_clause_names_nothing_is_said_at_once() -> None:
+    plan = loaded(policy('allow always deny when n == 9 and principal.tier == "tin"'))
+    for principal, passes in (({"tier": "gold"}, 1), ({}, 0)):
+        run = Run(plan, principal)
+        slow = run.both(GOOD, None)
+        assert run.said == passes and (slow.verdict is Verdict.ALLOW) is bool(passes)
 
 
 def test_a_clause_whose_condition_was_put_in_place_is_asked() -> None:
