@@ -6,7 +6,7 @@ from itertools import count
 from bench.harness import Row, spread
 from bench.policies import calls_for, plan_of
 from ringfence.dsl.plan import Plan, Verdict
-from ringfence.engine.decision.calls import RESERVED, Decision, Facts, ToolCall
+from ringfence.engine.decision.calls import NO_FACTS, RESERVED, Decision, Facts, ToolCall
 from ringfence.engine.decision.decide import assess, conclude
 from ringfence.engine.decision.events import RunStarted, Stamped
 from ringfence.engine.decision.state import State, start
@@ -15,7 +15,6 @@ from ringfence.plugins.memory.ledger import MemoryLedger
 
 START_NS = 1_795_000_000_000_000_000
 _LEASE_NS = 60 * 10**9
-_NOTHING = Facts()
 
 
 def rows() -> Iterator[Row]:
@@ -48,9 +47,9 @@ def decider_of(plan: Plan, state: State, begin_ns: int) -> Callable[[ToolCall], 
     def decide(call: ToolCall) -> Decision:
         number = next(numbers)
         now_ns = begin_ns + number * 1_000
-        assessment = assess(plan, state, call, _NOTHING, now_ns=now_ns)
+        assessment = assess(plan, state, call, NO_FACTS, now_ns=now_ns)
         if not assessment.wider or assessment.verdict < Verdict.ASK:
-            return conclude(assessment, _NOTHING)
+            return conclude(assessment, NO_FACTS)
         reservation = Reservation(f"run/{number}", assessment.wider, _LEASE_NS)
         refusals = ledger.reserve_now(reservation, now_ns=now_ns)
         return conclude(assessment, Facts(refusals) if refusals else RESERVED)

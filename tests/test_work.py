@@ -16,7 +16,7 @@ import pytest
 
 from ringfence.dsl.load import load_text
 from ringfence.dsl.plan import Json, Plan
-from ringfence.engine.decision.calls import Decision, Facts, Principal, ToolCall
+from ringfence.engine.decision.calls import NO_FACTS, RESERVED, Decision, Facts, Principal, ToolCall
 from ringfence.engine.decision.decide import assess, conclude
 from ringfence.engine.decision.events import RunStarted, Stamped
 from ringfence.engine.decision.state import start
@@ -24,7 +24,7 @@ from ringfence.engine.seams.ports import Reservation
 from ringfence.plugins.memory.ledger import MemoryLedger
 from tests.guards import make_guard
 
-MOST_OF_A_DECISION = 33
+MOST_OF_A_DECISION = 20
 MOST_OF_A_GUARDED_CALL = 190
 """Of a coroutine; a fifth of them are the event loop's own."""
 MOST_OF_A_GUARDED_PLAIN_CALL = 134
@@ -90,15 +90,15 @@ def decider(plan: Plan) -> Callable[[ToolCall, int], Decision]:
         capabilities=("work",), policy=plan.policy, policy_digest=plan.digest, policy_text="",
         mode="enforce", framework="python", external_id=None, resume_of=None, parent=None,
     )  # fmt: skip
-    state, ledger, nothing = start(plan, Stamped(1, START_NS, event)), MemoryLedger(), Facts()
+    state, ledger = start(plan, Stamped(1, START_NS, event)), MemoryLedger()
 
     def decide(asked: ToolCall, number: int) -> Decision:
         now_ns = START_NS + number
-        assessed = assess(plan, state, asked, nothing, now_ns=now_ns)
+        assessed = assess(plan, state, asked, NO_FACTS, now_ns=now_ns)
         reservation = Reservation(f"run/{number}", assessed.wider)
         refusals = ledger.reserve_now(reservation, now_ns=now_ns)
         ledger.dispatched_now(reservation.id, now_ns=now_ns)
-        return conclude(assessed, Facts(refusals))
+        return conclude(assessed, Facts(refusals) if refusals else RESERVED)
 
     return decide
 

@@ -234,7 +234,8 @@ class Witness(BaseCallbackHandler):
         offered = parameters.get("tools") or parameters.get("functions")
         tools, *parts = run.repeated.parts(
             [_Offer(offered), *messages],
-            _state,
+            # SECURITY: what is hidden of a text depends on what has become secret since it was written.
+            _state if run.hiding is None else None,
             lambda one: _offered(offered, run) if type(one) is _Offer else shown(one, run),
         )
         asked = ModelAsked(

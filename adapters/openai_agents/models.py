@@ -39,6 +39,7 @@ from ringfence.adapters.openai_agents.said import Names, Refused
 from ringfence.adapters.openai_agents.streams import bounded
 from ringfence.adapters.openai_agents.tools import gate_of
 from ringfence.adapters.openai_agents.values import json_of
+from ringfence.engine.journal.repeated import asked_body
 
 
 @dataclasses.dataclass(slots=True)
@@ -161,15 +162,18 @@ class GuardedModel(Model):
         messages: list[Any] = [] if not instructions else [{"role": "system", "content": instructions}]
         messages += [{"role": "user", "content": input}] if isinstance(input, str) else list(input)
         named = getattr(self.model, "model", None)
+        # SECURITY: what is hidden of a text depends on what has become secret since it was written.
+        state = _state if run.hiding is None else None
+        parts = run.repeated.parts(messages, state, lambda one: jsonable(json_of(one), hide=run.hide))
         asked = ModelAsked(
             request=secrets.token_hex(8),
             model=named if isinstance(named, str) else None,
-            messages=[jsonable(json_of(one), hide=run.hide) for one in messages],
+            messages=[part.said for part in parts],
             tools=[offered(one, run) for one in (*tools, *handoffs)],
             parameters=jsonable(parameters(settings), hide=run.hide),
             parent=None,
         )
-        run.note(asked)
+        run.note(asked, body=asked_body(asked, parts))
         return _Asked(
             invocation, run, asked.request, Names.of(tools, handoffs, output_schema), time.monotonic_ns()
         )
@@ -282,6 +286,11 @@ class GuardedProvider(ModelProvider):
     async def aclose(self) -> None:
         """See `ModelProvider.aclose`."""
         await self.provider.aclose()
+
+
+def _state(item: object) -> object:
+    """Return all that is recorded of an item of a conversation; None: that cannot be told."""
+    return item if type(item) is dict else None
 
 
 def _completed(message: ResponseOutputMessage) -> ResponseCompletedEvent:

@@ -46,7 +46,7 @@ def certain(tool: ToolPlan) -> Certain | None:
     try:
         source = _Source(tool)
         function = _made(source.text())
-    except (_AtLengthError, SyntaxError, RecursionError, MemoryError):  # fails closed: decided at length
+    except Exception:  # fails closed: a shape that is not known here, or is too deep, is decided at length
         return None
     return Certain(function, tuple(source.objects))
 
@@ -135,7 +135,7 @@ class _Source:
 
     def _object(self, value: object) -> str:
         """Return the name under which the function has an object."""
-        self.objects.append(value)
+        self.objects.append(_one(value) if type(value) in _SCALARS else value)
         return self._name(len(self.objects) - 1)
 
     # ---- parameters ----------------------------------------------------------------------------------------
@@ -285,6 +285,7 @@ class _Source:
         return f"{self._object(FUNCTIONS[kind])}({self._operand(core[1])})"
 
 
+_SCALARS = (str, int, float)
 _HOLDERS = {"arg": "arguments", "principal": "principal"}
 _OVER = {"every": "all", "some": "any"}
 
@@ -295,6 +296,12 @@ def _core(condition: Condition | None) -> Json:
     if core is None:
         raise _AtLengthError
     return core
+
+
+@lru_cache(maxsize=4096, typed=True)
+def _one(value: object) -> object:
+    """Return one object for all that are equal, so that what many tools name alike stays close at hand."""
+    return value
 
 
 def _set(core: Json) -> frozenset[Json]:

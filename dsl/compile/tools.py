@@ -1,6 +1,7 @@
 """From a checked tool to its `ToolPlan`: closures, budgets, obligations, rules across tools merged in."""
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from types import MappingProxyType
 
 from ringfence.dsl import syntax
@@ -228,12 +229,14 @@ class Compiler:
             return [form[key] for form in said if key in form]
 
         stop_ms = min(found("stop_ms"), default=None)
-        return Obligations(
-            max_rows=min(found("max_rows"), default=None),
-            max_bytes=min(found("max_bytes"), default=None),
-            audit=max(found("audit"), key=AUDITS.index, default="standard"),
-            stop_ns=None if stop_ms is None else stop_ms * 1_000_000,
-            step_bytes=max(found("step_bytes"), default=None),
+        return _shared(
+            Obligations(
+                max_rows=min(found("max_rows"), default=None),
+                max_bytes=min(found("max_bytes"), default=None),
+                audit=max(found("audit"), key=AUDITS.index, default="standard"),
+                stop_ns=None if stop_ms is None else stop_ms * 1_000_000,
+                step_bytes=max(found("step_bytes"), default=None),
+            )
         )
 
     def _first_of_each(
@@ -245,6 +248,11 @@ class Compiler:
                 if attribute not in fields:
                     fields[attribute] = (attribute, reason, self._source.place(span))
         return tuple(fields.values())
+
+
+@lru_cache(maxsize=1024)
+def _shared(obligations: Obligations) -> Obligations:
+    return obligations
 
 
 def _written(core: Json) -> Json:

@@ -446,15 +446,15 @@ def body_of(event: RunEvent) -> dict[str, Json]:
 def event_of(kind: str, body: Mapping[str, Json]) -> RunEvent:
     """Rebuild an event from its body; raise KeyError for an unknown kind, TypeError for other fields."""
     make: Callable[..., RunEvent] = KINDS[kind]
-    odd = [name for name in _ODD[kind] if name in body]
-    if not odd:
-        return make(**body)
-    return make(**{**body, **{name: _value_of(name, body[name]) for name in odd}})
+    values = {**body}
+    for name in _ODD[kind]:
+        value = values.get(name)
+        if value is not None:
+            values[name] = _value_of(name, value)
+    return make(**values)
 
 
 def _value_of(name: str, value: Json) -> Json:
-    if value is None:
-        return None
     if name not in TIMES:
         return tuple(value)
     try:

@@ -110,9 +110,10 @@ class Prepared:
         charges = tuple(entry.charge for entry in self.budgets if entry.charge is not None)
         self.fixed: tuple[Charge, ...] | None = charges if len(charges) == len(self.budgets) else None
         """What every call of the run is charged; None: it depends on the call, or a key is missing."""
-        self.wider: tuple[Charge, ...] = in_order(
+        wider = in_order(
             entry.charge for entry in self.budgets if entry.charge is not None and not entry.run_wide
         )
+        self.wider: tuple[Charge, ...] = charges if wider == charges else wider
         """Of `fixed`, those to reserve in the ledger."""
         self.labels: Labels = labels_of(tool.labels)
         self.audits = tuple(

@@ -48,6 +48,16 @@ def dispatched(opening: Opening, reservation_id: str, *, now_ns: int) -> Steps[b
     return stands
 
 
+def settle(opening: Opening, run: str, *, now_ns: int) -> Steps[None]:
+    """Stamp what a run that ends still holds: it is kept, for nobody knows what became of it."""
+    inline = at_once(opening)
+    if inline is not None:
+        inline.settle_now(run, now_ns=now_ns)
+    else:
+        ledger = opening.ready.ledger
+        yield opening.submit(ledger.settle(run, now_ns=now_ns))
+
+
 def refund_later(opening: Opening, reservation_id: str) -> None:
     """Give the reservation back, soon; if that fails for good it stays taken, which only refuses more."""
     inline = at_once(opening)

@@ -21,6 +21,7 @@ from ringfence.engine.decision.events import (
     SubrunStarted,
 )
 from ringfence.engine.decision.records import texts_record
+from ringfence.engine.enforcement import ledger
 from ringfence.engine.enforcement.current import current_call
 from ringfence.engine.enforcement.deciding import release, release_all
 from ringfence.engine.enforcement.drive import Steps, run_async
@@ -523,9 +524,8 @@ class Lifecycle:
         if run.reserved and not hurry:
             # Before the record of the end, after which nobody looks at the run again: refunds are written
             # by then, and a dispatch that the ledger did not take does not hold its budget for ever.
-            now_ns, ledger = run.now_ns(), self._opening.ready.ledger
             with contextlib.suppress(Exception):  # fails closed: it stays taken, which only refuses more
-                yield self._opening.submit(ledger.settle(run.id, now_ns=now_ns))
+                yield from ledger.settle(self._opening, run.id, now_ns=run.now_ns())
         with run.lock:
             if run.ended or run.suspended != suspended:
                 return False

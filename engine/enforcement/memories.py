@@ -8,7 +8,7 @@ takes its lease anew compares the list of its runs.
 import contextlib
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -115,11 +115,9 @@ class Memories:
                 if run is not None:
                     held.enter_context(run.lock)
                     leaf.seq, leaf.recall, leaf.seen = run.state.seq, run.state.recall, run.remembered()
-            return self._of(session, uncovered(leaves))
+            return self._of(uncovered(leaves))
 
-    def _of(
-        self, session: str | None, leaves: list[Leaf], *, first: Leaf | None = None, unread: bool = False
-    ) -> Beginning:
+    def _of(self, leaves: list[Leaf], *, first: Leaf | None = None, unread: bool = False) -> Beginning:
         seen: dict[str, int] = {}
         for leaf in leaves:
             add(seen, leaf.seen)
@@ -130,7 +128,6 @@ class Memories:
         if order is None:  # fails closed: what cannot be put together leaves everything undecided
             recall = fresh(self._plan)
             recall.forget()
-            self._covered(session, leaves)
             return Beginning(recall, tuple([leaf.run, leaf.seq, UNKNOWN] for leaf in leaves), seen)
         recall = order[0].recall.fork(child=True)
         if first is None and order[0].root:
@@ -139,7 +136,6 @@ class Memories:
         for other in order[1:]:
             recall.join(other.recall)
             other.joined = other.seq
-        self._covered(session, leaves)
         return Beginning(recall, tuple([leaf.run, leaf.seq] for leaf in order), seen)
 
     def _inside(self, around: Run, session: str | None, leaves: list[Leaf]) -> Beginning:
@@ -149,12 +145,16 @@ class Memories:
             more = [leaf for leaf in leaves if known.seen.get(leaf.run, 0) < leaf.seq]
             # Fails closed: of a run that goes on elsewhere meanwhile, nothing can be joined here.
             going = any(self._live(session, leaf.run) is not None for leaf in more)
-            return self._of(session, [known, *more], first=known, unread=going)
+            return self._of([known, *more], first=known, unread=going)
 
     # ---- what is kept ------------------------------------------------------------------------------
 
-    def live(self, run: Run, began: dict[str, int], joined: int = 0) -> None:
-        """Remember that a run of this process goes on; sub-runs are remembered by the run around them."""
+    def live(self, run: Run, began: Mapping[str, int], joined: int = 0) -> None:
+        """Remember that a run of this process goes on; sub-runs are remembered by the run around them.
+
+        Args:
+            began: The runs that it remembered at its beginning, and how far.
+        """
         if run.parent is not None and run.parent.session == run.session:
             return
         with self._lock:
@@ -165,6 +165,10 @@ class Memories:
             seen = run.remembered()
             state, root = run.state, run.parent is None
             kept.leaves[run.id] = Leaf(run.id, state.seq, state.recall, seen, began, joined, root)
+            # SECURITY: not before it lives, or what they know would be lost with a run that does not begin.
+            for other, leaf in tuple(kept.leaves.items()):
+                if other not in kept.live and began.get(other, 0) >= leaf.seq:
+                    del kept.leaves[other]
 
     def left(self, run: Run) -> None:
         """Remember how far a run came that is over or put away."""
@@ -193,14 +197,6 @@ class Memories:
         with self._lock:
             kept = self._sessions.get(session) if session is not None else None
             return kept.live.get(run) if kept is not None else None
-
-    def _covered(self, session: str | None, leaves: Iterable[Leaf]) -> None:
-        """Let go of what the run that begins remembers whole."""
-        with self._lock:
-            kept = self._sessions.get(session) if session is not None else None
-            for leaf in leaves if kept is not None else ():
-                if kept is not None and leaf.run not in kept.live:
-                    kept.leaves.pop(leaf.run, None)
 
     # ---- the runs of a session ---------------------------------------------------------------------
 

@@ -328,6 +328,12 @@ class Journal:
 
     def _start(self) -> None:
         self._task = asyncio.ensure_future(self._write())
+        self._task.add_done_callback(self._stopped)
+
+    def _stopped(self, task: "asyncio.Task[None]") -> None:
+        """Tell those who wait if the writer was stopped before its first step, in which it could not tell."""
+        if task.cancelled() and self._broken is None:
+            self._break(asyncio.CancelledError())
 
     async def _write(self) -> None:
         self._watch()

@@ -7,7 +7,7 @@ is asked of all that it holds, not of its identity: messages may be changed in p
 import marshal
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from ringfence.dsl.canonical import canonical
 from ringfence.dsl.plan import Json
@@ -18,6 +18,9 @@ T = TypeVar("T")
 _SCALARS: Final = frozenset({str, int, float, bool, type(None)})
 _VERSION: Final = 2
 """Of `marshal`: later ones write the same value in more than one way."""
+
+_DEEPEST: Final = 64
+"""What is nested deeper is described each time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +39,19 @@ class Repeated:
         self._before: dict[bytes, Part] = {}
 
     def parts(
-        self, sources: Iterable[T], state: Callable[[T], object], say: Callable[[T], Json]
+        self, sources: Iterable[T], state: Callable[[T], object] | None, say: Callable[[T], Json]
     ) -> list[Part]:
         """Return what is said of each source.
 
         Args:
-            state: All of a source that `say` looks at; None: it may look at more, and is always asked.
+            state: Returns all of a source that `say` looks at; None: it may look at more, and is always
+                asked.  No function: that holds of every source.
             say: What the log keeps of a source: JSON that `canonical` can write.
         """
         used: dict[bytes, Part] = {}
         found = []
         for source in sources:
-            seen = state(source)
+            seen = None if state is None else state(source)
             key = _key(seen)
             part = None if key is None else self._last.get(key) or self._before.get(key)
             if part is None:
@@ -62,9 +66,10 @@ class Repeated:
         return found
 
 
-def asked_body(asked: ModelAsked, messages: Iterable[Part], tools: Part) -> bytes | None:
+def asked_body(asked: ModelAsked, messages: Iterable[Part], tools: Part | None = None) -> bytes | None:
     """Return the body of a request, made from its parts; None: the general way describes what is odd."""
     try:
+        offered = canonical(asked.tools) if tools is None else tools.written
         model, parameters, parent, request = map(
             canonical, (asked.model, asked.parameters, asked.parent, asked.request)
         )
@@ -74,12 +79,12 @@ def asked_body(asked: ModelAsked, messages: Iterable[Part], tools: Part) -> byte
         (
             b'{"messages":[', b",".join([part.written for part in messages]), b'],"model":', model,
             b',"parameters":', parameters, b',"parent":', parent, b',"request":', request,
-            b',"tools":', tools.written, b"}",
+            b',"tools":', offered, b"}",
         )
     )  # fmt: skip
 
 
-def _key(state: object) -> bytes | None:
+def _key(state: Any) -> bytes | None:
     """Return what is the same for equal values of the same types alone, where `_is_plain` says yes to one."""
     if state is None:
         return None
@@ -89,7 +94,7 @@ def _key(state: object) -> bytes | None:
         return None
 
 
-def _is_plain(value: object) -> bool:
+def _is_plain(value: Any, deeper: int = _DEEPEST) -> bool:
     """Say whether a value is made of JSON's types alone, compared exactly, and of tuples.
 
     Else two different values could have one key: `marshal` writes the bytes of whatever has a buffer.
@@ -98,5 +103,9 @@ def _is_plain(value: object) -> bool:
     if kind in _SCALARS:
         return True
     if kind is dict:
-        return all(map(_is_plain, value)) and all(map(_is_plain, value.values()))  # type: ignore[attr-defined]
-    return (kind is list or kind is tuple) and all(map(_is_plain, value))  # type: ignore[call-overload]
+        parts = (*value, *value.values())
+    elif kind is list or kind is tuple:
+        parts = value
+    else:
+        return False
+    return deeper > 0 and all(_is_plain(part, deeper - 1) for part in parts)

@@ -255,12 +255,12 @@ class Fold:
         if self._lineage is not None:
             self._lineage_at(self._lineage, seq)
             return
-        while self._taken < len(self._events) and self._events[self._taken].seq <= seq:
-            stamped = self._events[self._taken]
+        events, state = self._events, self.state
+        while self._taken < len(events) and (stamped := events[self._taken]).seq <= seq:
             self._taken += 1
-            if isinstance(stamped.event, SubrunJoined):
-                self.state.joining[stamped.event.run] = self.state.recall
-            apply(self.state, stamped)
+            if type(stamped.event) is SubrunJoined:
+                state.joining[stamped.event.run] = state.recall
+            apply(state, stamped)
 
     def _lineage_at(self, lineage: Lineage, seq: int) -> State:
         try:

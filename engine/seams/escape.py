@@ -5,10 +5,11 @@ Source", CVE-2021-42574).  A person who approves must see what will be sent, so 
 of its own is written out as `\\uXXXX`.
 """
 
-import json
 import unicodedata
+from typing import TYPE_CHECKING
 
-from ringfence.dsl.plan import Json
+if TYPE_CHECKING:  # the command line says what it has to say without loading the language
+    from ringfence.dsl.plan import Json
 
 # Controls, formats (bidirectional, zero-width), surrogates, private use, unassigned, line and
 # paragraph separators, and spaces that look like the plain one or like nothing.
@@ -36,8 +37,10 @@ def escaped(text: str) -> str:
     )
 
 
-def escaped_json(value: Json, *, limit: int | None = None) -> str:
+def escaped_json(value: "Json", *, limit: int | None = None) -> str:
     """Return `value` as JSON on one line, escaped; beyond `limit` characters it says how much is missing."""
+    import json  # what only speaks texts goes without
+
     text = escaped(json.dumps(value, ensure_ascii=False, default=repr))
     if limit is None or len(text) <= limit:
         return text

@@ -67,11 +67,13 @@ class SqliteLedger:
     async def settle(self, run: str, *, now_ns: int) -> None:
         """Stamp all that the run still holds: its fate is unknown, so it is kept."""
         ids = (f"{run}/", f"{run}0")  # "0" comes after "/": every id that begins with `run/`
-        await self._door.write(lambda db: _settle(db, ids, now_ns))
+        # Forgotten by a loss of power, it stays held, until its lease ends: which only refuses more.
+        await self._door.write(lambda db: _settle(db, ids, now_ns), lasting=False)
 
     async def refund(self, reservation_id: str) -> None:
         """Give a reservation back; unknown or already given back: nothing happens."""
-        await self._door.write(lambda db: _give_back(db, reservation_id))
+        # Forgotten by a loss of power, it stays taken.
+        await self._door.write(lambda db: _give_back(db, reservation_id), lasting=False)
 
 
 def _reserve(

@@ -4,7 +4,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from functools import partial
+from operator import methodcaller
 from pathlib import Path
 from typing import Final
 
@@ -78,7 +78,7 @@ def connect_reader(path: Path, *, busy_s: float) -> sqlite3.Connection:
 def reading(db: sqlite3.Connection) -> sqlite3.Connection:
     """Set a new connection up for reading; closed if that fails."""
     # A text that is no UTF-8 is somebody's edit: it is read as it stands, so that verifying can name it.
-    db.text_factory = partial(str, encoding="utf-8", errors="surrogateescape")
+    db.text_factory = methodcaller("decode", "utf-8", "surrogateescape")
     try:
         db.execute("PRAGMA query_only = ON")
         db.execute("PRAGMA trusted_schema = OFF")

@@ -1,12 +1,12 @@
 """The pages about settings and the command line say all there is, and nothing that is not."""
 
 import re
-from argparse import ArgumentParser, _SubParsersAction
+from argparse import _SubParsersAction
 from dataclasses import fields
 
 import pytest
 
-from ringfence.cli.words import GROUPS, parser
+from ringfence.cli.words import GROUPS, Command, parser
 from ringfence.engine.decision.events import KINDS
 from ringfence.engine.seams.environment import VARIABLES
 from ringfence.engine.seams.settings import Limits, SecretSettings, Settings, SinkSettings
@@ -80,9 +80,10 @@ def sections() -> dict[str, str]:
     return {name: text.split("\n## ")[0] for name, text in zip(parts[1::2], parts[2::2], strict=True)}
 
 
-def command(name: str) -> ArgumentParser:
+def command(name: str) -> Command:
     (commands,) = (action for action in parser()._actions if isinstance(action, _SubParsersAction))
-    found: ArgumentParser = commands.choices[name]
+    found: Command = commands.choices[name]
+    found.load()
     return found
 
 

@@ -105,7 +105,7 @@ class World:
         for holder, names in ((Run, ["append"]), (Journal, ["record", "flush", "close"])):
             for name in names:
                 setattr(holder, name, watch.wrapped(getattr(holder, name)))
-        for name in ("reserve", "dispatched"):
+        for name in ("reserve", "dispatched", "settle"):
             setattr(ledger, name, watch.wrapped(getattr(ledger, name)))
 
     def guard(self, *, inline: bool = False, broken: bool = False, plugins: Sequence[object] = ()) -> Guard:
@@ -413,7 +413,7 @@ def away(world: World) -> None:
 
     journal: Any = guard.opening.ready.journal
 
-    def gone_once(run: str | None = None) -> None:
+    def gone_once(run: str | None = None, *, bounded: bool = False) -> None:
         del journal.flush
         gone("")
 

@@ -219,7 +219,9 @@ def installed(settings: Settings) -> "Installed":
 
     Of what runs isolates it also says why it cannot, as far as that is known before a worker is started.
     """
-    registry = registry_of(settings)
+    # Only once it is asked about one: most policies name none, and to look for plugins takes longer than to
+    # check a policy.
+    registry_now = cache(lambda: registry_of(settings))
 
     @cache
     def found(name: str) -> "bool | Absent":
@@ -227,6 +229,7 @@ def installed(settings: Settings) -> "Installed":
         from ringfence.dsl.plan import ISOLATE_EXECUTOR
         from ringfence.engine.seams.executors import check_executor
 
+        registry = registry_now()
         if name != ISOLATE_EXECUTOR:
             return registry.installed(name)
         try:

@@ -1,19 +1,18 @@
 """How a command speaks: data to stdout, people's words to stderr, colours only where a person looks."""
 
-import json as _json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from math import isfinite
-from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from ringfence.dsl.plan import Json
 from ringfence.engine.seams.escape import escaped
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from ringfence.dsl.plan import Json
 
 Piece = str | tuple[str, str]
 """A piece of a line: text, or text with a style of `rich`.  Never markup."""
@@ -42,13 +41,15 @@ class Say:
         self._err = err or sys.stderr
         self._console = _console(self._out)
 
-    def data(self, thing: Json) -> None:
+    def data(self, thing: "Json") -> None:
         """Write the one JSON document of a command under `--json`."""
+        import json
+
         # SECURITY: ASCII only, DEL included, so that a document is fit for a terminal as well.
         try:
-            text = _json.dumps(thing, indent=2, ensure_ascii=True, allow_nan=False, default=str)
+            text = json.dumps(thing, indent=2, ensure_ascii=True, allow_nan=False, default=str)
         except ValueError:  # a log may hold what no guard wrote: JSON has no NaN and no infinity
-            text = _json.dumps(_finite(thing), indent=2, ensure_ascii=True, allow_nan=False, default=str)
+            text = json.dumps(_finite(thing), indent=2, ensure_ascii=True, allow_nan=False, default=str)
         text = text.replace("\x7f", "\\u007f")
         self._out.write(text + "\n")
 
@@ -62,7 +63,11 @@ class Say:
         """How many columns the terminal has on which a person looks at the data; None: there is none."""
         if self._console is not None:
             return self._console.width
-        return get_terminal_size().columns if self.to_terminal else None
+        if not self.to_terminal:
+            return None
+        from shutil import get_terminal_size
+
+        return get_terminal_size().columns
 
     def record(self, line: str) -> None:
         """Write one line of JSON Lines, which is ASCII and steers no terminal (`Event.line`)."""
@@ -136,7 +141,7 @@ class Say:
             yield lambda steps=1: bar.advance(task, steps)
 
 
-def _finite(thing: Json) -> Json:
+def _finite(thing: "Json") -> "Json":
     if isinstance(thing, float):
         return thing if isfinite(thing) else str(thing)
     if isinstance(thing, dict):

@@ -1,9 +1,9 @@
-"""The words of the command line: one parser over all commands, made without loading what they do."""
+"""The words of the command line: one parser over all commands; each loads its own when it is said."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from ringfence.cli.exits import CANNOT_RUN, CommandError
 
@@ -27,12 +27,46 @@ class Words(argparse.ArgumentParser):
         raise CommandError(message, help=f"see `{self.prog} --help`", code=CANNOT_RUN)
 
 
+class _All(Words):
+    """Knows the commands by name; what each is for is looked up when the help is wanted."""
+
+    def format_help(self) -> str:
+        """Return the help of the command line as a whole."""
+        return _over(Words, whole=True).format_help()
+
+
+class Command(Words):
+    """One command, whose module is loaded when its words are read."""
+
+    def __init__(self, *, module: str, **about: Any) -> None:
+        super().__init__(**about)
+        self._module: str | None = module
+
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+        """Load the words of the command, and read with them."""
+        self.load()
+        return super().parse_known_args(args, namespace)
+
+    def load(self) -> None:
+        """Take in the command's own words; safe to repeat."""
+        name, self._module = self._module, None
+        if name is not None:
+            module = import_module(f"ringfence.cli.commands.{name}")
+            self.description = module.__doc__
+            _everywhere(self, default=argparse.SUPPRESS)
+            module.words(self)
+
+
 Run = Callable[..., int]
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser; a parsed command line has `command`, its module's name."""
-    words = Words(
+    return _over(_All, whole=False)
+
+
+def _over(made: type[Words], *, whole: bool) -> argparse.ArgumentParser:
+    words = made(
         prog="ringfence",
         description="A policy language and a runtime guard for every tool call of an agent.",
         epilog="exit codes: 0 fine, 1 could not run, 2 denied or failed, 3 policy invalid, 4 pending",
@@ -41,13 +75,15 @@ def parser() -> argparse.ArgumentParser:
     )
     words.add_argument("--version", action="store_true", help="print the version and end")
     _everywhere(words, default=None)
-    commands = words.add_subparsers(dest="command", metavar="COMMAND", parser_class=Words)
+    commands = words.add_subparsers(
+        dest="command", metavar="COMMAND", parser_class=Command, prog=words.prog
+    )  # named: else `argparse` would write a usage to find it
     for name in (name for names in GROUPS.values() for name in names):
-        module = import_module(f"ringfence.cli.commands.{name}")
-        summary = (module.__doc__ or "\n").splitlines()[0]  # `-OO` leaves none
-        command = commands.add_parser(name, help=summary, description=module.__doc__, allow_abbrev=False)
-        _everywhere(command, default=argparse.SUPPRESS)
-        module.words(command)
+        summary = None
+        if whole:
+            told = import_module(f"ringfence.cli.commands.{name}").__doc__  # `-OO` leaves none
+            summary = (told or "\n").splitlines()[0]
+        commands.add_parser(name, help=summary, module=name, allow_abbrev=False)
     return words
 
 

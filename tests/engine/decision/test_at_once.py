@@ -435,7 +435,7 @@ def test_another_plan_says_nothing_at_once_of_what_this_one_prepared() -> None:
 
 
 @given(written=policies())
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
 def test_no_word_of_a_policy_stands_in_a_source(written: Written) -> None:
     marked = written.text.replace('"a"', '"EVIL"').replace("few", "evil_few")
     plan = load_text(marked).plan

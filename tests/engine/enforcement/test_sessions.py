@@ -9,7 +9,14 @@ from typing import Any
 
 import pytest
 
-from ringfence.engine.decision.events import PromptGiven, RunStarted, SubrunCounted, SubrunJoined
+from ringfence.engine.decision.events import (
+    PromptGiven,
+    RunEvent,
+    RunStarted,
+    Stamped,
+    SubrunCounted,
+    SubrunJoined,
+)
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.retrospect.record import RecordError
@@ -557,3 +564,97 @@ def test_a_sub_run_goes_on_only_with_the_run_around_it(guard: Guard, url: str, c
     other.end_run(around)
     assert all_replay(other) == 2
     other.close()
+
+
+# ---- a run that does not begin -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fails", ["RunStarted", "PromptGiven"])
+def test_a_run_that_did_not_begin_takes_no_memory_along(
+    guard: Guard, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    first = begin(guard)
+    query(guard, first, "payments")
+    guard.end_run(first)
+    journal = guard.opening.ready.journal
+    record = journal.record
+
+    def refusing(run: str, event: RunEvent, **more: Any) -> Stamped:
+        if event.kind == fails:
+            raise EngineError("a required sink fails")
+        return record(run, event, **more)
+
+    monkeypatch.setattr(journal, "record", refusing)
+    for _ in range(2):
+        with pytest.raises(EngineError, match="a required sink fails"):
+            begin(guard, prompt="go on")
+    monkeypatch.undo()
+    run = begin(guard)
+    assert post(guard, run) == "denied by leave"
+    assert fails == "PromptGiven" or continues(guard, run) == [[first.id, first.state.seq]]
+    all_replay(guard)
+
+
+def test_two_runs_that_begin_at_once_both_remember(guard: Guard, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = begin(guard)
+    query(guard, first, "payments")
+    guard.end_run(first)
+    journal = guard.opening.ready.journal
+    record, runs = journal.record, list[Run]()
+
+    def another_first(run: str, event: RunEvent, **more: Any) -> Stamped:
+        if event.kind == "RunStarted" and not runs:
+            monkeypatch.undo()
+            runs.append(begin(guard))
+        return record(run, event, **more)
+
+    monkeypatch.setattr(journal, "record", another_first)
+    runs.append(begin(guard))
+    third = begin(guard)
+    for run in (*runs, third):
+        assert post(guard, run) == "denied by leave"
+        guard.end_run(run)
+    all_replay(guard)
+
+
+def test_what_a_run_does_while_the_next_one_begins_is_remembered(
+    guard: Guard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = begin(guard)
+    journal = guard.opening.ready.journal
+    record, ended = journal.record, list[Run]()
+
+    def reads_meanwhile(run: str, event: RunEvent, **more: Any) -> Stamped:
+        if event.kind == "RunStarted" and not ended:
+            monkeypatch.undo()
+            query(guard, first, "payments")
+            guard.end_run(first)
+            ended.append(first)
+        return record(run, event, **more)
+
+    monkeypatch.setattr(journal, "record", reads_meanwhile)
+    second = begin(guard)
+    third = begin(guard)
+    assert ended and post(guard, third) == "denied by leave"
+    for run in (second, third):
+        guard.end_run(run)
+    all_replay(guard)
+
+
+def test_of_the_runs_of_a_session_only_the_last_is_kept(guard: Guard) -> None:
+    for policy in (DESK, BLIND):
+        own = make_guard(policy)
+        for _ in range(5):
+            own.end_run(begin(own))
+        assert len(own._lifecycle._memories._sessions["s"].leaves) == 1
+        own.close()
+
+
+BLIND = """
+language 1
+policy blind
+capability read_data is read
+agent main { holds read_data }
+tool query { needs read_data takes table: text allow always }
+"""
+"""No rule asks for anything that was before."""

@@ -517,6 +517,22 @@ def test_a_flush_waits_for_the_required_sinks(loop: EngineLoop) -> None:
     assert sink.seen == ["r:1"]
 
 
+def test_a_writer_that_is_stopped_before_its_first_step_leaves_nobody_waiting(desk: Desk) -> None:
+    async def stopped() -> "Future[None]":
+        desk.journal.record("r", FAILED)
+        flushed = desk.journal.flush(bounded=True)
+        while desk.journal._task is None:
+            await asyncio.sleep(0)
+        assert not desk.log.begun.is_set()
+        desk.journal._task.cancel()
+        return flushed
+
+    flushed = desk.loop.submit(stopped()).result(WAIT_S)
+    with pytest.raises(EngineError):
+        flushed.result(WAIT_S)
+    assert desk.journal.is_broken
+
+
 def test_whoever_waits_as_long_as_the_journal_is_patient_is_told_that_a_sink_takes_too_long(
     loop: EngineLoop,
 ) -> None:

@@ -86,3 +86,15 @@ def test_what_is_more_than_plain_values_is_always_asked() -> None:
     odd, repeated = Odd(), Repeated()
     texts = [repeated.parts([[odd]], lambda value: value, jsonable)[0].written for _ in range(2)]
     assert texts[0] != texts[1]
+
+
+def test_what_is_nested_without_end_is_described() -> None:
+    deep: list[Any] = []
+    for _ in range(1_500):
+        deep = [deep]
+    itself: list[Any] = []
+    itself.append(itself)
+    repeated = Repeated()
+    for _ in range(2):
+        parts = repeated.parts([deep, itself], lambda value: value, jsonable)
+        assert [part.written for part in parts] == [canonical(jsonable(one)) for one in (deep, itself)]

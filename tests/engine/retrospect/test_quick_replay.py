@@ -58,7 +58,8 @@ OTHER = st.sampled_from(
 def runs(draw: st.DrawFn) -> Recorder:
     """Any calls, with any facts, and what else happens between them."""
     run = Recorder(PLAN)
-    for number, step in enumerate(draw(st.lists(CALL | OTHER, max_size=12))):
+    steps: st.SearchStrategy[tuple[Any, ...]] = st.one_of(CALL, OTHER)
+    for number, step in enumerate(draw(st.lists(steps, max_size=12))):
         if step[0] == "event":
             run.record(step[1])
         else:
@@ -93,7 +94,8 @@ def test_a_run_of_which_anything_was_altered_diverges_as_field_by_field(
 ) -> None:
     events = list(run.events)
     decided = [n for n, one in enumerate(events) if isinstance(one.event, CallDecided)]
-    if decided and data.draw(st.booleans()):
+    alter = data.draw(st.booleans())
+    if alter and decided:
         at = data.draw(st.sampled_from(decided))
         name = data.draw(st.sampled_from(sorted(ALTERED)))
         event: Any = replace(events[at].event, **{name: data.draw(st.sampled_from(ALTERED[name]))})
@@ -137,7 +139,8 @@ def test_an_event_that_was_put_in_the_place_of_the_one_read_has_no_bytes() -> No
     (at,) = (n for n, one in enumerate(record.events) if isinstance(one.event, CallDecided))
     stamped = record.events[at]
     assert record.body_of(stamped) is not None
-    event: Any = replace(stamped.event, verdict="allow")
+    decided: Any = stamped.event
+    event = replace(decided, verdict="allow")
     other = Stamped(stamped.seq, stamped.at_ns, event)
     assert record.body_of(other) is None
     events = (*record.events[:at], other, *record.events[at + 1 :])

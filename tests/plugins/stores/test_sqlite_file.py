@@ -426,8 +426,9 @@ async def test_only_what_a_loss_of_power_may_undo_is_committed_without_the_disk(
         # Nothing was dispatched on it: the body has not begun.
         (ledger.reserve(held, now_ns=NOW), False),
         (ledger.dispatched(held.id, now_ns=NOW), True),
-        (ledger.settle("r", now_ns=NOW), True),
-        (ledger.refund(held.id), True),
+        # It stays held, or taken: more is refused.
+        (ledger.settle("r", now_ns=NOW), False),
+        (ledger.refund(held.id), False),
         (store.tickets.open(ticket("T-1")), True),
         (switch.order(run=None, agent=None, by=None, at_ns=NOW), True),
         (switch.obeyed("a", 1, in_flight=0), True),
