@@ -7,10 +7,10 @@ from typing import Any
 
 from langchain_core.runnables.config import ensure_config
 
-from ringfence.adapters.langchain.capture import expecting
+from ringfence.adapters.langchain.capture import EXPECTED
 from ringfence.adapters.langchain.classic import is_executor
 from ringfence.adapters.langchain.functions import ToolRuntime, functions_of
-from ringfence.adapters.langchain.gate import Gate, Incoming, gate_of
+from ringfence.adapters.langchain.gate import INCOMING, Gate, Incoming, gate_of
 from ringfence.adapters.langchain.parameters import HIDDEN, Parameters
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.seams.errors import EngineError
@@ -79,16 +79,25 @@ def admit(tool: Any, tool_input: Any, kwargs: Mapping[str, Any]) -> tuple[Any, I
 def _proves(given: Mapping[str, Any], parameters: Parameters) -> bool:
     if ToolRuntime is None:
         return False
-    names = parameters.injected | {HIDDEN, "runtime"}
-    return any(isinstance(given.get(name), ToolRuntime) for name in names)
+    if parameters.proofs.isdisjoint(given):
+        return False
+    return any(isinstance(given.get(name), ToolRuntime) for name in parameters.proofs)
 
 
-@contextmanager
-def underway(incoming: Incoming) -> Iterator[None]:
-    """Carry a call to its function; trust is for this call, not for what its body invokes."""
-    trusted = _TRUSTED.set(None)
-    try:
-        with incoming.gate.incoming(incoming), expecting(incoming.gate.name):
-            yield
-    finally:
-        _TRUSTED.reset(trusted)
+class Underway:
+    """Carries a call to its function; trust is for this call, not for what its body invokes."""
+
+    __slots__ = ("_expected", "_incoming", "_token", "_trusted")
+
+    def __init__(self, incoming: Incoming) -> None:
+        self._incoming = incoming
+
+    def __enter__(self) -> None:
+        self._trusted = _TRUSTED.set(None)
+        self._token = INCOMING.set(self._incoming)
+        self._expected = EXPECTED.set([self._incoming.gate.name])
+
+    def __exit__(self, *_: object) -> None:
+        EXPECTED.reset(self._expected)
+        INCOMING.reset(self._token)
+        _TRUSTED.reset(self._trusted)

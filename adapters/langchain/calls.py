@@ -19,15 +19,16 @@ def tool_call(
     schema_names: frozenset[str] | None,
 ) -> ToolCall:
     """Return the call as the guard takes it, with LangGraph's durable ids where a graph makes it."""
-    task = task_of(config)
+    execution = _execution(config)
+    task = getattr(execution, "task_id", None)
     return ToolCall(
         tool=name,
         # In the order in which the log will have them: a replay finds the same argument wrong first.
-        arguments={key: arguments[key] for key in sorted(arguments)},
+        arguments=dict(sorted(arguments.items())),
         call_id=call_id,
         # All calls of a raw ToolNode share one task, and models reuse ids over turns: both together.
         task=None if task is None else f"{task}/{call_id}",
-        attempt=attempt_of(config, getattr(_execution(config), "node_attempt", 1)),
+        attempt=attempt_of(config, getattr(execution, "node_attempt", 1)),
         schema_names=schema_names,
     )
 

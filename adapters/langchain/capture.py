@@ -7,8 +7,7 @@ If the record cannot be written, the error is raised and the model call fails.
 
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -76,17 +75,8 @@ class Asked:
 UNGUARDED: "WeakKeyDictionary[Opening, Callable[[str], None]]" = WeakKeyDictionary()
 """Told, before it runs, of a tool that is not guarded inside a run; else it is said on the standard error."""
 
-_EXPECTED: ContextVar[list[str] | None] = ContextVar("ringfence_expected", default=None)
-
-
-@contextmanager
-def expecting(tool: str) -> Iterator[None]:
-    """Tell the witness that the next tool to begin here is a guarded one."""
-    token = _EXPECTED.set([tool])
-    try:
-        yield
-    finally:
-        _EXPECTED.reset(token)
+EXPECTED: ContextVar[list[str] | None] = ContextVar("ringfence_expected", default=None)
+"""Tells the witness that the next tool to begin here is this guarded one."""
 
 
 class Witness(BaseCallbackHandler):
@@ -138,7 +128,7 @@ class Witness(BaseCallbackHandler):
     ) -> None:
         """A tool begins."""
         TREE.enter(run_id, parent_run_id)
-        expected = _EXPECTED.get()
+        expected = EXPECTED.get()
         if expected:
             expected.clear()
         elif (run := run_around(parent_run_id)) is not None:

@@ -15,7 +15,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, StructuredTool, Tool, ToolException
 from pydantic import ValidationError
 
-from ringfence.adapters.langchain.admission import admit, underway
+from ringfence.adapters.langchain.admission import Underway, admit
 from ringfence.adapters.langchain.calls import task_of
 from ringfence.adapters.langchain.functions import ToolRuntime, hints_of, with_proof
 from ringfence.adapters.langchain.gate import Incoming, gate_of
@@ -43,7 +43,7 @@ class GuardedTool:
         """See `BaseTool.run`."""
         clean, incoming = admit(self, tool_input, kwargs)
         try:
-            with underway(incoming):
+            with Underway(incoming):
                 output = super().run(clean, *args, **kwargs)  # type: ignore[misc]
             why = None if incoming.reached else _UNFIT
         except Exception as error:
@@ -61,7 +61,7 @@ class GuardedTool:
         """See `BaseTool.arun`."""
         clean, incoming = admit(self, tool_input, kwargs)
         try:
-            with underway(incoming):
+            with Underway(incoming):
                 output = await super().arun(clean, *args, **kwargs)  # type: ignore[misc]
             why = None if incoming.reached else _UNFIT
         except Exception as error:

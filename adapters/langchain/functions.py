@@ -38,7 +38,8 @@ def hints_of(function: Callable[..., Any]) -> dict[str, Any]:
 
 def functions_of(tool: BaseTool) -> tuple[Any, ...]:
     """Return what a tool calls: its guarded copy must not have been changed since."""
-    return tuple(tool.__dict__.get(name) for name in ("func", "coroutine", "_run", "_arun"))
+    own = tool.__dict__.get
+    return own("func"), own("coroutine"), own("_run"), own("_arun")
 
 
 def guarded_functions(tool: BaseTool, gate: Gate) -> dict[str, Any]:

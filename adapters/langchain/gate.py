@@ -5,8 +5,7 @@ guard and put the graph away while people are asked.
 """
 
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -70,7 +69,8 @@ class Incoming:
     """It comes from an agent that gives no call and takes a text for an answer."""
 
 
-_INCOMING: ContextVar[Incoming | None] = ContextVar("ringfence_incoming", default=None)
+INCOMING: ContextVar[Incoming | None] = ContextVar("ringfence_incoming", default=None)
+"""The call that is on its way to its function here."""
 _WITHIN: ContextVar["tuple[Gate, Mapping[str, Json]] | None"] = ContextVar("ringfence_within", default=None)
 """The gate whose body the code at hand is, and the arguments that were decided for it."""
 
@@ -106,15 +106,6 @@ class Gate:
     _said: set[str] = field(default_factory=set)
 
     # ---- from outside ------------------------------------------------------------------------------
-
-    @contextmanager
-    def incoming(self, incoming: Incoming) -> Iterator[Incoming]:
-        """Carry `incoming` to the function."""
-        token = _INCOMING.set(incoming)
-        try:
-            yield incoming
-        finally:
-            _INCOMING.reset(token)
 
     def run(self, function: Callable[..., Any], args: tuple[Any, ...], values: dict[str, Any]) -> Any:
         """Execute the function through the guard."""
@@ -192,7 +183,7 @@ class Gate:
 
         SECURITY: what came in through `invoke`, or with other arguments, is always decided.
         """
-        within, incoming = _WITHIN.get(), _INCOMING.get()
+        within, incoming = _WITHIN.get(), INCOMING.get()
         if within is None or within[0] is not self:
             return False
         if incoming is not None and incoming.gate is self and not incoming.reached:
@@ -200,7 +191,7 @@ class Gate:
         return same(self.parameters.shown(values), dict(within[1]))
 
     def _arrive(self, values: dict[str, Any]) -> Arrival:
-        incoming = _INCOMING.get()
+        incoming = INCOMING.get()
         if incoming is None or incoming.gate is not self or incoming.reached:
             config = ensure_config()
             incoming = Incoming(self, self.runs.of_tool(self.name, config), {}, None, config)
@@ -214,9 +205,11 @@ class Gate:
             incoming.given = chosen
         seen = {name: json_of(value) for name, value in chosen.items()}
         extra = self.parameters.extra(incoming.given, seen)
+        if extra:
+            extra = {name: json_of(value) for name, value in extra.items()}
         call = tool_call(
             self.name,
-            {**seen, **{name: json_of(value) for name, value in extra.items()}},
+            {**seen, **extra},
             call_id=incoming.call_id,
             config=incoming.config,
             schema_names=self.parameters.visible,

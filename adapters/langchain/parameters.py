@@ -23,6 +23,8 @@ HIDDEN = "ringfence_runtime"
 FRAMEWORK_NAMES = frozenset({"run_manager", "callbacks", HIDDEN})
 _CALLBACKS = (BaseCallbackHandler, BaseCallbackManager, BaseRunManager)
 _CONFIG_KEYS = frozenset(RunnableConfig.__annotations__)
+_READ_AGAIN = frozenset({str, int, float, bool, list, dict, tuple, type(None)})
+"""What most values are: they can be read as often as one likes."""
 SINGLE = "tool_input"
 """What the one parameter of a `Tool` without a schema is called."""
 
@@ -56,6 +58,11 @@ class Parameters:
         self.injected: frozenset[str] = (every - self.visible - self.framework) | frozenset(signature)
         self.visible -= self.injected
         self._aliases = _aliases(self.model)
+        self._passed_by = self.injected | self.framework
+        self.proofs = self.injected | {HIDDEN, "runtime"}
+        """Where a runtime of the framework's own may stand, which proves who injected the others."""
+        # SECURITY: an injected parameter may have an alias too, under which nobody but a model would send it.
+        self._known = self.visible.union(*(self._aliases.get(name, ()) for name in self.visible))
 
     def first(self) -> str | None:
         """Return the parameter that a text alone would be, or None where a text alone is no input."""
@@ -65,6 +72,8 @@ class Parameters:
 
     def decided(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return the values that a model chose: neither injected ones nor the framework's own."""
+        if self._passed_by.isdisjoint(values):
+            return dict(values)
         return {name: value for name, value in values.items() if not self._is_passed_by(name, value)}
 
     def _is_passed_by(self, name: str, value: Any) -> bool:
@@ -87,7 +96,10 @@ class Parameters:
 
     def settled(self, values: dict[str, Any]) -> dict[str, Any]:
         """Return the values with lists for what can be read only once: the guard reads it first."""
-        if not any(isinstance(value, Iterator) for value in values.values()):
+        for value in values.values():
+            if type(value) not in _READ_AGAIN and isinstance(value, Iterator):
+                break
+        else:
             return values
         return {
             name: list(v) if isinstance(v, Iterator) and name in self.visible else v
@@ -98,9 +110,9 @@ class Parameters:
         """Return what was given and would be dropped silently; the policy refuses it."""
         if self.single is not None and self.model is None:
             return {}  # whatever its one argument is called
-        # SECURITY: an injected parameter may have an alias too, under which nobody but a model would send it.
-        aliases = {alias for name in self.visible for alias in self._aliases.get(name, ())}
-        known = frozenset(used) | self.visible | aliases
+        if given.keys() <= self._known:
+            return {}
+        known = self._known.union(used)
         return {name: value for name, value in given.items() if name not in known}
 
     def execute_with(
