@@ -42,7 +42,9 @@ class Command(Words):
         super().__init__(**about)
         self._module: str | None = module
 
-    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+    def parse_known_args(  # type: ignore[override]  # its overloads say the same of each namespace
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> Any:
         """Load the words of the command, and read with them."""
         self.load()
         return super().parse_known_args(args, namespace)
