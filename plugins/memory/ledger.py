@@ -61,6 +61,8 @@ class MemoryLedger:
         self._windows: dict[_Key, BudgetWindow] = {}
         self._kept: dict[str, _Units] = {}
         """Reservation id -> its units; INVARIANT: dropped only once all of them left their windows."""
+        self._open: dict[str, _Units] = {}
+        """Those of them that were not dispatched: few, so the end of a run looks at these alone."""
         self._latest_ns = 0
         self._until_sweep = _SWEEP_EVERY
 
@@ -90,7 +92,7 @@ class MemoryLedger:
                             unit = Unit(window, amount, None, now_ns + lease_ns + period_ns)
                             window.leased.append(unit)
                         window.taken += amount
-                        self._kept[reservation_id] = (unit,)
+                        self._kept[reservation_id] = self._open[reservation_id] = (unit,)
                         return ()
             return self._reserve(reservation, now_ns)
 
@@ -125,7 +127,7 @@ class MemoryLedger:
         for unit in units:
             unit.window.take(unit)
         if units:
-            self._kept[reservation.id] = tuple(units)
+            self._kept[reservation.id] = self._open[reservation.id] = tuple(units)
         return ()
 
     def dispatched_now(self, reservation_id: str, *, now_ns: int) -> bool:
@@ -137,14 +139,16 @@ class MemoryLedger:
                 return False
             if not kept[0].stamped:
                 self._stamp(kept, now_ns)
+            self._open.pop(reservation_id, None)
             return True
 
     def settle_now(self, run: str, *, now_ns: int) -> None:
         """Stamp all that the run still holds: its fate is unknown, so it is kept."""
         with self._lock:
             now_ns = self._at(now_ns)
-            for reservation_id, kept in self._kept.items():
-                if reservation_id.startswith(f"{run}/") and _held(kept, now_ns):
+            for reservation_id in [name for name in self._open if name.startswith(f"{run}/")]:
+                kept = self._open.pop(reservation_id)
+                if _held(kept, now_ns):
                     self._stamp(kept, now_ns)
 
     def refund_now(self, reservation_id: str) -> None:
@@ -153,6 +157,7 @@ class MemoryLedger:
             self._give_back(reservation_id)
 
     def _give_back(self, reservation_id: str) -> None:
+        self._open.pop(reservation_id, None)
         for unit in self._kept.pop(reservation_id, ()):
             if unit.counts(self._latest_ns):
                 unit.window.slide(self._latest_ns)
@@ -199,6 +204,7 @@ class MemoryLedger:
             for reservation_id, units in self._kept.items()
             if _any_counts(units, now_ns)
         }
+        self._open = {name: units for name, units in self._open.items() if name in self._kept}
         needed = {unit.window for units in self._kept.values() for unit in units}
         self._windows = {key: window for key, window in self._windows.items() if window in needed}
         for window in self._windows.values():
