@@ -144,7 +144,7 @@ class Written:
 def policies(draw: st.DrawFn) -> Written:
     """A policy of one tool that most often allows."""
     names = draw(st.lists(st.sampled_from([*KINDS]), min_size=1, max_size=6, unique=True))
-    some = st.just([]) | st.lists(conditions(names), max_size=2)
+    some: st.SearchStrategy[list[str]] = st.just([]) | st.lists(conditions(names), max_size=2)
     clauses = [
         "needs work",
         "takes " + ", ".join(f"{name}: {KINDS[name][0]}" for name in names),
