@@ -19,6 +19,7 @@
 #   make bench-peers   the decision beside other engines, each in an environment of its own in .venv-peers; writes
 #                docs/performance.md; ENGINES="cedar structs" for some of them, which writes nothing
 #   make bench-agentdojo   recorded attacks, about half an hour; CORPUS=FILE says where the recordings are
+#   make tables  the parser's tables anew, after a change of grammar/fence.lark
 #   make fmt     format and mend what can be mended
 #   make clean   remove .venv, caches and what the demo has left
 
@@ -39,7 +40,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3
 	$$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& echo $$python && break; done)
 
-.PHONY: help demo test test-services test-mcp test-recipes services check format lint types imports fuzz soak bench bench-peers load bench-agentdojo .bench-agentdojo fmt clean test-versions test-upstream .test-upstream
+.PHONY: help demo test test-services test-mcp test-recipes services check format lint types imports fuzz soak bench bench-peers load bench-agentdojo .bench-agentdojo tables fmt clean test-versions test-upstream .test-upstream
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -172,6 +173,11 @@ bench-agentdojo:
 .bench-agentdojo:
 	$(call install,bench)
 	$(BIN)/python -m bench.agentdojo --corpus $(CORPUS) $(if $(SAMPLE),--sample $(SAMPLE))
+
+# Data beside the grammar, so that no process makes them; a test fails where they are not the grammar's.
+tables:
+	$(call install,dev)
+	$(BIN)/python -m ringfence.dsl.lalr
 
 fmt:
 	$(call install,dev)

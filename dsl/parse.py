@@ -1,20 +1,12 @@
-"""Text to syntax: the one module that knows the parser generator.
+"""Text to syntax: the tables of the grammar are run over the words of a file."""
 
-`lark` reads the grammar and makes the LALR(1) tables, once and lazily; running them, and going on after
-a mistake, is ours (`automaton`, `recover`).
-"""
-
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any, cast
-
-from lark import Lark, Tree
-from lark.grammar import Rule
-from lark.lexer import PatternStr
-from lark.parsers.lalr_analysis import Shift
+from typing import cast
 
 from ringfence import grammar
+from ringfence.dsl import tables
 from ringfence.dsl.automaton import Machine, Reduction, Table
 from ringfence.dsl.build import BUILDERS, Builder
 from ringfence.dsl.diagnostic import Diagnostic
@@ -32,7 +24,7 @@ def parse(source: Source, file: Span | None = None) -> tuple[Document, list[Diag
     language = _language()
     file = source.first if file is None else file
     words, reports = language.scanner.scan(source, file)
-    machine = Machine(language.table, language.start, source)
+    machine = Machine(language.table, 0, source)
     body, lost = run(machine, words, language.vocabulary)
     reports += machine.reports
     reports.sort(key=lambda report: (report.span, report.code))
@@ -49,58 +41,77 @@ def lexemes(source: Source, file: Span) -> list[Lexeme]:
 class _Language:
     scanner: Scanner
     table: Table
-    start: int
     vocabulary: Vocabulary
 
 
 @cache
 def _language() -> _Language:
-    """Make the tables; 0.2 s, once a process."""
-    lark = Lark(grammar.text(), parser="lalr", lexer="basic", start="policy_file", maybe_placeholders=True)
-    words: dict[str, str] = {}
-    marks: dict[str, str] = {}
-    patterns: dict[str, str] = {}
-    for terminal in sorted(lark.terminals, key=lambda terminal: -terminal.priority):
-        if isinstance(terminal.pattern, PatternStr):
-            spelling = terminal.pattern.value
-            (words if spelling.isalpha() else marks)[spelling] = terminal.name
-        elif terminal.name not in lark.ignore_tokens and terminal.name != "NAME":  # the scanner's WORD
-            patterns[terminal.name] = terminal.pattern.value
-    state = lark.parse_interactive("").parser_state
-    reductions: dict[Rule, Reduction] = {}
-
-    def action(kind: Any, argument: Any) -> int | Reduction:
-        if kind is Shift:
-            return cast(int, argument)
-        if argument not in reductions:
-            make = partial(_make, state.parse_conf.callbacks[argument], _builder(argument))
-            reductions[argument] = Reduction(len(argument.expansion), argument.origin.name, make)
-        return reductions[argument]
-
-    states = cast(dict[int, dict[str, tuple[Any, Any]]], state.parse_conf.states)
-    table = {
-        number: {symbol: action(*what) for symbol, what in actions.items()}
-        for number, actions in states.items()
-    }
-    vocabulary = Vocabulary.of(words, marks, table)
-    return _Language(Scanner(patterns, marks), table, cast(int, state.parse_conf.start_state), vocabulary)
+    """Read the tables, once a process."""
+    text = grammar.text()
+    read = tables.shipped(text) or _made(text)
+    table = _table(read)
+    vocabulary = Vocabulary.of(read.words, read.marks, table)
+    return _Language(Scanner(read.patterns, read.marks), table, vocabulary)
 
 
-def _builder(rule: Rule) -> Builder | None:
-    """Return what builds the node of a rule; None for rules that only group or pass on."""
-    name = rule.alias or rule.origin.name
-    return None if name.startswith("_") else BUILDERS.get(name)
+def _made(text: str) -> tables.Tables:
+    from ringfence.dsl.lalr import made  # the parser generator costs as much as reading a large policy
+
+    return made(text)
 
 
-def _make(
-    gather: Callable[[list[object]], object],
+def _table(read: tables.Tables) -> Table:
+    sets = [[read.symbols[symbol] for symbol in symbols] for symbols in read.sets]
+    rules = [
+        Reduction(size, origin, partial(value_of, pick, single, BUILDERS.get(name)))
+        for origin, size, name, pick, single in read.rules
+    ]
+    table: dict[int, dict[str, int | Reduction]] = {}
+    for state, (onward, applied) in enumerate(read.states):
+        numbers = iter(onward)
+        actions: dict[str, int | Reduction] = {
+            read.symbols[symbol]: target for symbol, target in zip(numbers, numbers, strict=True)
+        }
+        numbers = iter(applied)
+        for terminals, rule in zip(numbers, numbers, strict=True):
+            actions.update(dict.fromkeys(sets[terminals], rules[rule]))
+        table[state] = actions
+    return table
+
+
+@dataclass(slots=True)
+class Group:
+    """What stands under a rule that builds nothing."""
+
+    children: list[object]
+
+
+def value_of(
+    pick: tables.Pick | None,
+    single: bool,
     build: Builder | None,
     children: list[object],
     span: Span,
     machine: Machine,
 ) -> object:
-    """Let lark drop punctuation and inline rules that only group, then build the node."""
-    gathered = gather(children)
-    if build is not None and isinstance(gathered, Tree):
-        return build(gathered.children, span, machine)
-    return gathered
+    """Make the value of a rule out of the entries that it keeps."""
+    kept = children if pick is None else _kept(pick, children)
+    value: object = kept[0] if single and len(kept) == 1 else Group(kept)
+    if build is not None and isinstance(value, Group):
+        return build(value.children, span, machine)
+    return value
+
+
+def _kept(pick: Sequence[int | None], children: list[object]) -> list[object]:
+    kept: list[object] = []
+    for place in pick:
+        if place is None:
+            kept.append(None)
+        elif place >= 0:
+            kept.append(children[place])
+        else:
+            group = children[~place]
+            assert isinstance(group, Group)
+            # A list that grows by its last entry is the same one all along; its shorter self is gone.
+            kept = kept + group.children if kept else group.children
+    return kept

@@ -31,6 +31,14 @@ def test_importing_the_package_loads_neither_pydantic_nor_a_framework() -> None:
     assert out == "[]\n"
 
 
+def test_loading_a_policy_asks_no_parser_generator() -> None:
+    out = python(
+        "import sys; from ringfence.dsl.load import load; print(load('examples/blog.fence').valid)\n"
+        "print([m for m in ('lark', 'asyncio', 'pydantic') if m in sys.modules])"
+    )
+    assert out == "True\n[]\n"
+
+
 def test_making_a_guard_loads_nothing_of_opentelemetry() -> None:
     out = python(
         "import sys; from tests.guards import make_guard; make_guard()\n"

@@ -80,7 +80,11 @@ def test_the_wheel_holds_every_file_of_the_package(wheel_names: set[str]) -> Non
 
 
 def test_the_wheel_holds_the_grammar_and_the_marker_of_types(wheel_names: set[str]) -> None:
-    assert {"ringfence/grammar/fence.lark", "ringfence/py.typed"} <= wheel_names
+    assert {
+        "ringfence/grammar/fence.lark",
+        "ringfence/grammar/fence.tables.json",
+        "ringfence/py.typed",
+    } <= wheel_names
 
 
 def test_the_wheel_holds_what_a_page_is_drawn_with(wheel_names: set[str]) -> None:
