@@ -39,6 +39,17 @@ def test_loading_a_policy_asks_no_parser_generator() -> None:
     assert out == "True\n[]\n"
 
 
+def test_a_check_without_settings_loads_nothing_that_reads_settings_or_waits(tmp_path: Path) -> None:
+    out = python(
+        "import os, sys; from ringfence.__main__ import main\n"
+        "file = os.path.abspath('examples/blog.fence'); os.chdir(sys.argv[1])\n"
+        "assert main(['check', file]) == 0\n"
+        "print([m for m in ('lark', 'asyncio', 'pydantic') if m in sys.modules])",
+        str(tmp_path),
+    )
+    assert out.endswith("\n[]\n")
+
+
 def test_making_a_guard_loads_nothing_of_opentelemetry() -> None:
     out = python(
         "import sys; from tests.guards import make_guard; make_guard()\n"

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ringfence.engine.seams.mistakes import Mistake, nearest
-
-PREFIX = "RINGFENCE_"
+from ringfence.engine.seams.unsaid import PREFIX
 
 
 @dataclass(frozen=True, slots=True)

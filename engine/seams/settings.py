@@ -24,10 +24,9 @@ from pydantic import (
 from ringfence.engine.seams.environment import overlay
 from ringfence.engine.seams.errors import SettingsError
 from ringfence.engine.seams.mistakes import Mistake, mistakes_of, nearest, settings_error
-from ringfence.engine.seams.own_words import own_word_in
 from ringfence.engine.seams.store_urls import absolute_url
+from ringfence.engine.seams.unsaid import FILE
 
-FILE = "ringfence.toml"
 DEFAULT_STORE = "sqlite:///ringfence.db"
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -83,6 +82,7 @@ class SecretSettings(BaseModel):
     def _are_patterns(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if value:
             from ringfence.dsl.checks.regex import full_match, pattern_mistake  # most settings name none
+            from ringfence.engine.seams.own_words import own_word_in
 
             for number, pattern in enumerate(value, 1):
                 # SECURITY: which one, not what it says: it may be the secret itself.

@@ -2,29 +2,52 @@
 
 from argparse import Namespace
 from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ringfence.cli.exits import CommandError
 from ringfence.dsl.diagnostic import Diagnostic
 from ringfence.dsl.load import Live, Loaded, load
 from ringfence.dsl.plan import Json
-from ringfence.engine.seams.settings import Settings
+from ringfence.engine.seams.unsaid import unsaid
+
+if TYPE_CHECKING:
+    from ringfence.dsl.draft import Absent, Installed
+    from ringfence.engine.seams.settings import Settings
 
 
 def policy_of(asked: Namespace, *, live: Live | None = None) -> Loaded:
     """Load the policy that a command names, under the ceilings that its settings pin."""
-    from ringfence.cli.desk import settings_of
+    if not unsaid(asked.settings):
+        from ringfence.cli.desk import settings_of
 
-    return read_policy(asked.file, settings_of(asked), live=live)
+        return read_policy(asked.file, settings_of(asked), live=live)
+
+    @cache
+    def by_default() -> "Installed":  # only once the policy names a plugin
+        from ringfence.cli.desk import installed, settings_of
+
+        return installed(settings_of(asked))
+
+    def found(name: str) -> "bool | Absent":
+        return by_default()(name)
+
+    return _read(asked.file, (), found, live)
 
 
 def read_policy(
-    file: str, settings: Settings, *, ceilings: Sequence[str] = (), live: Live | None = None
+    file: str, settings: "Settings", *, ceilings: Sequence[str] = (), live: Live | None = None
 ) -> Loaded:
     """Load a policy under the pinned ceilings and these; refuse a file that cannot be read at all."""
     from ringfence.cli.desk import installed
 
+    return _read(file, (*settings.ceilings, *ceilings), installed(settings), live)
+
+
+def _read(file: str, ceilings: Sequence[str | Path], installed: "Installed", live: Live | None) -> Loaded:
     try:
-        return load(file, ceilings=(*settings.ceilings, *ceilings), installed=installed(settings), live=live)
+        return load(file, ceilings=ceilings, installed=installed, live=live)
     except UnicodeDecodeError as error:
         raise CommandError(
             f"{file} is not UTF-8: byte {error.start} does not belong to a character", help="save it as UTF-8"
