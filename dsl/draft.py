@@ -5,15 +5,17 @@ The policy and each ceiling have a draft of their own; `layers` says what they s
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from ringfence.dsl import syntax
 from ringfence.dsl.diagnostic import Diagnostic
-from ringfence.dsl.live.tools import LiveTool
 from ringfence.dsl.plan import Json
 from ringfence.dsl.source import Span
 from ringfence.dsl.suggest import did_you_mean
 from ringfence.dsl.types import Type
+
+if TYPE_CHECKING:  # most policies are loaded without live tools
+    from ringfence.dsl.live.tools import LiveTool
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +169,7 @@ class Draft:
     """Of a ceiling: the policy under it; None where it is checked alone."""
     installed: "Installed | None" = None
     """Says whether a plugin, a redactor or ISOLATE_EXECUTOR is there; None: nobody knows."""
-    live: Mapping[str, LiveTool] | None = None
+    live: "Mapping[str, LiveTool] | None" = None
     """The real tools by their names in the framework; None: nobody has shown them."""
     levels: tuple[str, ...] = ()
     """Lowest first, a ceiling's included; a rank is an index into it."""

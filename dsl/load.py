@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ringfence.dsl.checks import (
     across,
@@ -23,14 +24,12 @@ from ringfence.dsl.checks import (
     tests,
     warnings,
 )
-from ringfence.dsl.checks.live import check_live
 from ringfence.dsl.compile.policy import compile_policy
 from ringfence.dsl.compose import compose, see
 from ringfence.dsl.diagnostic import Diagnostic
 from ringfence.dsl.draft import Draft, Installed
 from ringfence.dsl.headers import headers
 from ringfence.dsl.layers import Gathered, Shelf, gather
-from ringfence.dsl.live.tools import LiveTool
 from ringfence.dsl.names import declare
 from ringfence.dsl.plan import Plan, TextFile
 from ringfence.dsl.resolve import cover, resolve
@@ -38,11 +37,22 @@ from ringfence.dsl.shelves import Disk, Read, Reading, Recorded
 from ringfence.dsl.source import Source
 from ringfence.dsl.syntax import PolicyTest
 
+if TYPE_CHECKING:
+    from ringfence.dsl.live.tools import LiveTool
+
 Stage = Callable[[Draft], None]
 """Reads and fills in the draft, and reports; it never raises for a wrong policy."""
 
-Live = Mapping[str, LiveTool]
+Live = Mapping[str, "LiveTool"]
 """Real tools by their names in the framework."""
+
+
+def _against_live(draft: Draft) -> None:
+    if draft.live is not None:
+        from ringfence.dsl.checks.live import check_live  # nobody has shown any, most often
+
+        check_live(draft)
+
 
 DECLARING: tuple[Stage, ...] = (headers, declare)
 """What each layer does alone; then `compose` joins what they share."""
@@ -77,7 +87,7 @@ WHOLE: tuple[Stage, ...] = (
     asks.check_asks,
     leaks.check_leaks,
     edges.check_edges,
-    check_live,
+    _against_live,
 )
 """What is judged of the policy under all its ceilings."""
 

@@ -1,7 +1,6 @@
 """Calendars: days, hours and a zone (E109)."""
 
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo
 
 from ringfence.dsl import syntax
 from ringfence.dsl.checks.fold import FALSE
@@ -78,6 +77,8 @@ def _minutes(draft: Draft, text: syntax.Text) -> int | None:
 
 
 def _zone_known(draft: Draft, zone: syntax.Text) -> bool:
+    from zoneinfo import ZoneInfo  # most policies have no calendar
+
     try:
         ZoneInfo(zone.value)
     except (OSError, LookupError, ValueError):  # reported: the policy does not load

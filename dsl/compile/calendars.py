@@ -1,7 +1,6 @@
 """Calendars: whether the time of day lies in working hours, in the zone that the policy names."""
 
 from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
 
 from ringfence.dsl.plan import Condition, Json, Scope, Truth
 
@@ -10,6 +9,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def during(core: Json) -> Condition:
     """Return the closure of `during CALENDAR`; undecided at an hour that the clocks repeat."""
+    from zoneinfo import ZoneInfo  # most policies have no calendar
+
     hours = core[1]
     zone, days = ZoneInfo(hours["zone"]), frozenset(hours["days"])
     opens, closes = minutes_of(hours["from"]), minutes_of(hours["to"])
@@ -44,6 +45,8 @@ def wall_ns(text: str) -> int | None:
     Raises:
         ValueError: It is no such text, or nobody knows the zone.
     """
+    from zoneinfo import ZoneInfo
+
     day, time, name = text.split(" ")
     try:
         zone = ZoneInfo(name)

@@ -22,10 +22,13 @@ def words(command: ArgumentParser) -> None:
 def run(asked: Namespace, say: Say) -> int:
     """Check one policy file."""
     from ringfence.cli.policy import diagnostic_record, policy_of
-    from ringfence.cli.tool_sets import read_tools
     from ringfence.dsl.diagnostic import draw
 
-    live = read_tools(asked.tools, say) if asked.tools else None
+    live: Live | None = None
+    if asked.tools:
+        from ringfence.cli.tool_sets import read_tools
+
+        live = read_tools(asked.tools, say)
     with say.progress("comparing", len(live or ()), worth=500, counted=False):
         loaded = policy_of(asked, live=live)
     plan, found = loaded.plan, loaded.diagnostics
