@@ -47,6 +47,8 @@ def _commands() -> Iterator[Row]:
 
 def _process_ms(folder: str, *words: str) -> float:
     said = {name: value for name, value in os.environ.items() if not name.startswith("RINGFENCE_")}
+    said.pop("PYTHONDONTWRITEBYTECODE", None)  # the first round compiles, as an installation does
+    said["PYTHONPYCACHEPREFIX"] = folder
     said["PYTHONPATH"] = str(Path(ringfence.__file__).absolute().parent.parent)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([sys.executable, *words], cwd=folder, env=said, stdout=subprocess.DEVNULL, check=True)
