@@ -47,7 +47,7 @@ def _commands() -> Iterator[Row]:
 
 def _process_ms(folder: str, *words: str) -> float:
     said = {name: value for name, value in os.environ.items() if not name.startswith("RINGFENCE_")}
-    said.pop("PYTHONDONTWRITEBYTECODE", None)  # the first round compiles, as an installation does
+    said.pop("PYTHONDONTWRITEBYTECODE", None)  # the first round compiles, as installing does
     said["PYTHONPYCACHEPREFIX"] = folder
     said["PYTHONPATH"] = str(Path(ringfence.__file__).absolute().parent.parent)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
