@@ -189,7 +189,11 @@ class SyncFlight:
         if self.halted:  # SECURITY: the halt came before the body could start
             return Landed("halted")
         self._begun = True
-        start_in_worker(copy_context(), lambda: _plain(work), self._ended)
+        try:
+            start_in_worker(copy_context(), lambda: _plain(work), self._ended)
+        except Exception:  # no thread can be had, so nothing runs; after an interrupt something may
+            self._begun = False
+            raise
         try:
             self._woken.acquire(timeout=-1 if within_s is None else within_s)
         except BaseException as error:  # an interrupt: the caller goes, the thread cannot be stopped

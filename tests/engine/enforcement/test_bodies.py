@@ -7,6 +7,7 @@ from functools import partial
 
 import pytest
 
+from ringfence.engine.enforcement import bodies
 from ringfence.engine.enforcement.bodies import AsyncFlight, SyncFlight, run_inline
 
 WORD: ContextVar[str] = ContextVar("word")
@@ -186,3 +187,16 @@ def test_an_interrupt_while_waiting_leaves_the_function_behind(monkeypatch: pyte
     assert (landed.how, landed.gone) == ("cancelled", False)
     assert isinstance(landed.error, KeyboardInterrupt)
     never.set()
+
+
+def test_a_function_that_gets_no_thread_is_waited_for_by_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    def exhausted(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(bodies, "start_in_worker", exhausted)
+    flight = SyncFlight()
+    ran: list[int] = []
+    with pytest.raises(RuntimeError, match="new thread"):
+        flight.fly(lambda: ran.append(1), 60)
+    flight.halt()
+    assert (ran, flight.over, flight.wait(60)) == ([], True, True)
