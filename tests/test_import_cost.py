@@ -1,6 +1,7 @@
 """`import ringfence` is cheap, and what was queued is written at the interpreter's end."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -48,6 +49,23 @@ def test_a_check_without_settings_loads_nothing_that_reads_settings_or_waits(tmp
         str(tmp_path),
     )
     assert out.endswith("\n[]\n")
+
+
+def test_a_check_with_settings_loads_nothing_that_only_their_mistakes_need(tmp_path: Path) -> None:
+    """Nor the parts of the engine that stores and plugins live in."""
+    shutil.copy(ROOT / "examples/blog.fence", tmp_path / "blog.fence")
+    (tmp_path / "ringfence.toml").write_text(
+        'policy = "blog.fence"\nplugins = "x"\n[groups]\nleads = ["dana"]\n[approvals]\nleads = "terminal"\n'
+        "[sinks.x]\nrequired = false\n[secrets]\nnames = 'password'\n[limits]\nqueue_events = 5\n"
+    )
+    for command in ("check", "explain", "blast"):
+        out = python(
+            "import os, sys; from ringfence.__main__ import main; os.chdir(sys.argv[1])\n"
+            f"assert main(['{command}', 'blog.fence']) == 0\n"
+            "print([m for m in ('lark', 'asyncio', 'pydantic', 'pluggy') if m in sys.modules])",
+            str(tmp_path),
+        )
+        assert out.endswith("\n[]\n")
 
 
 def test_making_a_guard_loads_nothing_of_opentelemetry() -> None:

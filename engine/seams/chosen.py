@@ -7,8 +7,9 @@ from typing import Any, TypeVar
 from ringfence.engine.seams.bounded import said
 from ringfence.engine.seams.executors import isolate_settings
 from ringfence.engine.seams.hookspecs import ApprovalBackend, AuditSink
-from ringfence.engine.seams.mistakes import Mistake, keys_of, nearest, settings_error
+from ringfence.engine.seams.mistakes import Mistake, nearest, settings_error
 from ringfence.engine.seams.registry import Registry
+from ringfence.engine.seams.reported import keys_of
 from ringfence.engine.seams.settings import Settings
 from ringfence.engine.seams.validated import validated
 

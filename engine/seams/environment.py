@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ringfence.engine.seams.mistakes import Mistake, nearest
-from ringfence.engine.seams.unsaid import PREFIX
+
+PREFIX = "RINGFENCE_"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ Every mistake is an error that names file and key; a key that nobody reads is on
 """
 
 import os
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -21,13 +20,10 @@ from pydantic import (
     model_validator,
 )
 
-from ringfence.engine.seams.environment import overlay
-from ringfence.engine.seams.errors import SettingsError
-from ringfence.engine.seams.mistakes import Mistake, mistakes_of, nearest, settings_error
-from ringfence.engine.seams.store_urls import absolute_url
-from ringfence.engine.seams.unsaid import FILE
-
-DEFAULT_STORE = "sqlite:///ringfence.db"
+from ringfence.engine.seams.acceptable import name_fault, pattern_fault, url_fault
+from ringfence.engine.seams.mistakes import Mistake, nearest, settings_error
+from ringfence.engine.seams.reported import mistakes_of
+from ringfence.engine.seams.said import DEFAULT_STORE, Said, put_together, read
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -80,28 +76,15 @@ class SecretSettings(BaseModel):
     @field_validator("patterns")
     @classmethod
     def _are_patterns(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if value:
-            from ringfence.dsl.checks.regex import full_match, pattern_mistake  # most settings name none
-            from ringfence.engine.seams.own_words import own_word_in
-
-            for number, pattern in enumerate(value, 1):
-                # SECURITY: which one, not what it says: it may be the secret itself.
-                if pattern_mistake(pattern) is not None:
-                    raise ValueError(f"pattern {number} is not of RE2's dialect")
-                if full_match(pattern)(""):
-                    raise ValueError(f"pattern {number} matches the empty text, which stands everywhere")
-                if (word := own_word_in(pattern)) is not None:
-                    raise ValueError(
-                        f"pattern {number} matches `{word}`, which Ringfence itself writes: make it narrower"
-                    )
+        if (fault := pattern_fault(value)) is not None:
+            raise ValueError(fault)
         return value
 
     @field_validator("names")
     @classmethod
     def _are_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for name in value:
-            if not any(sign.isalnum() for sign in name):
-                raise ValueError("a name has letters or digits")
+        if (fault := name_fault(value)) is not None:
+            raise ValueError(fault)
         return value
 
 
@@ -191,11 +174,8 @@ class Settings(BaseModel):
     @field_validator("store", "ledger")
     @classmethod
     def _a_url(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        scheme, colon, _ = value.partition(":")
-        if not colon or not scheme.replace("+", "").replace("-", "").isalnum():
-            raise ValueError(f"must be a URL, like `{DEFAULT_STORE}` or `memory:`")
+        if value is not None and (fault := url_fault(value)) is not None:
+            raise ValueError(fault)
         return value
 
     @model_validator(mode="after")
@@ -220,64 +200,27 @@ class Settings(BaseModel):
         Raises:
             SettingsError: All mistakes, each with file or variable, key, what, and how to mend.
         """
-        environment = os.environ if env is None else env
-        named = path if path is not None else environment.get("RINGFENCE_SETTINGS")
-        file = Path(named) if named is not None else Path(FILE)
-        if named is None and not file.exists():
-            return cls._build({}, None, environment, folder=Path.cwd())
-        return cls._build(_read(file), file, environment, folder=file.absolute().parent)
+        return cls._built(read(path, os.environ if env is None else env))
 
     @classmethod
     def of(cls, data: Mapping[str, Any], *, folder: str | Path | None = None) -> Self:
         """Build settings from the content of a file; raise SettingsError like `load`."""
-        return cls._build(dict(data), None, {}, folder=Path(folder or ".").absolute())
+        return cls._built(put_together(dict(data), None, {}, folder=Path(folder or ".").absolute()))
 
     @classmethod
-    def _build(
-        cls, data: dict[str, Any], file: Path | None, environment: Mapping[str, str], *, folder: Path
-    ) -> Self:
-        for key in _PLACED & data.keys():
-            data[key] = _from(folder, key, data[key])
-        origins, mistakes = overlay(data, environment)
-        for key in _PLACED:
-            if (key,) in origins:
-                data[key] = _from(Path.cwd(), key, data[key])
-        data.setdefault("store", _from(folder, "store", DEFAULT_STORE))
-        where = str(file) if file else "settings"
+    def _built(cls, said: Said) -> Self:
+        mistakes = list(said.mistakes)
+        where = str(said.file) if said.file else "settings"
         try:
-            settings = cls.model_validate(data)
+            settings = cls.model_validate(said.data)
         except ValidationError as error:
             for mistake in mistakes_of(error, cls, where=where, quotes_secrets=False):
-                origin = origins.get(tuple(mistake.key.split(".")))
+                origin = said.origins.get(tuple(mistake.key.split(".")))
                 mistakes.append(
                     Mistake(origin, "", mistake.what, mistake.help) if origin is not None else mistake
                 )
             raise settings_error(mistakes) from None
         if mistakes:
             raise settings_error(mistakes)
-        settings._file, settings._folder = file, folder
+        settings._file, settings._folder = said.file, said.folder
         return settings
-
-
-_STORES = {"store", "ledger"}
-_PLACED = {"policy", "ceilings", *_STORES}
-"""The keys whose relative paths start at the folder of who says them."""
-
-
-def _from(folder: Path, key: str, value: Any) -> Any:
-    if isinstance(value, list):
-        return [_from(folder, key, one) for one in value]
-    if not isinstance(value, str):  # a mistake that is reported with the others
-        return value
-    return absolute_url(value, folder) if key in _STORES else str(folder / value)
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(file.read_bytes().decode("utf-8"))
-    except OSError as error:
-        raise SettingsError(
-            f"{file}: cannot be read: {error.strerror}", help="name a file that exists and may be read"
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{file}: is not TOML: {error}", help="mend the file there") from error

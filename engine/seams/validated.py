@@ -5,7 +5,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from ringfence.engine.seams.mistakes import Mistake, mistakes_of, unknown_keys
+from ringfence.engine.seams.mistakes import Mistake
+from ringfence.engine.seams.reported import mistakes_of, unknown_keys
 from ringfence.engine.seams.settings import Settings
 
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from ringfence import DeniedError, Guard, Principal, ToolCall
+from ringfence import DeniedError, Guard, Principal, SettingsError, ToolCall
 from ringfence.__main__ import main
+from ringfence.engine.seams.settings import Settings
 
 POLICY = """language 1
 policy rows
@@ -233,6 +234,20 @@ def test_a_policy_is_checked_and_loaded_under_the_ceilings_that_the_settings_pin
     monkeypatch.setenv("RINGFENCE_CEILINGS", "none.fence")
     assert main(["check", "free.fence"]) == 1
     assert "none.fence" in capsys.readouterr().err
+
+
+def test_a_mistake_in_the_settings_is_said_although_a_check_does_not_need_the_key(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "free.fence").write_text("language 1\npolicy free\n", "utf-8")
+    (folder / "ringfence.toml").write_text("[limits]\nqueue_event = 5\nsink_s = 0\n", "utf-8")
+    with pytest.raises(SettingsError) as error:
+        Settings.load()
+    for command in ("check", "explain", "blast"):
+        assert main([command, "free.fence"]) == 1
+        said = capsys.readouterr()
+        assert said.out == "" and said.err.startswith(f"ringfence: {error.value}\n")
+        assert "did you mean `queue_events`?" in said.err and "must be greater than 0" in said.err
 
 
 def test_plugins_shows_what_functions_and_redactors_there_are(capsys: pytest.CaptureFixture[str]) -> None:

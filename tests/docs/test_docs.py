@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ringfence.dsl.diagnostic import draw
+from ringfence.engine.seams.plain import plain_ceilings
 from ringfence.engine.seams.settings import Settings
 from tests import walls
 from tests.docs.pages import KNOWN, ROOT, Block, blocks, lasting, load_block, pages, printed, program
@@ -128,7 +129,7 @@ def test_a_settings_block_is_accepted(block: Block, tmp_path: Path) -> None:
     path = tmp_path / "ringfence.toml"
     path.write_text(block.code, encoding="utf-8")
     tomllib.loads(block.code)
-    Settings.load(path, env={})
+    assert plain_ceilings(path) == Settings.load(path).ceilings == ()  # also at first sight
 
 
 LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)")

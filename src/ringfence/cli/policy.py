@@ -10,7 +10,7 @@ from ringfence.cli.exits import CommandError
 from ringfence.dsl.diagnostic import Diagnostic
 from ringfence.dsl.load import Live, Loaded, load
 from ringfence.dsl.plan import Json
-from ringfence.engine.seams.unsaid import unsaid
+from ringfence.engine.seams.plain import plain_ceilings
 
 if TYPE_CHECKING:
     from ringfence.dsl.draft import Absent, Installed
@@ -19,21 +19,22 @@ if TYPE_CHECKING:
 
 def policy_of(asked: Namespace, *, live: Live | None = None) -> Loaded:
     """Load the policy that a command names, under the ceilings that its settings pin."""
-    if not unsaid(asked.settings):
+    ceilings = plain_ceilings(asked.settings)
+    if ceilings is None:
         from ringfence.cli.desk import settings_of
 
         return read_policy(asked.file, settings_of(asked), live=live)
 
     @cache
-    def by_default() -> "Installed":  # only once the policy names a plugin
+    def allowed() -> "Installed":  # only once the policy names a plugin
         from ringfence.cli.desk import installed, settings_of
 
         return installed(settings_of(asked))
 
     def found(name: str) -> "bool | Absent":
-        return by_default()(name)
+        return allowed()(name)
 
-    return _read(asked.file, (), found, live)
+    return _read(asked.file, ceilings, found, live)
 
 
 def read_policy(

@@ -9,7 +9,6 @@ from ringfence.engine.seams.environment import VARIABLES
 from ringfence.engine.seams.errors import SettingsError
 from ringfence.engine.seams.settings import Limits, Settings
 from ringfence.engine.seams.store_urls import absolute_url
-from ringfence.engine.seams.unsaid import unsaid
 
 
 def load(folder: Path, text: str, **variables: str) -> Settings:
@@ -240,33 +239,3 @@ def test_settings_are_printed_without_what_may_be_secret(tmp_path: Path) -> None
 )
 def test_only_a_path_of_this_machine_is_made_absolute(url: str, absolute: str) -> None:
     assert absolute_url(url, Path("/f")) == absolute
-
-
-def test_where_nobody_says_anything_the_settings_are_the_defaults(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Then a check does without them."""
-    monkeypatch.chdir(tmp_path)
-    assert unsaid(None)
-    settings = Settings.load()
-    keys = Settings.model_fields.keys() - {"store"}  # the default one lies in the folder
-    assert all(getattr(settings, key) == getattr(Settings(), key) for key in keys)
-    assert settings.ceilings == ()
-
-
-@pytest.mark.parametrize("name", [*(variable.name for variable in VARIABLES), "RINGFENCE_UNKNOWN"])
-def test_any_variable_of_ours_says_something(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv(name, "")
-    assert not unsaid(None)
-
-
-def test_a_settings_file_says_something_even_if_it_is_not_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert not unsaid(tmp_path / "other.toml")
-    (tmp_path / "ringfence.toml").touch()
-    assert not unsaid(None)
