@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.guards import make_guard
+from tests.guards import ALICE, make_guard
 
 ROOT = Path(__file__).parent.parent
 
@@ -66,6 +66,23 @@ def test_a_check_with_settings_loads_nothing_that_only_their_mistakes_need(tmp_p
             str(tmp_path),
         )
         assert out.endswith("\n[]\n")
+
+
+def test_reading_a_log_loads_neither_the_guard_nor_the_language(tmp_path: Path) -> None:
+    store = f"sqlite:///{tmp_path}/ringfence.db"
+    guard = make_guard(store=store)
+    guard.end_run(guard.begin_run(principal=ALICE, agent="main", session="s"))
+    guard.close()
+    for words in (["runs"], ["show", "last"], ["verify"], ["stats"]):
+        out = python(
+            "import sys; from ringfence.__main__ import main\n"
+            "assert main(sys.argv[1:]) == 0\n"
+            "print([m for m in ('ringfence.engine.enforcement', 'ringfence.dsl.load') if m in sys.modules])",
+            *words,
+            "--store",
+            store,
+        )
+        assert out.endswith("\n[]\n"), words
 
 
 def test_making_a_guard_loads_nothing_of_opentelemetry() -> None:

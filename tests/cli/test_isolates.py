@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-import ringfence._assembly as assembly
+import ringfence._builtins as own
 from ringfence.__main__ import main
 from ringfence.plugin import EngineError, Fitness, IsolateExecutor, Layer, hookimpl
 from ringfence.plugins.isolate import executor as executors
@@ -69,10 +69,8 @@ def runs_by(monkeypatch: pytest.MonkeyPatch, executor: IsolateExecutor | None) -
 
     plugin = types.ModuleType("isolate")
     plugin.ringfence_isolate_executor = ringfence_isolate_executor  # type: ignore[attr-defined]
-    given = {name: one for name, one in assembly.builtins().items() if name != "isolate"}
-    monkeypatch.setattr(
-        assembly, "builtins", lambda: given if executor is None else {**given, "isolate": plugin}
-    )
+    given = {name: one for name, one in own.builtins().items() if name != "isolate"}
+    monkeypatch.setattr(own, "builtins", lambda: given if executor is None else {**given, "isolate": plugin})
 
 
 def walls(*missing: str) -> Fitness:

@@ -159,10 +159,10 @@ def test_a_run_without_isolates_says_that_nothing_ran(
 def test_without_v8_the_command_says_how_to_get_it(
     log: Path, runs: dict[str, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import ringfence._assembly as assembly
+    import ringfence._builtins as own
 
-    own = assembly.builtins()
-    monkeypatch.setattr(assembly, "builtins", lambda: {k: v for k, v in own.items() if k != "isolate"})
+    given = own.builtins()
+    monkeypatch.setattr(own, "builtins", lambda: {k: v for k, v in given.items() if k != "isolate"})
     out, err = told(capsys, runs["body"], code=1)
     assert out == "" and "nothing that runs isolates is installed" in err
     assert "pip install 'ringfence[isolate]'" in err

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-import ringfence._assembly as assembly
+import ringfence._builtins as own
 from ringfence.__main__ import main
 from ringfence.engine.seams.errors import StoreAwayError
 from ringfence.plugin import Store, StoreNote, hookimpl
@@ -54,8 +54,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cache:
 
     plugin = types.ModuleType("cache")
     plugin.ringfence_open_store = ringfence_open_store  # type: ignore[attr-defined]
-    given = assembly.builtins()
-    monkeypatch.setattr(assembly, "builtins", lambda: {**given, "cache": plugin})
+    given = own.builtins()
+    monkeypatch.setattr(own, "builtins", lambda: {**given, "cache": plugin})
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RINGFENCE_LEDGER", CACHE)
     guard = make_guard(store="sqlite:///ringfence.db")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from examples.support_desk import acme_plugins
 
-from ringfence._assembly import builtins
+from ringfence._builtins import builtins
 from ringfence.dsl.load import load
 from ringfence.engine.seams.answerers import answerers
 from ringfence.engine.seams.errors import DeniedError

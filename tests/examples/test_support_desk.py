@@ -21,7 +21,7 @@ from examples.support_desk.world import ATTACKER, ATTACKING_CUSTOMER, FORGED_NOT
 from rich.console import Console
 
 from ringfence import Guard
-from ringfence._assembly import builtins
+from ringfence._builtins import builtins
 from ringfence.dsl.load import load
 from ringfence.engine.retrospect.timeline import Moment
 from ringfence.engine.seams.answerers import answerers

@@ -5,7 +5,8 @@ from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from ringfence._assembly import SystemClock, builtins
+from ringfence._assembly import SystemClock
+from ringfence._builtins import builtins
 from ringfence.cli.desk import settings_of, without_sinks_and_backends
 from ringfence.cli.exits import FINE, PENDING, REFUSED, CommandError
 from ringfence.cli.questions import known

@@ -208,7 +208,7 @@ def without_sinks_and_backends(settings: Settings) -> Settings:
 
 def plugin_rows(settings: Settings) -> "list[PluginRow]":
     """Return one row for each plugin there is; wrong ones are rows, not errors."""
-    from ringfence._assembly import builtins
+    from ringfence._builtins import builtins
     from ringfence.engine.seams.registry import plugins_report
 
     return plugins_report(allowed=settings.plugins, builtins=builtins(), where=settings.where)
@@ -246,7 +246,7 @@ def installed(settings: Settings) -> "Installed":
 
 def registry_of(settings: Settings) -> "Registry":
     """Return the plugins that these settings allow; what is wrong with them is in it, not raised."""
-    from ringfence._assembly import builtins
+    from ringfence._builtins import builtins
     from ringfence.engine.seams.registry import Registry
 
     return Registry(allowed=settings.plugins, builtins=builtins(), where=settings.where)

@@ -31,7 +31,7 @@ tool pay {
   needs send
   takes what: text
   allow always
-  stop after 1 second
+  stop after 1 hour
   rate 2 per hour counting successes
   rate 100 per day
 }
@@ -136,7 +136,7 @@ def test_a_success_in_flight_is_taken_by_nobody_else(guard: Guard, run: Run) -> 
 
 
 async def test_an_abandoned_body_keeps_its_success_since_nobody_knows_its_fate() -> None:
-    guard = make_guard(POLICY.replace("stop after 1 second", "stop after 20 ms").replace("rate 2", "rate 1"))
+    guard = make_guard(POLICY.replace("stop after 1 hour", "stop after 20 ms").replace("rate 2", "rate 1"))
     run = await guard.abegin_run(principal=ALICE)
     release = asyncio.Event()
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ringfence._assembly import builtins
+from ringfence._builtins import builtins
 from ringfence.engine.seams.composed import ComposedStore
 from ringfence.engine.seams.dispatch import Extensions
 from ringfence.engine.seams.errors import EngineError, SettingsError, StoreAwayError

@@ -216,7 +216,7 @@ async def test_doctor_is_told_what_is_risky(url: str, admin: asyncpg.Connection)
 
 
 def test_a_guard_finds_the_store_by_its_scheme() -> None:
-    from ringfence._assembly import builtins
+    from ringfence._builtins import builtins
     from ringfence.engine.seams.dispatch import Extensions
 
     extensions = Extensions.assemble(Settings(), builtins=builtins())
