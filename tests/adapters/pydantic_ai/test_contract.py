@@ -195,14 +195,15 @@ def _close_loop() -> None:
 
 
 class TestIter(Entry):
-    """`async with agent.iter(…)`, node by node."""
-
-    streams = False
+    """`async with agent.iter(…)`, node by node; who wants a stream opens the node of the request."""
 
     async def invoke(self, scene: Scene, agent: Agent[None, Any], *prompt: str, **more: Any) -> Any:
         async with agent.iter(*prompt, **more) as run:
-            async for _ in run:
-                pass
+            async for node in run:
+                if scene.streamed and agent.is_model_request_node(node):
+                    async with node.stream(run.ctx) as streamed:
+                        async for _ in streamed:
+                            pass
         assert run.result is not None
         return run.result
 
