@@ -433,7 +433,7 @@ _ODD: Mapping[str, Mapping[str, _Read]] = {
     kind: {name: _moment if name in TIMES else tuple for name in names if name in TIMES or name in _TUPLES}
     for kind, names in _FIELDS.items()
 }
-"""Kind -> the fields that an event holds otherwise than its body, each with what makes the one of the other."""
+"""Kind -> the fields that an event holds otherwise than its body, and what makes one of the other."""
 
 _SELDOM = frozenset({"ahead", "edited", "redacted"})
 """Fields that `body_of` leaves out where they are as they mostly are, in the kinds in which they may be."""
@@ -494,7 +494,7 @@ def event_of(kind: str, body: Mapping[str, Json]) -> RunEvent:
     usual = _USUAL[kind]
     if type(body) is not dict or len(body) != usual.said:
         return _of_any(kind, body)
-    # A third of what the constructor of a frozen class takes; a property compares both.
+    # Without the constructor of a frozen class, which takes twice as long; a property compares both.
     event: RunEvent = object.__new__(usual.member)
     try:
         for put, name in usual.plain:

@@ -331,7 +331,7 @@ def test_a_run_that_its_list_leaves_out_is_named() -> None:
         assert (None if fault is None else fault.event) == named
 
 
-KINDS = ("CallRequested", "RunSuspended", "RunResumed", "PromptGiven", "RunHalted", "RunEnded", "BodiesPurged")
+KINDS = ("CallRequested", "RunSuspended", "RunResumed", "BodiesPurged", "RunHalted", "RunEnded")
 
 
 @given(st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 9), st.booleans()), max_size=12))
