@@ -5,9 +5,9 @@ Bodies are flat and hold JSON values only, so an event is its body and a body is
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from operator import attrgetter
-from typing import ClassVar, Final
+from typing import ClassVar, Final, NamedTuple
 
 from ringfence.dsl.plan import Json
 
@@ -414,15 +414,61 @@ RunEvent = (
 KINDS: Mapping[str, type[RunEvent]] = {member.kind: member for member in RunEvent.__args__}
 _FIELDS = {kind: tuple(f.name for f in fields(member)) for kind, member in KINDS.items()}
 _GETTERS = {kind: attrgetter(*names) for kind, names in _FIELDS.items()}
-_TUPLES = frozenset({"capabilities", "asks", "continues", "files", "layers", "tickets", "schema_names"})
 TIMES = frozenset({"expires_ns", "before_ns"})
 """Moments in nanoseconds are beyond 2^53-1, which JSON cannot say: a body holds them as decimal text."""
+_TUPLES = frozenset(
+    {"capabilities", "asks", "continues", "files", "layers", "redacted", "tickets", "schema_names"}
+)
 
-_ODD = {
-    kind: tuple(name for name in names if name in _TUPLES or name in TIMES or name == "redacted")
+
+def _moment(digits: Json) -> int:
+    try:
+        return int(digits)
+    except OverflowError:  # JSON has no infinity, and its readers take a number that is too large for one
+        raise ValueError("a time is too large") from None
+
+
+_Read = Callable[[Json], Json]
+_ODD: Mapping[str, Mapping[str, _Read]] = {
+    kind: {name: _moment if name in TIMES else tuple for name in names if name in TIMES or name in _TUPLES}
     for kind, names in _FIELDS.items()
 }
-"""Kind -> the fields that an event holds otherwise than its body."""
+"""Kind -> the fields that an event holds otherwise than its body, and what makes one of the other."""
+
+_SELDOM = frozenset({"ahead", "edited", "redacted"})
+"""Fields that `body_of` leaves out where they are as they mostly are, in the kinds in which they may be."""
+
+_Put = Callable[[RunEvent, Json], None]
+"""Sets one field of an event, frozen or not."""
+
+
+class _Usual(NamedTuple):
+    """How an event of one kind is made of a body that says what nearly all of them say."""
+
+    member: type[RunEvent]
+    said: int
+    """So many fields the body has."""
+    plain: tuple[tuple[_Put, str], ...]
+    odd: tuple[tuple[_Put, str, _Read], ...]
+    silent: tuple[tuple[_Put, Json], ...]
+    """The fields that it leaves out, with their defaults."""
+
+
+def _usual(kind: str, member: type[RunEvent]) -> _Usual:
+    put = {one.name: getattr(member, one.name).__set__ for one in fields(member)}
+    may_miss = [one for one in fields(member) if one.name in _SELDOM and one.default is not MISSING]
+    silent = {one.name: one.default for one in may_miss}
+    said, odd = [name for name in put if name not in silent], _ODD[kind]
+    return _Usual(
+        member,
+        len(said),
+        tuple((put[name], name) for name in said if name not in odd),
+        tuple((put[name], name, odd[name]) for name in said if name in odd),
+        tuple((put[name], default) for name, default in silent.items()),
+    )
+
+
+_USUAL = {kind: _usual(kind, member) for kind, member in KINDS.items()}
 
 
 def body_of(event: RunEvent) -> dict[str, Json]:
@@ -445,22 +491,33 @@ def body_of(event: RunEvent) -> dict[str, Json]:
 
 def event_of(kind: str, body: Mapping[str, Json]) -> RunEvent:
     """Rebuild an event from its body; raise KeyError for an unknown kind, TypeError for other fields."""
+    usual = _USUAL[kind]
+    if type(body) is not dict or len(body) != usual.said:
+        return _of_any(kind, body)
+    # Without the constructor of a frozen class, which takes twice as long; a property compares both.
+    event: RunEvent = object.__new__(usual.member)
+    try:
+        for put, name in usual.plain:
+            put(event, body[name])
+        for put, name, read in usual.odd:
+            value = body[name]
+            put(event, None if value is None else read(value))
+    except KeyError:
+        return _of_any(kind, body)
+    for put, default in usual.silent:
+        put(event, default)
+    return event
+
+
+def _of_any(kind: str, body: Mapping[str, Json]) -> RunEvent:
+    """Rebuild an event from a body that may say less, or more."""
     make: Callable[..., RunEvent] = KINDS[kind]
     values = {**body}
-    for name in _ODD[kind]:
+    for name, read in _ODD[kind].items():
         value = values.get(name)
         if value is not None:
-            values[name] = _value_of(name, value)
+            values[name] = read(value)
     return make(**values)
-
-
-def _value_of(name: str, value: Json) -> Json:
-    if name not in TIMES:
-        return tuple(value)
-    try:
-        return int(value)
-    except OverflowError:  # JSON has no infinity, and its readers take a number that is too large for one
-        raise ValueError(f"`{name}` is no time") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,7 +138,7 @@ class KnownCall:
 
     def decided_in(self, event: CallDecided) -> ToolCall:
         """Return the call that a decision is about: as it stands, or with the edits that it names."""
-        if not isinstance(event.edited, Mapping):
+        if event.edited is None or not isinstance(event.edited, Mapping):
             return self.request
         return replace(self.request, arguments=event.edited)
 

@@ -47,7 +47,8 @@ def requested(
 
 def call_of(event: CallRequested) -> ToolCall:
     """Return the call that the event recorded; with stand-ins for arguments that were withheld."""
-    arguments = event.arguments if isinstance(event.arguments, Mapping) else {}
+    given = event.arguments
+    arguments = given if type(given) is dict or isinstance(given, Mapping) else {}
     names = None if event.schema_names is None else frozenset(event.schema_names)
     return ToolCall(event.tool, arguments, event.call_id, event.task, event.attempt, names)
 

@@ -98,19 +98,20 @@ def entry_fault(entry: Entry, *, prev: bytes, seq: int) -> str | None:
     if type(entry.seq) is not int or entry.seq != seq:
         return f"expected event {seq} of the run, found event {entry.seq}"
     # SECURITY: a file may hold any type in any column, and `0` or `""` is not a purged body.
-    blobs = (entry.salt, entry.digest, entry.prev, entry.hash, b"" if entry.body is None else entry.body)
-    if not all(isinstance(blob, bytes) for blob in blobs):
+    salt, body, digest = entry.salt, entry.body, entry.digest
+    blobs = type(salt) is type(digest) is type(entry.prev) is type(entry.hash) is bytes
+    if not blobs or not (body is None or type(body) is bytes):
         return "holds another type where bytes were recorded"
-    if entry.body is None and entry.salt:
+    if body is None and salt:
         return "the body was removed without its salt, as no purge does"
     if entry.prev != prev:
         return "does not follow the event before it"
-    if entry.body is not None and len(entry.salt) != SALT_BYTES:
-        return f"the salt has {len(entry.salt)} bytes, not {SALT_BYTES}"
-    if entry.body is not None and body_digest(entry.salt, entry.body) != entry.digest:
+    if body is not None and len(salt) != SALT_BYTES:
+        return f"the salt has {len(salt)} bytes, not {SALT_BYTES}"
+    if body is not None and body_digest(salt, body) != digest:
         return "the body is not the one that was recorded"
     try:
-        expected = entry_hash(prev, header_of(entry), entry.digest)
+        expected = entry_hash(prev, header_of(entry), digest)
     except (ValueError, TypeError):  # fails closed: a header that cannot be written was never recorded
         return "the header cannot be read"
     if expected != entry.hash:

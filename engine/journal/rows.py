@@ -14,7 +14,7 @@ OVER = frozenset({"RunEnded", "BodiesPurged"})
 """A run whose last event is of such a kind is over: nothing but a purge comes after its end."""
 
 
-_TELLING = frozenset({"RunStarted", "RunSuspended", "RunResumed", "RunHalted", "RunEnded"})
+TELLING = frozenset({"RunStarted", "RunSuspended", "RunResumed", "RunHalted", "RunEnded"})
 """Events of which a row says more than that they are there."""
 
 
@@ -22,7 +22,7 @@ def row_after_all(row: RunRow | None, entries: Iterable[Entry]) -> RunRow | None
     """Return the run's row once all of these are appended, in order; most only count."""
     plain: list[Entry] = []
     for entry in entries:
-        if row is None or entry.kind in _TELLING:
+        if row is None or entry.kind in TELLING:
             row = row_after(row if row is None else _counted(row, plain), entry)
             plain = []
         else:

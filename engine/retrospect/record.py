@@ -223,9 +223,10 @@ def stamped(entry: Entry, body: bytes) -> Stamped:
     if not isinstance(body, bytes):
         raise RecordError(f"event {entry.id} holds other types than were recorded")
     refuse_unknown(entry)
-    if (entry.seq == 1) != (entry.kind == "RunStarted"):
-        raise RecordError(f"event {entry.id} is `{entry.kind}`: a run begins with RunStarted, once")
+    seq, kind = entry.seq, entry.kind
+    if (seq == 1) != (kind == "RunStarted"):
+        raise RecordError(f"event {entry.id} is `{kind}`: a run begins with RunStarted, once")
     try:
-        return Stamped(entry.seq, entry.at_ns, event_of(entry.kind, decode(body.decode("utf-8"))))
+        return Stamped(seq, entry.at_ns, event_of(kind, decode(body.decode())))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise RecordError(f"the body of event {entry.id} is no {entry.kind}: {error}") from error
+        raise RecordError(f"the body of event {entry.id} is no {kind}: {error}") from error

@@ -173,21 +173,27 @@ def decided_again(
     return decision, Divergence(stamped.seq, event.call, differs, recorded, recomputed)
 
 
+_VERDICTS = {verdict: str(verdict) for verdict in Verdict}
+
+
 def _would_be(
     body: bytes, event: CallDecided, call: ToolCall, decision: Decision, facts: Facts, plan: Plan
 ) -> bool:
     """Say whether the decision would be recorded in the very same bytes: the usual case, and a quick look."""
-    if event.edited is not None or not untouched(decision.arguments, call.arguments):
+    label = None if decision.label is None else plan.levels[decision.label]
+    if (
+        event.verdict != _VERDICTS[decision.verdict]
+        or event.asks != decision.asks
+        or event.label != label
+        or not untouched(decision.arguments, call.arguments)
+    ):
         return False
     try:
         digest = digest_of(call.tool, canonical(dict(call.arguments)))
     except (ValueError, TypeError, RecursionError):  # no JSON: it is compared field by field
         return False
-    label = None if decision.label is None else plan.levels[decision.label]
-    made = CallDecided(
-        event.call, str(decision.verdict), (), (), None, digest, (), decision.asks, {}, label=label
-    )
-    return decided_body(made, decision, facts) == body
+    # What the event says itself is what the decision says; all else of its body is made anew.
+    return event.digest == digest and decided_body(event, decision, facts) == body
 
 
 def _started_rightly(state: State, stamped: Stamped, event: CallStarted) -> Divergence | None:

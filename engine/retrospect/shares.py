@@ -6,6 +6,7 @@ on from.  It says nothing of the process that does it, so that the number of pro
 
 import os
 import signal
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -28,6 +29,12 @@ from ringfence.engine.seams.ports import Entry, EventLog
 
 _RUNS = 32
 """In one share, where runs need nothing of each other; so many are read at once."""
+
+_SENT = 4
+"""So many shares each other process has before it."""
+
+_KEPT = 500
+"""So many shares are done at most before one that was given away; what came of one is small."""
 
 Reads = Callable[[Sequence[str]], Sequence[Sequence[Entry]]]
 """Returns the entries of each of several runs."""
@@ -141,17 +148,17 @@ def tried(shares: Iterable[Share], plan: Plan, *, processes: int = 1) -> Iterato
     Raises:
         EngineError: A process died.
     """
-    if processes <= 1 or not plan.files:
-        coverage = Coverage(plan)
+    coverage, others = Coverage(plan), processes - 1
+    if others < 1 or not plan.files:
         for share in shares:
             yield _done(share, coverage)
         return
     # A process is started anew and never forked: this one has threads, and a fork would inherit their locks.
     pool = ProcessPoolExecutor(
-        processes, mp_context=get_context("spawn"), initializer=_begin, initargs=(plan.files, plan.digest)
+        others, mp_context=get_context("spawn"), initializer=_begin, initargs=(plan.files, plan.digest)
     )
     try:
-        yield from _spread(shares, pool, at_once=2 * processes)
+        yield from _spread(shares, pool, coverage, at_once=_SENT * others)
     except BrokenProcessPool as error:
         raise EngineError(
             "a process that decided runs again died",
@@ -161,14 +168,30 @@ def tried(shares: Iterable[Share], plan: Plan, *, processes: int = 1) -> Iterato
         pool.shutdown(cancel_futures=True)
 
 
-def _spread(shares: Iterable[Share], pool: ProcessPoolExecutor, *, at_once: int) -> Iterator[DoneShare]:
-    """Have at most so many shares on the way: a log may be larger than the memory."""
+def _spread(
+    shares: Iterable[Share], pool: ProcessPoolExecutor, coverage: Coverage, *, at_once: int
+) -> Iterator[DoneShare]:
+    """Give away at most so many shares, since a log may be larger than the memory; do the others here.
+
+    This process would else wait: while the first of the pool begin, and whenever all of them have enough.
+    """
     ahead = iter(shares)
-    on_the_way: list[Future[DoneShare]] = [pool.submit(_do, share) for share in islice(ahead, at_once)]
-    while on_the_way:
-        done = on_the_way.pop(0).result()
-        on_the_way += [pool.submit(_do, share) for share in islice(ahead, 1)]
-        yield done
+    on_the_way: deque[Future[DoneShare]] = deque()
+    while True:
+        if on_the_way and on_the_way[0].done():
+            yield on_the_way.popleft().result()
+            continue
+        share = next(ahead, None) if len(on_the_way) < _KEPT else None
+        if share is None:
+            if not on_the_way:
+                return
+            yield on_the_way.popleft().result()
+        elif sum(not one.done() for one in on_the_way) < at_once:
+            on_the_way.append(pool.submit(_do, share))
+        else:
+            own: Future[DoneShare] = Future()
+            own.set_result(_done(share, coverage))
+            on_the_way.append(own)
 
 
 _mine: list[Coverage] = []

@@ -7,13 +7,13 @@ its run names.  The list of runs stands in no chain, so it is folded anew from t
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Final
 
 from ringfence.engine.decision.events import BodiesPurged
 from ringfence.engine.journal.chain import ZERO, entry_fault
 from ringfence.engine.journal.purging import listed
-from ringfence.engine.journal.rows import row_after
+from ringfence.engine.journal.rows import TELLING, row_after
 from ringfence.engine.seams.ports import Entry, Link, RunRow
 
 _NAMES: Final = ("session", "agent", "user", "workspace", "policy", "parent")
@@ -124,10 +124,13 @@ def row_fault(row: RunRow, entries: Iterable[Entry]) -> Fault | None:
 class Told:
     """What the list of runs must say of a run, by its events so far."""
 
-    __slots__ = ("_bad", "_purge", "_row", "_unknown")
+    __slots__ = ("_bad", "_head", "_last_ns", "_more", "_purge", "_row", "_unknown")
 
     def __init__(self) -> None:
         self._row: RunRow | None = None
+        """By its events up to the last one of which a row says more than that it is there."""
+        self._more, self._last_ns, self._head = 0, 0, b""
+        """How many there are after that one, the latest moment of these, and the hash of the last."""
         self._unknown: frozenset[str] = frozenset()
         """What cannot be told: the body that says it was purged."""
         self._purge: Entry | None = None
@@ -136,36 +139,52 @@ class Told:
     @property
     def events(self) -> int:
         """How many were taken."""
-        return 0 if self._row is None else self._row.events
+        return 0 if self._row is None else self._row.events + self._more
 
     def take(self, entry: Entry) -> None:
         """Take the run's next event, which verified."""
         if self._bad is not None:
             return
-        try:
-            self._row = row_after(self._row, entry)
-        except (ValueError, TypeError, RecursionError):  # fails closed: no guard wrote such a body
-            self._bad = Fault(entry.id, "the body cannot be read")
+        kind = entry.kind
+        if self._row is not None and kind not in TELLING:
+            self._last_ns = max(self._last_ns, entry.at_ns) if self._more else entry.at_ns
+            self._more, self._head = self._more + 1, entry.hash
+        else:
+            try:
+                self._row = row_after(self._told(), entry)
+            except (ValueError, TypeError, RecursionError):  # fails closed: no guard wrote such a body
+                self._bad = Fault(entry.id, "the body cannot be read")
         if entry.body is None and entry.seq == 1:
             self._unknown |= frozenset(_NAMES)
-        if entry.body is None and entry.kind == "RunEnded":
+        if entry.body is None and kind == "RunEnded":
             self._unknown |= {"status"}
-        if entry.kind == BodiesPurged.kind:
+        if kind == BodiesPurged.kind:
             self._purge = entry
+
+    def _told(self) -> RunRow | None:
+        """Return the row by all events so far."""
+        row, more = self._row, self._more
+        if row is None or more == 0:
+            return row
+        self._more = 0
+        last_ns = max(row.last_ns, self._last_ns)
+        self._row = replace(row, last_ns=last_ns, events=row.events + more, head=self._head)
+        return self._row
 
     def fault(self, row: RunRow) -> Fault | None:
         """Compare the list's row; None: it says the same."""
         if self._bad is not None:
             return self._bad
-        if self._row is None:
+        told = self._told()
+        if told is None:
             return Fault(f"{row.run}:1", "is missing, though the list of runs names its run")
         unknown, purge = self._unknown, self._purge
         if unknown and purge is not None and not _listed_rightly(row, purge):
             return Fault(purge.id, "the list of runs says of its run something else than when it was purged")
         for name in (one.name for one in fields(RunRow) if one.name not in unknown):
-            said, folded = getattr(row, name), getattr(self._row, name)
+            said, folded = getattr(row, name), getattr(told, name)
             if type(said) is not type(folded) or said != folded:
-                event = f"{row.run}:{1 if name in _NAMES else self._row.events}"
+                event = f"{row.run}:{1 if name in _NAMES else told.events}"
                 shown = [value.hex() if isinstance(value, bytes) else value for value in (said, folded)]
                 return Fault(
                     event,

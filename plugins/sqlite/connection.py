@@ -16,6 +16,7 @@ import aiosqlite
 
 from ringfence.plugin import EngineError, StoreAwayError
 from ringfence.plugins.sqlite.faults import fault_of, read_only
+from ringfence.plugins.sqlite.opening import in_snapshot
 
 T = TypeVar("T")
 
@@ -178,7 +179,7 @@ class Door:
         """Run `work` on a snapshot of what is committed."""
         self._same_process()
         try:
-            return await self._reader.call(lambda db: _in_snapshot(db, self._checked(work)))
+            return await self._reader.call(lambda db: in_snapshot(db, self._checked(work)))
         except Exception as error:  # fails closed: the caller gets no answer
             raise self._explained(error) from error
 
@@ -343,12 +344,3 @@ def _emptied(db: sqlite3.Connection, busy_s: float) -> bool:
         return busy == 0
     finally:
         db.execute(f"PRAGMA busy_timeout = {int(busy_s * 1000)}")
-
-
-def _in_snapshot(db: sqlite3.Connection, work: Work[T]) -> T:
-    db.execute("BEGIN")
-    try:
-        return work(db)
-    finally:
-        if db.in_transaction:
-            db.execute("COMMIT")

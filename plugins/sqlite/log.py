@@ -35,6 +35,12 @@ _LINK: Final = (
     "LEFT JOIN run ON run.id = run_id"
 )
 _ENTRY: Final = "seq, kind, schema, at_ns, mono_ns, salt, body, digest, prev, hash"
+_ENTRIES: Final = (
+    f"SELECT {_ENTRY} FROM event WHERE run_id = (SELECT id FROM run WHERE run = ?) AND seq > ? "
+    "ORDER BY seq LIMIT ?"
+)
+_made: Final = tuple.__new__
+"""Makes a named tuple of a row; its own constructor is a Python function."""
 _NEW_RUN: Final = f"INSERT INTO run ({_ROW}) VALUES ({','.join('?' * 12)})"
 _NEW_EVENT: Final = (
     f"INSERT INTO event (position, run_id, link, {_ENTRY}) VALUES (?, ?, ?{', ?' * len(_ENTRY.split(','))})"
@@ -65,14 +71,10 @@ class SqliteLog:
         """Return the run's entries in order."""
         if not is_name(run):
             return []
-        found = await self._door.read(
-            lambda db: db.execute(
-                f"SELECT {_ENTRY} FROM event WHERE run_id = (SELECT id FROM run WHERE run = ?) AND seq > ? "
-                "ORDER BY seq LIMIT ?",
-                (run, _integer(after_seq), -1 if limit is None else max(limit, 0)),
-            ).fetchall()
+        asked = run, _integer(after_seq), -1 if limit is None else max(limit, 0)
+        return await self._door.read(
+            lambda db: [_made(Entry, (run, *row)) for row in db.execute(_ENTRIES, asked).fetchall()]
         )
-        return [Entry._make((run, *row)) for row in found]
 
     async def runs(
         self,

@@ -66,14 +66,14 @@ class Desk:
 
         return self.loop.submit(done())
 
-    @property
+    @cached_property  # to look through its methods takes as long as to read a run
     def events(self) -> EventLog:
         """The audit log; refuse where the store keeps none."""
         _refuse_if_lacking(self.store, "events")
         assert self.store.events is not None
         return self.store.events
 
-    @property
+    @cached_property
     def tickets(self) -> TicketStore:
         """The tickets; refuse where the store keeps none."""
         _refuse_if_lacking(self.store, "tickets")

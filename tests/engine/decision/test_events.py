@@ -1,4 +1,7 @@
 import json
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -6,6 +9,7 @@ from hypothesis import strategies as st
 
 from ringfence.dsl.canonical import canonical
 from ringfence.dsl.plan import Reason, Verdict
+from ringfence.engine.decision import events as module
 from ringfence.engine.decision.calls import Charge, Decision, Facts, Refusal, ToolCall
 from ringfence.engine.decision.events import (
     KINDS,
@@ -142,3 +146,32 @@ def test_a_run_of_an_older_log_began_before_every_order_to_stop() -> None:
     del body["orders"]
     older = event_of("RunStarted", body)
     assert isinstance(older, RunStarted) and older.orders == 0
+
+
+def outcome(make: Callable[[str, Mapping[str, Any]], RunEvent], kind: str, body: Mapping[str, Any]) -> object:
+    """What comes of reading a body: the class of each value, too; of an error its class."""
+    try:
+        event = make(kind, body)
+    except (KeyError, TypeError, ValueError) as error:
+        return type(error)
+    said = [(one.name, getattr(event, one.name)) for one in fields(event)]
+    return type(event), [(name, type(value), value) for name, value in said]
+
+
+@given(events, st.data())
+def test_a_body_that_says_the_usual_is_read_as_any_other(event: RunEvent, data: st.DataObject) -> None:
+    body = json.loads(canonical(body_of(event)))
+    for _ in range(data.draw(st.integers(0, 2))):
+        names = [*body, "edited", "redacted", "ahead", "unheard"]
+        name = data.draw(st.sampled_from(names))
+        if name in body and data.draw(st.booleans()):
+            del body[name]
+        else:
+            body[name] = data.draw(json_values)
+    assert outcome(event_of, event.kind, body) == outcome(module._of_any, event.kind, body)
+
+
+def test_an_event_of_a_usual_body_cannot_be_changed() -> None:
+    event = event_of("CallStarted", {"call": "a.0"})
+    with pytest.raises(AttributeError):
+        event.call = "b.0"  # type: ignore[union-attr, misc]

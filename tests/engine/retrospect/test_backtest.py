@@ -21,6 +21,8 @@ from ringfence.engine.decision.records import requested
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.retrospect import shares
 from ringfence.engine.retrospect.backtest import Backtest, backtest, chosen
+from ringfence.engine.retrospect.coverage import Coverage
+from ringfence.engine.retrospect.shares import DoneShare, Share
 from ringfence.engine.seams.errors import DeniedError, EngineError
 from ringfence.testing import FakeClock
 from tests.backtests import HOUR_NS, Limits, Log, log_of, naively, planned, recorded
@@ -121,6 +123,27 @@ def test_as_many_processes_as_one_likes_come_to_the_same() -> None:
     assert tried(log, other, processes=3) == alone
 
 
+def test_shares_that_the_other_processes_have_no_time_for_are_done_here(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    here: list[int] = []
+
+    def done(share: Share, coverage: Coverage) -> DoneShare:
+        here.append(len(share.runs))
+        return original(share, coverage)
+
+    original, log, other = shares._done, many(60), Limits(denies=40).plan
+    alone = tried(log, other)
+    monkeypatch.setattr(shares, "_RUNS", 1)
+    monkeypatch.setattr(shares, "_SENT", 2)
+    monkeypatch.setattr(shares, "_done", done)
+    for kept in (3, 500):
+        here.clear()
+        monkeypatch.setattr(shares, "_KEPT", kept)
+        assert tried(log, other, processes=2) == alone
+        assert 0 < len(here) < 60
+
+
 def test_the_size_of_a_share_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     log, other = many(30), Limits(denies=40).plan
     whole = tried(log, other)
@@ -218,7 +241,7 @@ def read(runs):
 if __name__ == "__main__":
     plan = Limits().plan
     log = log_of({f"r{n:03}": recorded(plan, f"r{n:03}", []) for n in range(200)})
-    backtest(log.rows, read, plan, processes=2)
+    backtest(log.rows, read, plan, processes=3)
 """
 
 

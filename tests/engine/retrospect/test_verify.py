@@ -10,7 +10,7 @@ from ringfence.dsl.canonical import canonical
 from ringfence.engine.journal.chain import SALT_BYTES, ZERO, body_digest, entry_hash, header_of
 from ringfence.engine.journal.purging import purge_after
 from ringfence.engine.journal.rows import row_after
-from ringfence.engine.retrospect.verify import verify_run
+from ringfence.engine.retrospect.verify import Told, verify_run
 from ringfence.engine.retrospect.walk import Part, Walk, verify_log
 from ringfence.engine.seams.ports import Entry, Link, RunRow
 from tests.logs import Recorder, links_of
@@ -329,3 +329,28 @@ def test_a_run_that_its_list_leaves_out_is_named() -> None:
         walk.rest(rows=listed)
         fault = walk.end().fault
         assert (None if fault is None else fault.event) == named
+
+
+KINDS = ("CallRequested", "RunSuspended", "RunResumed", "BodiesPurged", "RunHalted", "RunEnded")
+
+
+@given(st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 9), st.booleans()), max_size=12))
+def test_what_a_list_must_say_is_what_every_event_adds_up_to(
+    later: list[tuple[str, int, bool]],
+) -> None:
+    body, told, row = b'{"session":"s","status":"done"}', Told(), None
+    for number, (kind, at_ns, asked) in enumerate([("RunStarted", 5, True), *later], start=1):
+        hash = bytes([number]) * 32
+        entry = Entry("r1", number, kind, 1, at_ns, at_ns, b"", body, b"", ZERO, hash)
+        row = row_after(row, entry)
+        told.take(entry)
+        assert told.events == row.events == number
+        if asked or number > len(later):
+            assert told.fault(row) is None
+            for other in (
+                replace(row, last_ns=row.last_ns + 1),
+                replace(row, events=number + 1),
+                replace(row, head=ZERO),
+                replace(row, status="odd"),
+            ):
+                assert told.fault(other) is not None

@@ -545,3 +545,26 @@ async def test_an_edit_of_the_file_shows_in_the_chains(path: Path) -> None:
     assert row is not None
     assert (row.events, len(links)) == (3, 2)
     await store.close()
+
+
+async def test_a_text_that_is_no_utf_8_is_read_as_it_stands(store: SqliteStore) -> None:
+    await append(store, "r1", 3)
+    await append(store, "r2")
+    await door_of(store).write(
+        lambda db: db.execute("UPDATE event SET kind = CAST(x'41ff' AS TEXT) WHERE position = 2").close()
+    )
+    assert store.events is not None
+    assert [entry.kind for entry in await store.events.read("r1")][1] == "A\udcff"
+    assert [entry.kind for entry in await store.events.read("r2")] == ["CallStarted"]
+
+
+async def test_what_sqlite_refuses_is_not_read_twice(store: SqliteStore) -> None:
+    asked: list[str] = []
+
+    def ask(db: sqlite3.Connection) -> None:
+        asked.append("once")
+        db.execute("SELECT nothing FROM nowhere")
+
+    with pytest.raises(EngineError):
+        await door_of(store).read(ask)
+    assert asked == ["once"]
