@@ -17,11 +17,11 @@ from ringfence.engine.decision.calls import (
     call_digest,
 )
 from ringfence.engine.decision.decide import assess, conclude
-from ringfence.engine.decision.events import BudgetRefunded
+from ringfence.engine.decision.events import BudgetRefunded, CallDecided
 from ringfence.engine.decision.inside import isolate_at
 from ringfence.engine.decision.known import KnownCall
 from ringfence.engine.decision.outages import LEDGER_AWAY, LOG_AWAY, PRESENCE
-from ringfence.engine.decision.records import decided
+from ringfence.engine.decision.records import decided, form_of
 from ringfence.engine.decision.state import Outcome
 from ringfence.engine.decision.steps import run_wide
 from ringfence.engine.decision.written import decided_body, requested_body
@@ -336,10 +336,11 @@ def _conclude(
         decision = conclude(assessed, facts)
         known = run.state.calls[key]
         edited = _other(known, call) if known.tickets else None
-        event = decided(key, call, decision, facts, levels=run.plan.levels, said=said, edited=edited)
-        shown = decision_record(run, call, event, decision.arguments)
-        body = decided_body(event, decision, facts) if shown is event else None
-        run.append(shown, at_ns=now_ns, body=body)
+        form = run.forms.get(call.tool) if said is not None and edited is None else None
+        made = None if form is None or said is None else form.of(key, call, decision, facts, said)
+        if made is None:
+            made = _recorded(run, key, call, decision, facts, said, edited)
+        run.append(made[0], at_ns=now_ns, body=made[1])
         if held is None:
             held = Held(key, call, decision, taken.reservation, taken.success)
             held.lapses_ns = taken.lapses_ns
@@ -352,6 +353,25 @@ def _conclude(
         if halts or decision.halt is not None:
             halt_above(run, decision, halts or ())
         return held, decision
+
+
+def _recorded(
+    run: Run,
+    key: str,
+    call: ToolCall,
+    decision: Decision,
+    facts: Facts,
+    said: bytes | None,
+    edited: Mapping[str, Json] | None,
+) -> tuple[CallDecided, bytes | None]:
+    """Return the event of a decision, and its body where it is known; remember what others may say alike."""
+    event = decided(key, call, decision, facts, levels=run.plan.levels, said=said, edited=edited)
+    shown = decision_record(run, call, event, decision.arguments)
+    if shown is not event:
+        return shown, None
+    if run.hiding is None and (form := form_of(event, decision, facts)) is not None:
+        run.forms[call.tool] = form
+    return event, decided_body(event, decision, facts)
 
 
 def _other(known: KnownCall, call: ToolCall) -> dict[str, Json] | None:

@@ -22,6 +22,7 @@ from ringfence.engine.decision.events import (
     SubrunJoined,
 )
 from ringfence.engine.decision.recall.recall import Recall
+from ringfence.engine.decision.records import Form
 from ringfence.engine.decision.state import State, apply, start
 from ringfence.engine.decision.tree import below, counted_above
 from ringfence.engine.enforcement.bodies import Flight
@@ -116,6 +117,8 @@ class Run:
     agent: str = ""
     repeated: Repeated = field(default_factory=Repeated, repr=False)
     """What its models were asked last."""
+    forms: dict[str, Form] = field(default_factory=dict, repr=False)
+    """What the allows of a tool say alike, where nothing is hidden."""
 
     def __post_init__(self) -> None:
         self.hiding = hiding_of(self.opening.secrets, self.plan)
