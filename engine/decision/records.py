@@ -108,7 +108,9 @@ class Form:
 
     __slots__ = ("_begun", "_between", "_charges", "_end", "_event", "_facts", "_label", "_reasons")
 
-    def __init__(self, event: CallDecided, decision: Decision, facts: Facts, around: tuple[str, str, str]) -> None:
+    def __init__(
+        self, event: CallDecided, decision: Decision, facts: Facts, around: tuple[str, str, str]
+    ) -> None:
         self._event = event
         self._reasons, self._charges, self._label = decision.reasons, decision.charges, decision.label
         self._facts = facts
@@ -137,7 +139,8 @@ class Form:
         try:
             digest, same = digest_of(call.tool, said), self._event
             event = CallDecided(
-                key, same.verdict, same.reasons, same.shadow, None, digest, same.charges, (), same.facts, same.label
+                key, same.verdict, same.reasons, same.shadow, None, digest,
+                same.charges, (), same.facts, same.label,
             )  # fmt: skip
             return event, f"{self._begun}{quoted(key)}{self._between}{quoted(digest)}{self._end}".encode()
         except (ValueError, TypeError):  # a lone surrogate: said at length
@@ -155,7 +158,7 @@ def form_of(event: CallDecided, decision: Decision, facts: Facts) -> Form | None
 
 
 def untouched(canonical_arguments: Mapping[str, Json], given: Mapping[str, Json]) -> bool:
-    """Say whether every value is the very object that was given: the usual case, and the cheap one.
+    """Say whether every value is the very object that was given, or the same text: the usual case.
 
     A list may be another one that holds the very same objects.
     """
@@ -163,7 +166,7 @@ def untouched(canonical_arguments: Mapping[str, Json], given: Mapping[str, Json]
         return False
     for name, value in canonical_arguments.items():
         own = given.get(name, untouched)
-        if own is value:
+        if own is value or (type(own) is type(value) is str and own == value):
             continue
         if type(value) is not list or type(own) is not list or len(value) != len(own):
             return False

@@ -2,8 +2,9 @@
 
 A coroutine gets a task of its own: it is cancelled at the bound, and if it swallows the cancellation it
 is abandoned.  From Python 3.12 on the task begins at once, so a body that waits for nothing costs no turn of
-the event loop; before that it costs one.  A plain function with a bound gets a daemon thread of its own (`workers`) and is abandoned
-at the bound: Python cannot stop it.  An abandoned body's late result is thrown away.
+the event loop; before that it costs one.  A plain function with a bound gets a daemon thread of its own
+(`workers`) and is abandoned at the bound: Python cannot stop it.  An abandoned body's late result is thrown
+away.
 """
 
 import asyncio

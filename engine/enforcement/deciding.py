@@ -32,6 +32,7 @@ from ringfence.engine.enforcement.current import current_call
 from ringfence.engine.enforcement.drive import Steps
 from ringfence.engine.enforcement.informing import assessed_now, informed
 from ringfence.engine.enforcement.opening import store_error
+from ringfence.engine.enforcement.passing import Fly, Passing, passing
 from ringfence.engine.enforcement.requests import UNSAID, Given, decision_record
 from ringfence.engine.enforcement.runs import Held, Run
 from ringfence.engine.enforcement.subruns import halt_above, with_above
@@ -49,7 +50,13 @@ class Ended:
     outcome: Outcome
 
 
-def request(run: Run, given: Given, *, ahead: bool = False) -> Steps[Held | Ended]:
+def request(
+    run: Run,
+    given: Given,
+    *,
+    ahead: bool = False,
+    fly: Fly | None = None,
+) -> Steps[Held | Ended | Passing]:
     """Record the request and decide it; the caller has the turn.
 
     A key that the run knows from before it was resumed goes on where it was, and a call that was asked about
@@ -57,6 +64,7 @@ def request(run: Run, given: Given, *, ahead: bool = False) -> Steps[Held | Ende
 
     Args:
         ahead: The framework has not made the call yet.
+        fly: Makes what the body flies in, if the call may start at once; None: it is only decided.
     """
     call = given.call
     keyed_only = given.withheld in UNSAID and not ahead
@@ -75,6 +83,10 @@ def request(run: Run, given: Given, *, ahead: bool = False) -> Steps[Held | Ende
         event = given.event(key, parent, ahead=ahead)
         now_ns = run.now_ns()
         body = None if given.said is None else requested_body(event, given.said)
+        if fly is not None and body is not None and known is None and key == made:
+            passed = passing(run, given, event, body, fly, now_ns=now_ns)
+            if passed is not None:
+                return passed
         run.append(event, at_ns=now_ns, body=body)
         kept = run.take_those(lambda one: one.key == key) if key != made else ()
         refused = refused_before(run, key, call) if ahead else None
@@ -337,10 +349,9 @@ def _conclude(
         known = run.state.calls[key]
         edited = _other(known, call) if known.tickets else None
         form = run.forms.get(call.tool) if said is not None and edited is None else None
-        made = None if form is None or said is None else form.of(key, call, decision, facts, said)
-        if made is None:
-            made = _recorded(run, key, call, decision, facts, said, edited)
-        run.append(made[0], at_ns=now_ns, body=made[1])
+        alike = None if form is None or said is None else form.of(key, call, decision, facts, said)
+        event, body = alike or _said_at_length(run, key, call, decision, facts, said, edited)
+        run.append(event, at_ns=now_ns, body=body)
         if held is None:
             held = Held(key, call, decision, taken.reservation, taken.success)
             held.lapses_ns = taken.lapses_ns
@@ -355,7 +366,7 @@ def _conclude(
         return held, decision
 
 
-def _recorded(
+def _said_at_length(
     run: Run,
     key: str,
     call: ToolCall,
