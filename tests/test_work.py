@@ -26,11 +26,11 @@ from ringfence.plugins.memory.ledger import MemoryLedger
 from tests.guards import make_guard
 
 MOST_OF_A_DECISION = 20
-MOST_OF_A_GUARDED_CALL = 190
+MOST_OF_A_GUARDED_CALL = 158
 """Of a coroutine; a fifth of them are the event loop's own."""
-MOST_OF_A_GUARDED_PLAIN_CALL = 134
+MOST_OF_A_GUARDED_PLAIN_CALL = 113
 """In the caller's thread."""
-MOST_KEPT_OF_A_GUARDED_CALL = 72
+MOST_KEPT_OF_A_GUARDED_CALL = 70
 """Blocks of memory, four entries of a log that is itself in memory among them."""
 START_NS = 1_800_000_000_000_000_000
 TOOL = """

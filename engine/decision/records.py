@@ -5,7 +5,6 @@ from a record can be compared with the recorded one, field by field.
 """
 
 from collections.abc import Mapping, Sequence
-from operator import is_
 
 from ringfence.dsl.canonical import canonical
 from ringfence.dsl.plan import Json, TextFile, Verdict
@@ -20,7 +19,7 @@ from ringfence.engine.decision.calls import (
     digest_of,
 )
 from ringfence.engine.decision.events import CallDecided, CallRequested, RunStarted
-from ringfence.engine.decision.written import reason_of, reason_record
+from ringfence.engine.decision.written import around_call, quoted, reason_of, reason_record
 
 
 def requested(
@@ -98,20 +97,77 @@ def decided(
 
 
 _VERDICTS = {verdict: str(verdict) for verdict in Verdict}
+_ALLOW = Verdict.ALLOW
+
+
+class Form:
+    """What the allows of one tool in one run say alike: everything but the call, and the digest of it.
+
+    Most say nothing else, so these parts are made and written once.
+    INVARIANT: nobody changes the records in an event; all events of a form share them.
+    """
+
+    __slots__ = ("_begun", "_between", "_charges", "_end", "_event", "_facts", "_label", "_reasons")
+
+    def __init__(
+        self, event: CallDecided, decision: Decision, facts: Facts, around: tuple[str, str, str]
+    ) -> None:
+        self._event = event
+        self._reasons, self._charges, self._label = decision.reasons, decision.charges, decision.label
+        self._facts = facts
+        self._begun, self._between, self._end = around
+
+    def of(
+        self, key: str, call: ToolCall, decision: Decision, facts: Facts, said: bytes
+    ) -> tuple[CallDecided, bytes] | None:
+        """Return what `decided` and `decided_body` give; None: the decision says something else.
+
+        Args:
+            said: The canonical form of the call's arguments.
+        """
+        verdict, reasons, arguments, _, charges, _, halt, shadow, label = decision
+        if (
+            facts is not self._facts
+            or charges is not self._charges
+            or verdict is not _ALLOW
+            or shadow
+            or halt is not None
+            or label != self._label
+            or reasons != self._reasons
+            or not untouched(arguments, call.arguments)
+        ):
+            return None
+        try:
+            digest, same = digest_of(call.tool, said), self._event
+            event = CallDecided(
+                key, same.verdict, same.reasons, same.shadow, None, digest,
+                same.charges, (), same.facts, same.label,
+            )  # fmt: skip
+            return event, f"{self._begun}{quoted(key)}{self._between}{quoted(digest)}{self._end}".encode()
+        except (ValueError, TypeError):  # a lone surrogate: said at length
+            return None
+
+
+def form_of(event: CallDecided, decision: Decision, facts: Facts) -> Form | None:
+    """Return the form of an allow that others may have, too; None: it is said at length each time."""
+    if decision.verdict is not _ALLOW or decision.shadow or decision.halt is not None:
+        return None
+    if (facts is not RESERVED and facts is not NO_FACTS) or event.redacted:
+        return None
+    around = around_call(event, decision, facts)
+    return None if around is None else Form(event, decision, facts, around)
 
 
 def untouched(canonical_arguments: Mapping[str, Json], given: Mapping[str, Json]) -> bool:
-    """Say whether every value is the very object that was given: the usual case, and the cheap one.
+    """Say whether every value is the very object that was given, or the same text: the usual case.
 
     A list may be another one that holds the very same objects.
     """
     if len(canonical_arguments) != len(given):
         return False
-    if [*canonical_arguments] == [*given] and all(map(is_, canonical_arguments.values(), given.values())):
-        return True
     for name, value in canonical_arguments.items():
         own = given.get(name, untouched)
-        if own is value:
+        if own is value or (type(own) is type(value) is str and own == value):
             continue
         if type(value) is not list or type(own) is not list or len(value) != len(own):
             return False

@@ -15,7 +15,7 @@ from ringfence.dsl.source import Place
 from ringfence.engine.decision.calls import NO_FACTS, RESERVED, Charge, Decision, Facts
 from ringfence.engine.decision.events import CallDecided, CallFinished, CallRequested, CallStarted, RunEvent
 
-_quoted = encode_basestring
+quoted = encode_basestring
 
 
 def requested_body(event: CallRequested, said: bytes) -> bytes | None:
@@ -24,17 +24,17 @@ def requested_body(event: CallRequested, said: bytes) -> bytes | None:
         return None
     try:
         names = event.schema_names
-        named = "null" if names is None else "[" + ",".join(map(_quoted, names)) + "]"
-        attempt = "null" if event.attempt is None else _quoted(event.attempt)
-        call_id = "null" if event.call_id is None else _quoted(event.call_id)
-        parent = "null" if event.parent is None else _quoted(event.parent)
-        task = "null" if event.task is None else _quoted(event.task)
+        named = "null" if names is None else "[" + ",".join(map(quoted, names)) + "]"
+        attempt = "null" if event.attempt is None else quoted(event.attempt)
+        call_id = "null" if event.call_id is None else quoted(event.call_id)
+        parent = "null" if event.parent is None else quoted(event.parent)
+        task = "null" if event.task is None else quoted(event.task)
         return (
             b'{"arguments":'
             + said
             + (
-                f',"attempt":{attempt},"call":{_quoted(event.call)},"call_id":{call_id},"parent":{parent}'
-                f',"schema_names":{named},"task":{task},"tool":{_quoted(event.tool)},"withheld":null}}'
+                f',"attempt":{attempt},"call":{quoted(event.call)},"call_id":{call_id},"parent":{parent}'
+                f',"schema_names":{named},"task":{task},"tool":{quoted(event.tool)},"withheld":null}}'
             ).encode()
         )
     except (ValueError, TypeError):  # a lone surrogate, or no text: the general way describes it
@@ -43,6 +43,18 @@ def requested_body(event: CallRequested, said: bytes) -> bytes | None:
 
 def decided_body(event: CallDecided, decision: Decision, facts: Facts) -> bytes | None:
     """Return the body of a decision, made from what the event was made of."""
+    around = around_call(event, decision, facts)
+    if around is None:
+        return None
+    begun, between, end = around
+    try:
+        return f"{begun}{quoted(event.call)}{between}{quoted(event.digest)}{end}".encode()
+    except (ValueError, TypeError):  # a lone surrogate, or no text: the general way describes it
+        return None
+
+
+def around_call(event: CallDecided, decision: Decision, facts: Facts) -> tuple[str, str, str] | None:
+    """Return the parts of a decision's body before its call, between that and its digest, and after it."""
     if event.arguments is not None or event.edited is not None:
         return None
     if facts is not RESERVED and facts is not NO_FACTS:
@@ -54,17 +66,17 @@ def decided_body(event: CallDecided, decision: Decision, facts: Facts) -> bytes 
         reasons = ",".join(map(reason_text, decision.reasons))
         shadow = ",".join(map(reason_text, decision.shadow))
         charges = ",".join(map(_charge, decision.charges))
-        asks = ",".join(map(_quoted, event.asks))
+        asks = ",".join(map(quoted, event.asks))
         reserved = "null" if facts.reserved is None else "[]"
-        label = "null" if event.label is None else _quoted(event.label)
+        label = "null" if event.label is None else quoted(event.label)
         attempted = "null" if facts.attempted is None else "[]"
         return (
-            f'{{"arguments":null,"asks":[{asks}],"call":{_quoted(event.call)},"charges":[{charges}]'
-            f',"digest":{_quoted(event.digest)}'
+            f'{{"arguments":null,"asks":[{asks}],"call":',
+            f',"charges":[{charges}],"digest":',
             f',"facts":{{"answers":{{}},"approved_by":{{}},"attempted":{attempted}'
             f',"failed":null,"reserved":{reserved}}},"label":{label}'
-            f',"reasons":[{reasons}],"shadow":[{shadow}],"verdict":{_quoted(event.verdict)}}}'
-        ).encode()
+            f',"reasons":[{reasons}],"shadow":[{shadow}],"verdict":{quoted(event.verdict)}}}',
+        )
     except (ValueError, TypeError):  # a lone surrogate, or no text: the general way describes it
         return None
 
@@ -72,7 +84,7 @@ def decided_body(event: CallDecided, decision: Decision, facts: Facts) -> bytes 
 def started_body(event: CallStarted) -> bytes | None:
     """Return the body of a dispatch."""
     try:
-        return f'{{"call":{_quoted(event.call)}}}'.encode()
+        return f'{{"call":{quoted(event.call)}}}'.encode()
     except (ValueError, TypeError):  # a lone surrogate, or no text: the general way describes it
         return None
 
@@ -89,7 +101,7 @@ def finished_body(event: CallFinished) -> bytes | None:
         return None
     try:
         return (
-            f'{{"call":{_quoted(event.call)},"duration_ns":{duration_ns},"result":'.encode()
+            f'{{"call":{quoted(event.call)},"duration_ns":{duration_ns},"result":'.encode()
             + canonical(event.result)
             + b',"truncated":null}'
         )
@@ -143,9 +155,9 @@ def _charge(charge: Charge) -> str:
     amount = charge.amount
     if type(amount) is not int or not -LARGEST_INTEGER <= amount <= LARGEST_INTEGER:
         raise ValueError("no amount that JSON can say")
-    budget, key = _quoted(charge.budget), _quoted(charge.key)
+    budget, key = quoted(charge.budget), quoted(charge.key)
     if charge.counting == "calls" and not charge.members:
         return f'{{"amount":{amount},"budget":{budget},"key":{key}}}'
-    counting = "" if charge.counting == "calls" else f'"counting":{_quoted(charge.counting)},'
-    members = f',"members":[{",".join(map(_quoted, charge.members))}]' if charge.members else ""
+    counting = "" if charge.counting == "calls" else f'"counting":{quoted(charge.counting)},'
+    members = f',"members":[{",".join(map(quoted, charge.members))}]' if charge.members else ""
     return f'{{"amount":{amount},"budget":{budget},{counting}"key":{key}{members}}}'

@@ -1,17 +1,16 @@
 """From a call to a body that may start: the steps of it, for the runs of one guard."""
 
-from collections.abc import Callable
-
 from ringfence.dsl.plan import Verdict
 from ringfence.engine.decision.calls import Decision, ToolCall
 from ringfence.engine.decision.inside import isolate_around, isolate_at
 from ringfence.engine.enforcement import adoption, dispatch, replies
-from ringfence.engine.enforcement.bodies import Flight, SyncFlight
+from ringfence.engine.enforcement.bodies import AsyncFlight, Flight, SyncFlight
 from ringfence.engine.enforcement.current import current_call, refuse_plugins
 from ringfence.engine.enforcement.deciding import Ended, judge_again, release, request
 from ringfence.engine.enforcement.drive import Steps
 from ringfence.engine.enforcement.isolates import Job
 from ringfence.engine.enforcement.opening import Opening
+from ringfence.engine.enforcement.passing import Fly, Passing
 from ringfence.engine.enforcement.requests import given, given_inside
 from ringfence.engine.enforcement.runs import Held, Run
 from ringfence.engine.enforcement.tickets import Asking
@@ -95,7 +94,7 @@ class Admission:
         call: ToolCall,
         *,
         wait: bool,
-        flight: Callable[[], Flight],
+        fly: Fly,
         lacking: str | None = None,
         around: Job | None = None,
     ) -> Steps[dispatch.Started | Ended]:
@@ -103,7 +102,7 @@ class Admission:
 
         Args:
             wait: Wait here for people; False: raise PendingError instead.
-            flight: Makes what the body flies in.
+            fly: Makes what the body flies in.
             lacking: Why it is denied whatever the policy says, if so.
             around: The isolate whose code makes the call.
         """
@@ -112,6 +111,7 @@ class Admission:
         found.lacking = lacking
         # SECURITY: nothing was decided of a call of code in an isolate before the code makes it.
         held = run.take(found.slot) if around is None and run.held else None
+        passed: Passing | None = None
         if held is not None and _is_for_others(run, held):
             run.keep(found.slot, held)
             held = None
@@ -122,12 +122,15 @@ class Admission:
             if (place := turnstile.enter()) is not None:
                 yield from turnstile.reached(place)
             try:
-                decided = yield from request(run, found)
+                decided = yield from request(run, found, fly=fly if around is None else None)
             finally:
                 turnstile.leave()
             if isinstance(decided, Ended):
                 return decided
-            held = decided
+            if isinstance(decided, Passing):
+                passed, held = decided, decided.held
+            else:
+                held = decided
         else:
             held = yield from _still(run, held)
         verdict = held.decision.verdict
@@ -136,12 +139,12 @@ class Admission:
         if verdict is _ASK:
             yield from _refuse_unfit(run, held)
         try:
+            if passed is not None:
+                return (yield from dispatch.depart(run, held, passed.flight, passed.now_ns, passed.left_ns))
             if verdict is _ASK:
                 held = yield from self._asking.approval(run, held, wait=wait)
-            flown = (
-                flight() if flight is not SyncFlight else _in_thread(run, held, bounded=around is not None)
-            )
-            return (yield from dispatch.dispatch(run, held, flown, around=around))
+            flight = fly(run, held, around is not None)
+            return (yield from dispatch.dispatch(run, held, flight, around=around))
         except PendingError:
             run.keep(found.slot, held)
             raise
@@ -190,7 +193,12 @@ def _still(run: Run, held: Held) -> Steps[Held]:
         raise
 
 
-def _in_thread(run: Run, held: Held, *, bounded: bool) -> Flight | None:
+def in_task(_: Run, __: Held, ___: bool) -> Flight:
+    """Return what a coroutine flies in."""
+    return AsyncFlight()
+
+
+def in_thread(run: Run, held: Held, bounded: bool) -> Flight | None:
     """Return what a plain function flies in; None: nothing bounds it, so it runs where it is called."""
     unbound = held.decision.obligations.stop_ns is None and run.remaining_ns(0) is None
     if bounded or not unbound:

@@ -2,8 +2,9 @@
 
 A coroutine gets a task of its own: it is cancelled at the bound, and if it swallows the cancellation it
 is abandoned.  From Python 3.12 on the task begins at once, so a body that waits for nothing costs no turn of
-the event loop.  A plain function with a bound gets a daemon thread of its own (`workers`) and is abandoned
-at the bound: Python cannot stop it.  An abandoned body's late result is thrown away.
+the event loop; before that it costs one.  A plain function with a bound gets a daemon thread of its own
+(`workers`) and is abandoned at the bound: Python cannot stop it.  An abandoned body's late result is thrown
+away.
 """
 
 import asyncio
@@ -52,10 +53,12 @@ class Flight(Protocol):
 class AsyncFlight:
     """One coroutine in flight on the caller's loop."""
 
-    __slots__ = ("_begun", "_loop", "_task", "_woken", "halted")
+    __slots__ = ("_begun", "_loop", "_moved", "_task", "_woken", "halted")
 
     def __init__(self) -> None:
         self._begun = False
+        self._moved = False
+        """True once the body has begun to take its first step."""
         self._task: asyncio.Task[Any] | None = None
         """None, too, while the body takes its first step at once."""
         self._loop = asyncio.get_running_loop()
@@ -88,15 +91,22 @@ class AsyncFlight:
             return Landed("halted")
         until_s = None if within_s is None else self._loop.time() + within_s
         task = self._task = _begin(self._loop, self._settle(work))
-        if task.done():  # it had to wait for nothing
-            return _landed(task)
-        woken = self._woken = self._loop.create_future()
-        task.add_done_callback(self._wake)  # for a task that is cancelled before it has begun
-        timer = None if until_s is None else self._loop.call_at(until_s, self._wake)
-        if self.halted:  # while it took its first step
-            self._wake()
         cancelled: asyncio.CancelledError | None = None
+        timer: asyncio.TimerHandle | None = None
         try:
+            if not self._moved:
+                # One turn of the loop, in which the body takes its first step: most need no other, and so
+                # neither a timer nor a second turn to be woken in.
+                await asyncio.sleep(0)
+            if task.done():  # it had to wait for nothing
+                return _landed(task)
+            woken = self._woken = self._loop.create_future()
+            if not self._moved:  # it may be cancelled before it has begun
+                task.add_done_callback(self._wake)
+            if until_s is not None:
+                timer = self._loop.call_at(until_s, self._wake)
+            if self.halted:  # while it took its first step
+                self._wake()
             await woken
         except asyncio.CancelledError as error:  # the caller gives up: the body goes with it
             cancelled = error
@@ -110,8 +120,7 @@ class AsyncFlight:
         return Landed(how, error=cancelled, gone=gone)
 
     async def _settle(self, work: Callable[[], Any]) -> Any:
-        if self._task is not None:
-            self._task.remove_done_callback(self._wake)
+        self._moved = True
         try:
             result = work()
             if type(result) is CoroutineType or isawaitable(result):

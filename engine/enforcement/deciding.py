@@ -17,11 +17,11 @@ from ringfence.engine.decision.calls import (
     call_digest,
 )
 from ringfence.engine.decision.decide import assess, conclude
-from ringfence.engine.decision.events import BudgetRefunded
+from ringfence.engine.decision.events import BudgetRefunded, CallDecided
 from ringfence.engine.decision.inside import isolate_at
 from ringfence.engine.decision.known import KnownCall
 from ringfence.engine.decision.outages import LEDGER_AWAY, LOG_AWAY, PRESENCE
-from ringfence.engine.decision.records import decided
+from ringfence.engine.decision.records import decided, form_of
 from ringfence.engine.decision.state import Outcome
 from ringfence.engine.decision.steps import run_wide
 from ringfence.engine.decision.written import decided_body, requested_body
@@ -32,6 +32,7 @@ from ringfence.engine.enforcement.current import current_call
 from ringfence.engine.enforcement.drive import Steps
 from ringfence.engine.enforcement.informing import assessed_now, informed
 from ringfence.engine.enforcement.opening import store_error
+from ringfence.engine.enforcement.passing import Fly, Passing, passing
 from ringfence.engine.enforcement.requests import UNSAID, Given, decision_record
 from ringfence.engine.enforcement.runs import Held, Run
 from ringfence.engine.enforcement.subruns import halt_above, with_above
@@ -49,7 +50,13 @@ class Ended:
     outcome: Outcome
 
 
-def request(run: Run, given: Given, *, ahead: bool = False) -> Steps[Held | Ended]:
+def request(
+    run: Run,
+    given: Given,
+    *,
+    ahead: bool = False,
+    fly: Fly | None = None,
+) -> Steps[Held | Ended | Passing]:
     """Record the request and decide it; the caller has the turn.
 
     A key that the run knows from before it was resumed goes on where it was, and a call that was asked about
@@ -57,6 +64,7 @@ def request(run: Run, given: Given, *, ahead: bool = False) -> Steps[Held | Ende
 
     Args:
         ahead: The framework has not made the call yet.
+        fly: Makes what the body flies in, if the call may start at once; None: it is only decided.
     """
     call = given.call
     keyed_only = given.withheld in UNSAID and not ahead
@@ -75,6 +83,10 @@ def request(run: Run, given: Given, *, ahead: bool = False) -> Steps[Held | Ende
         event = given.event(key, parent, ahead=ahead)
         now_ns = run.now_ns()
         body = None if given.said is None else requested_body(event, given.said)
+        if fly is not None and body is not None and known is None and key == made:
+            passed = passing(run, given, event, body, fly, now_ns=now_ns)
+            if passed is not None:
+                return passed
         run.append(event, at_ns=now_ns, body=body)
         kept = run.take_those(lambda one: one.key == key) if key != made else ()
         refused = refused_before(run, key, call) if ahead else None
@@ -336,10 +348,10 @@ def _conclude(
         decision = conclude(assessed, facts)
         known = run.state.calls[key]
         edited = _other(known, call) if known.tickets else None
-        event = decided(key, call, decision, facts, levels=run.plan.levels, said=said, edited=edited)
-        shown = decision_record(run, call, event, decision.arguments)
-        body = decided_body(event, decision, facts) if shown is event else None
-        run.append(shown, at_ns=now_ns, body=body)
+        form = run.forms.get(call.tool) if said is not None and edited is None else None
+        alike = None if form is None or said is None else form.of(key, call, decision, facts, said)
+        event, body = alike or _said_at_length(run, key, call, decision, facts, said, edited)
+        run.append(event, at_ns=now_ns, body=body)
         if held is None:
             held = Held(key, call, decision, taken.reservation, taken.success)
             held.lapses_ns = taken.lapses_ns
@@ -352,6 +364,25 @@ def _conclude(
         if halts or decision.halt is not None:
             halt_above(run, decision, halts or ())
         return held, decision
+
+
+def _said_at_length(
+    run: Run,
+    key: str,
+    call: ToolCall,
+    decision: Decision,
+    facts: Facts,
+    said: bytes | None,
+    edited: Mapping[str, Json] | None,
+) -> tuple[CallDecided, bytes | None]:
+    """Return the event of a decision, and its body where it is known; remember what others may say alike."""
+    event = decided(key, call, decision, facts, levels=run.plan.levels, said=said, edited=edited)
+    shown = decision_record(run, call, event, decision.arguments)
+    if shown is not event:
+        return shown, None
+    if run.hiding is None and (form := form_of(event, decision, facts)) is not None:
+        run.forms[call.tool] = form
+    return event, decided_body(event, decision, facts)
 
 
 def _other(known: KnownCall, call: ToolCall) -> dict[str, Json] | None:

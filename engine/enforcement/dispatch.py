@@ -135,6 +135,34 @@ def dispatch(run: Run, held: Held, flight: Flight | None, *, around: Job | None 
         held.over = True
         if flight is not None:
             run.flights.add(flight)
+    return (
+        yield from depart(
+            run, held, flight, now_ns, left_ns, around=around, isolated=isolated, executor=executor
+        )
+    )
+
+
+def depart(
+    run: Run,
+    held: Held,
+    flight: Flight | None,
+    now_ns: int,
+    left_ns: int | None,
+    *,
+    around: Job | None = None,
+    isolated: Isolated | None = None,
+    executor: IsolateExecutor | None = None,
+) -> Steps[Started]:
+    """Have the ledger keep what a started call has reserved, and say what bounds its body.
+
+    Args:
+        now_ns: When it started.
+        left_ns: The time that the run had left then; None: no bound.
+
+    Raises:
+        As `dispatch`; the end of the call is recorded.
+    """
+    opening = run.opening
     mono_ns = opening.clock.monotonic_ns()
     if held.reservation is not None or held.success is not None:
         stands = True
@@ -160,7 +188,7 @@ def dispatch(run: Run, held: Held, flight: Flight | None, *, around: Job | None 
             except BaseException:
                 fail(run, held, flight, "cancelled", TOO_LATE, mono_ns)
                 raise
-    stop_ns = obligations.stop_ns
+    stop_ns = held.decision.obligations.stop_ns
     by_run = left_ns is not None and (stop_ns is None or left_ns <= stop_ns)
     bound_ns = left_ns if by_run else stop_ns
     until_ns = None if around is None else around.ends_ns

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from ringfence.dsl.plan import Json, Verdict
 from ringfence.engine.decision.calls import Decision, ToolCall
 from ringfence.engine.enforcement import dispatch, isolated, pacing
-from ringfence.engine.enforcement.admission import Admission
+from ringfence.engine.enforcement.admission import Admission, in_task, in_thread
 from ringfence.engine.enforcement.bodies import AsyncFlight, SyncFlight, run_inline
 from ringfence.engine.enforcement.current import inside_call, set_current
 from ringfence.engine.enforcement.deciding import Ended
@@ -159,7 +159,7 @@ class Door:
         reached_ns = pacing.reached(run)
         try:
             admitting = self._admission.admit(
-                run, call, wait=wait, flight=SyncFlight, lacking=lacking, around=around
+                run, call, wait=wait, fly=in_thread, lacking=lacking, around=around
             )
             started = run_sync(admitting, self._loop)
             if isinstance(started, Ended):
@@ -212,7 +212,7 @@ class Door:
         reached_ns = pacing.reached(run)
         try:
             admitting = self._admission.admit(
-                run, call, wait=wait, flight=AsyncFlight, lacking=lacking, around=around
+                run, call, wait=wait, fly=in_task, lacking=lacking, around=around
             )
             started = await run_async(admitting)
             if isinstance(started, Ended):

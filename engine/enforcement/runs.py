@@ -1,7 +1,7 @@
 """A live run: its state, its turnstile, and what of it is in flight."""
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,7 @@ from ringfence.engine.decision.events import (
     SubrunJoined,
 )
 from ringfence.engine.decision.recall.recall import Recall
+from ringfence.engine.decision.records import Form
 from ringfence.engine.decision.state import State, apply, start
 from ringfence.engine.decision.tree import below, counted_above
 from ringfence.engine.enforcement.bodies import Flight
@@ -116,6 +117,8 @@ class Run:
     agent: str = ""
     repeated: Repeated = field(default_factory=Repeated, repr=False)
     """What its models were asked last."""
+    forms: dict[str, Form] = field(default_factory=dict, repr=False)
+    """What the allows of a tool say alike, where nothing is hidden."""
 
     def __post_init__(self) -> None:
         self.hiding = hiding_of(self.opening.secrets, self.plan)
@@ -220,6 +223,20 @@ class Run:
             if type(event) in _NOTED:
                 self._note(stamped.event)
             return stamped
+
+    def append_all(self, events: Sequence[tuple[RunEvent, bytes]], *, at_ns: int) -> bool:
+        """Record events of one moment with their canonical bodies, and fold them in; False: none is.
+
+        All or none: none where the log would refuse one of them, or has no room for all.  They are such as a
+        run keeps nothing of beside its state, in a run that is not over and not inside of another.
+        """
+        with self.lock:
+            recorded = self.journal.record_all(self.id, events, at_ns=at_ns)
+            if recorded is None:
+                return False
+            for stamped in recorded:
+                apply(self.state, stamped)
+            return True
 
     def note(self, event: ModelAsked | ModelAnswered, *, body: bytes | None = None) -> bool:
         """Record what a model was asked or answered; say whether it was: an ended run takes nothing more."""

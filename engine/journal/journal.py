@@ -191,6 +191,50 @@ class Journal:
                 self._wake()
             return stamped
 
+    def record_all(
+        self, run: str, events: Sequence[tuple[RunEvent, bytes]], *, at_ns: int
+    ) -> list[Stamped] | None:
+        """Queue events of one moment with their canonical bodies, all or none.
+
+        Returns:
+            The events as the log has them; None: nothing was queued, since one of them would be refused,
+            would wait for room, or has to be looked through first.  `record` says what becomes of each.
+        """
+        size = 0
+        for _, body in events:
+            size += len(body)
+        if self._pid != os.getpid():  # before the lock, which a thread of the parent may have had
+            self._same_process()
+        with self._lock:
+            place = self._runs.get(run)
+            if (
+                self._closed
+                or self._broken
+                or self._sink_failure is not None
+                or self._away is not None
+                or self._recorded - self._settled + len(events) > self._limit
+                or self._bytes + size > self._limit_bytes
+                or size > LARGEST_BODY
+                or place is None
+                or place.taken_over
+                or place.hiding is not None  # SECURITY: nothing reaches the queue before it is hidden
+            ):
+                return None
+            if not self._writing:  # before them: should it fail, none is queued
+                self._wake()
+            mono_ns, seq, recorded = self._clock.monotonic_ns(), place.seq, []
+            for event, body in events:
+                seq += 1
+                stamped = Stamped(seq, at_ns, event)
+                recorded.append(stamped)
+                self._queue.append(Queued(run, place, stamped, mono_ns, body))
+            place.seq = seq
+            if at_ns > place.latest_ns:
+                place.latest_ns = at_ns
+            self._recorded += len(recorded)
+            self._bytes += size
+            return recorded
+
     def flush(self, run: str | None = None, *, bounded: bool = False) -> "concurrent.futures.Future[None]":
         """Return a future of: all recorded so far is durable, in the log and in the required sinks.
 

@@ -200,3 +200,58 @@ def test_a_function_that_gets_no_thread_is_waited_for_by_nobody(monkeypatch: pyt
         flight.fly(lambda: ran.append(1), 60)
     flight.halt()
     assert (ran, flight.over, flight.wait(60)) == ([], True, True)
+
+
+async def test_a_coroutine_that_waits_for_nothing_costs_one_turn_and_no_timer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loop, turns, timers = asyncio.get_running_loop(), list[int](), list[float]()
+
+    def turn() -> None:
+        turns.append(len(turns))
+        loop.call_soon(turn)
+
+    async def body() -> str:
+        return "done"
+
+    monkeypatch.setattr(loop, "call_at", lambda when, *_: timers.append(when))
+    loop.call_soon(turn)
+    landed = await AsyncFlight().fly(body, 60)
+    assert (landed.value, timers) == ("done", []) and len(turns) <= 1
+
+
+async def test_a_caller_who_is_cancelled_during_the_first_step_takes_the_body_along() -> None:
+    felt: list[str] = []
+
+    async def forever() -> None:
+        caller.cancel()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            felt.append("cancelled")
+            raise
+
+    caller = asyncio.create_task(AsyncFlight().fly(forever, 60))
+    landed = await caller
+    assert (landed.how, landed.gone, felt) == ("cancelled", True, ["cancelled"])
+    assert isinstance(landed.error, asyncio.CancelledError)
+
+
+async def test_a_body_whose_task_is_cancelled_before_it_has_begun_has_raised_that() -> None:
+    def cancel_all_but(own: "asyncio.Task[object]") -> None:
+        for task in asyncio.all_tasks() - {own}:
+            task.cancel()
+
+    me = asyncio.current_task()
+    assert me is not None
+    flight, begun = AsyncFlight(), list[bool]()
+
+    async def body() -> None:
+        begun.append(True)
+
+    asyncio.get_running_loop().call_soon(cancel_all_but, me)
+    landed = await flight.fly(body, 60)
+    if not begun:  # before Python 3.12
+        assert landed.how == "raised" and isinstance(landed.error, asyncio.CancelledError)
+    else:
+        assert landed.how == "returned"

@@ -22,6 +22,7 @@ from ringfence.engine.decision.events import (
     event_of,
 )
 from ringfence.engine.journal.chain import ZERO, entry_fault
+from ringfence.engine.journal.failures import Away
 from ringfence.engine.journal.journal import Feed, Journal
 from ringfence.engine.seams.errors import EngineError, StoreAwayError, TakenOverError
 from ringfence.engine.seams.loop import EngineLoop
@@ -675,3 +676,45 @@ def test_a_forked_child_is_refused_instead_of_writing_to_the_parents_log(desk: D
             code = 7
         os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+THREE = [(CallStarted(key), f'{{"call":"{key}"}}'.encode()) for key in ("a", "b", "c")]
+
+
+def test_events_of_one_moment_are_queued_together_as_one_by_one(desk: Desk) -> None:
+    desk.journal.open_run("other")
+    at_ns = 1_800_000_000_000_000_000
+    together = desk.journal.record_all("r", THREE, at_ns=at_ns)
+    one_by_one = [desk.journal.record("other", event, at_ns=at_ns, body=body) for event, body in THREE]
+    assert together == one_by_one
+    desk.flush()
+    same = ("seq", "kind", "at_ns", "body")
+    assert [[getattr(one, name) for name in same] for one in desk.entries()] == [
+        [getattr(one, name) for name in same] for one in desk.entries("other")
+    ]
+    assert desk.journal.record("r", FAILED).seq == 4
+
+
+@pytest.mark.parametrize("why", ["room", "bytes", "closed", "away", "sink", "broken", "taken", "unknown"])
+def test_where_one_of_them_would_be_refused_none_is_queued(desk: Desk, why: str) -> None:
+    journal, run = desk.journal, "r"
+    match why:
+        case "room":
+            journal._limit = 2
+        case "bytes":
+            journal._limit_bytes = 20
+        case "closed":
+            journal.close().result(WAIT_S)
+        case "away":
+            journal._away = Away(OSError("gone"), 0)
+        case "sink":
+            journal._sink_failure = OSError("full")
+        case "broken":
+            journal._broken = OSError("gone")
+        case "taken":
+            journal.drop_run("r")
+        case "unknown":
+            run = "another"
+    assert journal.record_all(run, THREE, at_ns=1) is None
+    assert journal._recorded == 0 and not journal._queue
+    journal._away = journal._sink_failure = journal._broken = None
