@@ -73,6 +73,7 @@ from ringfence.engine.seams.ports import (
 )
 from ringfence.engine.seams.store_urls import without_password
 from ringfence.engine.seams.threads import Threads
+from ringfence.engine.seams.wakes import arrival, gathered
 
 __all__ = [
     "ENTRY_POINTS",
@@ -133,9 +134,11 @@ __all__ = [
     "TicketStatus",
     "TicketStore",
     "Url",
+    "arrival",
     "check_purge",
     "escaped",
     "escaped_json",
+    "gathered",
     "hookimpl",
     "link_hash",
     "loads_strict",
