@@ -256,10 +256,10 @@ class Door:
         self._asked = False  # INVARIANT: before it looks, so that what comes from now on asks anew
         self._commit_next(db)
         if self._jobs and not self._asked:
-            self._asked = True
+            assert self._writer is not None
             with suppress(ValueError):  # it is closing, and `_finish` comes
-                assert self._writer is not None
                 self._writer.put(self._serve)
+                self._asked = True
 
     def _finish(self, db: sqlite3.Connection) -> None:
         while self._jobs:

@@ -53,6 +53,7 @@ from ringfence.engine.seams.isolates import (
 from ringfence.engine.seams.ports import (
     Attendant,
     Clock,
+    DirectLedger,
     Entry,
     EventLog,
     Examined,
@@ -89,6 +90,7 @@ __all__ = [
     "Clock",
     "Date",
     "DeniedError",
+    "DirectLedger",
     "Email",
     "EngineError",
     "Entry",
