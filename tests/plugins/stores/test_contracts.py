@@ -62,7 +62,7 @@ class Handed:
     def __init__(self, ledger: Ledger) -> None:
         assert isinstance(ledger, DirectLedger)
         self._ledger = ledger
-        self.settle = ledger.settle  # type: ignore[attr-defined]  # it is a `Ledger` too
+        self.settle = ledger.settle
 
     async def reserve(self, reservation: Reservation, *, now_ns: int) -> tuple[Refusal, ...]:
         return await asyncio.wrap_future(self._ledger.reserve_soon(reservation, now_ns=now_ns))

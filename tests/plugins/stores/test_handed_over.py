@@ -38,9 +38,13 @@ def door_of(store: SqliteStore) -> Door:
 def held_up(store: SqliteStore) -> threading.Event:
     """Return what lets the writer's thread go on."""
     gate = threading.Event()
+
+    def wait(db: sqlite3.Connection) -> None:
+        gate.wait(WITHIN_S)
+
     writer = door_of(store)._writer
     assert writer is not None
-    writer.put(lambda db: gate.wait(WITHIN_S) and None)
+    writer.put(wait)
     return gate
 
 
