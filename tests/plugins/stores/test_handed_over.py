@@ -6,6 +6,7 @@ import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -58,6 +59,27 @@ async def test_what_is_given_back_has_room_for_what_is_reserved_after_it(store: 
         told += [ledger.reserve_soon(held, now_ns=NOW + number), ledger.refund_soon(held.id)]  # type: ignore[list-item]
     gate.set()
     assert [done.result(WITHIN_S) for done in told] == [(), None] * 20
+
+
+async def test_a_dispatch_is_flushed_to_the_disk_and_what_is_only_held_is_not(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = store.ledger
+    assert ledger is not None
+    flushed: list[bool] = []
+    commit = Door._commit
+
+    def watched(door: Door, db: sqlite3.Connection, group: list[Any]) -> list[Any]:
+        outcomes = commit(door, db, group)
+        flushed.append(db.execute("PRAGMA synchronous").fetchone()[0] == 2)
+        return outcomes
+
+    monkeypatch.setattr(Door, "_commit", watched)
+    held = Reservation("r/1", (ONE_OF_ONE,), 60_000_000_000)
+    assert ledger.reserve_soon(held, now_ns=NOW).result(WITHIN_S) == ()
+    assert ledger.dispatched_soon(held.id, now_ns=NOW).result(WITHIN_S)
+    ledger.refund_soon(held.id).result(WITHIN_S)
+    assert flushed == [False, True, False]
 
 
 async def test_what_is_given_up_before_it_begins_is_not_done(store: SqliteStore) -> None:
