@@ -15,7 +15,7 @@ from ringfence.cli.examination import EXTRAS
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("adapters", "dsl", "engine", "grammar", "plugins")
 HEAVY = (
-    *("aiosqlite", "asyncio", "jinja2", "langchain_core", "lark", "opentelemetry.sdk", "pluggy", "pydantic"),
+    *("asyncio", "jinja2", "langchain_core", "lark", "opentelemetry.sdk", "pluggy", "pydantic", "sqlite3"),
     *("requests", "rich", "sqlite3"),
 )
 
@@ -106,7 +106,6 @@ def test_importing_the_package_loads_no_framework_database_or_parser() -> None:
     assert not loaded_by("import ringfence") & {
         "langchain_core",
         "pydantic",
-        "aiosqlite",
         "sqlite3",
         "lark",
         "rich",

@@ -18,7 +18,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from ringfence.engine.enforcement.drive import Steps, arrival, run_sync
+from ringfence.engine.enforcement.drive import Steps, run_sync
 from ringfence.engine.enforcement.in_hand import InHand
 from ringfence.engine.enforcement.lapses import Lapses, is_late
 from ringfence.engine.enforcement.lifecycle import Lifecycle
@@ -27,6 +27,7 @@ from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.enforcement.tickets import Asking
 from ringfence.engine.enforcement.workers import run_in_worker
 from ringfence.engine.seams.ports import KillOrder, RunRow, Ticket
+from ringfence.engine.seams.wakes import arrival
 
 LOOK_EVERY_S: Final = 30.0
 """How late the caretaker notices what it was not told of: questions of a process that is gone, dead runs."""

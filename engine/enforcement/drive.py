@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from ringfence.engine.seams.errors import EngineError
 from ringfence.engine.seams.loop import EngineLoop
-from ringfence.engine.seams.wakes import soon
+from ringfence.engine.seams.wakes import arrival
 
 T = TypeVar("T")
 Steps = Generator["Future[Any]", Any, T]
@@ -73,18 +73,3 @@ async def run_async(steps: Steps[T]) -> T:
                 waited = steps.send(value)
     except StopIteration as done:
         return done.value  # type: ignore[no-any-return]
-
-
-async def arrival(waited: "Future[T]") -> T:
-    """Await a future of another thread; giving up the wait leaves the work behind it alone."""
-    if not waited.done():
-        loop = asyncio.get_running_loop()
-        arrived: asyncio.Future[None] = loop.create_future()
-
-        def wake() -> None:
-            if not arrived.done():
-                arrived.set_result(None)
-
-        waited.add_done_callback(lambda _: soon(loop, wake))
-        await arrived
-    return waited.result()

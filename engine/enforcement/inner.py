@@ -8,7 +8,6 @@ from ringfence.dsl.plan import Json
 from ringfence.engine.decision.calls import ToolCall
 from ringfence.engine.enforcement import replies
 from ringfence.engine.enforcement.dispatch import Started
-from ringfence.engine.enforcement.drive import arrival
 from ringfence.engine.enforcement.filled import filled
 from ringfence.engine.enforcement.isolates import Asked, Job, inside_job
 from ringfence.engine.enforcement.requests import keeps_digests_only
@@ -17,6 +16,7 @@ from ringfence.engine.journal.isolated import called, fulfilled, handed, rejecte
 from ringfence.engine.journal.jsonable import jsonable
 from ringfence.engine.seams.errors import EngineError, RingfenceError, RunHaltedError
 from ringfence.engine.seams.isolates import InnerAnswer, InnerCall, IsolateOutcome
+from ringfence.engine.seams.wakes import arrival
 
 NO_BODY: Final = "the host gave no body for it"
 """Why a call that an isolate may make is denied: `inner` does not have it."""

@@ -11,6 +11,7 @@ from functools import lru_cache
 from ringfence.engine.decision.calls import Charge, Refusal
 from ringfence.engine.enforcement.drive import Steps
 from ringfence.engine.enforcement.opening import Opening
+from ringfence.engine.enforcement.refunds import is_direct
 from ringfence.engine.seams.ports import InlineLedger, Reservation
 
 
@@ -29,7 +30,11 @@ def reserve(
         return inline.reserve_now(reservation, now_ns=now_ns)
     ledger = opening.ready.ledger
     opening.refunds.forget(reservation_id)
-    asked: Future[tuple[Refusal, ...]] = opening.submit(ledger.reserve(reservation, now_ns=now_ns))
+    asked: Future[tuple[Refusal, ...]]
+    if is_direct(ledger):
+        asked = opening.handed(ledger.reserve_soon(reservation, now_ns=now_ns))
+    else:
+        asked = opening.submit(ledger.reserve(reservation, now_ns=now_ns))
     try:
         refusals: tuple[Refusal, ...] = yield asked
     except BaseException:  # its fate is unknown: given back once the answer is there
@@ -44,7 +49,12 @@ def dispatched(opening: Opening, reservation_id: str, *, now_ns: int) -> Steps[b
     if inline is not None:
         return inline.dispatched_now(reservation_id, now_ns=now_ns)
     ledger = opening.ready.ledger
-    stands: bool = yield opening.submit(ledger.dispatched(reservation_id, now_ns=now_ns))
+    asked: Future[bool]
+    if is_direct(ledger):
+        asked = opening.handed(ledger.dispatched_soon(reservation_id, now_ns=now_ns))
+    else:
+        asked = opening.submit(ledger.dispatched(reservation_id, now_ns=now_ns))
+    stands: bool = yield asked
     return stands
 
 

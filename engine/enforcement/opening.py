@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from ringfence.engine.enforcement.drive import Steps
+from ringfence.engine.enforcement.overdue import Overdue
 from ringfence.engine.enforcement.questions import Questions
 from ringfence.engine.enforcement.refunds import Refunds
 from ringfence.engine.journal.hiding import Hiding
@@ -67,6 +68,7 @@ class Opening:
         self.questions = Questions(loop, extensions)
         self.refunds = Refunds(loop)
         self.patience_s = patience_s
+        self.overdue = Overdue(loop)
         self.secrets = Secrets(settings.secrets.patterns, settings.secrets.names)
         self.hidden = Sessions()
         """Values that were hidden, by session."""
@@ -83,6 +85,10 @@ class Opening:
     def submit(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
         """Run `work` on the engine's loop, for as long as the guard is patient."""
         return self.loop.submit(self.in_time(work))
+
+    def handed(self, answer: "Future[T]") -> "Future[T]":
+        """Return what a store's own thread answers, waited for as long as the guard is patient."""
+        return self.overdue.bounded(answer, within_s=self.patience_s)
 
     async def in_time(self, work: Awaitable[T]) -> T:
         """Await one answer of a store on the engine's loop, for as long as the guard is patient."""
@@ -141,6 +147,7 @@ class Opening:
             if self._pid != os.getpid():  # a forked child shares no connection with its parent
                 self._future, self._opened, self._pid = None, None, os.getpid()
                 self.refunds = Refunds(self.loop)
+                self.overdue = Overdue(self.loop)
             if self._future is None:
                 self._future = self.submit(self._open())
             future = self._future

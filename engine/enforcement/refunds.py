@@ -7,11 +7,13 @@ again elsewhere, under the same name, and taking back that charge would let too 
 
 import asyncio
 import threading
-from typing import Final
+from concurrent.futures import Future
+from functools import lru_cache
+from typing import Final, TypeGuard
 
 from ringfence.engine.seams.bounded import PluginError, begun, ended, is_away
 from ringfence.engine.seams.loop import EngineLoop
-from ringfence.engine.seams.ports import Ledger
+from ringfence.engine.seams.ports import DirectLedger, Ledger
 
 _PAUSE_S: Final = 0.05
 _PAUSE_AT_MOST_S: Final = 1.0
@@ -37,7 +39,20 @@ class Refunds:
         """
         with self._lock:
             self._open[reservation] = ledger
-        self._loop.call_soon(self._begin, reservation, within_s)
+        if not is_direct(ledger):
+            self._loop.call_soon(self._begin, reservation, within_s)
+            return
+
+        def answered(asked: "Future[None]") -> None:
+            if asked.exception() is None:
+                self.forget(reservation)
+            else:  # asked again, until it answers
+                self._loop.call_soon(self._begin, reservation, within_s)
+
+        try:
+            ledger.refund_soon(reservation).add_done_callback(answered)
+        except Exception:  # fails closed: it stays taken, until the ledger is asked again
+            self._loop.call_soon(self._begin, reservation, within_s)
 
     def forget(self, reservation: str) -> None:
         """Do not try again: it is reserved anew, or the ledger has answered."""
@@ -99,3 +114,14 @@ class Refunds:
                 return False
         self.forget(reservation)
         return True
+
+
+def is_direct(ledger: Ledger) -> TypeGuard[DirectLedger]:
+    """Say whether work is handed to the ledger itself, in the place of the engine's loop."""
+    return _takes_work(type(ledger))
+
+
+@lru_cache(maxsize=64)
+def _takes_work(kind: type) -> bool:
+    # Remembered, because asking a protocol costs as much as handing over.
+    return issubclass(kind, DirectLedger)

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from ringfence.engine.enforcement.drive import Steps, arrival
+from ringfence.engine.enforcement.drive import Steps
 from ringfence.engine.enforcement.opening import Opening, store_error
 from ringfence.engine.enforcement.presence import Holder
 from ringfence.engine.seams.bounded import bounded
 from ringfence.engine.seams.errors import EngineError
+from ringfence.engine.seams.wakes import arrival
 
 T = TypeVar("T")
 

@@ -4,6 +4,7 @@ All methods of a store are coroutines and run on the engine's own loop (`engine.
 object per guard.  Times are nanoseconds since the Unix epoch on the engine's clock.
 """
 
+import concurrent.futures
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
@@ -262,6 +263,29 @@ class InlineLedger(Protocol):
 
     def settle_now(self, run: str, *, now_ns: int) -> None:
         """Like `Ledger.settle`."""
+        ...
+
+
+@runtime_checkable
+class DirectLedger(Protocol):
+    """A ledger that takes work from any thread, and does it in the order in which it was handed over.
+
+    The answers come later.  A future that is done before the ledger has begun with it, since whoever waited
+    gave up, is passed over.  The thread that answers wakes event loops: see `gathered`.
+    """
+
+    def reserve_soon(
+        self, reservation: Reservation, *, now_ns: int
+    ) -> "concurrent.futures.Future[tuple[Refusal, ...]]":
+        """Like `Ledger.reserve`."""
+        ...
+
+    def dispatched_soon(self, reservation_id: str, *, now_ns: int) -> "concurrent.futures.Future[bool]":
+        """Like `Ledger.dispatched`."""
+        ...
+
+    def refund_soon(self, reservation_id: str) -> "concurrent.futures.Future[None]":
+        """Like `Ledger.refund`."""
         ...
 
 

@@ -7,8 +7,11 @@ whoever tells the next one waits for it.
 import asyncio
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from typing import TypeVar
 
+T = TypeVar("T")
 Callback = Callable[[], None]
 
 
@@ -26,6 +29,21 @@ def soon(loop: asyncio.AbstractEventLoop, callback: Callback) -> None:
         _wake(loop, (callback,))
     else:
         wakes.setdefault(loop, []).append(callback)
+
+
+async def arrival(waited: "Future[T]") -> T:
+    """Await a future of another thread; giving up the wait leaves the work behind it alone."""
+    if not waited.done():
+        loop = asyncio.get_running_loop()
+        arrived: asyncio.Future[None] = loop.create_future()
+
+        def wake() -> None:
+            if not arrived.done():
+                arrived.set_result(None)
+
+        waited.add_done_callback(lambda _: soon(loop, wake))
+        await arrived
+    return waited.result()
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""One aiosqlite connection on which whole functions run, and a writer that commits many of them at once.
+"""Connections on threads of their own, on which whole functions run, and a door that commits many at once.
 
 A function of several statements costs one hop to the connection's thread instead of one per statement.
 """
@@ -6,15 +6,18 @@ A function of several statements costs one hop to the connection's thread instea
 import asyncio
 import os
 import sqlite3
+import threading
+from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, InvalidStateError
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, Final, TypeVar
 
-import aiosqlite
-
-from ringfence.plugin import EngineError, StoreAwayError
+from ringfence.plugin import EngineError, StoreAwayError, arrival, gathered
 from ringfence.plugins.sqlite.faults import fault_of, read_only
 from ringfence.plugins.sqlite.opening import in_snapshot
 
@@ -42,83 +45,86 @@ _PATIENCE_MS: Final = 100
 """Of emptying the write-ahead log: how often, with what pause, and how long readers are waited for."""
 
 
-class Connection(aiosqlite.Connection):
-    """An aiosqlite connection that runs functions; its thread never keeps a process alive."""
+class Connection:
+    """One connection and its thread, which does what it is handed, in that order.
 
-    def __init__(self, connector: Callable[[], sqlite3.Connection]) -> None:
-        super().__init__(connector, iter_chunk_size=64)
-        # Up to 0.21 the connection is its thread, later it has one.
-        thread: Any = getattr(self, "_thread", self)
-        thread.daemon = True
+    The thread never keeps a process alive.
+    """
+
+    def __init__(self) -> None:
+        self._work: SimpleQueue[Work[None] | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._over = False
 
     @classmethod
     async def opened(cls, connector: Callable[[], sqlite3.Connection]) -> "Connection":
-        """Return an open connection, or raise what `connector` raised, with no thread left behind.
+        """Return an open connection, or raise what `connector` raised, with no thread left behind."""
+        made, opened = cls(), Future[None]()
+        serve = partial(_serve, connector, opened, made._work)
+        threading.Thread(target=serve, name="ringfence-sqlite", daemon=True).start()
+        try:
+            await arrival(opened)
+        except BaseException:  # given up: what it opens all the same is closed at once
+            made._work.put(None)
+            raise
+        return made
 
-        (aiosqlite does not wait for its thread when connecting fails, and the thread then outlives the
-        event loop that it answers to; so it is given a connection to nothing, and closed in order.)
-        """
-        errors: list[Exception] = []
-
-        def connect() -> sqlite3.Connection:
-            try:
-                return connector()
-            except Exception as error:  # raised below, once the thread has ended
-                errors.append(error)
-                return sqlite3.connect(":memory:", check_same_thread=False)
-
-        connection = cls(connect)
-        await connection
-        if errors:
-            await connection.close()
-            raise errors[0]
-        return connection
+    def put(self, work: Work[None]) -> None:
+        """Run `work`, which must not raise, on the connection's thread; from any thread."""
+        with self._lock:
+            if self._over:
+                raise ValueError("the connection is closed")
+            self._work.put(work)
 
     async def call(self, work: Work[T]) -> T:
         """Run `work` on the connection's thread."""
-        return await self._execute(_on, self, work)  # type: ignore[no-any-return, no-untyped-call]
+        answer = Future[T]()
+        self.put(partial(_answer, answer, work))
+        return await arrival(answer)
 
-    def begin(self, work: Work[Any], ended: "Ended") -> None:
-        """Run `work` on the connection's thread, and have `ended` told on its own loop: no task waits."""
-        if not self._running or not self._connection:
-            raise ValueError("Connection closed")
-        queue: Any = self._tx
-        queue.put_nowait((ended, partial(_on, self, work)))
-
-
-class Ended:
-    """What is told of a work that ended, in the place of the future that aiosqlite would tell."""
-
-    def __init__(self, tell: Callable[[Any, BaseException | None], None]) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._tell = tell
-
-    def get_loop(self) -> asyncio.AbstractEventLoop:
-        """Return the loop on which it is told."""
-        return self._loop
-
-    def done(self) -> bool:
-        """Return False: it is told once."""
-        return False
-
-    def set_result(self, result: Any) -> None:
-        """Take in what the work returned."""
-        self._tell(result, None)
-
-    def set_exception(self, error: BaseException) -> None:
-        """Take in what it raised."""
-        self._tell(None, error)
+    async def close(self) -> None:
+        """Finish what was handed over and close; safe to call twice."""
+        closed = Future[None]()
+        with self._lock:
+            if self._over:
+                return
+            self._over = True
+            self._work.put(lambda db: _answer(closed, sqlite3.Connection.close, db))
+            self._work.put(None)
+        await arrival(closed)
 
 
-def _on(connection: Connection, work: Work[T]) -> T:
-    return work(connection._conn)
+def _serve(
+    connector: Callable[[], sqlite3.Connection],
+    opened: "Future[None]",
+    queue: "SimpleQueue[Work[None] | None]",
+) -> None:
+    try:
+        db = connector()
+    except BaseException as error:  # it belongs to whoever opens
+        opened.set_exception(error)
+        return
+    with closing(db):
+        opened.set_result(None)
+        while (work := queue.get()) is not None:
+            work(db)
+            del work  # nothing is kept alive while this thread waits
+
+
+def _answer(answer: "Future[T]", work: Work[T], db: sqlite3.Connection) -> None:
+    try:
+        found = work(db)
+    except BaseException as error:  # it belongs to whoever waits
+        answer.set_exception(error)
+    else:
+        answer.set_result(found)
 
 
 @dataclass(slots=True)
 class _Job:
     work: Work[Any]
     lasting: bool
-    answer: "asyncio.Future[Any]"
+    answer: "Future[Any]"
 
 
 class Door:
@@ -150,11 +156,11 @@ class Door:
         self._pid = os.getpid()
         self._flushes = True
         """What the writer was told last: to flush each commit to the disk."""
-        self._jobs: list[_Job] = []
-        self._busy = False
-        """True from the first job that is queued until all are done."""
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._jobs: deque[_Job] = deque()
+        self._asked = False
+        """True from when the writer is asked to look for jobs until it does."""
+        self._asks = False
+        """True while the event loop is about to ask it."""
 
     async def write(self, work: Work[T], *, lasting: bool = True) -> T:
         """Run `work` in a write transaction, shared with what is queued meanwhile; durable when it returns.
@@ -164,16 +170,24 @@ class Door:
         Args:
             lasting: False: a loss of power may undo it, unless something lasting was written after it.
         """
-        self._same_process()
-        if self._writer is None:
-            raise read_only(self._path).as_engine_error(PermissionError())
-        job = _Job(work, lasting, asyncio.get_running_loop().create_future())
-        self._jobs.append(job)
-        if not self._busy:
-            self._busy = True
-            self._idle.clear()
-            asyncio.get_running_loop().call_soon(self._next)  # with whatever else is queued by then
-        return await job.answer  # type: ignore[no-any-return]
+        answer = self._queued(work, lasting)
+        if not self._asks:
+            self._asks = True
+            asyncio.get_running_loop().call_soon(self._ask)  # with whatever else is queued by then
+        try:
+            return await arrival(answer)
+        except asyncio.CancelledError:
+            answer.cancel()  # if it has not begun it is not done
+            raise
+
+    def hand_over(self, work: Work[T], *, lasting: bool = True) -> "Future[T]":
+        """Write as `write` does, from any thread, in the order of what is handed over.
+
+        A future that somebody gives up, or answers, before its work has begun keeps it from being done.
+        """
+        answer = self._queued(work, lasting)
+        self._ask()
+        return answer
 
     async def read(self, work: Work[T]) -> T:
         """Run `work` on a snapshot of what is committed."""
@@ -208,43 +222,79 @@ class Door:
         """Finish what is queued and close both connections."""
         if self._pid != os.getpid():
             return  # they belong to the parent process
-        await self._idle.wait()
-        await self._reader.close()
         if self._writer is not None:
+            with suppress(ValueError):  # it is closed already
+                self._writer.put(self._finish)
             await self._writer.close()
+        await self._reader.close()
 
-    def _next(self) -> None:
-        """Hand the next group to the writer's thread."""
+    def _queued(self, work: Work[T], lasting: bool) -> "Future[T]":
+        self._same_process()
+        if self._writer is None:
+            raise read_only(self._path).as_engine_error(PermissionError())
+        answer = Future[T]()
+        self._jobs.append(_Job(work, lasting, answer))
+        return answer
+
+    def _ask(self) -> None:
+        """Have the writer's thread look for jobs; from any thread."""
+        self._asks = False
+        if self._asked:
+            return
         assert self._writer is not None
-        while self._jobs:
-            group, self._jobs = self._jobs[:GROUP], self._jobs[GROUP:]
-            group = [job for job in group if not job.answer.cancelled()]
-            if not group:
-                continue
-            try:
-                self._writer.begin(
-                    self._checked(lambda db, group=group: self._commit(db, group)),  # type: ignore[misc]
-                    Ended(partial(self._answer, group)),
-                )
-                return
-            except Exception as error:  # fails closed: nothing of the group was committed
-                self._tell(group, [error] * len(group))
-        self._busy = False
-        self._idle.set()
+        self._asked = True
+        try:
+            self._writer.put(self._serve)
+        except ValueError as error:  # fails closed: nothing of it is committed
+            self._asked = False
+            group = self._group()
+            self._tell(group, [error] * len(group))
 
-    def _answer(self, group: list[_Job], outcomes: list[Any] | None, error: BaseException | None) -> None:
-        # Fails closed: if the commit failed, nothing of the group was committed.
-        self._tell(group, [error] * len(group) if outcomes is None else outcomes)
-        self._next()
+    # ---- on the writer's thread ---------------------------------------------------------------------
+
+    def _serve(self, db: sqlite3.Connection) -> None:
+        """Commit the next group; whatever else was asked of the thread meanwhile has its turn in between."""
+        self._asked = False  # INVARIANT: before it looks, so that what comes from now on asks anew
+        self._commit_next(db)
+        if self._jobs and not self._asked:
+            assert self._writer is not None
+            with suppress(ValueError):  # it is closing, and `_finish` comes
+                self._writer.put(self._serve)
+                self._asked = True
+
+    def _finish(self, db: sqlite3.Connection) -> None:
+        while self._jobs:
+            self._commit_next(db)
+
+    def _commit_next(self, db: sqlite3.Connection) -> None:
+        group = self._group()
+        if not group:
+            return
+        try:
+            outcomes = self._checked(lambda db: self._commit(db, group))(db)
+        except BaseException as error:  # fails closed: nothing of the group was committed
+            outcomes = [error] * len(group)
+        self._tell(group, outcomes)
+
+    def _group(self) -> list[_Job]:
+        """Return the jobs of the next commit, without those that nobody waits for any more."""
+        group: list[_Job] = []
+        with suppress(IndexError):  # no more are queued
+            while len(group) < GROUP:
+                job = self._jobs.popleft()
+                if not job.answer.done():
+                    group.append(job)
+        return group
 
     def _tell(self, group: list[_Job], outcomes: Sequence[Any]) -> None:
-        for job, outcome in zip(group, outcomes, strict=True):
-            if job.answer.cancelled():
-                continue
-            if isinstance(outcome, BaseException):
-                job.answer.set_exception(self._explained(outcome))
-            else:
-                job.answer.set_result(outcome)
+        """Tell each how it ended; whoever waits in the same event loop is woken with the others."""
+        with gathered():
+            for job, outcome in zip(group, outcomes, strict=True):
+                with suppress(InvalidStateError):  # given up meanwhile
+                    if isinstance(outcome, BaseException):
+                        job.answer.set_exception(self._explained(outcome))
+                    else:
+                        job.answer.set_result(outcome)
 
     def _commit(self, db: sqlite3.Connection, group: list[_Job]) -> list[Any]:
         """Run the jobs; what is flushed to the disk takes all with it that was written before."""

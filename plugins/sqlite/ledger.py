@@ -9,11 +9,12 @@ at units: it costs the same after ten calls and after ten thousand.
 import sqlite3
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from functools import partial
 from typing import Final
 
 from ringfence.plugin import Charge, Refusal, Reservation
-from ringfence.plugins.sqlite.connection import Door
+from ringfence.plugins.sqlite.connection import Door, Work
 
 _NEVER: Final = 2**63 - 1
 """The period of a window that nothing leaves, and the moment at which nothing happens any more."""
@@ -45,24 +46,37 @@ class SqliteLedger:
         self._wall_ns = wall_ns
         self._until_sweep = 1
         self._doubts = True
+        """These two are touched by the writer's thread alone."""
 
     async def reserve(self, reservation: Reservation, *, now_ns: int) -> tuple[Refusal, ...]:
         """Reserve all charges, or none and say which had no room."""
-        self._until_sweep -= 1
-        sweep = self._until_sweep <= 0
-        if sweep:
-            self._until_sweep = _SWEEP_EVERY
-        # Once for each opened store: two clocks that disagree must not take turns.
-        wall_ns = self._wall_ns() if self._doubts else None
-        self._doubts = False
+        return await self._door.write(self._reserving(reservation, now_ns), lasting=False)
+
+    def reserve_soon(self, reservation: Reservation, *, now_ns: int) -> "Future[tuple[Refusal, ...]]":
+        """Like `reserve`, from any thread."""
+        return self._door.hand_over(self._reserving(reservation, now_ns), lasting=False)
+
+    def _reserving(self, reservation: Reservation, now_ns: int) -> Work[tuple[Refusal, ...]]:
         # A loss of power may forget what is only held, since its call has not begun.
-        return await self._door.write(
-            lambda db: _reserve(db, reservation, now_ns, wall_ns, sweep), lasting=False
-        )
+        def reserve(db: sqlite3.Connection) -> tuple[Refusal, ...]:
+            self._until_sweep -= 1
+            sweep = self._until_sweep <= 0
+            if sweep:
+                self._until_sweep = _SWEEP_EVERY
+            # Once for each opened store: two clocks that disagree must not take turns.
+            wall_ns = self._wall_ns() if self._doubts else None
+            self._doubts = False
+            return _reserve(db, reservation, now_ns, wall_ns, sweep)
+
+        return reserve
 
     async def dispatched(self, reservation_id: str, *, now_ns: int) -> bool:
         """Stamp a held reservation with the moment of its dispatch; False if it counts no more."""
         return await self._door.write(lambda db: _dispatched(db, reservation_id, now_ns))
+
+    def dispatched_soon(self, reservation_id: str, *, now_ns: int) -> "Future[bool]":
+        """Like `dispatched`, from any thread."""
+        return self._door.hand_over(lambda db: _dispatched(db, reservation_id, now_ns))
 
     async def settle(self, run: str, *, now_ns: int) -> None:
         """Stamp all that the run still holds: its fate is unknown, so it is kept."""
@@ -74,6 +88,10 @@ class SqliteLedger:
         """Give a reservation back; unknown or already given back: nothing happens."""
         # Forgotten by a loss of power, it stays taken.
         await self._door.write(lambda db: _give_back(db, reservation_id), lasting=False)
+
+    def refund_soon(self, reservation_id: str) -> "Future[None]":
+        """Like `refund`, from any thread."""
+        return self._door.hand_over(lambda db: _give_back(db, reservation_id), lasting=False)
 
 
 def _reserve(

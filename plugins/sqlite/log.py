@@ -195,13 +195,32 @@ def _append(db: sqlite3.Connection, entries: Sequence[Entry]) -> None:
 
 def _insert(db: sqlite3.Connection, fresh: Sequence[tuple[_Grown, Entry]]) -> None:
     """Store the entries behind the last one of the log, each linked to the one before."""
+    # The same bytes, sooner bound: of `bytes` the sqlite3 module looks for an adapter, each time anew.
+    blob = bytearray
     last = db.execute("SELECT position, link FROM event ORDER BY position DESC LIMIT 1").fetchone()
     position, link = last or (0, ZERO)
     rows: list[tuple[Any, ...]] = []
     for grown, entry in fresh:
         position += 1
         link = link_hash(link, entry.hash)
-        rows.append((position, grown.id, link, *entry[1:]))
+        _, seq, kind, schema, at_ns, mono_ns, salt, body, digest, prev, hash = entry
+        rows.append(
+            (
+                position,
+                grown.id,
+                blob(link),
+                seq,
+                kind,
+                schema,
+                at_ns,
+                mono_ns,
+                blob(salt),
+                None if body is None else blob(body),
+                blob(digest),
+                blob(prev),
+                blob(hash),
+            )
+        )
     db.executemany(_NEW_EVENT, rows)
 
 

@@ -53,6 +53,7 @@ from ringfence.engine.seams.isolates import (
 from ringfence.engine.seams.ports import (
     Attendant,
     Clock,
+    DirectLedger,
     Entry,
     EventLog,
     Examined,
@@ -73,6 +74,7 @@ from ringfence.engine.seams.ports import (
 )
 from ringfence.engine.seams.store_urls import without_password
 from ringfence.engine.seams.threads import Threads
+from ringfence.engine.seams.wakes import arrival, gathered
 
 __all__ = [
     "ENTRY_POINTS",
@@ -88,6 +90,7 @@ __all__ = [
     "Clock",
     "Date",
     "DeniedError",
+    "DirectLedger",
     "Email",
     "EngineError",
     "Entry",
@@ -133,9 +136,11 @@ __all__ = [
     "TicketStatus",
     "TicketStore",
     "Url",
+    "arrival",
     "check_purge",
     "escaped",
     "escaped_json",
+    "gathered",
     "hookimpl",
     "link_hash",
     "loads_strict",

@@ -32,7 +32,7 @@ from ringfence.engine.seams.ports import Store, Ticket
 from ringfence.plugins.memory.ledger import MemoryLedger
 from ringfence.plugins.sqlite import SqliteStore
 from ringfence.testing import FakeClock
-from tests.faults.sites import Site, sites
+from tests.faults.sites import WRITES, Site, sites
 from tests.guards import ALICE, POLICY, call, make_guard
 from tests.isolates import Executors, FakeExecutor, Tools
 
@@ -95,6 +95,14 @@ class Watch:
         return result
 
 
+class Awaited:
+    """A ledger to which nothing can be handed from another thread."""
+
+    def __init__(self, ledger: Any) -> None:
+        self.reserve, self.dispatched = ledger.reserve, ledger.dispatched
+        self.refund, self.settle = ledger.refund, ledger.settle
+
+
 class World:
     """One child's store, clock and effects."""
 
@@ -108,7 +116,14 @@ class World:
         for name in ("reserve", "dispatched", "settle"):
             setattr(ledger, name, watch.wrapped(getattr(ledger, name)))
 
-    def guard(self, *, inline: bool = False, broken: bool = False, plugins: Sequence[object] = ()) -> Guard:
+    def guard(
+        self,
+        *,
+        inline: bool = False,
+        awaited: bool = False,
+        broken: bool = False,
+        plugins: Sequence[object] = (),
+    ) -> Guard:
         world = self
 
         class Watched(SqliteStore):
@@ -116,11 +131,13 @@ class World:
                 await super().open()
                 if inline:
                     self.ledger = cast(Any, MemoryLedger())
+                if awaited:
+                    self.ledger = cast(Any, Awaited(self.ledger))
                 world.watch_parts(self)
                 if broken:
-                    cast(Any, self.ledger).dispatched = fails
+                    cast(Any, self.ledger).dispatched_soon = fails
 
-        async def fails(*_: Any, **__: Any) -> None:
+        def fails(*_: Any, **__: Any) -> None:
             raise OSError("the disk is full")
 
         def opened() -> Store:
@@ -130,13 +147,10 @@ class World:
 
     def watch_parts(self, store: Any) -> None:
         for part, names in (
-            (
-                store.ledger,
-                ["reserve", "dispatched", "refund", "reserve_now", "dispatched_now", "refund_now", "settle"],
-            ),
-            (store.tickets, ["open", "swap"]),
-            (store.leases, ["lease", "release", "keep_alive", "gone"]),
-            (store.kill_switch, ["order", "keep_alive", "gone", "obeyed"]),
+            (store.ledger, WRITES["ledger"]),
+            (store.tickets, WRITES["tickets"]),
+            (store.leases, WRITES["leases"]),
+            (store.kill_switch, WRITES["kill_switch"]),
         ):
             for name in names:
                 if hasattr(part, name):
@@ -205,6 +219,16 @@ def inline(world: World) -> None:
     guard.end_run(run)
     guard.close()
     plain(world, inline=True)
+
+
+def awaited(world: World) -> None:
+    """A call that runs and an allow that is never used, with a ledger that is awaited."""
+    guard = world.guard(awaited=True)
+    run = guard.begin_run(principal=ALICE, agent="main")
+    guard.authorize(run, call("mail", "c0", to="a@b.example"))
+    guard.execute(run, call("mail", "c1", to="a@b.example"), world.effect)
+    guard.end_run(run)
+    guard.close()
 
 
 def asked(world: World) -> None:
@@ -451,6 +475,7 @@ SCENARIOS: dict[str, Callable[[World], None]] = {
         plain,
         isolated,
         inline,
+        awaited,
         asked,
         resumed,
         asked_ahead,

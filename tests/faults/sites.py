@@ -7,14 +7,18 @@ from pathlib import Path
 
 ENFORCEMENT = Path(__file__).parent.parent.parent / "engine" / "enforcement"
 
-_WRITES = {
+WRITES = {
     "journal": {"record", "flush", "close"},
-    "ledger": {"reserve", "dispatched", "refund", "reserve_now", "dispatched_now", "refund_now", "settle"},
+    "ledger": {
+        *("reserve", "dispatched", "refund", "settle"),
+        *("reserve_now", "dispatched_now", "refund_now"),
+        *("reserve_soon", "dispatched_soon", "refund_soon"),
+    },
     "tickets": {"open", "swap"},
     "leases": {"lease", "release", "keep_alive", "gone"},
     "kill_switch": {"order", "keep_alive", "gone", "obeyed"},
 }
-_METHODS = {method for methods in _WRITES.values() for method in methods}
+_METHODS = {method for methods in WRITES.values() for method in methods}
 _RECORDERS = {"run", "self", "around"}
 """What `append` is called on where it records an event, and not on a list."""
 
@@ -49,4 +53,4 @@ def _writes(function: ast.Attribute) -> bool:
     name = owner.attr if isinstance(owner, ast.Attribute) else owner.id if isinstance(owner, ast.Name) else ""
     if function.attr == "append":
         return isinstance(owner, ast.Name) and owner.id in _RECORDERS
-    return function.attr in _WRITES.get(name, ())
+    return function.attr in WRITES.get(name, ())

@@ -214,15 +214,15 @@ async def test_a_halt_that_comes_while_the_dispatch_is_recorded_stops_the_body(
 ) -> None:
     guard = make_guard(UNBOUND, clock=clock, store=f"sqlite:///{tmp_path}/r.db")
     run = await guard.abegin_run(principal=ALICE)
-    ledger = guard.opening.ready.ledger
-    dispatched = ledger.dispatched
+    ledger: Any = guard.opening.ready.ledger
+    dispatched = ledger.dispatched_soon
 
-    async def slowly(*args: Any, **kwargs: Any) -> bool:
-        stands = await dispatched(*args, **kwargs)
+    def meanwhile(*args: Any, **kwargs: Any) -> Any:
+        stands = dispatched(*args, **kwargs)
         run.halt("killed", by=None, detail=None)
         return stands
 
-    ledger.dispatched = slowly  # type: ignore[method-assign]
+    ledger.dispatched_soon = meanwhile
     with pytest.raises(RunHaltedError):
         if asynchronous:
             await guard.aexecute(run, call("mail", to="a"), never)

@@ -69,7 +69,7 @@ def test_the_pytest_plugin_loads_nothing_until_a_fixture_is_asked_for() -> None:
         "import sys, pytest\n"
         "import ringfence.testing.pytest_plugin\n"
         "print([name for name in sys.modules if name.startswith('ringfence')"
-        " or name in ('pydantic', 'pluggy', 'lark', 'aiosqlite', 'asyncio')])"
+        " or name in ('pydantic', 'pluggy', 'lark', 'asyncio', 'sqlite3')])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     loaded = set(ast.literal_eval(done.stdout))

@@ -21,6 +21,7 @@ from ringfence.engine.journal.journal import Journal
 from ringfence.engine.journal.queued import Place, Queued, encoded, linked
 from ringfence.engine.seams.loop import EngineLoop
 from ringfence.engine.seams.ports import Entry
+from ringfence.engine.seams.wakes import arrival
 from ringfence.plugins.memory.log import MemoryLog
 from ringfence.plugins.sqlite.log import _append
 from ringfence.plugins.sqlite.opening import connect_writer, make_file
@@ -136,8 +137,6 @@ class _HeldLog(MemoryLog):
 
 @pytest.mark.not_replayed("its events are made up: no guard decided anything")
 def test_a_hundred_callers_that_wait_for_one_commit_wake_their_loop_once() -> None:
-    from ringfence.engine.enforcement.drive import arrival
-
     log, engine, mine = _HeldLog(), EngineLoop(), _CountingLoop()
     journal = Journal(log, engine, FakeClock())
     journal.open_run("r")
