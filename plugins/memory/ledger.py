@@ -63,9 +63,12 @@ class MemoryLedger:
         self._lock = threading.Lock()
         self._windows: dict[_Key, BudgetWindow] = {}
         self._open: dict[str, Unit] = {}
-        """Reservation id -> the first of its units, until it is dispatched or its run ends: few, as a rule."""
+        """Reservation id -> the first of its units, until it is dispatched or its run ends: few, most often."""
         self._kept: dict[str, Unit] = {}
-        """The same from then on; INVARIANT: of neither is one dropped before all left their windows."""
+        """The same from then on.
+
+        INVARIANT: neither drops a reservation before all its units have left their windows.
+        """
         self._latest_ns = 0
         self._until_sweep = _SWEEP_EVERY
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
@@ -16,7 +16,7 @@ from ringfence.engine.decision.arguments import MOST_BYTES
 from ringfence.engine.decision.assessment import Assessment
 from ringfence.engine.decision.at_once import at_once
 from ringfence.engine.decision.calls import NO_FACTS, RESERVED, Facts, ToolCall
-from ringfence.engine.decision.decide import at_length, conclude
+from ringfence.engine.decision.decide import assess, conclude
 from ringfence.engine.decision.events import BudgetRefunded, CallStarted, RunEvent, RunHalted, Stamped
 from ringfence.engine.decision.records import decided, requested
 from ringfence.engine.decision.state import State, apply, start
@@ -232,8 +232,8 @@ class Run:
     def both(self, call: ToolCall, key: str | None, plan: Plan | None = None) -> Assessment:
         """Decide both ways and compare; return what the long way says."""
         of = plan or self.plan
-        slow = at_length(of, self.state, call, NO_FACTS, now_ns=self.now_ns, key=key)
-        quick = at_once(of, self.state, call, key=key, now_ns=self.now_ns)
+        slow = assess(of, self.state, call, NO_FACTS, now_ns=self.now_ns, key=key, at_length=True)
+        quick = at_once(of, self.state, call, key, self.now_ns)
         self.allowed += slow.verdict is Verdict.ALLOW
         if quick is not None:
             self.said += 1
@@ -246,7 +246,7 @@ class Run:
     def call(self, call: ToolCall, then: str) -> None:
         key = f"k{len(self.keys)}.0"
         self.both(call, None)
-        self.record(requested(key, replace(call, arguments={})))
+        self.record(requested(key, call._replace(arguments={})))
         slow = self.both(call, key)
         self.keys.append((key, call))
         decision = conclude(slow, RESERVED)
@@ -263,7 +263,8 @@ class Run:
 
 def shown(found: Assessment) -> dict[str, str]:
     """All that an assessment says, with the class of every value."""
-    parts = {name: getattr(found, name) for name in Assessment.__slots__ if name != "prepared"}
+    parts = {name: getattr(found, name) for name in get_type_hints(Assessment) if name != "prepared"}
+    parts["wanted"] = dict(found.wanted)
     return {name: repr(part) for name, part in parts.items()}
 
 
@@ -404,7 +405,7 @@ def test_in_a_run_that_meets_a_limit_nothing_is_said_at_once(name: str, value: A
     run = Run(loaded(text), {"user": "alice"})
     run.both(GOOD, None)
     setattr(run.state, name, value)
-    assert at_once(run.plan, run.state, GOOD, key=None, now_ns=T0) is None
+    assert at_once(run.plan, run.state, GOOD, None, T0) is None
 
 
 def test_where_the_host_has_not_said_what_a_clause_names_nothing_is_said_at_once() -> None:
@@ -447,7 +448,7 @@ def test_another_plan_says_nothing_at_once_of_what_this_one_prepared() -> None:
     plan, other = (loaded(policy(f"allow when n < {most}")) for most in (5, 1))
     run = Run(plan, {})
     run.both(GOOD, None)
-    assert at_once(other, run.state, GOOD, key=None, now_ns=T0) is None
+    assert at_once(other, run.state, GOOD, None, T0) is None
     assert run.both(GOOD, None, other).verdict is Verdict.DENY
     assert run.both(GOOD, None).verdict is Verdict.ALLOW
 
