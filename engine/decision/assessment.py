@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from ringfence.dsl.plan import Json, Obligations, Question, Reason, Verdict
-from ringfence.engine.decision.calls import Charge
+from ringfence.engine.decision.calls import Charge, Decision
 from ringfence.engine.decision.prepared import Prepared
 
 _NO_OBLIGATIONS = Obligations()
@@ -37,6 +37,8 @@ class Assessment:
     shadow: list[Reason] | None = None
     denial_halts: Reason | None = None
     """The reason that halts the run if this call is denied."""
+    passed: Decision | None = None
+    """What comes of it, once its `wider` charges are reserved; None: that is put together then."""
     prepared: Prepared | None = None
     wanted: Mapping[str, Question] = MappingProxyType({})
     """Questions to plugins that have no answer yet, by key."""

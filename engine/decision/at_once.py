@@ -5,12 +5,16 @@ charge that depends on the call, redactions, labels, attempts) sends the call th
 reason.  This one only ever says what the long way would have said (a property tests it).
 """
 
-from ringfence.dsl.plan import Plan
+from ringfence.dsl.plan import Plan, Verdict
 from ringfence.engine.decision.assessment import Assessment
-from ringfence.engine.decision.calls import ToolCall
+from ringfence.engine.decision.calls import Decision, ToolCall
 from ringfence.engine.decision.prepared import Prepared
 from ringfence.engine.decision.room import has_room
 from ringfence.engine.decision.state import State
+
+_ALLOW = Verdict.ALLOW
+_made = tuple.__new__
+"""Makes a named tuple of its parts at once; its own constructor is a Python function."""
 
 
 def at_once(plan: Plan, state: State, call: ToolCall, key: str | None, now_ns: int) -> Assessment | None:
@@ -41,11 +45,14 @@ def at_once(plan: Plan, state: State, call: ToolCall, key: str | None, now_ns: i
                 return None
     except Exception:  # fails closed: it is decided at length, where what breaks denies
         return None
+    spoken, obligations, charges = ready.spoken, ready.obligations, ready.charges
     result = Assessment()
+    result.verdict = _ALLOW
+    result.reasons = [*spoken]
     result.arguments = arguments
-    result.reasons = [ready.spoken]
-    result.obligations = ready.obligations
-    result.charges = ready.charges
+    result.obligations = obligations
+    result.charges = charges
     result.wider = ready.wider
     result.prepared = prepared
+    result.passed = _made(Decision, (_ALLOW, spoken, arguments, obligations, charges, (), None, (), None))
     return result

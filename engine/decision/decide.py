@@ -41,9 +41,7 @@ __all__ = ["ENGINE_CLOCK", "Assessment", "assess", "conclude", "decide"]
 ENGINE_CLOCK = -1
 """As `wall_ns`: the engine's clock says the time of day."""
 _NOTHING: frozenset[str] = frozenset()
-_UNKNOWN, _DENY, _ASK, _ALLOW = Verdict.UNKNOWN, Verdict.DENY, Verdict.ASK, Verdict.ALLOW
-_made = tuple.__new__
-"""Makes a named tuple of its parts at once; its own constructor is a Python function."""
+_UNKNOWN, _DENY, _ASK = Verdict.UNKNOWN, Verdict.DENY, Verdict.ASK
 
 
 def decide(
@@ -72,12 +70,11 @@ def decide(
     return conclude(assessment, facts)
 
 
-def assess(
+def assess(  # its defaults are not for keywords alone: those are looked up by name at every call
     plan: Plan,
     state: State,
     call: ToolCall,
     facts: Facts,
-    *,
     now_ns: int,
     key: str | None = None,
     wall_ns: int | None = ENGINE_CLOCK,
@@ -401,21 +398,10 @@ def _has_approved(plan: Plan, state: State, name: str, approved_by: Mapping[str,
 
 def conclude(assessment: Assessment, facts: Facts) -> Decision:
     """Fold the ledger's answer into an assessment; pure and total, and leaves the assessment as it was."""
+    passed = assessment.passed
+    if passed is not None and (facts is RESERVED or (facts is NO_FACTS and not assessment.wider)):
+        return passed  # nothing is to be folded in, as with most calls
     verdict = assessment.verdict
-    if (
-        verdict is _ALLOW
-        and (facts is RESERVED or (facts is NO_FACTS and not assessment.wider))
-        and not assessment.attempted
-        and not assessment.shadow
-    ):
-        # Nothing is to be folded in, as with most calls.
-        return _made(
-            Decision,
-            (
-                verdict, tuple(assessment.reasons), assessment.arguments, assessment.obligations,
-                assessment.charges, (), None, (), assessment.label,
-            ),
-        )  # fmt: skip
     reasons = assessment.reasons
     halt = assessment.halt
     charges, attempted, label = assessment.charges, assessment.attempted, assessment.label

@@ -87,7 +87,7 @@ class AtOnce:
         self.plan = plan
         """The plan that the tool was looked up in."""
         self.passes, self.objects = certain
-        self.spoken = prepared.allows[0].spoken
+        self.spoken = (prepared.allows[0].spoken,)
         self.obligations = prepared.tool.obligations
         self.charges = prepared.fixed or ()
         self.wider = prepared.wider

@@ -96,14 +96,18 @@ class MemoryLedger:
                         window.slide(now_ns)
                     taken = window.taken + amount
                     if taken <= charge.limit:
+                        unit = opened[reservation_id] = Unit()
+                        unit.window = window
+                        unit.amount = amount
+                        unit.members = unit.beside = None
+                        unit.stamped = False
+                        window.taken = taken
                         lease_ns = reservation.lease_ns
                         if lease_ns is None or period_ns is None:
-                            unit = Unit(window, amount)
+                            unit.leaves_ns = None
                         else:
-                            unit = Unit(window, amount, now_ns + lease_ns + period_ns)
+                            unit.leaves_ns = now_ns + (lease_ns + period_ns)
                             window.leased.append(unit)
-                        window.taken = taken
-                        opened[reservation_id] = unit
                         return ()
             return self._reserve(reservation, now_ns)
 
@@ -121,7 +125,9 @@ class MemoryLedger:
             if window is None:
                 made = AmountWindow if members is None else MemberWindow
                 window = self._windows[key] = made(charge.period_ns)
-            unit = Unit(window, charge.amount, leaves_ns, members)
+            unit = Unit()
+            unit.window, unit.amount, unit.leaves_ns = window, charge.amount, leaves_ns
+            unit.members, unit.stamped = members, False
             window.slide(now_ns)
             together = asked.setdefault(window, [])
             together.append(unit)

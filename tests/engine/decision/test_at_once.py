@@ -263,7 +263,7 @@ class Run:
 
 def shown(found: Assessment) -> dict[str, str]:
     """All that an assessment says, with the class of every value."""
-    parts = {name: getattr(found, name) for name in get_type_hints(Assessment) if name != "prepared"}
+    parts = {name: getattr(found, name) for name in get_type_hints(Assessment) if name not in ("prepared", "passed")}
     parts["wanted"] = dict(found.wanted)
     return {name: repr(part) for name, part in parts.items()}
 
@@ -406,6 +406,51 @@ def test_in_a_run_that_meets_a_limit_nothing_is_said_at_once(name: str, value: A
     run.both(GOOD, None)
     setattr(run.state, name, value)
     assert at_once(run.plan, run.state, GOOD, None, T0) is None
+
+
+@pytest.mark.parametrize("value", [Text("a"), "é", "b" * 9, None, 1])
+def test_a_text_that_must_be_one_of_a_set_is_looked_at_all_the_same(value: Any) -> None:
+    assert said(policy("allow when t in few and n == 1"))
+    assert not said(policy("allow when t in few and n == 1"), ToolCall("tool_1", {"n": 1, "t": value}))
+
+
+@pytest.mark.parametrize(
+    "elements", [[Text("a")], ["a", "é"], ["a", 1], ["a", ["a"]], ["a"] * MOST_CHARACTERS, ("a",)]
+)
+def test_elements_that_must_be_of_a_set_are_looked_at_all_the_same(elements: Any) -> None:
+    text = f"{HEAD}\ntool tool_1 {{ takes s: list of text allow when every x in s satisfies (x in few) }}"
+    run = Run(loaded(text), {})
+    for values, passes in ((["a", "b"], 1), (elements, 0)):
+        before = run.said
+        run.both(ToolCall("tool_1", {"s": values}), None)
+        assert run.said == before + passes
+
+
+def test_texts_of_sets_are_measured_by_the_longest_of_them() -> None:
+    text = f"{HEAD}set long = [\"{'x' * (MOST_CHARACTERS - 10)}\"]\n" + (
+        "tool tool_1 { takes t: text, u: text, w: text allow when t in long and u in few }"
+    )
+    run = Run(loaded(text), {})
+    for size, passes in ((5, 1), (6, 0)):
+        before, most = run.said, "x" * (MOST_CHARACTERS - 10)
+        run.both(ToolCall("tool_1", {"t": most, "u": "a", "w": "x" * size}), None)
+        assert run.said == before + passes  # `users` is the longest of the few
+
+
+def test_a_pattern_that_must_not_fit_is_asked_of_ascii_alone() -> None:
+    run = Run(loaded(policy("allow always deny when t matches /[a-c]+/")), {})
+    for value, passes in (("zz", 1), ("abc", 0), ("é", 0)):
+        before = run.said
+        run.both(ToolCall("tool_1", {"n": 1, "t": value}), None)
+        assert run.said == before + passes
+
+
+def test_of_an_attribute_that_was_not_said_the_function_itself_says_nothing() -> None:
+    plan = loaded(policy('allow always deny when principal.tier == "tin"'))
+    made = plan.tools["tool_1"].certain
+    assert made is not None
+    assert made.passes({"n": 1, "t": "a"}, {"tier": "gold"}, made.objects) == {"n": 1, "t": "a"}
+    assert made.passes({"n": 1, "t": "a"}, {}, made.objects) is None
 
 
 def test_where_the_host_has_not_said_what_a_clause_names_nothing_is_said_at_once() -> None:
