@@ -18,7 +18,7 @@ that would be number n+1 is denied and halts the run.  A denial too many halts t
 from collections.abc import Mapping
 from dataclasses import replace
 
-from ringfence.dsl.plan import Json, Plan, Reason, Scope, ToolPlan, UnfitError, Verdict
+from ringfence.dsl.plan import Json, Plan, Question, Reason, Scope, ToolPlan, UnfitError, Verdict
 from ringfence.engine.decision.arguments import canonical_arguments
 from ringfence.engine.decision.assessment import Assessment
 from ringfence.engine.decision.at_once import at_once
@@ -166,7 +166,8 @@ def _assess(
 
     # 3. Do the arguments fit?  Has the host said what the clauses name?
     fit = _fit(result, prepared, tool, call)
-    result.wanted = wanted = {}
+    wanted: dict[str, Question] = {}
+    result.wanted = wanted
     scope = Scope(
         result.arguments,
         state.principal,

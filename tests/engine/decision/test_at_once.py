@@ -263,7 +263,11 @@ class Run:
 
 def shown(found: Assessment) -> dict[str, str]:
     """All that an assessment says, with the class of every value."""
-    parts = {name: getattr(found, name) for name in get_type_hints(Assessment) if name not in ("prepared", "passed")}
+    parts = {
+        name: getattr(found, name)
+        for name in get_type_hints(Assessment)
+        if name not in ("prepared", "passed")
+    }
     parts["wanted"] = dict(found.wanted)
     return {name: repr(part) for name, part in parts.items()}
 
@@ -426,8 +430,29 @@ def test_elements_that_must_be_of_a_set_are_looked_at_all_the_same(elements: Any
         assert run.said == before + passes
 
 
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "t in few or n == 1",
+        "t not in few",
+        't in ["a", "\u00e9", "\u00e9\u00e9"]',
+        "not (t in few and n == 2)",
+        "every x in s satisfies (x in few) or n == 1",
+    ],
+)
+@pytest.mark.parametrize("value", ["\u00e9", "\ud800", "x" * (MOST_CHARACTERS + 1)])
+def test_a_text_that_need_not_be_of_a_set_is_looked_through(condition: str, value: str) -> None:
+    text = f"{HEAD}\ntool tool_1 {{ takes n: integer, t: text, s: list of text allow when {condition} }}"
+    run = Run(loaded(text), {})
+    run.both(ToolCall("tool_1", {"n": 1, "t": "a", "s": ["a"]}), None)
+    for arguments in ({"t": value, "s": ["a"]}, {"t": "a", "s": [value]}):
+        before = run.said
+        run.both(ToolCall("tool_1", {"n": 1} | arguments), None)
+        assert run.said == before
+
+
 def test_texts_of_sets_are_measured_by_the_longest_of_them() -> None:
-    text = f"{HEAD}set long = [\"{'x' * (MOST_CHARACTERS - 10)}\"]\n" + (
+    text = f'{HEAD}set long = ["{"x" * (MOST_CHARACTERS - 10)}"]\n' + (
         "tool tool_1 { takes t: text, u: text, w: text allow when t in long and u in few }"
     )
     run = Run(loaded(text), {})
@@ -508,7 +533,7 @@ def test_no_word_of_a_policy_stands_in_a_source(written: Written) -> None:
     tool = plan.tools["tool_1"]
     source = _Source(tool).text()
     assert "vil" not in source.lower() and '"' not in source and "'" not in source
-    assert set(source) <= set("abcdefghijklmnopqrstuvwxyzNETF0123456789_ ()[].,:=<>!+-\n")
+    assert set(source) <= set("abcdefghijklmnopqrstuvwxyzNETF0123456789_ ()[].,:=<>!+-*\n")
 
 
 def test_tools_of_one_shape_share_their_function() -> None:
