@@ -63,7 +63,7 @@ class MemoryLedger:
         self._lock = threading.Lock()
         self._windows: dict[_Key, BudgetWindow] = {}
         self._open: dict[str, Unit] = {}
-        """Reservation id -> the first of its units, until it is dispatched or its run ends: few, most often."""
+        """Reservation id -> the first of its units, until it is dispatched or its run ends: mostly few."""
         self._kept: dict[str, Unit] = {}
         """The same from then on.
 
@@ -157,8 +157,8 @@ class MemoryLedger:
                 return False
             if not first.stamped:
                 self._stamp(first, now_ns)
-            self._open.pop(reservation_id, None)
             self._kept[reservation_id] = first
+            self._open.pop(reservation_id, None)
             return True
 
     def settle_now(self, run: str, *, now_ns: int) -> None:
@@ -166,9 +166,10 @@ class MemoryLedger:
         with self._lock:
             now_ns = self._at(now_ns)
             for reservation_id in [name for name in self._open if name.startswith(f"{run}/")]:
-                first = self._kept[reservation_id] = self._open.pop(reservation_id)
+                first = self._kept[reservation_id] = self._open[reservation_id]
                 if _held(first, now_ns):
                     self._stamp(first, now_ns)
+                del self._open[reservation_id]
 
     def refund_now(self, reservation_id: str) -> None:
         """Give a reservation back; unknown or already given back: nothing happens."""
