@@ -10,8 +10,8 @@ Tools of one shape share their function: what a policy says in it is handed in.
 SECURITY: the source holds words of this file and numbers alone.  What a policy or a call says (names, texts,
 constants) is an object that the function is given, and never stands in its source.
 SECURITY: it never says yes where the closures would not.  An atom is the same operation on the same objects
-as in the closure that it stands for (`closures`, `operands`), and what is undecided there raises here.  A text
-that must be one of the policy's for a yes is not looked through: where it is none of them, nothing is said.
+as in the closure that it stands for (`closures`, `operands`), and what is undecided there raises here.  A
+text that must be one of the policy's for a yes is not looked through: where it is none, nothing is said.
 """
 
 from collections.abc import Callable, Iterable, Mapping
