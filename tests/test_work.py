@@ -25,7 +25,7 @@ from ringfence.engine.seams.ports import Reservation
 from ringfence.plugins.memory.ledger import MemoryLedger
 from tests.guards import make_guard
 
-MOST_OF_A_DECISION = 20
+MOST_OF_A_DECISION = 18
 MOST_OF_A_GUARDED_CALL = 158
 """Of a coroutine; a fifth of them are the event loop's own."""
 MOST_OF_A_GUARDED_PLAIN_CALL = 113

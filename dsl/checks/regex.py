@@ -29,15 +29,23 @@ def full_match(text: str) -> Callable[[str], bool]:
 
     `never_nl` stays off: it would let RE2 stop at a line break and call the rest matched.
     """
-    matches = _matching(text)
-    if _PLAIN.fullmatch(text) is None:
+    matches, quick = _matching(text), ascii_match(text)
+    if quick is None:
         return matches
-    quick = re.compile(text).fullmatch
 
     def test(subject: str) -> bool:
         return quick(subject) is not None if subject.isascii() else matches(subject)
 
     return test
+
+
+@lru_cache(maxsize=4096)
+def ascii_match(text: str) -> Callable[[str], object] | None:
+    """Return what gives something true of a text of ASCII that a plain pattern matches, and None of another.
+
+    A text that has other characters it never matches.  None: the pattern is not plain.
+    """
+    return None if _PLAIN.fullmatch(text) is None else re.compile(text).fullmatch
 
 
 def _matching(text: str) -> Callable[[str], bool]:

@@ -10,7 +10,8 @@ Tools of one shape share their function: what a policy says in it is handed in.
 SECURITY: the source holds words of this file and numbers alone.  What a policy or a call says (names, texts,
 constants) is an object that the function is given, and never stands in its source.
 SECURITY: it never says yes where the closures would not.  An atom is the same operation on the same objects
-as in the closure that it stands for (`closures`, `operands`), and what is undecided there raises here.
+as in the closure that it stands for (`closures`, `operands`), and what is undecided there raises here.  A
+text that must be one of the policy's for a yes is not looked through: where it is none, nothing is said.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -18,7 +19,7 @@ from functools import lru_cache
 from itertools import count
 from typing import Any, NoReturn
 
-from ringfence.dsl.checks.regex import full_match
+from ringfence.dsl.checks.regex import ascii_match, full_match
 from ringfence.dsl.compile.canonicalisers import declared_of
 from ringfence.dsl.compile.operands import FUNCTIONS
 from ringfence.dsl.plan import Certain, Condition, Json, Parameter, ToolPlan
@@ -95,17 +96,28 @@ class _Source:
         self._variables: dict[str, str] = {}
         self._numbers = count()
         self._sizes: list[str] = []
+        self._characters = 0
+        """What the texts that are not measured may have together."""
         self._lines: list[str] = []
         if tool.parameters is None or len(tool.allows) != 1 or tool.allows[0].shadow:
             raise _AtLengthError
         if sum(100 + len(name) for name in tool.parameters) > _MOST_OF_NAMES:
             raise _AtLengthError
+        self._equal: dict[str, int] = {}
+        """Parameters of which a call that passes equals a text of the policy, or each element of a list does:
+        all those texts are ASCII, and none is longer than this."""
+        for clause in (*tool.denies, *tool.asks):
+            self._learn(_core(clause.condition), False)
+        if tool.allows[0].condition is not None:
+            self._learn(_core(tool.allows[0].condition), True)
         for number, parameter in enumerate(tool.parameters.values()):
             self._take(parameter, f"a{number}")
         required = sum(not one.optional for one in tool.parameters.values())
         self._passes = [f"len(given) == {required}{' + more' if required < len(tool.parameters) else ''}"]
+        if self._characters > MOST_CHARACTERS:
+            raise _AtLengthError
         if self._sizes:
-            self._passes.append(f"{' + '.join(self._sizes)} <= {MOST_CHARACTERS}")
+            self._passes.append(f"{' + '.join(self._sizes)} <= {MOST_CHARACTERS - self._characters}")
         # A shadow's deny or ask says nothing where it is false, as any other.
         for clause in (*tool.denies, *tool.asks):
             self._passes.append(f"not {self._condition(_core(clause.condition))}")
@@ -138,6 +150,27 @@ class _Source:
         self.objects.append(_one(value) if type(value) in _SCALARS else value)
         return self._name(len(self.objects) - 1)
 
+    def _learn(self, core: Json, truth: bool) -> None:
+        """Note what is known of the parameters once a condition has this value."""
+        match core:
+            case ["not", inner]:
+                self._learn(inner, not truth)
+            case ["and" | "or" as word, *parts] if (word == "and") is truth:
+                for part in parts:
+                    self._learn(part, truth)
+            case ["in", ["arg", name], ["const", [*values]]] if truth:
+                self._note(name, values)
+            case ["every", variable, ["arg", name], ["in", ["var", same], ["const", [*values]]]] if (
+                truth and same == variable
+            ):
+                self._note(name, values)
+
+    def _note(self, name: str, values: list[Json]) -> None:
+        # A text of another class is no text here: its kind is looked at whatever is known.
+        if values and all(type(value) is str and value.isascii() for value in values):
+            longest = max(map(len, values))
+            self._equal[name] = min(longest, self._equal.get(name, longest))
+
     # ---- parameters ----------------------------------------------------------------------------------------
 
     def _take(self, parameter: Parameter, value: str) -> None:
@@ -169,8 +202,13 @@ class _Source:
         elif kind == "text":
             self._ascii.add(parameter.name)
             within = "" if most is None else f" or len({value}) > {self._object(most)}"
-            yield f"if type({value}) is not str or not {value}.isascii(){within}: return None"
-            yield from self._sized(parameter, value)
+            known = not parameter.optional and parameter.name in self._equal
+            ascii_too = "" if known else f" or not {value}.isascii()"
+            yield f"if type({value}) is not str{ascii_too}{within}: return None"
+            if known:
+                self._characters += self._equal[parameter.name]
+            else:
+                yield from self._sized(parameter, value)
         elif kind in TEXTUAL:
             self._ascii.add(parameter.name)
             yield f"{value} = arguments[{name}] = {self._object(parameter.canonical)}({value})"
@@ -213,7 +251,12 @@ class _Source:
         else:
             yield f"{value} = arguments[{name}] = {self._object(parameter.canonical)}({value})"
             yield f"if type({value}) is not list: return None"
+        known = None if parameter.optional else self._equal.get(parameter.name)
         yield f"for element in {value}:"
+        if declared.kind == "text" and known is not None:
+            yield "    if type(element) is not str: return None"
+            self._count(f"{known + 1} * len({value})")
+            return
         if declared.kind == "integer":
             yield "    if type(element) is not int: return None"
             yield "    size += 4"
@@ -244,7 +287,10 @@ class _Source:
                 others = self._operand(core[2]) if among is None else self._object(among)
                 return f"({self._operand(core[1])} in {others})"
             case "matches":
-                return f"{self._object(full_match(core[2]))}({self._operand(core[1])})"
+                # Of ASCII alone, the engine's answer need not be made a Boolean first.
+                plain = ascii_match(core[2]) if core[1][0] == "arg" and core[1][1] in self._ascii else None
+                matches = full_match(core[2]) if plain is None else plain
+                return f"{self._object(matches)}({self._operand(core[1])})"
             case "starts with" | "ends with" | "contains":
                 return f"{kind.split()[0]}({self._operand(core[1])}, {self._operand(core[2])})"
             case "present" if core[1][0] in ("arg", "principal"):

@@ -1,9 +1,10 @@
 """What is known of a call before the ledger has answered: the sum of a decision's steps so far."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from ringfence.dsl.plan import Json, Obligations, Question, Reason, Verdict
-from ringfence.engine.decision.calls import Charge
+from ringfence.engine.decision.calls import Charge, Decision
 from ringfence.engine.decision.prepared import Prepared
 
 _NO_OBLIGATIONS = Obligations()
@@ -19,44 +20,28 @@ class Assessment:
     whose answers would say more: with them as `Facts.answers`, the call is assessed anew.
     """
 
-    __slots__ = (
-        "arguments",
-        "asks",
-        "attempted",
-        "attempts",
-        "charges",
-        "denial_halts",
-        "halt",
-        "label",
-        "obligations",
-        "prepared",
-        "reasons",
-        "shadow",
-        "verdict",
-        "wanted",
-        "wider",
-    )
-
-    def __init__(self, arguments: Mapping[str, Json]) -> None:
-        self.verdict = _ALLOW
-        self.reasons: list[Reason] = []
-        self.arguments = arguments
-        self.obligations = _NO_OBLIGATIONS
-        self.charges: tuple[Charge, ...] = ()
-        self.wider: tuple[Charge, ...] = ()
-        self.attempted: tuple[Charge, ...] = ()
-        """All charges that count attempts, the run's own with them."""
-        self.attempts: tuple[Charge, ...] = ()
-        """Of those, the ones to reserve in the ledger."""
-        self.label: int | None = None
-        self.asks: tuple[str, ...] = ()
-        self.halt: Reason | None = None
-        self.shadow: list[Reason] | None = None
-        self.denial_halts: Reason | None = None
-        """The reason that halts the run if this call is denied."""
-        self.prepared: Prepared | None = None
-        self.wanted: dict[str, Question] = {}
-        """Questions to plugins that have no answer yet, by key."""
+    # The values here are what most calls have: an assessment holds only what it was given.
+    arguments: Mapping[str, Json]
+    reasons: list[Reason]
+    verdict: Verdict = _ALLOW
+    obligations: Obligations = _NO_OBLIGATIONS
+    charges: tuple[Charge, ...] = ()
+    wider: tuple[Charge, ...] = ()
+    attempted: tuple[Charge, ...] = ()
+    """All charges that count attempts, the run's own with them."""
+    attempts: tuple[Charge, ...] = ()
+    """Of those, the ones to reserve in the ledger."""
+    label: int | None = None
+    asks: tuple[str, ...] = ()
+    halt: Reason | None = None
+    shadow: list[Reason] | None = None
+    denial_halts: Reason | None = None
+    """The reason that halts the run if this call is denied."""
+    passed: Decision | None = None
+    """What comes of it, once its `wider` charges are reserved; None: that is put together then."""
+    prepared: Prepared | None = None
+    wanted: Mapping[str, Question] = MappingProxyType({})
+    """Questions to plugins that have no answer yet, by key."""
 
     def deny_and_halt(self, reason: Reason) -> None:
         """Deny for a reason that ends the run; the first one says why."""

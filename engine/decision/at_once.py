@@ -5,33 +5,38 @@ charge that depends on the call, redactions, labels, attempts) sends the call th
 reason.  This one only ever says what the long way would have said (a property tests it).
 """
 
-from ringfence.dsl.plan import Plan
+from ringfence.dsl.plan import Plan, Verdict
 from ringfence.engine.decision.assessment import Assessment
-from ringfence.engine.decision.calls import ToolCall
+from ringfence.engine.decision.calls import Decision, ToolCall
 from ringfence.engine.decision.prepared import Prepared
 from ringfence.engine.decision.room import has_room
 from ringfence.engine.decision.state import State
 
+_ALLOW = Verdict.ALLOW
+_made = tuple.__new__
+"""Makes a named tuple of its parts at once; its own constructor is a Python function."""
 
-def at_once(plan: Plan, state: State, call: ToolCall, *, key: str | None, now_ns: int) -> Assessment | None:
+
+def at_once(plan: Plan, state: State, call: ToolCall, key: str | None, now_ns: int) -> Assessment | None:
     """Return the assessment of a call that certainly passes; None: it must be decided at length."""
     try:
         prepared: Prepared | None = state.prepared.get(call.tool)
         if prepared is None or (ready := prepared.at_once) is None or ready.plan is not plan:
             return None
-        agent, given = state.agent, call.arguments
-        if agent is None or state.halted is not None or state.status != "running" or type(given) is not dict:
-            return None
-        denials, calls, deadline_ns = agent.denials, agent.calls, state.deadline_ns
+        given, deadline_ns = call.arguments, state.deadline_ns
         if (
-            (denials is not None and state.denials >= denials.at_most)
-            or (calls is not None and state.places_taken >= calls.at_most)
+            type(given) is not dict
+            or state.halted is not None
+            or state.status != "running"
+            or state.denials >= ready.denials
+            or state.places_taken >= ready.calls
             or (deadline_ns is not None and now_ns >= deadline_ns)
         ):
             return None
-        known = state.calls.get(key) if key is not None else None
-        if known is not None and (known.holds or known.parent is not None):
-            return None
+        if key is not None:
+            known = state.calls.get(key)
+            if known is not None and (known.holds or known.parent is not None):
+                return None
         arguments = ready.passes(given, state.principal, ready.objects)
         if arguments is None:
             return None
@@ -40,10 +45,14 @@ def at_once(plan: Plan, state: State, call: ToolCall, *, key: str | None, now_ns
                 return None
     except Exception:  # fails closed: it is decided at length, where what breaks denies
         return None
-    result = Assessment(arguments)
-    result.reasons.append(ready.spoken)
-    result.obligations = ready.obligations
-    result.charges = ready.charges
+    spoken, obligations, charges = ready.spoken, ready.obligations, ready.charges
+    result = Assessment()
+    result.verdict = _ALLOW
+    result.reasons = [*spoken]
+    result.arguments = arguments
+    result.obligations = obligations
+    result.charges = charges
     result.wider = ready.wider
     result.prepared = prepared
+    result.passed = _made(Decision, (_ALLOW, spoken, arguments, obligations, charges, (), None, (), None))
     return result

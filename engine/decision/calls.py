@@ -43,9 +43,12 @@ class Principal:
         return f"Principal({inside})"
 
 
-@dataclass(frozen=True, slots=True)
-class ToolCall:
-    """One request to run a tool, as it reached the innermost wrapper."""
+class ToolCall(NamedTuple):
+    """One request to run a tool, as it reached the innermost wrapper.
+
+    A named tuple because an adapter makes one per call, and the guard another: a frozen dataclass of this
+    width costs three times as much.
+    """
 
     tool: str
     """The framework's name of the tool."""
@@ -152,6 +155,9 @@ RESERVED = Facts(reserved=())
 """All wider budgets were reserved."""
 
 
+_ALLOW = Verdict.ALLOW
+
+
 class Decision(NamedTuple):
     """Verdict, reasons and obligations for one call.
 
@@ -177,7 +183,7 @@ class Decision(NamedTuple):
     @property
     def allowed(self) -> bool:
         """True if the body may run now."""
-        return self.verdict is Verdict.ALLOW
+        return self.verdict is _ALLOW
 
 
 Status = Literal["running", "suspended", "halted", "done", "failed"]

@@ -18,7 +18,7 @@ that would be number n+1 is denied and halts the run.  A denial too many halts t
 from collections.abc import Mapping
 from dataclasses import replace
 
-from ringfence.dsl.plan import Json, Plan, Reason, Scope, ToolPlan, UnfitError, Verdict
+from ringfence.dsl.plan import Json, Plan, Question, Reason, Scope, ToolPlan, UnfitError, Verdict
 from ringfence.engine.decision.arguments import canonical_arguments
 from ringfence.engine.decision.assessment import Assessment
 from ringfence.engine.decision.at_once import at_once
@@ -41,9 +41,7 @@ __all__ = ["ENGINE_CLOCK", "Assessment", "assess", "conclude", "decide"]
 ENGINE_CLOCK = -1
 """As `wall_ns`: the engine's clock says the time of day."""
 _NOTHING: frozenset[str] = frozenset()
-_UNKNOWN, _DENY, _ASK, _ALLOW = Verdict.UNKNOWN, Verdict.DENY, Verdict.ASK, Verdict.ALLOW
-_made = tuple.__new__
-"""Makes a named tuple of its parts at once; its own constructor is a Python function."""
+_UNKNOWN, _DENY, _ASK = Verdict.UNKNOWN, Verdict.DENY, Verdict.ASK
 
 
 def decide(
@@ -72,41 +70,28 @@ def decide(
     return conclude(assessment, facts)
 
 
-def assess(
+def assess(  # its defaults are not for keywords alone: those are looked up by name at every call
     plan: Plan,
     state: State,
     call: ToolCall,
     facts: Facts,
-    *,
     now_ns: int,
     key: str | None = None,
     wall_ns: int | None = ENGINE_CLOCK,
     labelled: bool = False,
+    at_length: bool = False,
 ) -> Assessment:
     """Make steps 1 to 5 and check the budgets of the run; total: what breaks denies.
 
     Args:
         labelled: Say which level its result has, though the call be denied.
+        at_length: Go clause by clause, though it could be said at once that the call passes.
     """
-    passed = at_once(plan, state, call, key=key, now_ns=now_ns)
+    passed = None if at_length else at_once(plan, state, call, key, now_ns)
     if passed is not None:
         return passed
-    return at_length(plan, state, call, facts, now_ns=now_ns, key=key, wall_ns=wall_ns, labelled=labelled)
-
-
-def at_length(
-    plan: Plan,
-    state: State,
-    call: ToolCall,
-    facts: Facts,
-    *,
-    now_ns: int,
-    key: str | None = None,
-    wall_ns: int | None = ENGINE_CLOCK,
-    labelled: bool = False,
-) -> Assessment:
-    """Do the same for any call, clause by clause."""
-    result = Assessment(call.arguments)
+    result = Assessment()
+    result.arguments, result.reasons = call.arguments, []
     try:
         _assess(result, plan, state, call, facts, now_ns, key, wall_ns, labelled)
     except Exception as error:  # SECURITY: fails closed; whatever broke, the call is denied
@@ -181,6 +166,8 @@ def _assess(
 
     # 3. Do the arguments fit?  Has the host said what the clauses name?
     fit = _fit(result, prepared, tool, call)
+    wanted: dict[str, Question] = {}
+    result.wanted = wanted
     scope = Scope(
         result.arguments,
         state.principal,
@@ -190,7 +177,7 @@ def _assess(
         now_ns if wall_ns == ENGINE_CLOCK else wall_ns,
         _NOTHING if known is None else known.edited,
         facts.answers,
-        result.wanted,
+        wanted,
     )
     if prepared.missing:
         result.verdict = _DENY
@@ -412,17 +399,10 @@ def _has_approved(plan: Plan, state: State, name: str, approved_by: Mapping[str,
 
 def conclude(assessment: Assessment, facts: Facts) -> Decision:
     """Fold the ledger's answer into an assessment; pure and total, and leaves the assessment as it was."""
+    passed = assessment.passed
+    if passed is not None and (facts is RESERVED or (facts is NO_FACTS and not assessment.wider)):
+        return passed  # nothing is to be folded in, as with most calls
     verdict = assessment.verdict
-    plain = facts is RESERVED or (facts is NO_FACTS and not assessment.wider)
-    if plain and verdict is _ALLOW and not assessment.attempted and not assessment.shadow:
-        # Nothing is to be folded in, as with most calls.
-        return _made(
-            Decision,
-            (
-                verdict, tuple(assessment.reasons), assessment.arguments, assessment.obligations,
-                assessment.charges, (), None, (), assessment.label,
-            ),
-        )  # fmt: skip
     reasons = assessment.reasons
     halt = assessment.halt
     charges, attempted, label = assessment.charges, assessment.attempted, assessment.label

@@ -1,7 +1,7 @@
 """What a run's events say of one call: the part of the state that belongs to a call key."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ringfence.dsl.plan import Json, Verdict
@@ -140,7 +140,7 @@ class KnownCall:
         """Return the call that a decision is about: as it stands, or with the edits that it names."""
         if event.edited is None or not isinstance(event.edited, Mapping):
             return self.request
-        return replace(self.request, arguments=event.edited)
+        return self.request._replace(arguments=event.edited)
 
     @property
     def told(self) -> Mapping[str, Json] | None:

@@ -7,7 +7,18 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
-from ringfence.dsl.plan import Budget, Certain, Clause, Condition, Obligations, Plan, Reason, ToolPlan
+from ringfence.dsl.plan import (
+    AgentPlan,
+    Budget,
+    Certain,
+    Clause,
+    Condition,
+    Limit,
+    Obligations,
+    Plan,
+    Reason,
+    ToolPlan,
+)
 from ringfence.engine.decision.arguments import Takes
 from ringfence.engine.decision.calls import Charge, Refusal
 from ringfence.engine.decision.charging import bounded
@@ -59,17 +70,30 @@ class PreparedAudit(NamedTuple):
 class AtOnce:
     """What is said of a call of one tool in one run that certainly passes: see `at_once`."""
 
-    __slots__ = ("charges", "in_run", "objects", "obligations", "passes", "plan", "spoken", "wider")
+    __slots__ = (
+        "calls",
+        "charges",
+        "denials",
+        "in_run",
+        "objects",
+        "obligations",
+        "passes",
+        "plan",
+        "spoken",
+        "wider",
+    )
 
-    def __init__(self, prepared: "Prepared", certain: Certain, plan: Plan) -> None:
+    def __init__(self, prepared: "Prepared", certain: Certain, agent: AgentPlan, plan: Plan) -> None:
         self.plan = plan
         """The plan that the tool was looked up in."""
         self.passes, self.objects = certain
-        self.spoken = prepared.allows[0].spoken
+        self.spoken = (prepared.allows[0].spoken,)
         self.obligations = prepared.tool.obligations
         self.charges = prepared.fixed or ()
         self.wider = prepared.wider
         self.in_run = tuple(entry.charge for entry in prepared.in_run if entry.charge is not None)
+        self.denials = _most(agent.denials)
+        self.calls = _most(agent.calls)
 
 
 class Prepared:
@@ -159,8 +183,16 @@ class Prepared:
         self.at_once: AtOnce | None = None
         """None: its calls are decided at length."""
         plain = self.unheld is None and not self.missing and not self.more and self.fixed is not None
-        if plain and (certain := tool.certain) is not None:
-            self.at_once = AtOnce(self, certain, plan)
+        if plain and state.agent is not None and (certain := tool.certain) is not None:
+            self.at_once = AtOnce(self, certain, state.agent, plan)
+
+
+_NO_LIMIT = 2**30 - 1
+"""More is decided at length, which knows better; a small number is compared sooner."""
+
+
+def _most(limit: Limit | None) -> int:
+    return _NO_LIMIT if limit is None else limit.at_most
 
 
 def _unsaid(attribute: str, state: State) -> str:

@@ -6,7 +6,6 @@ values as given, or has failed.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from ringfence.dsl.canonical import canonical, loads_strict
 from ringfence.dsl.plan import Json, Question, Redaction, ToolPlan
@@ -128,4 +127,4 @@ def _redactors_of(value: Json, answers: Mapping[str, Json]) -> set[str]:
 
 
 def _with(call: ToolCall, arguments: Mapping[str, Json]) -> ToolCall:
-    return replace(call, arguments=dict(arguments))
+    return call._replace(arguments=dict(arguments))

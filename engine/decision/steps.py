@@ -4,7 +4,6 @@ Only `state.apply` calls them, with the time that the state has come to.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from ringfence.dsl.canonical import canonical
@@ -88,7 +87,7 @@ def _requested(state: "State", event: CallRequested, _now_ns: int) -> None:
 def _adopted(state: "State", known: KnownCall, event: CallRequested) -> str:
     """Take in that a call asked about ahead is made; return the base that its key would have had."""
     call = call_of(event)
-    base = key_base(call if event.withheld is None else replace(call, arguments={}))
+    base = key_base(call if event.withheld is None else call._replace(arguments={}))
     known.adopted = True
     state.ahead.pop(known.key, None)
     state.adopted[f"{base}.{state.next_ordinal(base, event.attempt)}"] = known.key

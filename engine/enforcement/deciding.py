@@ -40,6 +40,7 @@ from ringfence.engine.seams.errors import EngineError, StoreAwayError
 from ringfence.engine.seams.ports import Reservation
 
 _DENY, _ASK = Verdict.DENY, Verdict.ASK
+_made = tuple.__new__
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,7 +295,7 @@ def _reserve(
     try:
         if others:
             if run.inline is not None:
-                asked = Reservation(name, tuple(others), for_ns)
+                asked = _made(Reservation, (name, tuple(others), for_ns))
                 refusals = run.inline.reserve_now(asked, now_ns=now_ns)
             else:
                 refusals = yield from ledger.reserve(

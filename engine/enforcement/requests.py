@@ -74,7 +74,7 @@ def given(run: Run, call: ToolCall) -> Given:
         except (ValueError, RecursionError):  # stays a text: no tool takes that
             pass
         else:
-            call = replace(call, arguments=arguments)
+            call = call._replace(arguments=arguments)
     kept = _plain(arguments, most_bytes) if type(arguments) is dict else None
     if kept is not None:
         try:
@@ -86,8 +86,8 @@ def given(run: Run, call: ToolCall) -> Given:
     if too_large(arguments, most_bytes):
         shown = sizes(arguments)
         # SECURITY: a stand-in is decided, not the megabytes; a lone text fits no tool at all.
-        call = replace(call, arguments="too large")  # type: ignore[arg-type]
-        return Given(call, key_base(replace(call, arguments=shown)), "too large", shown)
+        call = call._replace(arguments="too large")  # type: ignore[arg-type]
+        return Given(call, key_base(call._replace(arguments=shown)), "too large", shown)
     try:
         # SECURITY: from here on the caller cannot change what is recorded, decided and run.
         kept = own(arguments)
@@ -98,8 +98,8 @@ def given(run: Run, call: ToolCall) -> Given:
         # SECURITY: what a policy redacts is known by its name, which a description cut short does not have.
         shown = jsonable(run.shown(arguments, tool=call.tool), hide=run.hide)
         if isinstance(arguments, Mapping):
-            call = replace(call, arguments=dict(arguments))
-        return Given(call, key_base(replace(call, arguments={"given": shown})), "not JSON", shown)
+            call = call._replace(arguments=dict(arguments))
+        return Given(call, key_base(call._replace(arguments={"given": shown})), "not JSON", shown)
     return _read(run, call, kept, said)
 
 
@@ -112,12 +112,12 @@ def _read(run: Run, call: ToolCall, kept: dict[str, Json], said: bytes) -> Given
         named = run.hiding.named(call)  # after it: they may repeat what the arguments hide
     plan = run.plan.by_bound_name.get(call.tool)
     if plan is not None and plan.obligations.audit == "minimal":
-        return Given(call, key_base(replace(named, arguments={})), "keyed", keyed(run, kept), named, said)
+        return Given(call, key_base(named._replace(arguments={})), "keyed", keyed(run, kept), named, said)
     if named is not call or hidden is not kept:
         shown = {**keyed(run, kept), SHOWN: hidden}
         secret = named is not call or run.hiding is None or run.hiding.finds_secret(kept)
         why = "secret" if secret else "redacted"
-        return Given(call, key_base(replace(named, arguments={})), why, shown, named, said)
+        return Given(call, key_base(named._replace(arguments={})), why, shown, named, said)
     return Given(call, key_base(call, said), None, None, None, said)
 
 

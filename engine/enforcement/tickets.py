@@ -315,7 +315,7 @@ class Asking:
         self.withdraw(run, held.key, "the arguments were edited", keep=keep)
         release(run, held, "withdrawn")
         editor = next(who for who, verdict, _ in ticket.answers if verdict == "approve")
-        call: ToolCall = replace(held.call, arguments=dict(ticket.edited))
+        call: ToolCall = held.call._replace(arguments=dict(ticket.edited))
         yield from run.turnstile.turn()
         try:
             new = yield from judge(

@@ -7,8 +7,9 @@ it; that is looked at only where there seems to be no room.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from operator import attrgetter
+from typing import Optional
 
 _BY_LEAVE = attrgetter("leaves_ns")
 
@@ -16,19 +17,26 @@ _BY_LEAVE = attrgetter("leaves_ns")
 class Unit:
     """One charge of one reservation in one window: compared and hashed as the object it is."""
 
-    __slots__ = ("amount", "leaves_ns", "members", "stamped", "window")
+    __slots__ = ("amount", "beside", "leaves_ns", "members", "stamped", "window")
 
-    def __init__(
-        self, window: "BudgetWindow", amount: int, members: frozenset[str] | None, leaves_ns: int | None
-    ) -> None:
-        self.window = window
-        self.amount = amount
-        self.members = members
-        """None: the charge is counted by its amount."""
-        self.leaves_ns = leaves_ns
-        """None: held without end, or never leaving.  Under a lease: when it leaves if nobody stamps it."""
-        self.stamped = False
-        """True from its dispatch on."""
+    # No constructor: calling one would take as long as all else that makes a unit.
+    window: "BudgetWindow"
+    amount: int
+    leaves_ns: int | None
+    """None: held without end, or never leaving.  Under a lease: when it leaves if nobody stamps it."""
+    members: frozenset[str] | None
+    """None: the charge is counted by its amount."""
+    stamped: bool
+    """True from its dispatch on."""
+    beside: Optional["Unit"]
+    """The next unit of the same reservation."""
+
+    def all(self) -> Iterator["Unit"]:
+        """Yield this unit and those after it."""
+        unit: Unit | None = self
+        while unit is not None:
+            yield unit
+            unit = unit.beside
 
     def counts(self, now_ns: int) -> bool:
         """True until it leaves its window."""

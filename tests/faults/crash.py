@@ -13,7 +13,6 @@ import signal
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -281,7 +280,7 @@ def asked_ahead(world: World) -> None:
     """Calls asked about before they are made: one that is made after a resume, one that is refused."""
     guard = world.guard()
     run = guard.begin_run(principal=ALICE, agent="main", session="s")
-    one, other = (replace(call("pay", id, amount=5), task=f"model/{id}") for id in ("a", "b"))
+    one, other = (call("pay", id, amount=5)._replace(task=f"model/{id}") for id in ("a", "b"))
     (first,), (second,) = (attempt(partial(guard.ask, run, wanted)) for wanted in (one, other))
     guard.suspend(run)
     guard.approve(first, by="dana")
@@ -289,7 +288,7 @@ def asked_ahead(world: World) -> None:
     run = guard.resume_run(run.id)
     attempt(partial(guard.ask, run, one))
     attempt(partial(guard.ask, run, other))
-    made = replace(call("pay", "a", amount=5), task="tools/a")
+    made = call("pay", "a", amount=5)._replace(task="tools/a")
     attempt(lambda: guard.execute(run, made, world.effect, wait=False))
     guard.end_run(run)
     guard.close()

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
@@ -16,7 +16,7 @@ from ringfence.engine.decision.arguments import MOST_BYTES
 from ringfence.engine.decision.assessment import Assessment
 from ringfence.engine.decision.at_once import at_once
 from ringfence.engine.decision.calls import NO_FACTS, RESERVED, Facts, ToolCall
-from ringfence.engine.decision.decide import at_length, conclude
+from ringfence.engine.decision.decide import assess, conclude
 from ringfence.engine.decision.events import BudgetRefunded, CallStarted, RunEvent, RunHalted, Stamped
 from ringfence.engine.decision.records import decided, requested
 from ringfence.engine.decision.state import State, apply, start
@@ -232,8 +232,8 @@ class Run:
     def both(self, call: ToolCall, key: str | None, plan: Plan | None = None) -> Assessment:
         """Decide both ways and compare; return what the long way says."""
         of = plan or self.plan
-        slow = at_length(of, self.state, call, NO_FACTS, now_ns=self.now_ns, key=key)
-        quick = at_once(of, self.state, call, key=key, now_ns=self.now_ns)
+        slow = assess(of, self.state, call, NO_FACTS, now_ns=self.now_ns, key=key, at_length=True)
+        quick = at_once(of, self.state, call, key, self.now_ns)
         self.allowed += slow.verdict is Verdict.ALLOW
         if quick is not None:
             self.said += 1
@@ -246,7 +246,7 @@ class Run:
     def call(self, call: ToolCall, then: str) -> None:
         key = f"k{len(self.keys)}.0"
         self.both(call, None)
-        self.record(requested(key, replace(call, arguments={})))
+        self.record(requested(key, call._replace(arguments={})))
         slow = self.both(call, key)
         self.keys.append((key, call))
         decision = conclude(slow, RESERVED)
@@ -263,7 +263,12 @@ class Run:
 
 def shown(found: Assessment) -> dict[str, str]:
     """All that an assessment says, with the class of every value."""
-    parts = {name: getattr(found, name) for name in Assessment.__slots__ if name != "prepared"}
+    parts = {
+        name: getattr(found, name)
+        for name in get_type_hints(Assessment)
+        if name not in ("prepared", "passed")
+    }
+    parts["wanted"] = dict(found.wanted)
     return {name: repr(part) for name, part in parts.items()}
 
 
@@ -404,7 +409,73 @@ def test_in_a_run_that_meets_a_limit_nothing_is_said_at_once(name: str, value: A
     run = Run(loaded(text), {"user": "alice"})
     run.both(GOOD, None)
     setattr(run.state, name, value)
-    assert at_once(run.plan, run.state, GOOD, key=None, now_ns=T0) is None
+    assert at_once(run.plan, run.state, GOOD, None, T0) is None
+
+
+@pytest.mark.parametrize("value", [Text("a"), "é", "b" * 9, None, 1])
+def test_a_text_that_must_be_one_of_a_set_is_looked_at_all_the_same(value: Any) -> None:
+    assert said(policy("allow when t in few and n == 1"))
+    assert not said(policy("allow when t in few and n == 1"), ToolCall("tool_1", {"n": 1, "t": value}))
+
+
+@pytest.mark.parametrize(
+    "elements", [[Text("a")], ["a", "é"], ["a", 1], ["a", ["a"]], ["a"] * MOST_CHARACTERS, ("a",)]
+)
+def test_elements_that_must_be_of_a_set_are_looked_at_all_the_same(elements: Any) -> None:
+    text = f"{HEAD}\ntool tool_1 {{ takes s: list of text allow when every x in s satisfies (x in few) }}"
+    run = Run(loaded(text), {})
+    for values, passes in ((["a", "b"], 1), (elements, 0)):
+        before = run.said
+        run.both(ToolCall("tool_1", {"s": values}), None)
+        assert run.said == before + passes
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "t in few or n == 1",
+        "t not in few",
+        't in ["a", "\u00e9", "\u00e9\u00e9"]',
+        "not (t in few and n == 2)",
+        "every x in s satisfies (x in few) or n == 1",
+    ],
+)
+@pytest.mark.parametrize("value", ["\u00e9", "\ud800", "x" * (MOST_CHARACTERS + 1)])
+def test_a_text_that_need_not_be_of_a_set_is_looked_through(condition: str, value: str) -> None:
+    text = f"{HEAD}\ntool tool_1 {{ takes n: integer, t: text, s: list of text allow when {condition} }}"
+    run = Run(loaded(text), {})
+    run.both(ToolCall("tool_1", {"n": 1, "t": "a", "s": ["a"]}), None)
+    for arguments in ({"t": value, "s": ["a"]}, {"t": "a", "s": [value]}):
+        before = run.said
+        run.both(ToolCall("tool_1", {"n": 1} | arguments), None)
+        assert run.said == before
+
+
+def test_texts_of_sets_are_measured_by_the_longest_of_them() -> None:
+    text = f'{HEAD}set long = ["{"x" * (MOST_CHARACTERS - 10)}"]\n' + (
+        "tool tool_1 { takes t: text, u: text, w: text allow when t in long and u in few }"
+    )
+    run = Run(loaded(text), {})
+    for size, passes in ((5, 1), (6, 0)):
+        before, most = run.said, "x" * (MOST_CHARACTERS - 10)
+        run.both(ToolCall("tool_1", {"t": most, "u": "a", "w": "x" * size}), None)
+        assert run.said == before + passes  # `users` is the longest of the few
+
+
+def test_a_pattern_that_must_not_fit_is_asked_of_ascii_alone() -> None:
+    run = Run(loaded(policy("allow always deny when t matches /[a-c]+/")), {})
+    for value, passes in (("zz", 1), ("abc", 0), ("é", 0)):
+        before = run.said
+        run.both(ToolCall("tool_1", {"n": 1, "t": value}), None)
+        assert run.said == before + passes
+
+
+def test_of_an_attribute_that_was_not_said_the_function_itself_says_nothing() -> None:
+    plan = loaded(policy('allow always deny when principal.tier == "tin"'))
+    made = plan.tools["tool_1"].certain
+    assert made is not None
+    assert made.passes({"n": 1, "t": "a"}, {"tier": "gold"}, made.objects) == {"n": 1, "t": "a"}
+    assert made.passes({"n": 1, "t": "a"}, {}, made.objects) is None
 
 
 def test_where_the_host_has_not_said_what_a_clause_names_nothing_is_said_at_once() -> None:
@@ -447,7 +518,7 @@ def test_another_plan_says_nothing_at_once_of_what_this_one_prepared() -> None:
     plan, other = (loaded(policy(f"allow when n < {most}")) for most in (5, 1))
     run = Run(plan, {})
     run.both(GOOD, None)
-    assert at_once(other, run.state, GOOD, key=None, now_ns=T0) is None
+    assert at_once(other, run.state, GOOD, None, T0) is None
     assert run.both(GOOD, None, other).verdict is Verdict.DENY
     assert run.both(GOOD, None).verdict is Verdict.ALLOW
 
@@ -462,7 +533,7 @@ def test_no_word_of_a_policy_stands_in_a_source(written: Written) -> None:
     tool = plan.tools["tool_1"]
     source = _Source(tool).text()
     assert "vil" not in source.lower() and '"' not in source and "'" not in source
-    assert set(source) <= set("abcdefghijklmnopqrstuvwxyzNETF0123456789_ ()[].,:=<>!+-\n")
+    assert set(source) <= set("abcdefghijklmnopqrstuvwxyzNETF0123456789_ ()[].,:=<>!+-*\n")
 
 
 def test_tools_of_one_shape_share_their_function() -> None:

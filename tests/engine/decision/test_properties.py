@@ -1,7 +1,6 @@
 """The laws of LANGUAGE section 1, as properties of `decide`."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -137,5 +136,5 @@ def test_decide_is_total_pure_and_never_allows_what_does_not_fit(arguments: dict
     assert first == again
     if first.allowed:
         assert set(first.arguments) <= {"x", "y"} and type(first.arguments["x"]) is int
-        fitted = replace(call, arguments=first.arguments)
+        fitted = call._replace(arguments=first.arguments)
         assert decide(of, state, fitted, RESERVED, now_ns=T0).arguments == first.arguments

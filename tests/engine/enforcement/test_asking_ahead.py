@@ -1,7 +1,6 @@
 """People are asked about a call before the framework makes it; the call that is made later is that one."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +146,7 @@ def test_other_arguments_another_tool_and_another_run_are_another_call(guard: Gu
         with pytest.raises(PendingError) as caught:
             guard.execute(where, one, never, wait=False)
         assert ticket not in caught.value.tickets
-    unlike = replace(pay("t/c1"), schema_names=frozenset({"amount"}))
+    unlike = pay("t/c1")._replace(schema_names=frozenset({"amount"}))
     with pytest.raises(PendingError) as caught:
         guard.execute(run, unlike, never, wait=False)
     assert ticket not in caught.value.tickets
