@@ -49,7 +49,7 @@ def jsonable(
 
 
 def copied(value: object, *, limit_bytes: int = LIMIT_BYTES) -> Json | None:
-    """Return a copy of a record or list that is plain JSON, as `jsonable` does; None: it is something else."""
+    """Return a copy of a record or list of plain JSON, as `jsonable` does; None: it is something else."""
     kind = type(value)
     if kind is not dict and kind is not list:
         return None
