@@ -252,10 +252,11 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
         self.guard.check_live(run)
         self._bound_to(run, request.tools)
         self._runs.instructed(run, request.system_prompt or "")
-        return request.override(
-            tools=self._offered.shown(run, request.tools),
-            model_settings=self._offered.settings(run, request.model_settings),
-        )
+        tools = self._offered.shown(run, request.tools)
+        settings = self._offered.settings(run, request.model_settings)
+        if len(tools) == len(request.tools) and settings == request.model_settings:
+            return request  # nothing is hidden
+        return request.override(tools=tools, model_settings=settings)
 
     def _bound_to(self, run: Run, tools: Sequence[Any]) -> None:
         """Take in which tools the model of the run is offered."""
