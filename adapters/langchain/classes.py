@@ -187,10 +187,11 @@ def _plain_methods(
             return await gate.arun(gate.plain_coroutine, args, kwargs)
         return await arun(self, *args, config=config, run_manager=run_manager, **kwargs)
 
-    for method in (_run, _arun):
-        method.__signature__ = signature(method)  # type: ignore[attr-defined]
+    methods: tuple[Any, Any] = (_run, _arun)
+    for method in methods:
+        method.__signature__ = signature(method)
         method.__annotations__ = {"config": RunnableConfig}
-    return _run, _arun
+    return methods
 
 
 def _method(method: Callable[..., Any]) -> Callable[..., Any]:
