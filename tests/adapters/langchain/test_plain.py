@@ -19,10 +19,12 @@ from ringfence.adapters.langchain.capture import shown
 from ringfence.adapters.langchain.runs import runs_of
 from ringfence.adapters.langchain.values import json_of
 from ringfence.dsl.canonical import canonical
+from ringfence.engine.decision.calls import ToolCall
 from ringfence.engine.journal.jsonable import jsonable
 from tests.adapters.langchain.agents import ADD, ALICE, HELLO, THREAD, add_of, agent_of
 from tests.adapters.langchain.conftest import LoadGuard
 from tests.adapters.langchain.model import says
+from tests.test_work import counted
 
 _LEAVES: list[Any] = [
     None, True, 0, -1, 2**53, 2**60, 1.5, float("nan"), "", "text", "é", "\ud800", b"bytes", {1}, object,
@@ -128,6 +130,27 @@ def test_the_signature_of_a_guarded_tools_methods_is_langchains(load: LoadGuard)
     for name in ("_run", "_arun"):
         ours, theirs = signature(getattr(guarded, name)), signature(getattr(bare, name))
         assert list(ours.parameters) == list(theirs.parameters)
+
+
+def test_a_guarded_tool_is_no_more_work_than_the_bare_one_and_the_guarded_call(load: LoadGuard) -> None:
+    """Python functions, counted: LangChain finds out less of a guarded tool than the adapter adds."""
+    guard, bare = load(ADD), add_of([])
+    (guarded,) = guard_tools(guard, [bare])
+    with guard.run(principal=ALICE) as run:
+        works: list[Callable[[], object]] = [
+            lambda: bare.invoke({"a": 1}),
+            lambda: guard.execute(run, ToolCall(tool="add", arguments={"a": 1}), lambda _: "2"),
+            lambda: guarded.invoke({"a": 1}),
+        ]
+        least = []
+        for work in works:
+            counts = []
+            for _ in range(10):
+                with counted() as count:
+                    work()
+                counts.append(count.calls)
+            least.append(min(counts))
+    assert least[2] <= least[0] + least[1]
 
 
 class _Asked:

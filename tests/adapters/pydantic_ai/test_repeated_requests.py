@@ -12,7 +12,7 @@ from ringfence.engine.decision.events import ModelAsked, body_of
 from ringfence.engine.journal.queued import encoded
 from ringfence.engine.journal.repeated import Repeated
 
-_messages = st.lists(
+_messages: st.SearchStrategy[list[Any]] = st.lists(
     st.dictionaries(
         st.sampled_from(["kind", "parts", "é"]),
         st.sampled_from([1, True, 1.0, "1", [], {}, "é", "\ud800", float("nan"), 2**60, None]),
