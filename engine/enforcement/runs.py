@@ -418,9 +418,7 @@ class Run:
     @property
     def busy(self) -> bool:
         """True while something of it is under way, so that it cannot be put away."""
-        return bool(
-            self.flights or self.waiting or self.unasked or self.turnstile.busy or self.in_flight()
-        )
+        return bool(self.flights or self.waiting or self.unasked or self.turnstile.busy or self.in_flight())
 
     def in_flight(self) -> list[str]:
         """Return the calls whose bodies have started and not ended."""
