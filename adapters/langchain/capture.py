@@ -30,13 +30,14 @@ from langchain_core.tracers.context import register_configure_hook
 from ringfence.adapters.langchain.classic import refuse_unknown
 from ringfence.adapters.langchain.tree import TREE, innermost
 from ringfence.adapters.langchain.values import json_of as plain
+from ringfence.adapters.langchain.values import stored
 from ringfence.dsl.plan import Json
 from ringfence.engine.binding.credentials import without_keys
 from ringfence.engine.decision.events import ModelAnswered, ModelAsked
 from ringfence.engine.enforcement.current import current_run
 from ringfence.engine.enforcement.opening import Opening
 from ringfence.engine.enforcement.runs import Run
-from ringfence.engine.journal.jsonable import jsonable
+from ringfence.engine.journal.jsonable import copied, jsonable
 from ringfence.engine.journal.repeated import asked_body
 from ringfence.engine.seams.escape import escaped
 
@@ -61,7 +62,11 @@ _SCHEMAS = ("function", "parameters", "input_schema", "inputSchema")
 
 def shown(value: object, run: Run) -> Json:
     """Return a value as it may stand in the log of a run."""
-    return jsonable(plain(value, hide=run.hide), hide=run.hide)
+    try:
+        said = copied(stored(value))  # most are plain JSON then, of which the long way gives the same
+    except Exception:  # a message that cannot be stored: the long way describes it
+        said = None
+    return said if said is not None else jsonable(plain(value, hide=run.hide), hide=run.hide)
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,21 +237,22 @@ class Witness(BaseCallbackHandler):
         named = parameters.get("model") or parameters.get("model_name")
         model = (metadata or {}).get("ls_model_name") or named or rest.get("name")
         offered = parameters.get("tools") or parameters.get("functions")
-        tools, *parts = run.repeated.parts(
-            [_Offer(offered), *messages],
+        settings = _settings(parameters, metadata or {})
+        tools, said, *parts = run.repeated.parts(
+            [_Beside("tools", offered), _Beside("parameters", settings), *messages],
             # SECURITY: what is hidden of a text depends on what has become secret since it was written.
             _state if run.hiding is None else None,
-            lambda one: _offered(offered, run) if type(one) is _Offer else shown(one, run),
+            lambda one: _beside(one, run) if type(one) is _Beside else shown(one, run),
         )
         asked = ModelAsked(
             request=str(request),
             model=str(model) if model else None,
             messages=[part.said for part in parts],
             tools=tools.said,
-            parameters=_said(parameters, metadata or {}, run),
+            parameters=said.said,
             parent=str(parent) if parent else None,
         )
-        if run.note(asked, body=asked_body(asked, parts, tools)):
+        if run.note(asked, body=asked_body(asked, parts, tools, said)):
             with self._lock:
                 self._asked[request] = Asked(run, run.opening.clock.monotonic_ns())
 
@@ -263,26 +269,33 @@ class Witness(BaseCallbackHandler):
 
 
 @dataclass(frozen=True, slots=True)
-class _Offer:
-    """The tools that a model is offered."""
+class _Beside:
+    """What a model is given beside the messages: the `tools` it is offered, or the request's `parameters`."""
 
-    tools: object
+    kind: str
+    given: Any
 
 
 def _state(one: object) -> object:
     """Return all that is recorded of a part of a request; None: that cannot be told."""
-    if type(one) is _Offer:
-        return "tools", one.tools
+    if type(one) is _Beside:
+        return one.kind, one.given
     if isinstance(one, BaseMessage):
         return (one.__class__.__name__, one.__dict__, one.__pydantic_extra__) if type(one) in _PLAIN else None
     return one if type(one) is str else None
 
 
-def _said(parameters: Mapping[str, Any], metadata: Mapping[str, Any], run: Run) -> Json:
-    """Return the parameters of a request; what opens a service is not shown."""
+def _beside(one: _Beside, run: Run) -> Json:
+    """Return it as it may stand in the log; what opens a service is not shown."""
+    if one.kind == "tools":
+        return _offered(one.given, run)
+    return jsonable(without_keys(one.given, hide=run.hide), hide=run.hide)
+
+
+def _settings(parameters: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a request that are recorded."""
     said = {own: metadata[name] for name, own in _STANDARD.items() if metadata.get(name) is not None}
-    said |= {name: value for name, value in parameters.items() if name not in _NOT_PARAMETERS}
-    return jsonable(without_keys(said, hide=run.hide), hide=run.hide)
+    return said | {name: value for name, value in parameters.items() if name not in _NOT_PARAMETERS}
 
 
 def _offered(tools: Any, run: Run) -> Json:

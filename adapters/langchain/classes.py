@@ -6,6 +6,7 @@ into LangChain's own error messages.
 
 import functools
 from collections.abc import Callable
+from inspect import signature
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -75,6 +76,18 @@ class GuardedTool:
         except Exception as refusal:
             return _answer(incoming, refusal)
 
+    def _filter_injected_args(self, tool_input: dict[str, Any]) -> dict[str, Any]:
+        """See `BaseTool._filter_injected_args`, which finds out at every call what it leaves out."""
+        gate = gate_of(self)
+        if gate is None:
+            return super()._filter_injected_args(tool_input)  # type: ignore[misc,no-any-return]
+        if gate.told is None:
+            every = dict.fromkeys(gate.parameters.visible)
+            gate.told = frozenset(super()._filter_injected_args(every))  # type: ignore[misc]
+        if tool_input.keys() <= gate.told:
+            return dict(tool_input)
+        return super()._filter_injected_args(tool_input)  # type: ignore[misc,no-any-return]
+
 
 def _identified(input: Any, config: RunnableConfig | None) -> Any:
     is_call = isinstance(input, dict) and input.get("type") == "tool_call"
@@ -137,14 +150,18 @@ def _derive(kind: type[BaseTool]) -> type[BaseTool]:
         if not hasattr(kind, "func"):
             members["func"] = _hinting(kind._run)
     elif not own_run and not own_arun:
-        members["_run"], members["_arun"] = _plainly_annotated(kind._run, kind._arun)
+        members["_run"], members["_arun"] = _plain_methods(kind._run, kind._arun)
     return type(kind.__name__, (GuardedTool, kind), members)
 
 
-def _plainly_annotated(
+def _plain_methods(
     run: Callable[..., Any], arun: Callable[..., Any]
 ) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """Return the methods with annotations that are no text: LangChain compiles those at every call."""
+    """Return LangChain's own methods in a form that it need not find out about at every call.
+
+    Their signature and their one annotation that matters are at hand; and a function that takes nothing of
+    the framework's is called as LangChain would, without a look at it.
+    """
 
     def _run(
         self: Any,
@@ -153,6 +170,9 @@ def _plainly_annotated(
         run_manager: CallbackManagerForToolRun | None = None,
         **kwargs: Any,
     ) -> Any:
+        gate = gate_of(self)
+        if gate is not None and gate.plain_func is not None and self.func is gate.functions[0]:
+            return gate.run(gate.plain_func, args, kwargs)
         return run(self, *args, config=config, run_manager=run_manager, **kwargs)
 
     async def _arun(
@@ -162,9 +182,16 @@ def _plainly_annotated(
         run_manager: AsyncCallbackManagerForToolRun | None = None,
         **kwargs: Any,
     ) -> Any:
+        gate = gate_of(self)
+        if gate is not None and gate.plain_coroutine is not None and self.coroutine is gate.functions[1]:
+            return await gate.arun(gate.plain_coroutine, args, kwargs)
         return await arun(self, *args, config=config, run_manager=run_manager, **kwargs)
 
-    return _run, _arun
+    methods: tuple[Any, Any] = (_run, _arun)
+    for method in methods:
+        method.__signature__ = signature(method)
+        method.__annotations__ = {"config": RunnableConfig}
+    return methods
 
 
 def _method(method: Callable[..., Any]) -> Callable[..., Any]:

@@ -49,9 +49,18 @@ def guarded_functions(tool: BaseTool, gate: Gate) -> dict[str, Any]:
     changed: dict[str, Any] = {}
     if tool.func is not None:
         changed["func"] = _telling(_sync(tool.func, gate), tool.func)
+        gate.plain_func = tool.func if _takes_nothing(tool.func) else None
     if tool.coroutine is not None:
         changed["coroutine"] = _telling(_async(tool.coroutine, gate), tool.coroutine)
+        gate.plain_coroutine = tool.coroutine if _takes_nothing(tool.coroutine) else None
     return changed
+
+
+def _takes_nothing(function: Callable[..., Any]) -> bool:
+    """Say whether LangChain passes the function its arguments alone: no callbacks, no config."""
+    hints = hints_of(function).values()
+    takes_config = any(RunnableConfig in (hint, *get_args(hint)) for hint in hints)
+    return not takes_config and "callbacks" not in signature(function).parameters
 
 
 def _telling(wrapper: Callable[..., Any], function: Callable[..., Any]) -> Callable[..., Any]:

@@ -101,6 +101,11 @@ class Gate:
     lens: ResultLens
     functions: tuple[Any, ...] = ()
     """What the guarded copy calls, as it was made."""
+    plain_func: Callable[..., Any] | None = None
+    """The function behind the copy's `func`, if it takes nothing of the framework's; and of `coroutine`."""
+    plain_coroutine: Callable[..., Awaitable[Any]] | None = None
+    told: frozenset[str] | None = None
+    """The parameters that LangChain tells callbacks; None: not found out yet."""
     inner: InnerBodies | None = None
     """Of a tool that runs in an isolate: the bodies of what its code may call."""
     _said: set[str] = field(default_factory=set)
@@ -128,6 +133,7 @@ class Gate:
                     inner=inner,
                 )
             except PendingError as pending:
+                self.runs.wait_for_others(arrival.run)
                 self._suspend(arrival, pending, shown(arrival.config, task_of(arrival.config)))
 
     async def arun(
@@ -153,6 +159,7 @@ class Gate:
                     inner=inner,
                 )
             except PendingError as pending:
+                await self.runs.await_others(arrival.run)
                 known = await ashown(arrival.config, task_of(arrival.config))
                 self._suspend(arrival, pending, known)
 

@@ -8,7 +8,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib import import_module
-from typing import Annotated, Any, Literal, NotRequired
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 from weakref import WeakKeyDictionary, WeakSet
 
 from langchain.agents.middleware.types import (
@@ -18,7 +18,7 @@ from langchain.agents.middleware.types import (
     ModelResponse,
     PrivateStateAttr,
 )
-from langchain_core.messages import AIMessage, RemoveMessage, ToolMessage
+from langchain_core.messages import AIMessage, AnyMessage, RemoveMessage, ToolMessage
 from langgraph.config import get_config
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.prebuilt.tool_node import ToolCallRequest
@@ -36,7 +36,7 @@ from ringfence.adapters.langchain.runs import runs_of
 from ringfence.adapters.langchain.sealed import BoundTools, UnboundToolError
 from ringfence.adapters.langchain.turns import AnsweredBy, may_ask
 from ringfence.engine.binding.around import principal_of
-from ringfence.engine.decision.calls import ToolCall
+from ringfence.engine.decision.calls import Principal, ToolCall
 from ringfence.engine.enforcement.current import inside
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
@@ -44,6 +44,15 @@ from ringfence.engine.seams.errors import DeniedError, RunHaltedError
 
 ToolOutput = ToolMessage | Command[Any]
 Messages = dict[str, Any]
+
+
+class _About(TypedDict):
+    """What a turn says of the run that it begins."""
+
+    principal: Principal | None
+    agent: str | None
+    session: str | None
+    messages: Sequence[AnyMessage]
 
 
 class GuardState(AgentState[Any]):
@@ -124,21 +133,30 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
 
     async def abefore_agent(self, state: GuardState, runtime: Runtime[Any]) -> Messages | None:
         """See `before_agent`."""
-        return await asyncio.to_thread(self._begin, state, runtime, get_config())
+        config, before = get_config(), state.get("ringfence_run")
+        own = callable(self.session) or callable(self.typed)
+        if own or self._runs.takes_time() or not (before is None or self._runs.is_over(before)):
+            return await asyncio.to_thread(self._begin, state, runtime, config)
+        run = await self._runs.abegin(config, **self._about(state, runtime))
+        return self._begun(state, run)
 
     def _begin(self, state: GuardState, runtime: Runtime[Any], config: Mapping[str, Any]) -> Messages:
         messages = state["messages"]
         if before := state.get("ringfence_run"):
             self._runs.close(before, new_prompts(messages), messages)
+        return self._begun(state, self._runs.begin(config, typed=self.typed, **self._about(state, runtime)))
+
+    def _about(self, state: GuardState, runtime: Runtime[Any]) -> _About:
         session = self.session(runtime) if callable(self.session) else self.session
-        run = self._runs.begin(
-            config,
-            principal=principal_of(runtime.context, self.guard.plan),
-            agent=self.agent,
-            session=session,
-            messages=messages,
-            typed=self.typed,
-        )
+        return {
+            "principal": principal_of(runtime.context, self.guard.plan),
+            "agent": self.agent,
+            "session": session,
+            "messages": state["messages"],
+        }
+
+    def _begun(self, state: GuardState, run: Run) -> Messages:
+        messages, before = state["messages"], state.get("ringfence_run")
         update: Messages = {"ringfence_run": run.id}
         unanswered = {call["id"] for call in dangling(messages)}
         caught = self._runs.errors.caught(before, messages).keys() if before else ()
@@ -150,18 +168,21 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
 
     def after_agent(self, state: GuardState, runtime: Runtime[Any]) -> Messages | None:
         """End the run."""
-        self._end(state)
+        if (run_id := self._to_end(state)) is not None:
+            self._runs.close(run_id)
         return None
 
     async def aafter_agent(self, state: GuardState, runtime: Runtime[Any]) -> Messages | None:
         """See `after_agent`."""
-        await asyncio.to_thread(self._end, state)
+        if (run_id := self._to_end(state)) is not None:
+            await self._runs.aclose(run_id)
         return None
 
-    def _end(self, state: GuardState) -> None:
-        if run_id := state.get("ringfence_run"):  # none, if other middleware ended the agent before ours
+    def _to_end(self, state: GuardState) -> str | None:
+        run_id = state.get("ringfence_run")
+        if run_id is not None:  # none, if other middleware ended the agent before ours
             self._runs.errors.raise_caught(run_id, state["messages"], before_model=False)
-            self._runs.close(run_id)
+        return run_id
 
     def _run_id(self, state: Any, config: Mapping[str, Any]) -> str | None:
         named = state.get("ringfence_run") if isinstance(state, Mapping) else None
@@ -231,10 +252,11 @@ class GuardMiddleware(AgentMiddleware[GuardState, Any, Any]):
         self.guard.check_live(run)
         self._bound_to(run, request.tools)
         self._runs.instructed(run, request.system_prompt or "")
-        return request.override(
-            tools=self._offered.shown(run, request.tools),
-            model_settings=self._offered.settings(run, request.model_settings),
-        )
+        tools = self._offered.shown(run, request.tools)
+        settings = self._offered.settings(run, request.model_settings)
+        if len(tools) == len(request.tools) and settings == request.model_settings:
+            return request  # nothing is hidden
+        return request.override(tools=tools, model_settings=settings)
 
     def _bound_to(self, run: Run, tools: Sequence[Any]) -> None:
         """Take in which tools the model of the run is offered."""

@@ -25,6 +25,7 @@ _CALLBACKS = (BaseCallbackHandler, BaseCallbackManager, BaseRunManager)
 _CONFIG_KEYS = frozenset(RunnableConfig.__annotations__)
 _READ_AGAIN = frozenset({str, int, float, bool, list, dict, tuple, type(None)})
 """What most values are: they can be read as often as one likes."""
+_UNCHANGING = frozenset({str, int, float, bool, type(None)})
 SINGLE = "tool_input"
 """What the one parameter of a `Tool` without a schema is called."""
 
@@ -128,6 +129,10 @@ class Parameters:
         Raises:
             ArgumentsError: The tool's schema makes other values of the canonical ones.
         """
+        if values.keys() == canonical.keys() and all(
+            type(value) in _UNCHANGING and canonical[name] is value for name, value in values.items()
+        ):
+            return dict(values)  # what was decided are these very objects
         if same(dict(seen), dict(canonical)):
             # SECURITY: other code may hold what is in them, and people may have taken their time.
             if not same(self.shown(values), dict(canonical)):

@@ -25,6 +25,7 @@ from ringfence.engine.decision.calls import Principal
 from ringfence.engine.decision.events import RunStarted
 from ringfence.engine.enforcement.current import current_run
 from ringfence.engine.enforcement.guard import Guard
+from ringfence.engine.enforcement.run_block import AboutRun
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.enforcement.versions import versions_of
 from ringfence.engine.journal.hiding import Hiding
@@ -35,6 +36,7 @@ PACKAGES = ("langchain", "langchain-core", "langgraph", "langgraph-prebuilt")
 _MOST_THREADS = 10_000
 LEFT_BEHIND_S = 2.0
 """How long a graph that goes on waits for what its last invocation left behind on threads."""
+_LOOK_AGAIN_S = 0.01
 
 
 class NoRunError(DeniedError):
@@ -73,6 +75,8 @@ class Runs:
         self._threads: OrderedDict[tuple[str, str], str] = OrderedDict()
         """By thread and, for a graph inside of another one's run, where that stands in its graph."""
         self._successors: OrderedDict[str, str] = OrderedDict()
+        self._over: OrderedDict[str, None] = OrderedDict()
+        """Those that ended last; an end is for good, so no store is asked about them again."""
         self.errors = HostErrors()
 
     # ---- begin and end -----------------------------------------------------------------------------
@@ -94,12 +98,38 @@ class Runs:
             messages: Those that are there at its beginning.
             typed: What of them the user typed.
         """
+        run = self.guard.begin_run(**self._about(config, principal, agent, session, resume_of))
+        self._begun(run, config, messages, typed)
+        return run
+
+    async def abegin(
+        self,
+        config: Mapping[str, Any] | None,
+        *,
+        principal: Principal | None,
+        agent: str | None,
+        session: str | None = None,
+        messages: Sequence[AnyMessage] = (),
+    ) -> Run:
+        """Like `begin`, in the event loop, where `takes_time` is false; what a person said was typed."""
+        run = await self.guard.abegin_run(**self._about(config, principal, agent, session, None))
+        self._begun(run, config, messages, "human")
+        return run
+
+    def _about(
+        self,
+        config: Mapping[str, Any] | None,
+        principal: Principal | None,
+        agent: str | None,
+        session: str | None,
+        resume_of: str | None,
+    ) -> AboutRun:
         thread = thread_of(config)
         parent = run_around(self.guard)
         if principal is None and parent is not None:
             # SECURITY: who asked for the run around it is the requester here too, and may not approve.
             principal = parent.principal
-        run = self.guard.begin_run(
+        return AboutRun(
             principal=principal,
             agent=agent,
             session=session or (parent.session if parent else thread),
@@ -109,6 +139,10 @@ class Runs:
             resume_of=resume_of,
             parent=parent,
         )
+
+    def _begun(
+        self, run: Run, config: Mapping[str, Any] | None, messages: Sequence[AnyMessage], typed: Typed
+    ) -> None:
         run.take_note(json_of(message) for message in messages)
         is_strict = strict(self.guard.plan)
         said = typed_texts(typed if is_strict else typed or "human", messages)
@@ -116,7 +150,14 @@ class Runs:
         if is_strict:
             self._origins.brought(run, said, parts_of(messages))
         self._bind(run, config)
-        return run
+
+    def takes_time(self) -> bool:
+        """Say whether a run begins and ends with a look at the log, or a search: not in an event loop."""
+        return strict(self.guard.plan) or bool(self.guard.opening.secrets)
+
+    def is_over(self, run_id: str) -> bool:
+        """Say whether it is known here that a run has ended."""
+        return self._latest(run_id) in self._over
 
     def close(self, run_id: str, said: tuple[str, ...] = (), messages: Sequence[AnyMessage] = ()) -> None:
         """End a run; what the user has `said` since then withdraws its open questions.
@@ -124,6 +165,8 @@ class Runs:
         Args:
             messages: All that the model has been shown.
         """
+        if self.is_over(run_id):
+            return
         with self._lock:
             live = self._live.pop(self._latest(run_id), None)
             run = live.run if live else None
@@ -131,12 +174,39 @@ class Runs:
                 try:
                     run = self.guard.resume_run(self._latest(run_id))
                 except (DeniedError, RunHaltedError):
-                    return  # it has ended, or ended uncleanly and is now recorded as halted
+                    self._has_ended(self._latest(run_id))
+                    return  # or ended uncleanly, and is now recorded as halted
             run.take_note(json_of(message) for message in messages)
             if run.state.open_tickets and not strict(self.guard.plan):  # else it stands in the next run
                 self._origins.give(run, "user", "\n".join(said))
             if not run.ended:
                 self.guard.end_run(run)
+            self._has_ended(run.id)
+
+    async def aclose(self, run_id: str) -> None:
+        """Like `close`, in the event loop, where that waits for nothing but the record."""
+        with self._lock:
+            live = self._live.get(self._latest(run_id))
+            if live is None or self.takes_time() or live.run.suspended or live.run.state.open_tickets:
+                live = None
+            else:
+                del self._live[live.run.id]
+        if live is None:
+            await asyncio.to_thread(self.close, run_id)
+            return
+        try:
+            if not live.run.ended:
+                await self.guard.aend_run(live.run)
+        except BaseException:  # fails closed: the end of the invocation ends it
+            with self._lock:
+                self._live.setdefault(live.run.id, live)
+            raise
+        self._has_ended(live.run.id)
+
+    def _has_ended(self, run_id: str) -> None:
+        self._over[run_id] = None
+        if len(self._over) > _MOST_THREADS:
+            self._over.popitem(last=False)
 
     # ---- find --------------------------------------------------------------------------------------
 
@@ -238,6 +308,8 @@ class Runs:
                 if error.reason is not None:  # it was halted, and stays so
                     raise
                 run = self._succeed(latest, config, principal, agent)
+            if run.ended and run.state.halted is None:  # it ends in this very moment
+                run = self._succeed(latest, config, principal, agent)
             # Another process may have put it away: what was hidden there is hidden here again.
             run.take_note(json_of(message) for message in messages)
             self._bind(run, config)
@@ -253,6 +325,21 @@ class Runs:
                 return
             live.instructed.add(text)
         self._origins.give(run, "system", text)
+
+    def wait_for_others(self, run: Run) -> None:
+        """Let what else of the turn is under way end, for a moment: what puts a graph away leaves it behind.
+
+        A run that is still busy then cannot be put away, which the host is told.
+        """
+        until_s = time.monotonic() + LEFT_BEHIND_S
+        while run.busy and time.monotonic() < until_s and not _inside_a_loop():
+            time.sleep(_LOOK_AGAIN_S)
+
+    async def await_others(self, run: Run) -> None:
+        """Like `wait_for_others`."""
+        until_s = time.monotonic() + LEFT_BEHIND_S
+        while run.busy and time.monotonic() < until_s:  # noqa: ASYNC110 - it is ended from threads too
+            await asyncio.sleep(_LOOK_AGAIN_S)
 
     def asked(self, run: Run) -> None:
         """Note that a call of `run` waits for people: when its graph stops, the run is put away."""
@@ -344,6 +431,7 @@ class Runs:
             del self._live[run.id]
             told = None if error is None else f"{type(error).__name__}: {error}"
             self.guard.end_run(run, "done" if error is None else "failed", told)
+            self._has_ended(run.id)
 
     def _wait_for_left_behind(self, run_id: str) -> None:
         """Wait a moment for bodies that the run's last graph has left behind on threads; nobody else waits.
@@ -354,7 +442,7 @@ class Runs:
         while (live := self._live.get(self._latest(run_id))) is not None and live.asked and live.run.busy:
             if _inside_a_loop() or time.monotonic() >= until_s:
                 return
-            time.sleep(0.01)
+            time.sleep(_LOOK_AGAIN_S)
 
     def _put_away(self, live: Live) -> None:
         if not live.run.suspended and live.run.state.halted is None:

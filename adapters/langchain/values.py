@@ -11,8 +11,9 @@ from ringfence.engine.binding.values import Hide
 
 def json_of(value: object, *, hide: Hide | None = None, whole: bool = False) -> Json:
     """Like `values.json_of`; a message is what LangChain would store of it."""
-    return values.json_of(value, own=_stored, hide=hide, whole=whole)
+    return values.json_of(value, own=stored, hide=hide, whole=whole)
 
 
-def _stored(value: Any) -> Any:
+def stored(value: Any) -> Any:
+    """Return what LangChain would store of a message; any other value as it is."""
     return message_to_dict(value) if isinstance(value, BaseMessage) else value

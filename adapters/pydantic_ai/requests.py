@@ -27,6 +27,7 @@ from ringfence.engine.binding.values import json_of
 from ringfence.engine.decision.events import ModelAnswered, ModelAsked
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.journal.jsonable import jsonable
+from ringfence.engine.journal.repeated import asked_body
 
 
 @dataclass(slots=True)
@@ -71,7 +72,7 @@ class Requests:
             parent=None,
         )
         # SECURITY: if the record cannot be written, the error is raised and the model is not asked.
-        self._guard.record(run, asked)
+        run.append(asked, body=body_of_request(run, asked))
         self._asked = _Asked(asked.request, run.opening.clock.monotonic_ns())
         return context
 
@@ -176,6 +177,19 @@ class Requests:
     def _shown(self, run: Run, value: Json) -> Json:
         # It is JSON already; what only looks so is described when it is written.
         return value if run.hiding is None else jsonable(value, hide=run.hide)
+
+
+def body_of_request(run: Run, asked: ModelAsked) -> bytes | None:
+    """Return what the log keeps of a request; what the last one had in common with it is not written again.
+
+    None: the general way describes what is odd.
+    """
+    messages = asked.messages if isinstance(asked.messages, list) else []
+    try:
+        tools, *parts = run.repeated.parts([asked.tools, *messages], lambda said: said, lambda said: said)
+    except ValueError:
+        return None
+    return asked_body(asked, parts, tools)
 
 
 def _behind(model: Model) -> Iterator[Model]:

@@ -113,6 +113,8 @@ class Run:
     """Why nothing starts any more, even if the log could not take the halt."""
     reserved: bool = False
     """True if the ledger was asked for something: what it still holds is settled when the run ends."""
+    unasked: set[str] = field(default_factory=set)
+    """Tickets that are recorded and not in the store yet: put away now, their calls would wait for nobody."""
     session: str = ""
     agent: str = ""
     repeated: Repeated = field(default_factory=Repeated, repr=False)
@@ -433,7 +435,7 @@ class Run:
     @property
     def busy(self) -> bool:
         """True while something of it is under way, so that it cannot be put away."""
-        return bool(self.flights or self.waiting or self.turnstile.busy or self.in_flight())
+        return bool(self.flights or self.waiting or self.unasked or self.turnstile.busy or self.in_flight())
 
     def in_flight(self) -> list[str]:
         """Return the calls whose bodies have started and not ended."""

@@ -200,11 +200,15 @@ class Asking:
             if nobody is not None:
                 run.append(ApprovalAnswered(about.call, ticket.id, "withdraw", None, None, nobody))
                 return nobody
-        yield from self._opening.durable(run=run.id)
+            run.unasked.add(ticket.id)
         try:
-            yield self._opening.submit(self._opening.ready.tickets.open(ticket))
-        except Exception as error:  # fails closed: a question that is not durable is not asked
-            raise store_error("could not keep the question", error, run=run.id) from error
+            yield from self._opening.durable(run=run.id)
+            try:
+                yield self._opening.submit(self._opening.ready.tickets.open(ticket))
+            except Exception as error:  # fails closed: a question that is not durable is not asked
+                raise store_error("could not keep the question", error, run=run.id) from error
+        finally:
+            run.unasked.discard(ticket.id)
         yield from self.show(run, ticket)
         return None
 

@@ -35,12 +35,8 @@ def jsonable(
     if value is None or (type(value) is str and value.isascii() and len(value) <= limit_bytes // 2):
         return value
     try:
-        kind = type(value)
-        if kind is dict or kind is list:
-            try:
-                return _copied(value, kind, limit_bytes - 8, 0)[0]
-            except _OddError:  # the long way describes it
-                pass
+        if (copy := copied(value, limit_bytes=limit_bytes)) is not None:
+            return copy
         walk = _Walk(limit_bytes, hide)
         said = walk.value(value, ())
         if walk.bytes_seen > limit_bytes:
@@ -50,6 +46,17 @@ def jsonable(
         return said
     except Exception:  # fails safe: the event is still recorded, with the type alone
         return {"$type": _type_name(value), "$repr": "(cannot be described)"}
+
+
+def copied(value: object, *, limit_bytes: int = LIMIT_BYTES) -> Json | None:
+    """Return a copy of a record or list of plain JSON, as `jsonable` does; None: it is something else."""
+    kind = type(value)
+    if kind is not dict and kind is not list:
+        return None
+    try:
+        return _copied(value, kind, limit_bytes - 8, 0)[0]
+    except _OddError:  # the long way describes it
+        return None
 
 
 class _OddError(Exception):

@@ -19,9 +19,6 @@ _SCALARS: Final = frozenset({str, int, float, bool, type(None)})
 _VERSION: Final = 2
 """Of `marshal`: later ones write the same value in more than one way."""
 
-_DEEPEST: Final = 64
-"""What is nested deeper is described each time."""
-
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -66,19 +63,20 @@ class Repeated:
         return found
 
 
-def asked_body(asked: ModelAsked, messages: Iterable[Part], tools: Part | None = None) -> bytes | None:
+def asked_body(
+    asked: ModelAsked, messages: Iterable[Part], tools: Part | None = None, parameters: Part | None = None
+) -> bytes | None:
     """Return the body of a request, made from its parts; None: the general way describes what is odd."""
     try:
         offered = canonical(asked.tools) if tools is None else tools.written
-        model, parameters, parent, request = map(
-            canonical, (asked.model, asked.parameters, asked.parent, asked.request)
-        )
+        settings = canonical(asked.parameters) if parameters is None else parameters.written
+        model, parent, request = map(canonical, (asked.model, asked.parent, asked.request))
     except ValueError:
         return None
     return b"".join(
         (
             b'{"messages":[', b",".join([part.written for part in messages]), b'],"model":', model,
-            b',"parameters":', parameters, b',"parent":', parent, b',"request":', request,
+            b',"parameters":', settings, b',"parent":', parent, b',"request":', request,
             b',"tools":', offered, b"}",
         )
     )  # fmt: skip
@@ -94,18 +92,22 @@ def _key(state: Any) -> bytes | None:
         return None
 
 
-def _is_plain(value: Any, deeper: int = _DEEPEST) -> bool:
+def _is_plain(value: Any) -> bool:
     """Say whether a value is made of JSON's types alone, compared exactly, and of tuples.
 
-    Else two different values could have one key: `marshal` writes the bytes of whatever has a buffer.
+    Else two different values could have one key: `marshal` writes the bytes of whatever has a buffer.  It has
+    written the value, so that no part holds itself.
     """
-    kind = type(value)
-    if kind in _SCALARS:
-        return True
-    if kind is dict:
-        parts = (*value, *value.values())
-    elif kind is list or kind is tuple:
-        parts = value
-    else:
-        return False
-    return deeper > 0 and all(_is_plain(part, deeper - 1) for part in parts)
+    compounds = [(value,)]
+    for compound in compounds:  # it grows as it is gone through
+        for part in compound:
+            kind = type(part)
+            if kind in _SCALARS:
+                continue
+            if kind is dict:
+                compounds += (tuple(part), tuple(part.values()))
+            elif kind is list or kind is tuple:
+                compounds.append(part)
+            else:
+                return False
+    return True

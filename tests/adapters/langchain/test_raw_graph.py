@@ -1,6 +1,7 @@
 """Raw LangGraph: `begin_node`, `ToolNode(guard_tools(...))`, and tools outside of any graph."""
 
 import copy
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from langgraph.types import Command, interrupt
 
 from ringfence import DeniedError, Guard, Principal, RunHaltedError
 from ringfence.adapters.langchain import NoRunError, begin_node, end_node, guard_tools, questions, tool_node
+from ringfence.adapters.langchain.runs import Runs
 from ringfence.engine.decision import events as e
+from ringfence.engine.enforcement.runs import Run
 from tests.adapters.langchain.agents import (
     ADD,
     ALICE,
@@ -70,6 +73,36 @@ def test_the_tools_of_a_tool_node_are_guarded(load: LoadGuard, invoke: Invoke) -
     assert isinstance(started, e.RunStarted)
     assert started.principal == {"user": "alice", "workspace": "w1"}
     assert guard.runs.list()[0].status == "done"
+
+
+@both
+def test_what_is_in_flight_beside_a_question_ends_before_the_graph_is_put_away(
+    load: LoadGuard, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, waits, done = threading.Event(), threading.Event(), list[Any]()
+
+    def look() -> str:
+        """Look."""
+        begun.set()
+        assert waits.wait(10)
+        done.append("look")
+        return "seen"
+
+    def told(wait: Any) -> Any:
+        def waiting(self: Runs, run: Run) -> Any:
+            assert begun.wait(10)
+            waits.set()
+            return wait(self, run)
+
+        return waiting
+
+    monkeypatch.setattr(Runs, "wait_for_others", told(Runs.wait_for_others))
+    monkeypatch.setattr(Runs, "await_others", told(Runs.await_others))
+    guard = load("tool look { needs work  allow always }\n" + SEND)
+    graph = graph_of(guard, [tool(look), send_of(done)], saver=InMemorySaver())
+    paused = invoke(graph, turn(call("look", "c1"), call("send", "c2", to="bob")), THREAD, context=ALICE)
+    assert len(questions(paused)) == 1 and done == ["look"]
+    assert guard.runs.list()[0].status == "suspended"
 
 
 @both

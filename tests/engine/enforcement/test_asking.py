@@ -127,6 +127,28 @@ async def pending_now(guard: Guard) -> list[Ticket]:
     return await guard.opening.ready.tickets.pending()
 
 
+def test_a_run_is_not_put_away_while_a_question_is_on_its_way_to_the_store(guard: Guard, run: Run) -> None:
+    tickets, refused = guard.opening.ready.tickets, []
+    store = tickets.open
+
+    async def open_late(ticket: Ticket) -> None:
+        def suspend() -> None:
+            with pytest.raises(EngineError, match="are in flight") as caught:
+                guard.suspend(run)
+            refused.append(caught.value)
+
+        await asyncio.to_thread(suspend)
+        await store(ticket)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tickets, "open", open_late)
+        (id,) = pending(guard, run)
+    assert len(refused) == 1
+    guard.suspend(run)
+    guard.approve(id, by="dana")
+    assert guard.execute(guard.resume_run(run.id), PAY, echo, wait=False) == {"amount": 5}
+
+
 def test_a_thread_waits_in_place_too(guard: Guard, run: Run) -> None:
     results: list[Any] = []
     thread = threading.Thread(target=lambda: results.append(guard.execute(run, PAY, echo)))
