@@ -18,7 +18,7 @@ class SqliteTickets:
 
     def __init__(self, door: Door) -> None:
         self._door = door
-        self._seen: object = None
+        self._seen: int | None = None
 
     async def open(self, ticket: Ticket) -> None:
         """Store a new ticket; durable when it returns."""
@@ -42,6 +42,15 @@ class SqliteTickets:
         """Return the ticket, or None."""
         found = await self._those("id = ?", ticket_id)
         return found[0] if found else None
+
+    async def those(self, ids: Collection[str]) -> list[Ticket]:
+        """Return those of these tickets that there are."""
+
+        def look(db: sqlite3.Connection) -> list[tuple[str]]:
+            asked = "SELECT said FROM ticket WHERE id = ?"
+            return [row for ticket in ids for row in db.execute(asked, (ticket,))]
+
+        return [_ticket(said) for (said,) in await self._door.read(look)]
 
     async def of_call(self, run: str, call: str) -> list[Ticket]:
         """Return the tickets of one call, oldest first."""
@@ -87,10 +96,10 @@ class SqliteTickets:
         return await self._door.write(remove)
 
     async def news(self, *, seconds: float) -> None:
-        """Return when the file was written to, or after `seconds`."""
+        """Return when others have written to the file, or after `seconds`."""
         until = asyncio.get_running_loop().time() + seconds
         while True:
-            now = await self._door.read(lambda db: db.execute("PRAGMA data_version").fetchone())
+            now = await self._door.others()
             left_s = until - asyncio.get_running_loop().time()
             if now != self._seen or left_s <= 0:
                 self._seen = now
