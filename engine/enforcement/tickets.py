@@ -24,7 +24,7 @@ from ringfence.engine.seams.hookspecs import Answers, Question
 from ringfence.engine.seams.ports import Ticket
 
 _LETTERS: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-"""Crockford's base 32."""
+"""Crockford's base 32: five bits each."""
 
 
 @dataclass(slots=True)
@@ -87,9 +87,9 @@ class Asking:
             raise run.over()
         tickets = followed.tickets
         if tickets is None:
-            changes = followed.changes
-            tickets = yield from self.of_call(run, held.key)
-            self._waits.read(followed, changes, tickets)
+            before = len(followed.changes)
+            found = yield from self.of_call(run, held.key)
+            tickets = self._waits.read(followed, found, before)
         self.observe(run, held.key, held.call.tool, tickets)
         standing = standing_of(
             run.plan,
@@ -193,7 +193,7 @@ class Asking:
             now_ns = run.now_ns()
             ticket = replace(
                 about,
-                id="T-" + "".join(secrets.choice(_LETTERS) for _ in range(8)),
+                id=_drawn(),
                 approver=approver,
                 group=asked.group,
                 quorum=asked.quorum,
@@ -352,6 +352,11 @@ class Asking:
             run.turnstile.leave()
         new.tickets, new.edits = (ticket,), held.edits | {ticket.id}
         return new
+
+
+def _drawn() -> str:
+    number = secrets.randbits(40)  # one question to the system, not one for each letter
+    return "T-" + "".join(_LETTERS[number >> bits & 31] for bits in range(0, 40, 5))
 
 
 def release_withdrawn(run: Run, call: str) -> None:

@@ -39,8 +39,8 @@ class Followed:
         self.call = call
         self.tickets = tickets
         """As the store had them last, oldest first; None: it must be asked."""
-        self.changes = 0
-        """How often this process has changed one of them."""
+        self.changes: list[Ticket] = []
+        """How this process has left one of them, each time since they are followed."""
         self.news: Future[None] | None = None
         """Comes when they have changed; None: nobody waits."""
         self.waited: tuple[Ticket, ...] = ()
@@ -48,16 +48,14 @@ class Followed:
 
     def changed(self, ticket: Ticket) -> None:
         """Take in what this process has written."""
-        self.changes += 1
-        known = self.tickets or ()
-        old = next((one for one in known if one.id == ticket.id), None)
-        # Each answer adds one; else writers have overtaken each other on the way here.
-        if old is None or len(ticket.answers) != len(old.answers) + 1 or ticket.edited is not None:
-            self.tickets = None
-            return
-        # SECURITY: the rest stays as it was stored: whoever answered may have changed its own copy since.
-        new = replace(old, status=ticket.status, answers=ticket.answers)
-        self.tickets = [new if one is old else one for one in known]
+        self.changes.append(ticket)
+        self.tickets = _after(self.tickets, ticket)
+
+    def read(self, found: list[Ticket], before: int) -> None:
+        """Take in what the store said when so many changes had been made here."""
+        self.tickets = found
+        for ticket in self.changes[before:]:
+            self.tickets = _after(self.tickets, ticket)
 
 
 class Waits:
@@ -87,14 +85,15 @@ class Waits:
             else:
                 del self._followed[name]
 
-    def read(self, followed: Followed, changes: int, found: list[Ticket]) -> None:
-        """Take in what the store said, unless one was changed here since it was asked.
+    def read(self, followed: Followed, found: list[Ticket], before: int) -> list[Ticket]:
+        """Take in what the store said; return it with what this process has changed since it was asked.
 
         Args:
-            changes: How often one had been when it was asked.
+            before: How many changes had been made here when it was asked.
         """
         with self._lock:
-            followed.tickets = found if followed.changes == changes else None
+            followed.read(found, before)
+            return found if followed.tickets is None else followed.tickets
 
     def opened(self, followed: Followed, ticket: Ticket) -> None:
         """Take in that this process has put a question."""
@@ -192,6 +191,21 @@ class Waits:
                 _ring(news)
             elif any(ticket.expires_ns is not None and now_ns >= ticket.expires_ns for ticket in seen):
                 _ring(news)
+
+
+def _after(known: list[Ticket] | None, ticket: Ticket) -> list[Ticket] | None:
+    """Return the tickets of a call once one was left like this; None: that can only be read."""
+    old = next((one for one in known or () if one.id == ticket.id), None)
+    if known is None or old is None or ticket.edited is not None:
+        return None
+    if (ticket.status, ticket.answers) == (old.status, old.answers):
+        return known
+    # Each answer adds one; else writers have overtaken each other on the way here.
+    if len(ticket.answers) != len(old.answers) + 1:
+        return None
+    # SECURITY: the rest stays as it was stored: whoever answered may have changed its own copy since.
+    new = replace(old, status=ticket.status, answers=ticket.answers)
+    return [new if one is old else one for one in known]
 
 
 _Seen = tuple[Followed, "Future[None] | None", tuple[Ticket, ...]]

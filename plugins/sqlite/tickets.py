@@ -12,6 +12,9 @@ from ringfence.plugins.sqlite.connection import Door
 
 LOOK_EVERY_S: Final = 0.05
 
+_FIELDS: Final = tuple(field.name for field in fields(Ticket))
+_written: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+
 
 class SqliteTickets:
     """A `TicketStore` in one file."""
@@ -117,11 +120,11 @@ class SqliteTickets:
 
 def _said(ticket: Ticket) -> str:
     """Return the ticket as text: equal tickets give equal text."""
-    said = {field.name: getattr(ticket, field.name) for field in fields(ticket)}
+    said = {name: getattr(ticket, name) for name in _FIELDS}
     said["arguments"] = dict(ticket.arguments)
     said["edited"] = None if ticket.edited is None else dict(ticket.edited)
     said["sources"] = {name: list(found) for name, found in ticket.sources.items()}
-    return json.dumps(said, sort_keys=True, separators=(",", ":"))
+    return _written(said)
 
 
 def _ticket(said: str) -> Ticket:

@@ -1,4 +1,4 @@
-"""A question costs as much among a thousand open ones as among ten: counted, and no clock is asked."""
+"""Work is as much among a thousand open questions, or live runs, as among ten: counted, without a clock."""
 
 import asyncio
 import gc
@@ -6,6 +6,7 @@ import threading
 from collections.abc import Collection, Coroutine
 from concurrent.futures import Future
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -86,12 +87,12 @@ def work_of_an_answer(waiting: int) -> int:
     desk = Desk(waiting)
     _, asked, news = desk.calls[-1]
     given = answered(asked)
-    with counted() as count:
+    with counted() as found:
         desk.waits.changed(given)
     assert news.done() and not desk.calls[0][2].done()
     for look in desk.looks:
         look.close()
-    return count.calls
+    return found.calls
 
 
 def test_an_answer_finds_whoever_waits_for_it_among_many() -> None:
@@ -155,15 +156,18 @@ def test_what_cannot_be_taken_over_is_read_again(about: dict[str, Any]) -> None:
         look.close()
 
 
-def test_what_changed_while_it_was_read_is_read_again() -> None:
+def test_what_changed_while_it_was_read_is_taken_in() -> None:
     desk = Desk(1)
     followed, asked, _ = desk.calls[0]
-    followed.tickets, changes = None, followed.changes
+    followed.tickets, before = None, len(followed.changes)
     desk.waits.changed(answered(asked))
-    desk.waits.read(followed, changes, [asked])
     assert followed.tickets is None
-    desk.waits.read(followed, followed.changes, [answered(asked)])
-    assert followed.tickets == [answered(asked)]
+    for found in (asked, answered(asked)):  # as it was before the answer, or after it
+        assert desk.waits.read(followed, [found], before) == followed.tickets == [answered(asked)]
+    withdrawn = replace(answered(asked), status="withdrawn")
+    desk.waits.changed(withdrawn)
+    assert desk.waits.read(followed, [asked], before) == [asked] and followed.tickets is None
+    assert desk.waits.read(followed, [withdrawn], len(followed.changes)) == [withdrawn]
     for look in desk.looks:
         look.close()
 
@@ -212,6 +216,50 @@ async def test_a_call_that_is_refused_while_it_waits_is_denied(tmp_path: Path) -
         await guard.aexecute(run, paid, dict)
     await answer
     await guard.aclose()
+
+
+class Floor:
+    """A guard with so many live runs."""
+
+    def __init__(self, live: int) -> None:
+        self.guard = make_guard(POLICY, approvals={"default": []})
+        self.runs = [self.guard.begin_run(principal=ALICE, agent="main") for _ in range(live)]
+        self.numbers = count()
+
+    def begins_and_ends(self) -> None:
+        self.guard.end_run(self.guard.begin_run(principal=ALICE, agent="main"))
+
+    def calls(self) -> None:
+        made = call("free", f"c{next(self.numbers)}")
+        assert self.guard.execute(self.runs[len(self.runs) // 2], made, lambda _: "ran") == "ran"
+
+    def asks(self) -> None:
+        paid = call("pay", f"p{next(self.numbers)}", amount=5)
+        run = self.runs[next(self.numbers) % 5]
+        with pytest.raises(PendingError) as pending:
+            self.guard.execute(run, paid, dict, wait=False)
+        self.guard.approve(pending.value.tickets[0], by="dana")
+        assert self.guard.execute(run, paid, dict) == {"amount": 5}
+
+    def least(self, work: str) -> int:
+        """Python functions that the caller's thread calls; of several times the least."""
+        found = []
+        for _ in range(6):
+            self.guard.opening.ready.journal.flush().result(60)
+            with counted() as one:
+                getattr(self, work)()
+            found.append(one.calls)
+        return min(found)
+
+
+def test_runs_and_calls_are_as_much_work_beside_many_live_runs() -> None:
+    found = []
+    for live in (FEW, MANY):
+        floor = Floor(live)
+        found.append({work: floor.least(work) for work in ("begins_and_ends", "calls", "asks")})
+        floor.guard.close()
+    few, many = found
+    assert all(many[work] <= few[work] + 12 for work in few), (few, many)
 
 
 def test_a_run_that_is_over_leaves_no_circles(tmp_path: Path) -> None:
