@@ -115,11 +115,9 @@ class Answering:
 
     def _swap(self, old: Ticket, new: Ticket) -> Steps[bool]:
         try:
-            swapped: bool = yield self._opening.submit(self._opening.ready.tickets.swap(old, new))
+            swapped: bool = yield self._opening.submit(self._waits.swap(old, new))
         except Exception as error:  # fails closed: nothing is approved
             raise store_error("could not take the answer", error) from error
-        if swapped:
-            self._waits.changed(new)
         return swapped
 
     def _refusal(

@@ -235,11 +235,9 @@ class Asking:
     def swap(self, run: Run, old: Ticket, new: Ticket) -> Steps[bool]:
         """Change a ticket in the store; False: it is another by now."""
         try:
-            swapped: bool = yield self._opening.submit(self._opening.ready.tickets.swap(old, new))
+            swapped: bool = yield self._opening.submit(self._waits.swap(old, new))
         except Exception as error:  # fails closed: what the ticket says now is not known
             raise store_error("could not change a question", error, run=run.id) from error
-        if swapped:
-            self._waits.changed(new)
         return swapped
 
     def withdraw(self, run: Run, key: str, because: str, *, keep: frozenset[str] = frozenset()) -> None:
@@ -276,8 +274,7 @@ class Asking:
     async def _withdrawn(self, ticket_id: str, because: str) -> None:
         tickets = self._opening.ready.tickets
         while (ticket := await tickets.get(ticket_id)) is not None and ticket.status in ("open", "approved"):
-            if await tickets.swap(ticket, closed := replace(ticket, status="withdrawn")):
-                self._waits.changed(closed)
+            if await self._waits.swap(ticket, replace(ticket, status="withdrawn")):
                 await self._opening.extensions.withdraw(ticket_id, because)
                 return
 

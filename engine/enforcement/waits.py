@@ -101,6 +101,17 @@ class Waits:
             if followed.tickets is not None:
                 followed.tickets = [*followed.tickets, ticket]
 
+    async def swap(self, old: Ticket, new: Ticket) -> bool:
+        """Change a ticket in the store, and tell whoever follows it; False: it is another by now.
+
+        On the engine's loop, at once, and not when whoever changes it goes on: a look that comes between
+        would have it read again.
+        """
+        swapped = await self._opening.ready.tickets.swap(old, new)
+        if swapped:
+            self.changed(new)
+        return swapped
+
     def changed(self, ticket: Ticket) -> None:
         """Take in how this process has left a ticket in the store."""
         with self._lock:
@@ -146,7 +157,8 @@ class Waits:
                 if not waiting:
                     self._looking = False
                     return
-                seen = [(one, one.news, one.waited) for one in waiting]
+                waits = ((one, one.news, one.waited) for one in waiting)
+                seen = [(one, news, tickets) for one, news, tickets in waits if news and not news.done()]
             for some in _parts(seen):
                 await self._ring_changed(some)
             waited = [ticket for _, _, tickets in seen for ticket in tickets]
@@ -185,6 +197,8 @@ class Waits:
             return
         stored, now_ns = {ticket.id: ticket for ticket in found}, self._opening.clock.now_ns()
         for followed, news, seen in some:
+            if news.done():  # told meanwhile, and by whoever knows what has changed
+                continue
             if any(stored.get(ticket.id) != ticket for ticket in seen):
                 with self._lock:
                     followed.tickets = None
@@ -208,7 +222,7 @@ def _after(known: list[Ticket] | None, ticket: Ticket) -> list[Ticket] | None:
     return [new if one is old else one for one in known]
 
 
-_Seen = tuple[Followed, "Future[None] | None", tuple[Ticket, ...]]
+_Seen = tuple[Followed, "Future[None]", tuple[Ticket, ...]]
 """What is followed, who is told, and the tickets that are waited for, as they are known."""
 
 
@@ -226,9 +240,7 @@ def _parts(seen: Sequence[_Seen]) -> Iterator[Sequence[_Seen]]:
         yield some
 
 
-def _ring(news: "Future[None] | None", error: BaseException | None = None) -> None:
-    if news is None:
-        return
+def _ring(news: "Future[None]", error: BaseException | None = None) -> None:
     try:
         if error is not None:
             news.set_exception(error)

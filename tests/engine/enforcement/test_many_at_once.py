@@ -39,6 +39,12 @@ class Store:
             raise OSError("that row cannot be read")
         return [self.stored[one] for one in ids if one in self.stored]
 
+    async def swap(self, old: Ticket, new: Ticket) -> bool:
+        swapped = self.stored[old.id] == old
+        if swapped:
+            self.stored[old.id] = new
+        return swapped
+
     async def news(self, *, seconds: float) -> None:
         """Nobody else writes; the look is over."""
 
@@ -97,6 +103,17 @@ def work_of_an_answer(waiting: int) -> int:
 
 def test_an_answer_finds_whoever_waits_for_it_among_many() -> None:
     assert work_of_an_answer(MANY) == work_of_an_answer(FEW)
+
+
+async def test_a_look_leaves_what_this_process_has_changed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    desk = Desk(2)
+    followed, asked, news = desk.calls[0]
+    assert not await desk.waits.swap(replace(asked, quorum=2), answered(asked)) and not news.done()
+    assert await desk.waits.swap(asked, answered(asked)) and news.done()
+    await desk.look(monkeypatch)
+    assert followed.tickets == [answered(asked)], "nothing is read again"
 
 
 @pytest.mark.parametrize("waiting", [FEW, MANY])
