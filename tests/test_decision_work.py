@@ -14,6 +14,9 @@ from tests.test_work import call, counted, decider, plan_of, policy
 
 MOST_BLOCKS_OF_A_DECISION = 9
 """Blocks of memory that a decision and its reservation leave behind."""
+MOST_OF_A_FIRST_CALL = 65
+"""Function calls of a run's first decision of a tool that another run has called before."""
+MOST_BLOCKS_OF_A_FIRST_CALL = 24
 
 
 @contextmanager
@@ -91,6 +94,23 @@ def test_a_decision_calls_as_many_functions_beside_many_runs() -> None:
     with counted() as count:
         decide(asked, 3)
     assert count.calls == few
+
+
+def test_what_the_policy_says_of_a_tool_is_made_once_for_all_runs() -> None:
+    plan, asked = plan_of(10), call(3)
+    with counted() as first:
+        decider(plan)(asked, 1)
+    others = [decider(plan) for _ in range(3)]
+    found = []
+    with undisturbed():
+        for other in others:
+            before = sys.getallocatedblocks()
+            with counted() as next_one:
+                other(asked, 1)
+            found.append((next_one.calls, sys.getallocatedblocks() - before))
+    calls, blocks = min(found)
+    assert calls <= first.calls / 4 and calls <= MOST_OF_A_FIRST_CALL
+    assert blocks <= MOST_BLOCKS_OF_A_FIRST_CALL
 
 
 def work_of_a_first_call(tools: int) -> int:

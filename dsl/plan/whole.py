@@ -56,6 +56,8 @@ class ToolPlan:
     """Makes of this plan, and of one that was made of it, its `certain`; None: there is none."""
     made: tuple[Optional["Certain"], ...] = field(default=(), init=False, repr=False, compare=False)
     """`certain`, once it was made."""
+    kept: tuple[Any, ...] = field(default=(), init=False, repr=False, compare=False)
+    """What decisions have made of it for all runs: a pure function of the rest, which changes no answer."""
 
     @property
     def certain(self) -> Optional["Certain"]:

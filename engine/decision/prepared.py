@@ -1,6 +1,6 @@
-"""One tool's part of the plan made ready for one run: reasons and charges that no call changes.
+"""One tool's part of the plan made ready: for all runs what only the plan says, for one run its charges.
 
-A call should build no object that it could find; this is where they lie.
+A call should build no object that it could find, nor should a run; this is where they lie.
 """
 
 from collections.abc import Iterable
@@ -96,6 +96,58 @@ class AtOnce:
         self.calls = _most(agent.calls)
 
 
+class Shared:
+    """What of one tool is the same in every run: made once for a plan."""
+
+    __slots__ = (
+        "allows",
+        "asks",
+        "audits",
+        "bad",
+        "budgets",
+        "closed",
+        "denies",
+        "labels",
+        "levels",
+        "takes",
+    )
+
+    def __init__(self, tool: ToolPlan) -> None:
+        self.denies = tuple(_clause(clause) for clause in tool.denies)
+        self.asks = tuple(_clause(clause) for clause in tool.asks)
+        self.allows = tuple(_clause(clause) for clause in tool.allows)
+        self.budgets = tuple(_budget(budget, tool) for budget in tool.budgets)
+        self.labels: Labels = labels_of(tool.labels)
+        self.audits = tuple(
+            PreparedAudit(
+                rule.condition, LEVELS.index(rule.level), Reason(rule.name, "audit", rule.place), rule.shadow
+            )
+            for rule in tool.audits
+        )
+        self.levels: tuple[Obligations, ...] = tuple(
+            replace(tool.obligations, audit=level) for level in LEVELS
+        )
+        taken = None if tool.parameters is None else tool.parameters.values()
+        self.takes: Takes | None = None
+        if taken is not None:
+            self.takes = {
+                one.name: (one.canonical, one.optional, one.as_is, 40 + len(one.name)) for one in taken
+            }
+        place = tool.allows[0].place if tool.allows else tool.place
+        why = "no allow clause fits" if tool.allows else "no clause allows it"
+        because = tool.allows[0].because if len(tool.allows) == 1 else None
+        self.closed = Reason(f"{tool.name}.allow", "deny", place, because, why)
+        self.bad = f"{tool.name}.arguments"
+
+
+def shared_of(tool: ToolPlan) -> Shared:
+    """Return what of a tool is the same in every run."""
+    if not tool.kept:
+        object.__setattr__(tool, "kept", (Shared(tool),))
+    shared: Shared = tool.kept[0]
+    return shared
+
+
 class Prepared:
     """What `decide` needs of one tool in one run."""
 
@@ -123,10 +175,9 @@ class Prepared:
 
     def __init__(self, tool: ToolPlan, state: State, plan: Plan) -> None:
         self.tool = tool
-        self.denies = tuple(_clause(clause) for clause in tool.denies)
-        self.asks = tuple(_clause(clause) for clause in tool.asks)
-        self.allows = tuple(_clause(clause) for clause in tool.allows)
-        budgets = [_budget(budget, tool, state) for budget in tool.budgets]
+        shared = shared_of(tool)
+        self.denies, self.asks, self.allows = shared.denies, shared.asks, shared.allows
+        budgets = [_in_run(entry, state) for entry in shared.budgets]
         self.attempts = tuple(entry for entry in budgets if entry.budget.counting == "attempts")
         """Those that are charged whatever the verdict."""
         self.budgets = tuple(entry for entry in budgets if entry.budget.counting != "attempts")
@@ -139,25 +190,12 @@ class Prepared:
         )
         self.wider: tuple[Charge, ...] = charges if wider == charges else wider
         """Of `fixed`, those to reserve in the ledger."""
-        self.labels: Labels = labels_of(tool.labels)
-        self.audits = tuple(
-            PreparedAudit(
-                rule.condition, LEVELS.index(rule.level), Reason(rule.name, "audit", rule.place), rule.shadow
-            )
-            for rule in tool.audits
-        )
-        self.obligations: tuple[Obligations, ...] = tuple(
-            replace(tool.obligations, audit=level) for level in LEVELS
-        )
+        self.labels, self.audits = shared.labels, shared.audits
+        self.obligations = shared.levels
         """The tool's obligations under each audit level."""
         self.more = bool(tool.redactions or self.attempts or self.labels or self.audits)
         """It has more than clauses and budgets of calls: what most tools are spared to be asked."""
-        taken = None if tool.parameters is None else tool.parameters.values()
-        self.takes: Takes | None = None
-        if taken is not None:
-            self.takes = {
-                one.name: (one.canonical, one.optional, one.as_is, 40 + len(one.name)) for one in taken
-            }
+        self.takes = shared.takes
         self.missing = tuple(
             Reason(f"{name}!key", "deny", place, None, _unsaid(attribute, state))
             for attribute, name, place in tool.principal_fields
@@ -175,11 +213,7 @@ class Prepared:
         elif tool.starts is not None and tool.starts not in state.agent.may_start:
             detail = f"{state.agent.name} may not start {tool.starts}"
             self.unheld = Reason(f"{tool.name}.needs", "unknown", tool.place, None, detail)
-        place = tool.allows[0].place if tool.allows else tool.place
-        why = "no allow clause fits" if tool.allows else "no clause allows it"
-        because = tool.allows[0].because if len(tool.allows) == 1 else None
-        self.closed = Reason(f"{tool.name}.allow", "deny", place, because, why)
-        self.bad = f"{tool.name}.arguments"
+        self.closed, self.bad = shared.closed, shared.bad
         self.at_once: AtOnce | None = None
         """None: its calls are decided at length."""
         plain = self.unheld is None and not self.missing and not self.more and self.fixed is not None
@@ -213,24 +247,32 @@ def _clause(clause: Clause) -> PreparedClause:
     )
 
 
-def _budget(budget: Budget, tool: ToolPlan, state: State) -> PreparedBudget:
+def _in_run(entry: PreparedBudget, state: State) -> PreparedBudget:
+    """Return a budget with what its scope is in this run."""
+    if entry.parameter is None or entry.parameter not in state.scope_keys:
+        return entry
+    said = state.scope_keys[entry.parameter]
+    key = bounded(said) if isinstance(said, str) else None
+    return entry._replace(parameter=None, key=key, charge=_charge(entry.budget, key))
+
+
+def _charge(budget: Budget, key: str | None) -> Charge | None:
+    if key is None or budget.kind != "calls":
+        return None
+    return Charge(budget.id, key, 1, budget.limit, budget.period_ns, (), budget.counting)
+
+
+def _budget(budget: Budget, tool: ToolPlan) -> PreparedBudget:
+    """Return a budget as it is without a run: a scope that is no attribute of one is a parameter."""
     scope = budget.scope
     key: str | None = None
     parameter: str | None = None
     if scope is None or scope == "run":
-        key = ""
+        key = bounded("")
     elif scope == "tool":
-        key = tool.name
-    elif scope in state.scope_keys:
-        said = state.scope_keys[scope]
-        key = said if isinstance(said, str) else None
+        key = bounded(tool.name)
     else:
         parameter = scope
-    charge = None
-    if key is not None:
-        key = bounded(key)
-        if budget.kind == "calls":
-            charge = Charge(budget.id, key, 1, budget.limit, budget.period_ns, (), budget.counting)
     name, place = budget.reason, budget.place
     detail = f"no room under {budget.limit}"
     return PreparedBudget(
@@ -238,7 +280,7 @@ def _budget(budget: Budget, tool: ToolPlan, state: State) -> PreparedBudget:
         run_wide(budget),
         parameter,
         key,
-        charge,
+        _charge(budget, key),
         Reason(name, "deny", place, None, detail),
         Reason(name, "halt", place, None, detail),
         Reason(f"{name}!key", "deny", place, None, f"{scope} is missing"),

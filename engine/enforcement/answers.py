@@ -67,10 +67,9 @@ class Answering:
         by, because = self._hiding.text(by), None if because is None else self._hiding.text(because)
         yield from self._opening.opened()
         while True:
-            ticket: Ticket | None = yield from self._get(ticket_id)
+            ticket, row = yield from self._found(ticket_id)
             if ticket is None:
                 raise NoTicketError(f"there is no ticket `{ticket_id}`", help="see `ringfence approvals`")
-            row: RunRow | None = yield from self._row(ticket)
             if row is not None:
                 # SECURITY: people repeat what they know of the session; the store has their words first.
                 hiding = Hiding(self._opening.secrets, None, self._opening.hidden.of(row.session))
@@ -81,7 +80,6 @@ class Answering:
             )
             if new is ticket or (yield from self._swap(ticket, new)):
                 break
-        self._waits.wake(ticket_id)
         if refusal:
             raise DeniedError(
                 f"the answer of `{by}` to {ticket_id} has no effect: {refusal}",
@@ -89,27 +87,35 @@ class Answering:
                 call=ticket.call,
                 help="see `ringfence approvals` for open questions and who may answer",
             )
-        if new.status != "open":
+        if new.status != "open" and self._opening.extensions.withdraws:
             self._opening.loop.submit(self._opening.extensions.withdraw(ticket_id, f"answered by {by}"))
         return new
 
-    def _get(self, ticket_id: str) -> Steps[Ticket | None]:
+    def _found(self, ticket_id: str) -> Steps[tuple[Ticket | None, RunRow | None]]:
+        """Return a ticket and the row of its run."""
         try:
-            found: Ticket | None = yield self._opening.submit(self._opening.ready.tickets.get(ticket_id))
+            found: tuple[Ticket | None, RunRow | None] = yield self._opening.loop.submit(
+                self._ticket_and_run(ticket_id)
+            )
         except Exception as error:  # fails closed: nothing is approved
+            if isinstance(error, EngineError):
+                raise
             raise store_error("could not find the ticket", error) from error
         return found
 
-    def _row(self, ticket: Ticket) -> Steps[RunRow | None]:
+    async def _ticket_and_run(self, ticket_id: str) -> tuple[Ticket | None, RunRow | None]:
+        opening = self._opening
+        ticket = await opening.in_time(opening.ready.tickets.get(ticket_id))
+        if ticket is None:
+            return None, None
         try:
-            row: RunRow | None = yield self._opening.submit(self._opening.ready.log.run(ticket.run))
+            return ticket, await opening.in_time(opening.ready.log.run(ticket.run))
         except Exception as error:  # fails closed: nothing is approved
             raise store_error("could not find the run of the ticket", error) from error
-        return row
 
     def _swap(self, old: Ticket, new: Ticket) -> Steps[bool]:
         try:
-            swapped: bool = yield self._opening.submit(self._opening.ready.tickets.swap(old, new))
+            swapped: bool = yield self._opening.submit(self._waits.swap(old, new))
         except Exception as error:  # fails closed: nothing is approved
             raise store_error("could not take the answer", error) from error
         return swapped

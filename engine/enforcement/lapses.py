@@ -71,11 +71,11 @@ class Lapses:
             for approver in standing.missing:
                 about = next((t for t in late if approver in chain(run.plan, t.approver)), late[-1])
                 try:
-                    refused = yield from self._asking.put(run, approver, about)
+                    put = yield from self._asking.put(run, approver, about)
                 except RunHaltedError:  # one question more than the policy allows: the run is over
                     return
-                if refused is not None:
-                    because = "expired"
+                if isinstance(put, str):
+                    refused, because = put, "expired"
                     break
             for ticket in standing.waiting:  # whoever opened it may have died before anybody was told
                 yield from self._asking.show(run, ticket)

@@ -131,7 +131,8 @@ class Sessions:
         asking = self._opening.in_time(_after(self._asked.get(session), ask))
         work = asking if then is None else _followed(asking, then)
         asked = self._asked[session] = self._opening.loop.submit(work)
-        asked.add_done_callback(lambda _: self._answered(session, asked))
+        # What is told is the future itself: a callback that held it would make a circle of both.
+        asked.add_done_callback(lambda done: self._answered(session, done))
         return asked
 
     def _answered(self, session: str, asked: "Future[Any]") -> None:
@@ -144,9 +145,9 @@ class Sessions:
         leases = self._opening.ready.leases
         released = self._in_turn(session, lambda: leases.release(session, self.holder))
 
-        def look(_: object) -> None:
+        def look(done: "Future[Any]") -> None:
             # Else the session stood still everywhere for as long as this guard lives.
-            if (released.cancelled() or released.exception() is not None) and self._opening.is_open:
+            if (done.cancelled() or done.exception() is not None) and self._opening.is_open:
                 self._opening.loop.submit(self._release_again(session, pause_s))
 
         released.add_done_callback(look)

@@ -18,13 +18,13 @@ from ringfence.engine.enforcement.opening import Opening, store_error
 from ringfence.engine.enforcement.requests import keeps_digests_only, keyed
 from ringfence.engine.enforcement.runs import Held, Run
 from ringfence.engine.enforcement.sources import sources_of
-from ringfence.engine.enforcement.waits import Waits
+from ringfence.engine.enforcement.waits import Followed, Waits
 from ringfence.engine.seams.errors import EngineError, PendingError
 from ringfence.engine.seams.hookspecs import Answers, Question
 from ringfence.engine.seams.ports import Ticket
 
 _LETTERS: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-"""Crockford's base 32."""
+"""Crockford's base 32: five bits each."""
 
 
 @dataclass(slots=True)
@@ -63,24 +63,33 @@ class Asking:
             PendingError: `wait` is False and questions are open; everything stays as it is.
             DeniedError: Refused, expired, withdrawn, or denied when it was decided again.
         """
+        # INVARIANT: a ticket is stored only after its `ApprovalAsked`: a call without one has no tickets.
+        none = not run.state.calls[held.key].tickets
+        followed = self._waits.follow(run.id, held.key, [] if none else None)
         try:
             held.answered = False
             while held.decision.verdict is Verdict.ASK and not held.answered:
-                held = yield from self._step(run, held, wait=wait, ahead=ahead)
+                held = yield from self._step(run, held, followed, wait=wait, ahead=ahead)
         except PendingError:
             raise
         except BaseException:  # refused, cancelled, halted or broken: nothing stays open or taken
             self.withdraw(run, held.key, "the call is over")
             release(run, held, "withdrawn")
             raise
+        finally:
+            self._waits.leave(followed)
         if held.decision.verdict < Verdict.ASK:
             raise replies.refusal(run, held)
         return held
 
-    def _step(self, run: Run, held: Held, *, wait: bool, ahead: bool) -> Steps[Held]:
+    def _step(self, run: Run, held: Held, followed: Followed, *, wait: bool, ahead: bool) -> Steps[Held]:
         if run.state.halted is not None or run.ended:
             raise run.over()
-        tickets = yield from self.of_call(run, held.key)
+        tickets = followed.tickets
+        if tickets is None:
+            before = len(followed.changes)
+            found = yield from self.of_call(run, held.key)
+            tickets = self._waits.read(followed, found, before)
         self.observe(run, held.key, held.call.tool, tickets)
         standing = standing_of(
             run.plan,
@@ -92,9 +101,11 @@ class Asking:
             now_ns=run.now_ns(),
         )
         if standing.late:
+            followed.tickets = None  # somebody may have answered one of them just now
             yield from self._expire(run, standing.late)
             return held
         if standing.edited is not None:
+            followed.tickets = None
             return (yield from self._edited(run, held, standing.edited, tickets))
         if standing.refused is not None:
             self.withdraw(run, held.key, standing.refused)
@@ -102,7 +113,7 @@ class Asking:
             raise replies.rejected(run, held, standing.refused)
         if standing.missing:
             for approver in standing.missing:
-                yield from self._open(run, held, approver)
+                self._waits.opened(followed, (yield from self._open(run, held, approver)))
             return held
         if not standing.waiting and ahead:
             held.answered = True
@@ -119,11 +130,11 @@ class Asking:
                 call=held.key,
                 help=f"answer with `ringfence approve {ids[0]} --by NAME`, or deny it",
             )
-        news = self._waits.enter(run, standing.waiting)
+        news = self._waits.enter(run, followed, standing.waiting)
         try:
             yield news
         finally:
-            self._waits.leave(run, news)
+            self._waits.go_on(run, followed)
         return held
 
     # ---- questions ---------------------------------------------------------------------------------
@@ -138,10 +149,10 @@ class Asking:
             raise store_error("could not say who approved", error, run=run.id) from error
         return found
 
-    def _open(self, run: Run, held: Held, approver: str) -> Steps[None]:
+    def _open(self, run: Run, held: Held, approver: str) -> Steps[Ticket]:
         plan, decision = run.plan, held.decision
         because = _because(run, held, approver)
-        nobody = yield from self.put(
+        put = yield from self.put(
             run,
             approver,
             Ticket(
@@ -162,14 +173,15 @@ class Asking:
                 sources=sources_of(run, held),
             ),
         )
-        if nobody is not None:
-            raise replies.rejected(run, held, nobody)
+        if isinstance(put, str):
+            raise replies.rejected(run, held, put)
+        return put
 
-    def put(self, run: Run, approver: str, about: Ticket) -> Steps[str | None]:
+    def put(self, run: Run, approver: str, about: Ticket) -> Steps[Ticket | str]:
         """Put the question of `about` to an approver: record it, make it durable, and only then show it.
 
         Returns:
-            Why nobody may answer it: then it is recorded as withdrawn, and shown to nobody.
+            The ticket; or why nobody may answer it: then it is recorded as withdrawn, and shown to nobody.
 
         Raises:
             RunHaltedError: It would be one more than the policy says.
@@ -181,7 +193,7 @@ class Asking:
             now_ns = run.now_ns()
             ticket = replace(
                 about,
-                id="T-" + "".join(secrets.choice(_LETTERS) for _ in range(8)),
+                id=_drawn(),
                 approver=approver,
                 group=asked.group,
                 quorum=asked.quorum,
@@ -210,11 +222,13 @@ class Asking:
         finally:
             run.unasked.discard(ticket.id)
         yield from self.show(run, ticket)
-        return None
+        return ticket
 
     def show(self, run: Run, ticket: Ticket) -> Steps[None]:
         """Tell the backends of a question that is in the store."""
-        yield self._opening.loop.submit(self._opening.extensions.ask(question_of(ticket, run), self._answers))
+        extensions = self._opening.extensions
+        if extensions.asks(ticket.group):
+            yield self._opening.loop.submit(extensions.ask(question_of(ticket, run), self._answers))
 
     def _expire(self, run: Run, late: Iterable[Ticket]) -> Steps[None]:
         for ticket in late:
@@ -225,7 +239,7 @@ class Asking:
     def swap(self, run: Run, old: Ticket, new: Ticket) -> Steps[bool]:
         """Change a ticket in the store; False: it is another by now."""
         try:
-            swapped: bool = yield self._opening.submit(self._opening.ready.tickets.swap(old, new))
+            swapped: bool = yield self._opening.submit(self._waits.swap(old, new))
         except Exception as error:  # fails closed: what the ticket says now is not known
             raise store_error("could not change a question", error, run=run.id) from error
         return swapped
@@ -264,7 +278,7 @@ class Asking:
     async def _withdrawn(self, ticket_id: str, because: str) -> None:
         tickets = self._opening.ready.tickets
         while (ticket := await tickets.get(ticket_id)) is not None and ticket.status in ("open", "approved"):
-            if await tickets.swap(ticket, replace(ticket, status="withdrawn")):
+            if await self._waits.swap(ticket, replace(ticket, status="withdrawn")):
                 await self._opening.extensions.withdraw(ticket_id, because)
                 return
 
@@ -284,10 +298,20 @@ class Asking:
 
     def observe_all(self, run: Run) -> Steps[None]:
         """Do so for every call of a run that ends: who answered too late stands in its record, too."""
-        for known in tuple(run.state.calls.values()):
-            if known.tickets:
-                tickets = yield from self.of_call(run, known.key)
-                self.observe(run, known.key, known.tool, tickets)
+        asked = [known for known in tuple(run.state.calls.values()) if known.tickets]
+        if not asked:
+            return
+        opening, tickets = self._opening, self._opening.ready.tickets
+
+        async def look() -> list[list[Ticket]]:
+            return [await opening.in_time(tickets.of_call(run.id, known.key)) for known in asked]
+
+        try:
+            found: list[list[Ticket]] = yield opening.loop.submit(look())
+        except Exception as error:  # fails closed: whoever ends the run says what becomes of it
+            raise store_error("could not say who approved", error, run=run.id) from error
+        for known, its in zip(asked, found, strict=True):
+            self.observe(run, known.key, known.tool, its)
 
     def _again(self, run: Run, held: Held, approved: dict[str, Ticket]) -> Steps[Held]:
         """Decide once more, with the exact arguments and the answers; time has passed."""
@@ -329,6 +353,11 @@ class Asking:
             run.turnstile.leave()
         new.tickets, new.edits = (ticket,), held.edits | {ticket.id}
         return new
+
+
+def _drawn() -> str:
+    number = secrets.randbits(40)  # one question to the system, not one for each letter
+    return "T-" + "".join(_LETTERS[number >> bits & 31] for bits in range(0, 40, 5))
 
 
 def release_withdrawn(run: Run, call: str) -> None:

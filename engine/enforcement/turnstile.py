@@ -30,7 +30,8 @@ class Turnstile:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._waiting: deque[Place] = deque()
+        self._waiting: deque[Place] | None = None
+        """None until somebody has waited: in most runs nobody does."""
         self._busy = False
         self._loop: asyncio.AbstractEventLoop | None = None
         """Of who has the turn."""
@@ -42,8 +43,11 @@ class Turnstile:
             if not self._busy:
                 self._busy, self._loop = True, loop
                 return None
-            place = Place(loop, frozenset((self._loop, *(one.loop for one in self._waiting))) - {None})
-            self._waiting.append(place)
+            waiting = self._waiting
+            if waiting is None:
+                waiting = self._waiting = deque()
+            place = Place(loop, frozenset((self._loop, *(one.loop for one in waiting))) - {None})
+            waiting.append(place)
             return place
 
     @property

@@ -1,9 +1,14 @@
-"""Who waits for which ticket: woken by this process at once, by others through the store's news."""
+"""Who waits for which answers: woken by this process at once, by others through the store's news.
+
+What is known of a call's tickets is kept while somebody deals with it, so that the store is not asked for
+what this process has just written there.  Whoever uses an answer up compares it with the store's.
+"""
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, InvalidStateError
+from dataclasses import replace
 from typing import Final
 
 from ringfence.engine.enforcement.opening import Opening, store_error
@@ -17,54 +22,149 @@ LOOK_AT_LEAST_EVERY_S: Final = 1.0
 LOOK_AT_MOST_EVERY_S: Final = 0.05
 """News may come without end, where others write to the store."""
 
+LOOKED_AT_A_SECOND: Final = 1_000
+"""So many tickets at most: where many are waited for, they are looked at less often."""
+
+LOOKED_AT_ONCE: Final = 500
+"""The most tickets that one reading of the store returns."""
+
+
+class Followed:
+    """The tickets of one call, while this process deals with it."""
+
+    __slots__ = ("call", "changes", "news", "run", "tickets", "waited")
+
+    def __init__(self, run: str, call: str, tickets: list[Ticket] | None) -> None:
+        self.run = run
+        self.call = call
+        self.tickets = tickets
+        """As the store had them last, oldest first; None: it must be asked."""
+        self.changes: list[Ticket] = []
+        """How this process has left one of them, each time since they are followed."""
+        self.news: Future[None] | None = None
+        """Comes when they have changed; None: nobody waits."""
+        self.waited: tuple[Ticket, ...] = ()
+        """Those whose answers are waited for."""
+
+    def changed(self, ticket: Ticket) -> None:
+        """Take in what this process has written."""
+        self.changes.append(ticket)
+        self.tickets = _after(self.tickets, ticket)
+
+    def read(self, found: list[Ticket], before: int) -> None:
+        """Take in what the store said when so many changes had been made here."""
+        self.tickets = found
+        for ticket in self.changes[before:]:
+            self.tickets = _after(self.tickets, ticket)
+
 
 class Waits:
-    """Waiters by ticket; while there are any, the engine's loop looks at their tickets in the store."""
+    """What is followed, by run and call; while anybody waits, the engine's loop looks at the store."""
 
     def __init__(self, opening: Opening) -> None:
         self._opening = opening
         self._lock = threading.Lock()
-        self._waiting: dict[Future[None], tuple[Ticket, ...]] = {}
+        self._followed: dict[tuple[str, str], list[Followed]] = {}
+        self._waiting: dict[Followed, None] = {}
         self._looking = False
 
-    def enter(self, run: Run, seen: Sequence[Ticket]) -> "Future[None]":
-        """Return a future that comes when a ticket differs from `seen`, expires, or the run ends."""
+    def follow(self, run: str, call: str, tickets: list[Ticket] | None) -> Followed:
+        """Keep what is known of a call's tickets from now on; whoever asked for it must `leave`."""
+        followed = Followed(run, call, tickets)
+        with self._lock:
+            self._followed.setdefault((run, call), []).append(followed)
+        return followed
+
+    def leave(self, followed: Followed) -> None:
+        """Follow them no more."""
+        name = (followed.run, followed.call)
+        with self._lock:
+            left = [one for one in self._followed[name] if one is not followed]
+            if left:
+                self._followed[name] = left
+            else:
+                del self._followed[name]
+
+    def read(self, followed: Followed, found: list[Ticket], before: int) -> list[Ticket]:
+        """Take in what the store said; return it with what this process has changed since it was asked.
+
+        Args:
+            before: How many changes had been made here when it was asked.
+        """
+        with self._lock:
+            followed.read(found, before)
+            return found if followed.tickets is None else followed.tickets
+
+    def opened(self, followed: Followed, ticket: Ticket) -> None:
+        """Take in that this process has put a question."""
+        with self._lock:
+            if followed.tickets is not None:
+                followed.tickets = [*followed.tickets, ticket]
+
+    async def swap(self, old: Ticket, new: Ticket) -> bool:
+        """Change a ticket in the store, and tell whoever follows it; False: it is another by now.
+
+        On the engine's loop, at once, and not when whoever changes it goes on: a look that comes between
+        would have it read again.
+        """
+        swapped = await self._opening.ready.tickets.swap(old, new)
+        if swapped:
+            self.changed(new)
+        return swapped
+
+    def changed(self, ticket: Ticket) -> None:
+        """Take in how this process has left a ticket in the store."""
+        with self._lock:
+            followed = self._followed.get((ticket.run, ticket.call), ())
+            for one in followed:
+                one.changed(ticket)
+            rung = [one.news for one in followed if one.news is not None]
+        for news in rung:
+            _ring(news)
+
+    def enter(self, run: Run, followed: Followed, waited: Sequence[Ticket]) -> "Future[None]":
+        """Return a future that comes when one that is `waited` for has changed, expires, or the run ends."""
         news: Future[None] = Future()
         with self._lock:
-            self._waiting[news] = tuple(seen)
+            followed.news, followed.waited = news, tuple(waited)
+            self._waiting[followed] = None
+            known = followed.tickets is not None
             look, self._looking = not self._looking, True
         with run.lock:
             run.waiting[news] = lambda: _ring(news)
-            if run.state.halted is not None or run.ended:
-                _ring(news)
-        # A look that is under way may be past these, and they may have changed since they were seen.
-        self._opening.loop.submit(self._look() if look else self._ring_if_changed(news, tuple(seen)))
+            over = run.state.halted is not None or run.ended
+        if over or not known:
+            _ring(news)
+        if look:
+            self._opening.loop.submit(self._look())
         return news
 
-    def leave(self, run: Run, news: "Future[None]") -> None:
+    def go_on(self, run: Run, followed: Followed) -> None:
         """Wait no more."""
         with self._lock:
-            self._waiting.pop(news, None)
-        with run.lock:
-            run.waiting.pop(news, None)
+            del self._waiting[followed]
+            news, followed.news = followed.news, None
+        if news is not None:
+            with run.lock:
+                run.waiting.pop(news, None)
 
-    def wake(self, ticket_id: str) -> None:
-        """Say that the ticket has changed."""
-        with self._lock:
-            woken = [news for news, seen in self._waiting.items() if any(t.id == ticket_id for t in seen)]
-        for news in woken:
-            _ring(news)
+    # ---- on the engine's loop ----------------------------------------------------------------------
 
     async def _look(self) -> None:
         while True:
             with self._lock:
-                waiting = [(news, seen) for news, seen in self._waiting.items() if not news.done()]
-                if not self._waiting:
+                waiting = tuple(self._waiting)
+                if not waiting:
                     self._looking = False
                     return
-            for news, seen in waiting:
-                await self._ring_if_changed(news, seen)
-            await self._news([ticket for _, seen in waiting for ticket in seen])
+                waits = ((one, one.news, one.waited) for one in waiting)
+                seen = [(one, news, tickets) for one, news, tickets in waits if news and not news.done()]
+            for some in _parts(seen):
+                await self._ring_changed(some)
+            waited = [ticket for _, _, tickets in seen for ticket in tickets]
+            await self._news(waited)
+            pause_s = max(LOOK_AT_MOST_EVERY_S, len(waited) / LOOKED_AT_A_SECOND)
+            await asyncio.sleep(min(pause_s, LOOK_AT_LEAST_EVERY_S))
 
     async def _news(self, waited: Sequence[Ticket]) -> None:
         """Return when it is time to look again."""
@@ -76,28 +176,68 @@ class Waits:
             await bounded(lambda: tickets.news(seconds=seconds), seconds=seconds + LOOK_AT_LEAST_EVERY_S)
         except Exception:  # the next look says whether the store answers, and tells whoever waits
             await asyncio.sleep(seconds)
-        await asyncio.sleep(LOOK_AT_MOST_EVERY_S)
 
-    async def _ring_if_changed(self, news: "Future[None]", seen: Sequence[Ticket]) -> None:
+    async def _ring_changed(self, some: Sequence["_Seen"]) -> None:
+        """Ring those of whose tickets the store, or the clock, says otherwise than is known here."""
+        ids = [ticket.id for _, _, seen in some for ticket in seen]
         try:
-            changed = await bounded(lambda: self._changed(seen), seconds=self._opening.patience_s)
+            found = await bounded(
+                lambda: self._opening.ready.tickets.those(ids), seconds=self._opening.patience_s
+            )
         except PluginError as error:
             if is_away(error):  # nothing is approved by it: an answer is seen when it is back
                 return
+            if len(some) > 1:  # what is wrong with one ticket is nothing to the others
+                for one in some:
+                    await self._ring_changed([one])
+                return
             # Fails closed: whoever waits is told, and its call is not run.
-            _ring(news, store_error("could not say who approved", error.__cause__ or error))
-        else:
-            if changed:
+            for _, news, _ in some:
+                _ring(news, store_error("could not say who approved", error.__cause__ or error))
+            return
+        stored, now_ns = {ticket.id: ticket for ticket in found}, self._opening.clock.now_ns()
+        for followed, news, seen in some:
+            if news.done():  # told meanwhile, and by whoever knows what has changed
+                continue
+            if any(stored.get(ticket.id) != ticket for ticket in seen):
+                with self._lock:
+                    followed.tickets = None
+                _ring(news)
+            elif any(ticket.expires_ns is not None and now_ns >= ticket.expires_ns for ticket in seen):
                 _ring(news)
 
-    async def _changed(self, seen: Sequence[Ticket]) -> bool:
-        now_ns = self._opening.clock.now_ns()
-        for ticket in seen:
-            if ticket.expires_ns is not None and now_ns >= ticket.expires_ns:
-                return True
-            if await self._opening.ready.tickets.get(ticket.id) != ticket:
-                return True
-        return False
+
+def _after(known: list[Ticket] | None, ticket: Ticket) -> list[Ticket] | None:
+    """Return the tickets of a call once one was left like this; None: that can only be read."""
+    old = next((one for one in known or () if one.id == ticket.id), None)
+    if known is None or old is None or ticket.edited is not None:
+        return None
+    if (ticket.status, ticket.answers) == (old.status, old.answers):
+        return known
+    # Each answer adds one; else writers have overtaken each other on the way here.
+    if len(ticket.answers) != len(old.answers) + 1:
+        return None
+    # SECURITY: the rest stays as it was stored: whoever answered may have changed its own copy since.
+    new = replace(old, status=ticket.status, answers=ticket.answers)
+    return [new if one is old else one for one in known]
+
+
+_Seen = tuple[Followed, "Future[None]", tuple[Ticket, ...]]
+"""What is followed, who is told, and the tickets that are waited for, as they are known."""
+
+
+def _parts(seen: Sequence[_Seen]) -> Iterator[Sequence[_Seen]]:
+    """Yield them in parts of so many tickets as are looked at once, or of one call."""
+    some: list[_Seen] = []
+    count = 0
+    for one in seen:
+        if some and count + len(one[2]) > LOOKED_AT_ONCE:
+            yield some
+            some, count = [], 0
+        some.append(one)
+        count += len(one[2])
+    if some:
+        yield some
 
 
 def _ring(news: "Future[None]", error: BaseException | None = None) -> None:

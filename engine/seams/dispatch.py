@@ -265,6 +265,15 @@ class Extensions:
         for backend in self._backends.values():
             backend.answers = answers
 
+    def asks(self, group: str | None) -> bool:
+        """Say whether a question of this group is delivered to anybody."""
+        return bool(self._route(group))
+
+    @property
+    def withdraws(self) -> bool:
+        """True if there is anybody who is told that a question was taken back."""
+        return bool(self._backends)
+
     async def ask(self, question: Question, answers: Answers) -> None:
         """Deliver a question to every backend of its group.
 

@@ -338,6 +338,10 @@ class TicketStore(Protocol):
         """Return the ticket, or None."""
         ...
 
+    async def those(self, ids: Collection[str]) -> list[Ticket]:
+        """Return those of these tickets that there are, in any order."""
+        ...
+
     async def of_call(self, run: str, call: str) -> list[Ticket]:
         """Return the tickets of one call, oldest first."""
         ...
@@ -359,9 +363,10 @@ class TicketStore(Protocol):
         ...
 
     async def news(self, *, seconds: float) -> None:
-        """Return when a ticket may have changed since this was called last, or after `seconds`.
+        """Return when others may have changed a ticket since this was called last, or after `seconds`.
 
-        A hint and no more: it may come without reason, and whoever waits looks at the tickets again.
+        What was changed by this object need not be told.  A hint and no more: it may come without reason, and
+        whoever waits looks at the tickets again.
         """
         ...
 

@@ -36,6 +36,11 @@ class MemoryTickets:
             found = self._tickets.get(ticket_id)
         return _copy(found) if found else None
 
+    async def those(self, ids: Collection[str]) -> list[Ticket]:
+        """Return those of these tickets that there are."""
+        with self._lock:
+            return [_copy(self._tickets[ticket]) for ticket in ids if ticket in self._tickets]
+
     async def of_call(self, run: str, call: str) -> list[Ticket]:
         """Return the tickets of one call, oldest first."""
         return self._those(lambda ticket: ticket.run == run and ticket.call == call)

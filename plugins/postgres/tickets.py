@@ -52,6 +52,10 @@ class PostgresTickets:
         found = await self._those("ticket_key = $1", key(ticket_id))
         return found[0] if found else None
 
+    async def those(self, ids: Collection[str]) -> list[Ticket]:
+        """Return those of these tickets that there are."""
+        return await self._those("ticket_key = ANY ($1)", [key(ticket) for ticket in ids])
+
     async def of_call(self, run: str, call: str) -> list[Ticket]:
         """Return the tickets of one call, oldest first."""
         return await self._those("call_key = $1", key(run, call))
@@ -112,7 +116,7 @@ class PostgresTickets:
         """Return when a ticket was opened or changed anywhere, or after `seconds`."""
         await self._news.wait(TICKETS, seconds=seconds)
 
-    async def _those(self, which: str, *values: bytes) -> list[Ticket]:
+    async def _those(self, which: str, *values: object) -> list[Ticket]:
         found = await self._door.ask(
             f"SELECT said FROM {{s}}.ticket WHERE {which} ORDER BY asked_ns, position", *values
         )

@@ -197,6 +197,18 @@ class Door:
         except Exception as error:  # fails closed: the caller gets no answer
             raise self._explained(error) from error
 
+    async def others(self) -> int:
+        """Return a number that is another one whenever others have written to the file."""
+        self._same_process()
+        # Of the connection that writes: its own commits do not count there.
+        connection = self._reader if self._writer is None else self._writer
+        try:
+            return await connection.call(
+                self._checked(lambda db: int(db.execute("PRAGMA data_version").fetchone()[0]))
+            )
+        except Exception as error:  # fails closed: the caller gets no answer
+            raise self._explained(error) from error
+
     async def checkpoint(self) -> None:
         """Empty the write-ahead log: what it held stands in the file, and its own bytes are gone.
 

@@ -12,13 +12,16 @@ from ringfence.plugins.sqlite.connection import Door
 
 LOOK_EVERY_S: Final = 0.05
 
+_FIELDS: Final = tuple(field.name for field in fields(Ticket))
+_written: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+
 
 class SqliteTickets:
     """A `TicketStore` in one file."""
 
     def __init__(self, door: Door) -> None:
         self._door = door
-        self._seen: object = None
+        self._seen: int | None = None
 
     async def open(self, ticket: Ticket) -> None:
         """Store a new ticket; durable when it returns."""
@@ -42,6 +45,15 @@ class SqliteTickets:
         """Return the ticket, or None."""
         found = await self._those("id = ?", ticket_id)
         return found[0] if found else None
+
+    async def those(self, ids: Collection[str]) -> list[Ticket]:
+        """Return those of these tickets that there are."""
+
+        def look(db: sqlite3.Connection) -> list[tuple[str]]:
+            asked = "SELECT said FROM ticket WHERE id = ?"
+            return [row for ticket in ids for row in db.execute(asked, (ticket,))]
+
+        return [_ticket(said) for (said,) in await self._door.read(look)]
 
     async def of_call(self, run: str, call: str) -> list[Ticket]:
         """Return the tickets of one call, oldest first."""
@@ -87,10 +99,10 @@ class SqliteTickets:
         return await self._door.write(remove)
 
     async def news(self, *, seconds: float) -> None:
-        """Return when the file was written to, or after `seconds`."""
+        """Return when others have written to the file, or after `seconds`."""
         until = asyncio.get_running_loop().time() + seconds
         while True:
-            now = await self._door.read(lambda db: db.execute("PRAGMA data_version").fetchone())
+            now = await self._door.others()
             left_s = until - asyncio.get_running_loop().time()
             if now != self._seen or left_s <= 0:
                 self._seen = now
@@ -108,11 +120,11 @@ class SqliteTickets:
 
 def _said(ticket: Ticket) -> str:
     """Return the ticket as text: equal tickets give equal text."""
-    said = {field.name: getattr(ticket, field.name) for field in fields(ticket)}
+    said = {name: getattr(ticket, name) for name in _FIELDS}
     said["arguments"] = dict(ticket.arguments)
     said["edited"] = None if ticket.edited is None else dict(ticket.edited)
     said["sources"] = {name: list(found) for name, found in ticket.sources.items()}
-    return json.dumps(said, sort_keys=True, separators=(",", ":"))
+    return _written(said)
 
 
 def _ticket(said: str) -> Ticket:

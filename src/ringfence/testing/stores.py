@@ -444,6 +444,9 @@ class TicketStoreContract(StoreContract):
             assert [t.id for t in await tickets.of_call("run-1", "c1.0")] == ["T-2", "T-5", "T-1"]
             assert [t.id for t in await tickets.pending()] == ["T-2", "T-3", "T-4", "T-1"]
             assert await tickets.of_call("run-1", "none") == []
+            asked = {"T-1", "T-4", "T-5", "T-NONE"}
+            assert {t.id: t for t in await tickets.those(asked)} == {t.id: t for t in made if t.id in asked}
+            assert await tickets.those([]) == []
 
     async def test_a_swap_needs_exactly_the_ticket_that_is_stored(self, folder: Path) -> None:
         """Compare and set: any other field, and nothing happens."""

@@ -14,6 +14,7 @@ import pytest
 
 from ringfence.engine.decision.calls import ToolCall
 from ringfence.engine.enforcement.guard import Guard
+from ringfence.engine.seams.errors import PendingError
 from tests.guards import ALICE, make_guard
 from tests.loops import CountingLoop, Counts, counting
 from tests.test_work import counted
@@ -24,6 +25,8 @@ policy work
 capability work is read
 agent main { holds work stop after 10 hours }
 tool look { needs work takes what: text allow when what != "secret" }
+approver lead { group "leads" answer within 1 hour otherwise deny }
+tool asked { needs work takes what: text allow always ask lead }
 tool rated { needs work takes what: text allow when what != "secret" rate 1000000 per hour }
 """
 TIMES = 25
@@ -36,7 +39,7 @@ class Desk:
     """A guard over SQLite, in which one run goes on."""
 
     def __init__(self, folder: Path) -> None:
-        self.guard: Guard = make_guard(POLICY, store=f"sqlite:///{folder}/work.db")
+        self.guard: Guard = make_guard(POLICY, store=f"sqlite:///{folder}/work.db", approvals={"default": []})
         self.loop: CountingLoop = counting(self.guard)
         self.run = self.guard.begin_run(principal=ALICE)
         self._numbers = count()
@@ -59,6 +62,14 @@ class Desk:
     def call(self, tool: str) -> None:
         """Make a call of the run."""
         made = ToolCall(tool, {"what": "x"}, call_id=f"c{next(self._numbers)}")
+        assert self.guard.execute(self.run, made, lambda _: "ran") == "ran"
+
+    def asked(self) -> None:
+        """Make a call that a person approves."""
+        made = ToolCall("asked", {"what": "x"}, call_id=f"c{next(self._numbers)}")
+        with pytest.raises(PendingError) as pending:
+            self.guard.execute(self.run, made, lambda _: "ran", wait=False)
+        self.guard.approve(pending.value.tickets[0], by="dana")
         assert self.guard.execute(self.run, made, lambda _: "ran") == "ran"
 
 
@@ -101,6 +112,12 @@ def test_a_call_with_a_rate_asks_the_ledger_beside_the_loop(desk: Desk) -> None:
     counts = desk.least(lambda: desk.call("rated"))
     assert counts.submits == 0 and counts.wakes <= 1
     assert counts.rounds <= 3 and counts.callbacks <= 4
+
+
+def test_a_call_that_people_are_asked_about_hands_over_few_times(desk: Desk) -> None:
+    counts = desk.least(desk.asked)
+    # Put, and read when it is made again; for the answer found and taken; used up.
+    assert counts.submits == 5 and counts.wakes <= 11
 
 
 def test_the_loop_counts(desk: Desk) -> None:

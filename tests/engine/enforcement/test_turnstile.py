@@ -102,7 +102,7 @@ async def test_threads_and_tasks_stand_in_one_queue() -> None:
         done.set_result(None)
 
     threading.Thread(target=from_a_thread, daemon=True).start()
-    while len(turnstile._waiting) < 2:
+    while len(turnstile._waiting or ()) < 2:
         await asyncio.sleep(0)
     turnstile.leave()
     await asyncio.wrap_future(done)

@@ -1,7 +1,7 @@
 """Who waits in place notices an answer, whatever the store's news are like."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -93,10 +93,10 @@ async def test_a_store_that_does_not_say_what_was_answered_ends_the_wait(two: tu
     task = asyncio.create_task(here.aexecute(run, PAY, dict))
     await asked(here)
 
-    async def fails(ticket_id: str) -> Ticket | None:
+    async def fails(ids: Collection[str]) -> list[Ticket]:
         raise OSError("the disk is gone")
 
-    here.opening.ready.tickets.get = fails  # type: ignore[method-assign]
+    here.opening.ready.tickets.those = fails  # type: ignore[method-assign]
     with pytest.raises(Exception, match="the disk is gone"):
         await asyncio.wait_for(task, 30 * LOOK_AT_LEAST_EVERY_S)
 
@@ -107,14 +107,14 @@ async def test_a_store_that_gives_up_its_own_work_fails_one_call_and_nobody_wait
     here, there = two
     run = await here.abegin_run(principal=ALICE, agent="main")
     tickets = here.opening.ready.tickets
-    answers, broken = tickets.get, True
+    answers, broken = tickets.those, True
 
-    async def get(ticket_id: str) -> Ticket | None:
+    async def those(ids: Collection[str]) -> list[Ticket]:
         if broken:
             raise asyncio.CancelledError
-        return await answers(ticket_id)
+        return await answers(ids)
 
-    tickets.get = get  # type: ignore[method-assign]
+    tickets.those = those  # type: ignore[method-assign]
     with pytest.raises(EngineError):
         await asyncio.wait_for(here.aexecute(run, PAY, dict), 30 * LOOK_AT_LEAST_EVERY_S)
     broken = False
