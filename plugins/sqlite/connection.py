@@ -161,6 +161,8 @@ class Door:
         """True from when the writer is asked to look for jobs until it does."""
         self._asks = False
         """True while the event loop is about to ask it."""
+        self._gate = threading.Lock()
+        self._closing = False
 
     async def write(self, work: Work[T], *, lasting: bool = True) -> T:
         """Run `work` in a write transaction, shared with what is queued meanwhile; durable when it returns.
@@ -234,6 +236,8 @@ class Door:
         """Finish what is queued and close both connections."""
         if self._pid != os.getpid():
             return  # they belong to the parent process
+        with self._gate:
+            self._closing = True
         if self._writer is not None:
             with suppress(ValueError):  # it is closed already
                 self._writer.put(self._finish)
@@ -245,7 +249,12 @@ class Door:
         if self._writer is None:
             raise read_only(self._path).as_engine_error(PermissionError())
         answer = Future[T]()
-        self._jobs.append(_Job(work, lasting, answer))
+        with self._gate:
+            if not self._closing:
+                # INVARIANT: it is queued before `_finish` looks, so it is answered in any case.
+                self._jobs.append(_Job(work, lasting, answer))
+                return answer
+        answer.set_exception(self._explained(ValueError("the connection is closed")))
         return answer
 
     def _ask(self) -> None:
@@ -255,12 +264,8 @@ class Door:
             return
         assert self._writer is not None
         self._asked = True
-        try:
+        with suppress(ValueError):  # it is closing, and `_finish` has come or comes
             self._writer.put(self._serve)
-        except ValueError as error:  # fails closed: nothing of it is committed
-            self._asked = False
-            group = self._group()
-            self._tell(group, [error] * len(group))
 
     # ---- on the writer's thread ---------------------------------------------------------------------
 
