@@ -326,7 +326,7 @@ def test_who_waits_for_people_goes_on_waiting_while_the_store_is_away(guard: Gua
     waiting.start()
     until(lambda: bool(run.state.open_tickets) and bool(run.waiting))
     looked = Looked(server)
-    server.go("does not answer", "tickets", "get")
+    server.go("does not answer", "tickets", "those")
     until(lambda: looked.times > 2)
     server.come_back()
     guard.approve(next(iter(run.state.open_tickets)), by="dana")
@@ -337,18 +337,18 @@ def test_who_waits_for_people_goes_on_waiting_while_the_store_is_away(guard: Gua
 
 
 class Looked:
-    """Counts how often a ticket was asked for."""
+    """Counts how often the tickets that are waited for were asked for."""
 
     def __init__(self, server: Server) -> None:
         self.times = 0
         part: Any = server.tickets
-        get = part.get
+        those = part.those
 
         async def counted(*args: Any) -> Any:
             self.times += 1
-            return await get(*args)
+            return await those(*args)
 
-        part.get = counted
+        part.those = counted
 
 
 def status(guard: Guard, server: Server, run: str) -> str:

@@ -24,8 +24,9 @@ def loop() -> Iterator[EngineLoop]:
 
 def test_what_is_not_answered_fails_and_what_is_answered_or_has_time_does_not(loop: EngineLoop) -> None:
     overdue = Overdue(loop)
-    answered = overdue.bounded(Future[str](), within_s=0)
+    answered = Future[str]()
     answered.set_result("here")
+    overdue.bounded(answered, within_s=0)
     patient = overdue.bounded(Future[str](), within_s=10 * WITHIN_S)
     with pytest.raises(TimeoutError):
         overdue.bounded(Future[str](), within_s=0).result(WITHIN_S)
