@@ -35,7 +35,7 @@ FAULTS: Mapping[str, Fault] = {"raises": raises, "hangs": hangs, "is cancelled":
 METHODS = {
     "events": ["append", "run", "runs", "read"],
     "ledger": ["reserve", "dispatched", "refund"],
-    "tickets": ["open", "get", "of_call", "swap"],
+    "tickets": ["open", "get", "of_call", "those", "swap"],
     "leases": ["lease", "release", "keep_alive", "gone", "holds"],
     "kill_switch": ["order", "orders", "latest", "keep_alive", "gone", "obeyed", "attendants", "news"],
 }
