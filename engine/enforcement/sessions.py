@@ -131,7 +131,7 @@ class Sessions:
         asking = self._opening.in_time(_after(self._asked.get(session), ask))
         work = asking if then is None else _followed(asking, then)
         asked = self._asked[session] = self._opening.loop.submit(work)
-        # What is told is the future itself: a callback that held it would make a circle of both.
+        # What is told is the future itself: a callback that held it would be a reference cycle.
         asked.add_done_callback(lambda done: self._answered(session, done))
         return asked
 

@@ -107,7 +107,8 @@ def _serve(
     with closing(db):
         opened.set_result(None)
         while (work := queue.get()) is not None:
-            work(db)
+            with suppress(Exception):  # fails closed: who waits for it gives up in time, the others go on
+                work(db)
             del work  # nothing is kept alive while this thread waits
 
 

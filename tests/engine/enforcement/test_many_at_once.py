@@ -279,7 +279,7 @@ def test_runs_and_calls_are_as_much_work_beside_many_live_runs() -> None:
     assert all(many[work] <= few[work] + 12 for work in few), (few, many)
 
 
-def test_a_run_that_is_over_leaves_no_circles(tmp_path: Path) -> None:
+def test_a_run_that_is_over_leaves_no_reference_cycles(tmp_path: Path) -> None:
     guard = make_guard(POLICY, store=f"sqlite:///{tmp_path}/r.db")
     guard.end_run(guard.begin_run(principal=ALICE, agent="main"))
     gc.collect()

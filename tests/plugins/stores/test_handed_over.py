@@ -49,6 +49,17 @@ def held_up(store: SqliteStore) -> threading.Event:
     return gate
 
 
+async def test_work_that_raises_does_not_end_the_thread_that_others_wait_for(store: SqliteStore) -> None:
+    door = door_of(store)
+    assert door._writer is not None
+
+    def raises(_: sqlite3.Connection) -> None:
+        raise RuntimeError("a mistake of ours")
+
+    door._writer.put(raises)
+    assert await asyncio.wait_for(door.write(lambda db: 1), WITHIN_S) == 1
+
+
 async def test_what_is_given_back_has_room_for_what_is_reserved_after_it(store: SqliteStore) -> None:
     ledger = store.ledger
     assert ledger is not None
