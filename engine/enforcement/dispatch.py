@@ -14,13 +14,14 @@ from ringfence.engine.enforcement.bodies import Flight, Landed
 from ringfence.engine.enforcement.deciding import Ended
 from ringfence.engine.enforcement.drive import Steps
 from ringfence.engine.enforcement.isolates import Job, begin, proved_executor
-from ringfence.engine.enforcement.opening import store_error
+from ringfence.engine.enforcement.opening import Opening, store_error
 from ringfence.engine.enforcement.requests import keeps_digests_only, keyed, own
 from ringfence.engine.enforcement.runs import Held, Run
 from ringfence.engine.enforcement.tool_results import PLAIN, ResultLens
 from ringfence.engine.journal.jsonable import jsonable
 from ringfence.engine.seams.errors import EngineError, RingfenceError
 from ringfence.engine.seams.isolates import IsolateExecutor
+from ringfence.engine.seams.ports import Ticket
 
 _TEXT_AT_MOST = 500
 
@@ -118,12 +119,11 @@ def dispatch(run: Run, held: Held, flight: Flight | None, *, around: Job | None 
         # SECURITY: under `audit full` no body runs whose decision could be lost with the process.
         yield from opening.durable(run=run.id)
     for ticket in held.tickets:
-        used = replace(ticket, status="used")
         try:
-            swapped: bool = yield opening.submit(opening.ready.tickets.swap(ticket, used))
+            used = yield from _use_up(opening, ticket)
         except Exception as error:  # fails closed: an approval that may be used again is not used
             raise store_error("could not use up an approval", error, run=run.id) from error
-        if not swapped:  # SECURITY: single use; whoever came first has it
+        if not used:  # SECURITY: single use; whoever came first has it
             raise replies.rejected(run, held, "the approval was used before, or taken back")
     with run.lock:
         now_ns = run.now_ns()
@@ -140,6 +140,22 @@ def dispatch(run: Run, held: Held, flight: Flight | None, *, around: Job | None 
             run, held, flight, now_ns, left_ns, around=around, isolated=isolated, executor=executor
         )
     )
+
+
+def _use_up(opening: Opening, ticket: Ticket) -> Steps[bool]:
+    """Use an approval up; return False if somebody has before, or it is no longer what it was."""
+    tickets = opening.ready.tickets
+    while not (yield opening.submit(tickets.swap(ticket, replace(ticket, status="used")))):
+        stored: Ticket | None = yield opening.submit(tickets.get(ticket.id))
+        # An answer without effect is kept with the ticket: else anybody could undo an approval with one.
+        more = () if stored is None else stored.answers[len(ticket.answers) :]
+        ignored = bool(more) and all(said == "ignored" for _, said, _ in more)
+        # SECURITY: nothing else of it may have changed since it was read, and the call decided by it.
+        if not ignored or stored != replace(ticket, answers=(*ticket.answers, *more)):
+            return False
+        assert stored is not None  # it has answers
+        ticket = stored
+    return True
 
 
 def depart(

@@ -314,6 +314,49 @@ def test_answers_after_the_call_are_in_the_record_of_the_run_when_it_ends(guard:
     assert guard.runs.get(run.id).replay().divergence is None
 
 
+@pytest.mark.parametrize(
+    ("meanwhile", "status", "ran"),
+    [
+        ([("mallory", "ignored", "not one of them")], "approved", True),
+        ([("dana", "ignored", "twice"), ("mallory", "ignored", "not one of them")], "approved", True),
+        ([("erik", "approve", None)], "approved", False),
+        ([("erik", "reject", None)], "approved", False),
+        ([("mallory", "ignored", "not one of them")], "used", False),
+        ([("mallory", "ignored", "not one of them")], "withdrawn", False),
+        ([], "used", False),
+    ],
+)
+def test_an_answer_without_effect_does_not_undo_an_approval_that_is_about_to_be_used(
+    guard: Guard, run: Run, meanwhile: list[tuple[str, str, str | None]], status: Any, ran: bool
+) -> None:
+    (id,) = pending(guard, run)
+    guard.approve(id, by="dana")
+    tickets = guard.opening.ready.tickets
+    store = tickets.swap
+    left: list[tuple[str, str, str | None] | None] = [*meanwhile] or [None]
+
+    async def swap_late(old: Ticket, new: Ticket) -> bool:
+        if new.status == "used" and left:
+            came, now = left.pop(0), await tickets.get(id)
+            assert now is not None
+            answers = now.answers if came is None else (*now.answers, came)
+            assert await store(now, replace(now, status=status, answers=answers))
+        return await store(old, new)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tickets, "swap", swap_late)
+        if ran:
+            assert guard.execute(run, PAY, echo, wait=False) == {"amount": 5}
+        else:
+            with pytest.raises(DeniedError):
+                guard.execute(run, PAY, never, wait=False)
+    assert not left
+    assert ticket(guard, id).status == ("used" if ran else status)
+    guard.end_run(run)
+    assert answers(guard, run) == [("approve", "dana"), *[(said, who) for who, said, _ in meanwhile]]
+    assert guard.runs.get(run.id).replay().divergence is None
+
+
 def test_answers_about_a_run_that_is_over_have_no_effect(guard: Guard, run: Run) -> None:
     (id,) = pending(guard, run)
     guard.deny(id, by="dana")
