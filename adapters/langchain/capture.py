@@ -132,7 +132,7 @@ class Witness(BaseCallbackHandler):
         **_: Any,
     ) -> None:
         """A tool begins."""
-        TREE.enter(run_id, parent_run_id)
+        TREE.enter_tool(run_id, parent_run_id)
         expected = EXPECTED.get()
         if expected:
             expected.clear()

@@ -20,7 +20,7 @@ from ringfence.adapters.langchain.inner import InnerBodies
 from ringfence.adapters.langchain.parameters import Parameters
 from ringfence.adapters.langchain.runs import Runs
 from ringfence.adapters.langchain.shown import Shown, ashown, shown
-from ringfence.adapters.langchain.tree import is_invalid_resume
+from ringfence.adapters.langchain.tree import around, is_invalid_resume
 from ringfence.adapters.langchain.values import json_of
 from ringfence.dsl.canonical import same
 from ringfence.dsl.plan import Json
@@ -133,7 +133,7 @@ class Gate:
                     inner=inner,
                 )
             except PendingError as pending:
-                self.runs.wait_for_others(arrival.run)
+                self.runs.wait_for_others(arrival.run, around(ensure_config()))
                 self._suspend(arrival, pending, shown(arrival.config, task_of(arrival.config)))
 
     async def arun(
@@ -159,7 +159,7 @@ class Gate:
                     inner=inner,
                 )
             except PendingError as pending:
-                await self.runs.await_others(arrival.run)
+                await self.runs.await_others(arrival.run, around(ensure_config()))
                 known = await ashown(arrival.config, task_of(arrival.config))
                 self._suspend(arrival, pending, known)
 

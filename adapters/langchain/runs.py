@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 from weakref import WeakKeyDictionary
 
 from langchain_core.messages import AnyMessage
@@ -326,19 +327,25 @@ class Runs:
             live.instructed.add(text)
         self._origins.give(run, "system", text)
 
-    def wait_for_others(self, run: Run) -> None:
+    def wait_for_others(self, run: Run, tool: UUID | None) -> None:
         """Let what else of the turn is under way end, for a moment: what puts a graph away leaves it behind.
 
         A run that is still busy then cannot be put away, which the host is told.
+
+        Args:
+            tool: The invocation of the tool that waits for people.  One that began beside it may not have
+                reached the guard yet.
         """
+        TREE.waits(tool)
         until_s = time.monotonic() + LEFT_BEHIND_S
-        while run.busy and time.monotonic() < until_s and not _inside_a_loop():
+        while _is_at_work(run, tool) and time.monotonic() < until_s and not _inside_a_loop():
             time.sleep(_LOOK_AGAIN_S)
 
-    async def await_others(self, run: Run) -> None:
+    async def await_others(self, run: Run, tool: UUID | None) -> None:
         """Like `wait_for_others`."""
+        TREE.waits(tool)
         until_s = time.monotonic() + LEFT_BEHIND_S
-        while run.busy and time.monotonic() < until_s:  # noqa: ASYNC110 - it is ended from threads too
+        while _is_at_work(run, tool) and time.monotonic() < until_s:  # noqa: ASYNC110 - it is ended from threads too
             await asyncio.sleep(_LOOK_AGAIN_S)
 
     def asked(self, run: Run) -> None:
@@ -417,6 +424,7 @@ class Runs:
 
     def _invocation_ended(self, run: Run, error: BaseException | None) -> None:
         """End the run, or put it away where its graph can go on: its counters must not begin anew."""
+        self._wait_for_left_behind(run.id)
         with self._lock:
             if error is None or is_bubble(error):
                 self.errors.paused(run.id)
@@ -434,13 +442,15 @@ class Runs:
             self._has_ended(run.id)
 
     def _wait_for_left_behind(self, run_id: str) -> None:
-        """Wait a moment for bodies that the run's last graph has left behind on threads; nobody else waits.
+        """Wait a moment for what the run's last graph has left behind on threads; nobody else waits.
 
-        If they take longer, putting the run away says so, and the host may go on with the graph later.
+        In an event loop only for what is being decided, which takes no longer than the store, and for no
+        body.  If it takes longer, putting the run away says so, and the host may go on with the graph later.
         """
         until_s = time.monotonic() + LEFT_BEHIND_S
         while (live := self._live.get(self._latest(run_id))) is not None and live.asked and live.run.busy:
-            if _inside_a_loop() or time.monotonic() >= until_s:
+            futile = _inside_a_loop() and not live.run.is_decided_elsewhere()
+            if futile or time.monotonic() >= until_s:
                 return
             time.sleep(_LOOK_AGAIN_S)
 
@@ -451,6 +461,10 @@ class Runs:
         live.asked = False
         if live.run.suspended:  # the record has all of it; nobody may ever go on with the graph
             self._live.pop(live.run.id, None)
+
+
+def _is_at_work(run: Run, tool: UUID | None) -> bool:
+    return run.busy or TREE.has_others_at_work(tool)
 
 
 def _inside_a_loop() -> bool:

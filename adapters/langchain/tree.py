@@ -9,7 +9,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from ringfence.engine.enforcement.guard import Guard
@@ -24,6 +24,7 @@ except ImportError:  # an older LangGraph, or langchain-core alone: no interrupt
         return False
 
 
+_NONE: Final[frozenset[UUID]] = frozenset()
 MOST = 100_000
 """Invocations remembered at once; a forgotten one finds no run, which denies."""
 
@@ -57,18 +58,51 @@ class Tree:
         self._bound: dict[UUID, list[Binding]] = {}
         self._left: OrderedDict[UUID, None] = OrderedDict()
         """Those that ended last."""
+        self._at_work: dict[UUID, set[UUID]] = {}
+        """By the invocation around them, the tools that have not ended and wait for nobody."""
 
     def enter(self, id: UUID, parent: UUID | None, *, is_node: bool = False, resume: object = None) -> None:
         """Remember that an invocation began."""
         with self._lock:
             self._invocations[id] = Invocation(parent, is_node, resume)
             if len(self._invocations) > MOST:
-                self._bound.pop(self._invocations.popitem(last=False)[0], None)
+                oldest, was = self._invocations.popitem(last=False)
+                self._bound.pop(oldest, None)
+                self._rests(oldest, was)
+
+    def enter_tool(self, id: UUID, parent: UUID | None) -> None:
+        """Remember that a tool began, and is at work."""
+        self.enter(id, parent)
+        if parent is not None:
+            with self._lock:
+                self._at_work.setdefault(parent, set()).add(id)
+
+    def waits(self, id: UUID | None) -> None:
+        """Note that a tool waits for people: those beside it need not wait for it."""
+        with self._lock:
+            if id is not None and (here := self._invocations.get(id)) is not None:
+                self._rests(id, here)
+
+    def has_others_at_work(self, id: UUID | None) -> bool:
+        """Say whether a tool that was begun beside `id` has not ended, and waits for nobody."""
+        with self._lock:
+            here = None if id is None else self._invocations.get(id)
+            if here is None or here.parent is None:
+                return False
+            return bool(self._at_work.get(here.parent, _NONE) - {id})
+
+    def _rests(self, id: UUID, was: Invocation) -> None:
+        beside = None if was.parent is None else self._at_work.get(was.parent)
+        if was.parent is not None and beside is not None:
+            beside.discard(id)
+            if not beside:
+                del self._at_work[was.parent]
 
     def leave(self, id: UUID, error: BaseException | None = None) -> None:
         """Forget an invocation; whoever bound a run to it is told."""
         with self._lock:
-            if self._invocations.pop(id, None) is not None:
+            if (was := self._invocations.pop(id, None)) is not None:
+                self._rests(id, was)
                 self._left[id] = None
                 if len(self._left) > MOST:
                     self._left.popitem(last=False)

@@ -1,5 +1,6 @@
 """A live run: its state, its turnstile, and what of it is in flight."""
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -113,8 +114,11 @@ class Run:
     """Why nothing starts any more, even if the log could not take the halt."""
     reserved: bool = False
     """True if the ledger was asked for something: what it still holds is settled when the run ends."""
-    unasked: set[str] = field(default_factory=set)
-    """Tickets that are recorded and not in the store yet: put away now, their calls would wait for nobody."""
+    unasked: dict[str, asyncio.AbstractEventLoop | None] = field(default_factory=dict)
+    """Tickets that are recorded and not in the store yet: put away now, their calls would wait for nobody.
+
+    With the event loop that runs in the thread of who asks, if one does.
+    """
     session: str = ""
     agent: str = ""
     repeated: Repeated = field(default_factory=Repeated, repr=False)
@@ -436,6 +440,15 @@ class Run:
     def busy(self) -> bool:
         """True while something of it is under way, so that it cannot be put away."""
         return bool(self.flights or self.waiting or self.unasked or self.turnstile.busy or self.in_flight())
+
+    def is_decided_elsewhere(self) -> bool:
+        """Say whether a call is being decided, or a question put, by whom this thread does not hold up.
+
+        A thread that waits for what its own event loop does waits for nothing.
+        """
+        here = asyncio._get_running_loop()
+        by = [*self.unasked.values(), *([self.turnstile.loop] if self.turnstile.busy else ())]
+        return any(loop is None or loop is not here for loop in by)
 
     def in_flight(self) -> list[str]:
         """Return the calls whose bodies have started and not ended."""

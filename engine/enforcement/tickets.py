@@ -1,5 +1,6 @@
 """Asking people about one call: open questions durably, wait or put away, decide again with the answers."""
 
+import asyncio
 import contextlib
 import secrets
 from collections.abc import Iterable, Mapping
@@ -212,7 +213,7 @@ class Asking:
             if nobody is not None:
                 run.append(ApprovalAnswered(about.call, ticket.id, "withdraw", None, None, nobody))
                 return nobody
-            run.unasked.add(ticket.id)
+            run.unasked[ticket.id] = asyncio._get_running_loop()
         try:
             yield from self._opening.durable(run=run.id)
             try:
@@ -220,7 +221,7 @@ class Asking:
             except Exception as error:  # fails closed: a question that is not durable is not asked
                 raise store_error("could not keep the question", error, run=run.id) from error
         finally:
-            run.unasked.discard(ticket.id)
+            del run.unasked[ticket.id]
         yield from self.show(run, ticket)
         return ticket
 

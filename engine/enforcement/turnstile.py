@@ -34,7 +34,6 @@ class Turnstile:
         """None until somebody has waited: in most runs nobody does."""
         self._busy = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        """Of who has the turn."""
 
     def enter(self) -> Place | None:
         """Take the turn and return None if it is free; else return the future that brings it."""
@@ -54,6 +53,11 @@ class Turnstile:
     def busy(self) -> bool:
         """True while somebody has the turn."""
         return self._busy
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop that runs in the thread of who has the turn, if one does."""
+        return self._loop
 
     def leave(self) -> None:
         """Pass the turn on to the longest waiter that still wants it."""

@@ -22,6 +22,25 @@ def test_whatever_stands_inside_of_an_ended_graph_is_over_though_its_own_end_was
     assert not tree.is_over(None)
 
 
+def test_a_tool_is_at_work_until_it_ends_or_waits_for_people_and_nothing_is_kept_of_it() -> None:
+    tree, node, one, two, elsewhere = Tree(), uuid4(), uuid4(), uuid4(), uuid4()
+    tree.enter(node, None)
+    tree.enter_tool(one, node)
+    assert not tree.has_others_at_work(one), "it does not wait for itself"
+    tree.enter_tool(two, node)
+    tree.enter_tool(elsewhere, uuid4())
+    assert tree.has_others_at_work(one) and tree.has_others_at_work(two)
+    tree.waits(one)
+    assert tree.has_others_at_work(one) and not tree.has_others_at_work(two)
+    tree.leave(two)
+    assert not tree.has_others_at_work(one)
+    assert not tree.has_others_at_work(uuid4()) and not tree.has_others_at_work(None)
+    tree.waits(None)
+    for id in (one, elsewhere, node):
+        tree.leave(id)
+    assert tree._at_work == {}
+
+
 def test_a_call_from_an_ended_graph_does_not_take_the_run_up_again() -> None:
     guard = make_guard()
     run = guard.begin_run(principal=ALICE, agent="main", session="t1")

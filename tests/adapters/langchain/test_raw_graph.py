@@ -1,11 +1,14 @@
 """Raw LangGraph: `begin_node`, `ToolNode(guard_tools(...))`, and tools outside of any graph."""
 
+import asyncio
 import copy
 import threading
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
+from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
@@ -15,8 +18,10 @@ from langgraph.types import Command, interrupt
 from ringfence import DeniedError, Guard, Principal, RunHaltedError
 from ringfence.adapters.langchain import NoRunError, begin_node, end_node, guard_tools, questions, tool_node
 from ringfence.adapters.langchain.runs import Runs
+from ringfence.adapters.langchain.tree import Tree
 from ringfence.engine.decision import events as e
 from ringfence.engine.enforcement.runs import Run
+from ringfence.engine.seams.ports import Ticket
 from tests.adapters.langchain.agents import (
     ADD,
     ALICE,
@@ -29,6 +34,7 @@ from tests.adapters.langchain.agents import (
     events,
     kinds,
     replies,
+    run_async,
     run_sync,
     send_of,
 )
@@ -89,10 +95,10 @@ def test_what_is_in_flight_beside_a_question_ends_before_the_graph_is_put_away(
         return "seen"
 
     def told(wait: Any) -> Any:
-        def waiting(self: Runs, run: Run) -> Any:
+        def waiting(self: Runs, run: Run, tool: UUID | None) -> Any:
             assert begun.wait(10)
             waits.set()
-            return wait(self, run)
+            return wait(self, run, tool)
 
         return waiting
 
@@ -103,6 +109,81 @@ def test_what_is_in_flight_beside_a_question_ends_before_the_graph_is_put_away(
     paused = invoke(graph, turn(call("look", "c1"), call("send", "c2", to="bob")), THREAD, context=ALICE)
     assert len(questions(paused)) == 1 and done == ["look"]
     assert guard.runs.list()[0].status == "suspended"
+
+
+class Slow(BaseCallbackHandler):
+    """A host's own handler, which a call of `look` waits for on its way to the guard."""
+
+    def __init__(self, until: threading.Event) -> None:
+        self.until = until
+
+    def on_tool_start(self, serialized: dict[str, Any], input_str: str, **_: Any) -> None:
+        if serialized["name"] == "look":
+            assert self.until.wait(10)
+
+
+def test_what_began_beside_a_question_and_has_not_reached_the_guard_ends_before_the_graph_is_put_away(
+    load: LoadGuard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missed, done = threading.Event(), list[Any]()
+    looks = Tree.has_others_at_work
+
+    async def look() -> str:  # it begins in the event loop, and before what is asked about
+        """Look."""
+        done.append("look")
+        return "seen"
+
+    def seen(self: Tree, id: UUID | None) -> bool:
+        found = looks(self, id)
+        if found:
+            missed.set()
+        return found
+
+    monkeypatch.setattr(Tree, "has_others_at_work", seen)
+    guard = load("tool look { needs work  allow always }\n" + SEND)
+    graph = graph_of(guard, [tool(look), send_of(done)], saver=InMemorySaver())
+    given = turn(call("look", "c1"), call("send", "c2", to="bob"), call("send", "c3", to="carol"))
+    paused = run_async(graph, given, {**THREAD, "callbacks": [Slow(missed)]}, context=ALICE)
+    assert len(questions(paused)) == 1 and done == ["look"]
+    assert guard.runs.list()[0].status == "suspended"
+
+
+def test_a_question_that_a_graph_has_left_half_asked_on_a_thread_is_put_before_the_run_is_put_away(
+    load: LoadGuard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half, ended = threading.Event(), threading.Event()
+    guard = load(SEND)
+    assert guard.runs.list() == []
+    tickets, looks = guard.opening.ready.tickets, Run.is_decided_elsewhere
+    store = tickets.open
+
+    async def open_late(ticket: Ticket) -> None:
+        if ticket.arguments["to"] == "carol":
+            half.set()
+            assert await asyncio.to_thread(ended.wait, 10)
+        await store(ticket)
+
+    def too_early(self: Runs, run: Run, tool: UUID | None) -> None:
+        assert half.wait(10)
+
+    def seen(self: Run) -> bool:
+        found = looks(self)
+        if found:
+            ended.set()
+        return found
+
+    monkeypatch.setattr(tickets, "open", open_late)
+    monkeypatch.setattr(Runs, "wait_for_others", too_early)
+    monkeypatch.setattr(Run, "is_decided_elsewhere", seen)
+    graph = graph_of(guard, [send_of([])], saver=InMemorySaver())
+    paused = run_async(
+        graph, turn(call("send", "c1", to="bob"), call("send", "c2", to="carol")), THREAD, context=ALICE
+    )
+    assert [question.arguments for question in questions(paused)] == [{"to": "bob"}]
+    assert guard.runs.list()[0].status == "suspended"
+    assert [event.ticket for event in events(guard) if isinstance(event, e.ApprovalAsked)] == [
+        ticket.id for ticket in guard.opening.submit(tickets.pending()).result()
+    ]
 
 
 @both
