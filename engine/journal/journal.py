@@ -228,7 +228,7 @@ class Journal:
                 stamped = Stamped(seq, at_ns, event)
                 recorded.append(stamped)
                 queued.append(Queued(run, place, stamped, mono_ns, body))
-            # At once: an interrupt between two of them would have the next event take the number of the first.
+            # At once: after an interrupt between two of them the next would take the number of the first.
             self._recorded += len(queued)
             self._bytes += size
             place.seq = seq
