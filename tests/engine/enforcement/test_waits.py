@@ -134,10 +134,10 @@ async def test_an_expiry_is_noticed_while_the_store_is_away(
         looks += 1
         raise StoreAwayError("the line is dead")
 
-    tickets.those = away  # type: ignore[method-assign]
+    tickets.those = away  # type: ignore[assignment]
     task = asyncio.create_task(here.aexecute(run, PAY, dict))
     await asked(here)
-    tickets.swap = away  # type: ignore[method-assign]
+    tickets.swap = away  # type: ignore[assignment]
     while not looks:
         await asyncio.sleep(0)
     clock.advance(15 * 60)

@@ -95,7 +95,11 @@ async def test_a_clock_is_doubted_though_the_first_attempt_at_its_commit_was_und
     right = await ledgers.process(NOW)
     door, gate = ledgers.stores[-1]._door, threading.Event()
     assert door is not None and door._writer is not None
-    door._writer.put(lambda db: gate.wait(30))
+
+    def wait(db: sqlite3.Connection) -> None:
+        gate.wait(30)
+
+    door._writer.put(wait)
 
     def fails(db: sqlite3.Connection) -> None:
         raise RuntimeError("another's mistake")
