@@ -130,6 +130,9 @@ def dispatch(run: Run, held: Held, flight: Flight | None, *, around: Job | None 
         left_ns = run.check_live(now_ns)
         if around is not None and around.is_over:
             raise replies.failed(run, held, "the isolate is over that it was called from")
+        if not run.state.calls[held.key].takes_place:
+            # SECURITY: whoever ends the run has given its allow back: what it was charged is others' now.
+            raise run.over()
         event = CallStarted(held.key)
         run.append(event, at_ns=now_ns, body=started_body(event))
         held.over = True

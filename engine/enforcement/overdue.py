@@ -34,10 +34,17 @@ class Overdue:
         """Return the future, which fails with a TimeoutError if it is not answered in time."""
         with self._lock:
             self._waiting.append((time.monotonic() + within_s, future))
-            begins, self._looks = not self._looks, True
-        if begins:
-            self._loop.call_soon(self._look_after, min(within_s, _LOOKS_EVERY_S))
+            looks = self._looks
+        if not looks:
+            self._loop.call_soon(self._begin, min(within_s, _LOOKS_EVERY_S))
         return future
+
+    def _begin(self, every_s: float) -> None:
+        # Here, and not by whoever waits: an interrupt of that one would keep everybody from looking.
+        with self._lock:
+            if not self._looks:
+                self._looks = True
+                self._look_after(every_s)
 
     def _look_after(self, every_s: float) -> None:
         asyncio.get_running_loop().call_later(every_s, self._look, every_s)

@@ -14,6 +14,7 @@ from typing import Final, TypeGuard
 from ringfence.engine.seams.bounded import PluginError, begun, ended, is_away
 from ringfence.engine.seams.loop import EngineLoop
 from ringfence.engine.seams.ports import DirectLedger, Ledger
+from ringfence.engine.seams.wakes import arrival
 
 _PAUSE_S: Final = 0.05
 _PAUSE_AT_MOST_S: Final = 1.0
@@ -49,10 +50,7 @@ class Refunds:
             else:  # asked again, until it answers
                 self._loop.call_soon(self._begin, reservation, within_s)
 
-        try:
-            ledger.refund_soon(reservation).add_done_callback(answered)
-        except Exception:  # fails closed: it stays taken, until the ledger is asked again
-            self._loop.call_soon(self._begin, reservation, within_s)
+        _handed(ledger, reservation).add_done_callback(answered)
 
     def forget(self, reservation: str) -> None:
         """Do not try again: it is reserved anew, or the ledger has answered."""
@@ -103,7 +101,14 @@ class Refunds:
         """Ask once; None: nobody wants it back any more."""
         with self._lock:
             ledger = self._open.get(reservation)
-        return None if ledger is None else begun(lambda: ledger.refund(reservation))
+            if ledger is None:
+                return None
+            if is_direct(ledger):
+                # INVARIANT: under the lock of `forget`, so that it stands before what is reserved after that:
+                # such a ledger is asked from any thread, and a turn of the loop later would be too late.
+                handed = _handed(ledger, reservation)
+                return begun(lambda: _answer(handed))
+        return begun(lambda: ledger.refund(reservation))
 
     async def _answered(self, reservation: str, asked: "asyncio.Task[None]", within_s: float) -> bool:
         """Return False if the ledger did not answer."""
@@ -114,6 +119,23 @@ class Refunds:
                 return False
         self.forget(reservation)
         return True
+
+
+def _handed(ledger: DirectLedger, reservation: str) -> "Future[None]":
+    try:
+        return ledger.refund_soon(reservation)
+    except Exception as error:  # fails closed: it stays taken, until the ledger is asked again
+        failed = Future[None]()
+        failed.set_exception(error)
+        return failed
+
+
+async def _answer(handed: "Future[None]") -> None:
+    try:
+        await arrival(handed)
+    except asyncio.CancelledError:  # it took too long: asked again, it must not wait there twice
+        handed.cancel()
+        raise
 
 
 def is_direct(ledger: Ledger) -> TypeGuard[DirectLedger]:

@@ -88,9 +88,9 @@ class Asking:
             raise run.over()
         tickets = followed.tickets
         if tickets is None:
-            before = len(followed.changes)
+            self._waits.asks(followed)
             found = yield from self.of_call(run, held.key)
-            tickets = self._waits.read(followed, found, before)
+            tickets = self._waits.read(followed, found)
         self.observe(run, held.key, held.call.tool, tickets)
         standing = standing_of(
             run.plan,

@@ -5,8 +5,9 @@ what this process has just written there.  Whoever uses an answer up compares it
 """
 
 import asyncio
+import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import replace
 from typing import Final
@@ -39,8 +40,8 @@ class Followed:
         self.call = call
         self.tickets = tickets
         """As the store had them last, oldest first; None: it must be asked."""
-        self.changes: list[Ticket] = []
-        """How this process has left one of them, each time since they are followed."""
+        self.changes: list[Ticket] | None = None
+        """How this process has left one of them since the store is asked; None: it is not."""
         self.news: Future[None] | None = None
         """Comes when they have changed; None: nobody waits."""
         self.waited: tuple[Ticket, ...] = ()
@@ -48,14 +49,16 @@ class Followed:
 
     def changed(self, ticket: Ticket) -> None:
         """Take in what this process has written."""
-        self.changes.append(ticket)
+        if self.changes is not None:
+            self.changes.append(ticket)
         self.tickets = _after(self.tickets, ticket)
 
-    def read(self, found: list[Ticket], before: int) -> None:
-        """Take in what the store said when so many changes had been made here."""
+    def read(self, found: list[Ticket]) -> None:
+        """Take in what the store said."""
         self.tickets = found
-        for ticket in self.changes[before:]:
+        for ticket in self.changes or ():
             self.tickets = _after(self.tickets, ticket)
+        self.changes = None
 
 
 class Waits:
@@ -66,7 +69,9 @@ class Waits:
         self._lock = threading.Lock()
         self._followed: dict[tuple[str, str], list[Followed]] = {}
         self._waiting: dict[Followed, None] = {}
-        self._looking = False
+        self._look_goes_on: Future[None] | None = None
+        """None: it has ended, since nobody waited."""
+        self._pid = os.getpid()
 
     def follow(self, run: str, call: str, tickets: list[Ticket] | None) -> Followed:
         """Keep what is known of a call's tickets from now on; whoever asked for it must `leave`."""
@@ -85,14 +90,15 @@ class Waits:
             else:
                 del self._followed[name]
 
-    def read(self, followed: Followed, found: list[Ticket], before: int) -> list[Ticket]:
-        """Take in what the store said; return it with what this process has changed since it was asked.
-
-        Args:
-            before: How many changes had been made here when it was asked.
-        """
+    def asks(self, followed: Followed) -> None:
+        """Note from now on what this process changes: the store is about to be asked."""
         with self._lock:
-            followed.read(found, before)
+            followed.changes = []
+
+    def read(self, followed: Followed, found: list[Ticket]) -> list[Ticket]:
+        """Take in what the store said; return it with what this process has changed since it was asked."""
+        with self._lock:
+            followed.read(found)
             return found if followed.tickets is None else followed.tickets
 
     def opened(self, followed: Followed, ticket: Ticket) -> None:
@@ -126,23 +132,26 @@ class Waits:
         """Return a future that comes when one that is `waited` for has changed, expires, or the run ends."""
         news: Future[None] = Future()
         with self._lock:
+            if self._pid != os.getpid():  # who waits in the parent does not wait in a forked child
+                self._pid, self._look_goes_on = os.getpid(), None
+                self._waiting.clear()
             followed.news, followed.waited = news, tuple(waited)
             self._waiting[followed] = None
-            known = followed.tickets is not None
-            look, self._looking = not self._looking, True
+            # One may have changed since the caller looked, and nobody was there to be told.
+            known = followed.tickets is not None and all(one in followed.tickets for one in waited)
+            if self._look_goes_on is None or self._look_goes_on.done():
+                self._look_goes_on = self._opening.loop.submit(self._look())
         with run.lock:
             run.waiting[news] = lambda: _ring(news)
             over = run.state.halted is not None or run.ended
         if over or not known:
             _ring(news)
-        if look:
-            self._opening.loop.submit(self._look())
         return news
 
     def go_on(self, run: Run, followed: Followed) -> None:
         """Wait no more."""
         with self._lock:
-            del self._waiting[followed]
+            self._waiting.pop(followed, None)
             news, followed.news = followed.news, None
         if news is not None:
             with run.lock:
@@ -155,7 +164,7 @@ class Waits:
             with self._lock:
                 waiting = tuple(self._waiting)
                 if not waiting:
-                    self._looking = False
+                    self._look_goes_on = None
                     return
                 waits = ((one, one.news, one.waited) for one in waiting)
                 seen = [(one, news, tickets) for one, news, tickets in waits if news and not news.done()]
@@ -181,11 +190,10 @@ class Waits:
         """Ring those of whose tickets the store, or the clock, says otherwise than is known here."""
         ids = [ticket.id for _, _, seen in some for ticket in seen]
         try:
-            found = await bounded(
-                lambda: self._opening.ready.tickets.those(ids), seconds=self._opening.patience_s
-            )
+            stored = await bounded(lambda: self._stored(ids), seconds=self._opening.patience_s)
         except PluginError as error:
             if is_away(error):  # nothing is approved by it: an answer is seen when it is back
+                self._ring_late(some)
                 return
             if len(some) > 1:  # what is wrong with one ticket is nothing to the others
                 for one in some:
@@ -195,7 +203,6 @@ class Waits:
             for _, news, _ in some:
                 _ring(news, store_error("could not say who approved", error.__cause__ or error))
             return
-        stored, now_ns = {ticket.id: ticket for ticket in found}, self._opening.clock.now_ns()
         for followed, news, seen in some:
             if news.done():  # told meanwhile, and by whoever knows what has changed
                 continue
@@ -203,7 +210,17 @@ class Waits:
                 with self._lock:
                     followed.tickets = None
                 _ring(news)
-            elif any(ticket.expires_ns is not None and now_ns >= ticket.expires_ns for ticket in seen):
+        self._ring_late(some)
+
+    async def _stored(self, ids: Collection[str]) -> dict[str, Ticket]:
+        # Within the plugin's bounds: nonsense for an answer would end the look, and nobody would look again.
+        return {ticket.id: ticket for ticket in await self._opening.ready.tickets.those(ids)}
+
+    def _ring_late(self, some: Sequence["_Seen"]) -> None:
+        """Ring those one of whose tickets is past its time, which needs no store to be known."""
+        now_ns = self._opening.clock.now_ns()
+        for _, news, seen in some:
+            if any(ticket.expires_ns is not None and now_ns >= ticket.expires_ns for ticket in seen):
                 _ring(news)
 
 

@@ -222,17 +222,19 @@ class Journal:
                 return None
             if not self._writing:  # before them: should it fail, none is queued
                 self._wake()
-            mono_ns, seq, recorded = self._clock.monotonic_ns(), place.seq, []
+            mono_ns, seq, recorded, queued = self._clock.monotonic_ns(), place.seq, [], []
             for event, body in events:
                 seq += 1
                 stamped = Stamped(seq, at_ns, event)
                 recorded.append(stamped)
-                self._queue.append(Queued(run, place, stamped, mono_ns, body))
+                queued.append(Queued(run, place, stamped, mono_ns, body))
+            # At once: after an interrupt between two of them the next would take the number of the first.
+            self._recorded += len(queued)
+            self._bytes += size
             place.seq = seq
             if at_ns > place.latest_ns:
                 place.latest_ns = at_ns
-            self._recorded += len(recorded)
-            self._bytes += size
+            self._queue.extend(queued)
             return recorded
 
     def flush(self, run: str | None = None, *, bounded: bool = False) -> "concurrent.futures.Future[None]":

@@ -264,9 +264,14 @@ class Door:
         if self._asked:
             return
         assert self._writer is not None
-        self._asked = True
-        with suppress(ValueError):  # it is closing, and `_finish` has come or comes
+        try:
+            self._asked = True
             self._writer.put(self._serve)
+        except ValueError:  # it is closing, and `_finish` has come or comes
+            pass
+        except BaseException:  # an interrupt: the work waits for whoever asks next, and that one must ask
+            self._asked = False
+            raise
 
     # ---- on the writer's thread ---------------------------------------------------------------------
 

@@ -57,18 +57,27 @@ class SqliteLedger:
         return self._door.hand_over(self._reserving(reservation, now_ns), lasting=False)
 
     def _reserving(self, reservation: Reservation, now_ns: int) -> Work[tuple[Refusal, ...]]:
+        due: tuple[int | None, bool] | None = None
+
         # A loss of power may forget what is only held, since its call has not begun.
         def reserve(db: sqlite3.Connection) -> tuple[Refusal, ...]:
-            self._until_sweep -= 1
-            sweep = self._until_sweep <= 0
-            if sweep:
-                self._until_sweep = _SWEEP_EVERY
-            # Once for each opened store: two clocks that disagree must not take turns.
-            wall_ns = self._wall_ns() if self._doubts else None
-            self._doubts = False
-            return _reserve(db, reservation, now_ns, wall_ns, sweep)
+            nonlocal due
+            if due is None:  # where the group is undone and run again, what is due is done again, too
+                due = self._due()
+            return _reserve(db, reservation, now_ns, *due)
 
         return reserve
+
+    def _due(self) -> tuple[int | None, bool]:
+        """Return the host's time, if the store's is to be doubted, and whether to sweep."""
+        self._until_sweep -= 1
+        sweep = self._until_sweep <= 0
+        if sweep:
+            self._until_sweep = _SWEEP_EVERY
+        # Once for each opened store: two clocks that disagree must not take turns.
+        wall_ns = self._wall_ns() if self._doubts else None
+        self._doubts = False
+        return wall_ns, sweep
 
     async def dispatched(self, reservation_id: str, *, now_ns: int) -> bool:
         """Stamp a held reservation with the moment of its dispatch; False if it counts no more."""

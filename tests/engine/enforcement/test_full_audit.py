@@ -5,6 +5,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from ringfence.engine.decision.events import CallDecided
 from ringfence.engine.enforcement.current import current_call
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
-from ringfence.engine.seams.errors import EngineError, PendingError
+from ringfence.engine.seams.errors import EngineError, PendingError, RunHaltedError
 from ringfence.engine.seams.isolates import IsolateJob
 from ringfence.engine.seams.ports import Entry
 from ringfence.plugins.memory import MemoryStore
@@ -221,3 +222,36 @@ def test_the_record_of_a_run_that_was_held_is_whole(shop: Shop) -> None:
     held_while(shop, lambda: plainly(shop, run), "wire")
     kinds = [event.kind for event in events_of(shop.guard, run)]
     assert kinds[-3:] == ["CallDecided", "CallStarted", "CallFinished"]
+
+
+def test_a_call_whose_allow_was_given_back_by_whoever_ends_the_run_does_not_start(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, goes_on, errors = shop.begin(), Future[None](), list[BaseException]()
+
+    def waits(_: Run) -> Iterator[Future[None]]:
+        yield goes_on
+
+    monkeypatch.setattr(shop.guard._asking, "observe_all", waits)
+
+    def calls() -> None:
+        try:
+            plainly(shop, run)
+        except RunHaltedError as error:
+            errors.append(error)
+
+    shop.log.gate.clear()
+    calling, ending = threading.Thread(target=calls), threading.Thread(target=shop.guard.end_run, args=(run,))
+    calling.start()
+    while not shop.log.asked:
+        pass
+    ending.start()
+    while "BudgetRefunded" not in [queued.stamped.event.kind for queued in [*run.journal._queue]]:
+        pass
+    shop.log.gate.set()
+    calling.join(WAIT_S)
+    goes_on.set_result(None)
+    ending.join(WAIT_S)
+    assert errors and not shop.seen
+    assert "CallStarted" not in [event.kind for event in events_of(shop.guard, run)]
+    assert shop.guard.runs.get(run.id).replay().divergence is None

@@ -55,10 +55,14 @@ class Desk:
     def __init__(self, waiting: int) -> None:
         self.store = Store()
         self.looks: list[Coroutine[Any, Any, None]] = []
-        loop = SimpleNamespace(submit=self.looks.append)
+        loop = SimpleNamespace(submit=self._submit)
         ready, clock = SimpleNamespace(tickets=self.store), SimpleNamespace(now_ns=lambda: 0)
         self.waits = Waits(SimpleNamespace(loop=loop, ready=ready, clock=clock, patience_s=60))  # type: ignore[arg-type]
         self.calls = [self._waits_for(f"T-{number}") for number in range(waiting)]
+
+    def _submit(self, look: Coroutine[Any, Any, None]) -> "Future[None]":
+        self.looks.append(look)
+        return Future()
 
     def _waits_for(self, name: str) -> tuple[Followed, Ticket, "Future[None]"]:
         asked = self.store.stored[name] = ticket(name, run=f"run-{name}")
@@ -176,15 +180,45 @@ def test_what_cannot_be_taken_over_is_read_again(about: dict[str, Any]) -> None:
 def test_what_changed_while_it_was_read_is_taken_in() -> None:
     desk = Desk(1)
     followed, asked, _ = desk.calls[0]
-    followed.tickets, before = None, len(followed.changes)
-    desk.waits.changed(answered(asked))
-    assert followed.tickets is None
     for found in (asked, answered(asked)):  # as it was before the answer, or after it
-        assert desk.waits.read(followed, [found], before) == followed.tickets == [answered(asked)]
+        followed.tickets = None
+        desk.waits.asks(followed)
+        desk.waits.changed(answered(asked))
+        assert followed.tickets is None
+        assert desk.waits.read(followed, [found]) == followed.tickets == [answered(asked)]
     withdrawn = replace(answered(asked), status="withdrawn")
+    desk.waits.asks(followed)
+    desk.waits.changed(answered(asked))
     desk.waits.changed(withdrawn)
-    assert desk.waits.read(followed, [asked], before) == [asked] and followed.tickets is None
-    assert desk.waits.read(followed, [withdrawn], len(followed.changes)) == [withdrawn]
+    assert desk.waits.read(followed, [asked]) == [asked] and followed.tickets is None
+    desk.waits.asks(followed)
+    assert desk.waits.read(followed, [withdrawn]) == [withdrawn]
+    for look in desk.looks:
+        look.close()
+
+
+def test_answers_without_end_leave_nothing_behind_but_the_ticket() -> None:
+    desk = Desk(1)
+    followed, asked, _ = desk.calls[0]
+    for number in range(10):
+        asked = replace(asked, answers=(*asked.answers, (f"p{number}", "ignored", None)))
+        desk.waits.changed(asked)
+    assert followed.tickets == [asked] and followed.changes is None
+    for look in desk.looks:
+        look.close()
+
+
+def test_what_changed_between_the_look_and_the_wait_is_told_at_once() -> None:
+    desk = Desk(1)
+    followed, asked, _ = desk.calls[0]
+    run: Any = SimpleNamespace(
+        lock=threading.RLock(), waiting={}, state=SimpleNamespace(halted=None), ended=False
+    )
+    desk.waits.go_on(run, followed)
+    desk.waits.changed(answered(asked))  # nobody is there to be told of it
+    assert desk.waits.enter(run, followed, [asked]).done()
+    desk.waits.go_on(run, followed)
+    assert not desk.waits.enter(run, followed, [answered(asked)]).done()
     for look in desk.looks:
         look.close()
 

@@ -45,6 +45,21 @@ def test_it_looks_only_while_somebody_waits(loop: EngineLoop) -> None:
         assert not overdue._looks and not overdue._waiting
 
 
+def test_an_interrupt_of_whoever_waits_first_leaves_the_others_their_time(
+    loop: EngineLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overdue = Overdue(loop)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(loop, "call_soon", interrupted)
+        overdue.bounded(Future[str](), within_s=0)
+    with pytest.raises(TimeoutError, match="no answer in time"):
+        overdue.bounded(Future[str](), within_s=0).result(WITHIN_S)
+
+
 async def _nothing() -> None:
     pass
 

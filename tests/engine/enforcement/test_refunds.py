@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
@@ -27,6 +28,33 @@ class Listed:
 
     async def reserve(self, reservation: str) -> None:
         self.asked.append(f"reserve {reservation}")
+
+
+class Direct(Listed):
+    """One that takes work from any thread, and answers at once."""
+
+    def refund_soon(self, reservation: str) -> "Future[None]":
+        return self._done(f"refund {reservation}")
+
+    def reserve_soon(self, reservation: str, *, now_ns: int) -> "Future[None]":
+        return self._done(f"reserve {reservation}")
+
+    def dispatched_soon(self, reservation: str, *, now_ns: int) -> "Future[None]":
+        return self._done(f"dispatched {reservation}")
+
+    async def refund(self, reservation: str) -> None:
+        self.refund_soon(reservation).result()
+
+    def _done(self, what: str) -> "Future[None]":
+        done = Future[None]()
+        self.asked.append(what)
+        if self.away:
+            if len(self.asked) % 2:
+                raise StoreAwayError("the line is dead")
+            done.set_exception(StoreAwayError("the line is dead"))
+        else:
+            done.set_result(None)
+        return done
 
 
 @pytest.fixture
@@ -79,3 +107,60 @@ def test_what_the_ledger_did_not_answer_is_asked_again(loop: EngineLoop) -> None
 
     loop.submit(asyncio.wait_for(again(), WITHIN_S)).result()
     assert set(ledger.asked) == {"refund r1"}
+
+
+def test_what_is_asked_again_stands_before_what_is_reserved_anew_from_another_thread(
+    loop: EngineLoop,
+) -> None:
+    ledger, refunds = Direct(), Refunds(loop)
+    ledger.away = True
+
+    def made_again() -> None:  # after the second attempt was begun, and before the loop's next turn
+        ledger.away = False
+        refunds.forget("r1")
+        ledger.reserve_soon("r1", now_ns=0)
+
+    async def tell() -> None:
+        refunds.give_back(ledger, "r1", within_s=WITHIN_S)  # type: ignore[arg-type]
+        asyncio.get_running_loop().call_soon(made_again)
+
+    loop.submit(tell()).result(WITHIN_S)
+    loop.submit(asyncio.sleep(0.01)).result(WITHIN_S)
+    assert ledger.asked == ["refund r1", "refund r1", "reserve r1"]
+
+
+def test_a_ledger_that_takes_work_from_any_thread_is_asked_again_too(loop: EngineLoop) -> None:
+    ledger, refunds = Direct(), Refunds(loop)
+    ledger.away = True
+    refunds.give_back(ledger, "r1", within_s=WITHIN_S)  # type: ignore[arg-type]
+
+    async def again() -> None:
+        while len(ledger.asked) < 4:
+            await asyncio.sleep(0.005)
+        ledger.away = False
+        while refunds._open:
+            await asyncio.sleep(0.005)
+
+    loop.submit(asyncio.wait_for(again(), WITHIN_S)).result()
+    assert set(ledger.asked) == {"refund r1"}
+
+
+def test_what_hangs_is_not_handed_over_twice(loop: EngineLoop) -> None:
+    ledger, refunds, handed = Direct(), Refunds(loop), list[Future[None]]()
+
+    def hangs(reservation: str) -> "Future[None]":
+        handed.append(Future())
+        if len(handed) == 1:
+            handed[0].set_exception(StoreAwayError("the line is dead"))
+        return handed[-1]
+
+    ledger.refund_soon = hangs  # type: ignore[method-assign]
+    refunds.give_back(ledger, "r1", within_s=0.001)  # type: ignore[arg-type]
+
+    async def again() -> None:
+        while len(handed) < 4:
+            await asyncio.sleep(0.005)
+        refunds.forget("r1")
+
+    loop.submit(asyncio.wait_for(again(), WITHIN_S)).result()
+    assert sum(not one.done() for one in handed) <= 1

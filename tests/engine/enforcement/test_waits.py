@@ -9,7 +9,7 @@ import pytest
 
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.waits import LOOK_AT_LEAST_EVERY_S
-from ringfence.engine.seams.errors import DeniedError, EngineError
+from ringfence.engine.seams.errors import DeniedError, EngineError, StoreAwayError
 from ringfence.engine.seams.ports import Ticket
 from ringfence.testing import FakeClock
 from tests.guards import ALICE, call, make_guard
@@ -98,6 +98,50 @@ async def test_a_store_that_does_not_say_what_was_answered_ends_the_wait(two: tu
 
     here.opening.ready.tickets.those = fails  # type: ignore[method-assign]
     with pytest.raises(Exception, match="the disk is gone"):
+        await asyncio.wait_for(task, 30 * LOOK_AT_LEAST_EVERY_S)
+
+
+@pytest.mark.parametrize("said", [None, 7, [None], ["T-1"]])
+async def test_nonsense_for_an_answer_ends_the_wait_and_not_the_look(
+    two: tuple[Guard, Guard], said: Any
+) -> None:
+    here, there = two
+    run = await here.abegin_run(principal=ALICE, agent="main")
+    tickets = here.opening.ready.tickets
+    answers = tickets.those
+
+    async def those(ids: Collection[str]) -> Any:
+        return said
+
+    tickets.those = those  # type: ignore[method-assign]
+    with pytest.raises(EngineError):
+        await asyncio.wait_for(here.aexecute(run, PAY, dict), 30 * LOOK_AT_LEAST_EVERY_S)
+    tickets.those = answers  # type: ignore[method-assign]
+    task = asyncio.create_task(here.aexecute(run, call("pay", "c2", amount=6), dict))
+    await there.aapprove(await asked(here, 6), by="dana")
+    assert await asyncio.wait_for(task, 30 * LOOK_AT_LEAST_EVERY_S) == {"amount": 6}
+
+
+async def test_an_expiry_is_noticed_while_the_store_is_away(
+    two: tuple[Guard, Guard], clock: FakeClock
+) -> None:
+    here, _ = two
+    run = await here.abegin_run(principal=ALICE, agent="main")
+    tickets, looks = here.opening.ready.tickets, 0
+
+    async def away(*_: object) -> Any:
+        nonlocal looks
+        looks += 1
+        raise StoreAwayError("the line is dead")
+
+    tickets.those = away  # type: ignore[assignment]
+    task = asyncio.create_task(here.aexecute(run, PAY, dict))
+    await asked(here)
+    tickets.swap = away  # type: ignore[assignment]
+    while not looks:
+        await asyncio.sleep(0)
+    clock.advance(15 * 60)
+    with pytest.raises(EngineError, match="the line is dead"):
         await asyncio.wait_for(task, 30 * LOOK_AT_LEAST_EVERY_S)
 
 

@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 from hypothesis import given, settings
@@ -21,9 +21,11 @@ from ringfence.engine.decision.events import (
     RunResumed,
     event_of,
 )
+from ringfence.engine.journal import journal as journal_module
 from ringfence.engine.journal.chain import ZERO, entry_fault
 from ringfence.engine.journal.failures import Away
 from ringfence.engine.journal.journal import Feed, Journal
+from ringfence.engine.journal.queued import Queued
 from ringfence.engine.seams.errors import EngineError, StoreAwayError, TakenOverError
 from ringfence.engine.seams.loop import EngineLoop
 from ringfence.engine.seams.ports import Entry
@@ -693,6 +695,26 @@ def test_events_of_one_moment_are_queued_together_as_one_by_one(desk: Desk) -> N
         [getattr(one, name) for name in same] for one in desk.entries("other")
     ]
     assert desk.journal.record("r", FAILED).seq == 4
+
+
+def test_an_interrupt_between_events_of_one_moment_leaves_none_of_them(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = 0
+
+    def interrupted(*about: Any) -> Queued:
+        nonlocal made
+        made += 1
+        if made == 2:
+            raise KeyboardInterrupt
+        return Queued(*about)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(journal_module, "Queued", interrupted)
+        desk.journal.record_all("r", THREE, at_ns=1)
+    assert desk.journal.record("r", FAILED).seq == 1
+    desk.flush()
+    assert [one.seq for one in desk.entries()] == [1]
 
 
 @pytest.mark.parametrize("why", ["room", "bytes", "closed", "away", "sink", "broken", "taken", "unknown"])

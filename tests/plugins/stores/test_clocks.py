@@ -1,5 +1,7 @@
 """Several processes on one ledger whose clocks do not agree."""
 
+import sqlite3
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -85,6 +87,28 @@ async def test_a_clock_that_was_wrong_by_years_does_not_close_a_budget_for_ever(
     assert await ledgers.take(right, NOW) == 0, "what was taken counts as taken now"
     assert await ledgers.take(right, NOW + HOUR - 1) == 0, "and for a whole period"
     assert await ledgers.take(right, NOW + HOUR) == LIMIT
+
+
+async def test_a_clock_is_doubted_though_the_first_attempt_at_its_commit_was_undone(ledgers: Ledgers) -> None:
+    wrong = await ledgers.process(NOW + YEAR)
+    assert await ledgers.take(wrong, NOW + YEAR) == LIMIT
+    right = await ledgers.process(NOW)
+    door, gate = ledgers.stores[-1]._door, threading.Event()
+    assert door is not None and door._writer is not None
+
+    def wait(db: sqlite3.Connection) -> None:
+        gate.wait(30)
+
+    door._writer.put(wait)
+
+    def fails(db: sqlite3.Connection) -> None:
+        raise RuntimeError("another's mistake")
+
+    one = Reservation("r/doubting", (Charge("other", "alice", 1, LIMIT, HOUR),))
+    together = right.reserve_soon(one, now_ns=NOW), door.hand_over(fails)
+    gate.set()
+    assert together[0].result(30) == () and together[1].exception(30) is not None
+    assert await ledgers.take(right, NOW + HOUR) == LIMIT, "the windows of a year ahead have been given up"
 
 
 async def test_members_that_were_touched_under_a_wrong_clock_leave_after_a_whole_period(

@@ -104,6 +104,20 @@ async def test_what_is_given_up_before_it_begins_is_not_done(store: SqliteStore)
     assert done == [0, 3]
 
 
+async def test_an_interrupt_of_whoever_hands_over_does_not_make_the_writer_deaf(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    door = door_of(store)
+
+    def interrupted(work: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(door._writer, "put", interrupted)
+        door.hand_over(lambda db: 1)
+    assert door.hand_over(lambda db: 2).result(WITHIN_S) == 2
+
+
 async def test_what_is_given_up_while_it_is_done_holds_up_nobody(store: SqliteStore) -> None:
     door = door_of(store)
     begun, gate = threading.Event(), threading.Event()
