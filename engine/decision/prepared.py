@@ -68,7 +68,7 @@ class PreparedAudit(NamedTuple):
 
 
 class AtOnce:
-    """What is said of a call of one tool in one run that certainly passes: see `at_once`."""
+    """What is said at once of calls of one tool in one run: see `at_once`."""
 
     __slots__ = (
         "calls",
@@ -77,17 +77,21 @@ class AtOnce:
         "in_run",
         "objects",
         "obligations",
-        "passes",
         "plan",
+        "reasons",
         "spoken",
+        "tells",
         "wider",
     )
 
     def __init__(self, prepared: "Prepared", certain: Certain, agent: AgentPlan, plan: Plan) -> None:
         self.plan = plan
         """The plan that the tool was looked up in."""
-        self.passes, self.objects = certain
+        self.tells, self.objects = certain
         self.spoken = (prepared.allows[0].spoken,)
+        denies = (clause.spoken for clause in prepared.denies if not clause.shadow)
+        self.reasons = (*denies, *self.spoken, prepared.closed)
+        """Those of a call that is denied at once, by the numbers that `tells` gives."""
         self.obligations = prepared.tool.obligations
         self.charges = prepared.fixed or ()
         self.wider = prepared.wider
