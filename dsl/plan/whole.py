@@ -70,8 +70,8 @@ class ToolPlan:
 
 Told = dict[str, Json] | tuple[dict[str, Json], tuple[int, ...]] | None
 """What is said at once of a call: its canonical arguments, if they fit, every deny and every ask is false and
-the one allow is true.  Beside them the numbers of what speaks, in its order, if a deny is true or the allow is
-false.  None: that cannot be told at once, or an ask or a shadow's deny speaks.
+the one allow is true.  Beside them the numbers of what speaks, in its order, if a deny is true or the allow
+is false.  None: that cannot be told at once, or an ask or a shadow's deny speaks.
 
 The denies that are no shadow's are numbered from 0, then comes the allow, and then that no allow fits.
 """
