@@ -33,7 +33,7 @@ MOST_CHARACTERS = 100_000
 character, and what the names take, are less than a call may have."""
 
 _MOST_OF_NAMES = 100_000
-_MOST_SOURCE = 20_000
+_MOST_SOURCE = 40_000
 """A longer function is not made: compiling it would take longer than it saves."""
 
 

@@ -39,9 +39,9 @@ def at_once(plan: Plan, state: State, call: ToolCall, key: str | None, now_ns: i
             known = state.calls.get(key)
             if known is not None and (known.holds or known.parent is not None):
                 return None
-        arguments = ready.tells(given, state.principal, ready.objects)
-        if type(arguments) is not dict:
-            return None if arguments is None else _denied(prepared, ready, *arguments)
+        told = ready.tells(given, state.principal, ready.objects)
+        if type(told) is not dict:
+            return _denied(prepared, ready, told) if type(told) is tuple else None
         for charge in ready.in_run:
             if not has_room(state, charge, now_ns):
                 return None
@@ -51,25 +51,27 @@ def at_once(plan: Plan, state: State, call: ToolCall, key: str | None, now_ns: i
     result = Assessment()
     result.verdict = _ALLOW
     result.reasons = [*spoken]
-    result.arguments = arguments
+    result.arguments = told
     result.obligations = obligations
     result.charges = charges
     result.wider = ready.wider
     result.prepared = prepared
-    result.passed = _made(Decision, (_ALLOW, spoken, arguments, obligations, charges, (), None, (), None))
+    result.decision = _made(Decision, (_ALLOW, spoken, told, obligations, charges, (), None, (), None))
     return result
 
 
-def _denied(
-    prepared: Prepared, ready: AtOnce, arguments: dict[str, Json], numbers: tuple[int, ...]
-) -> Assessment:
+def _denied(prepared: Prepared, ready: AtOnce, told: tuple[dict[str, Json], tuple[int, ...]]) -> Assessment:
     """Return the assessment of a call for which the clauses of these numbers speak: it is charged nothing."""
-    reasons, obligations = [ready.reasons[number] for number in numbers], ready.obligations
+    arguments, numbers = told
+    spoken = ready.denied.get(numbers)
+    if spoken is None:
+        spoken = ready.denied[numbers] = tuple([ready.reasons[number] for number in numbers])
+    obligations = ready.obligations
     result = Assessment()
     result.verdict = _DENY
-    result.reasons = reasons
+    result.reasons = [*spoken]
     result.arguments = arguments
     result.obligations = obligations
     result.prepared = prepared
-    result.passed = _made(Decision, (_DENY, tuple(reasons), arguments, obligations, (), (), None, (), None))
+    result.decision = _made(Decision, (_DENY, spoken, arguments, obligations, (), (), None, (), None))
     return result

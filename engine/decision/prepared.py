@@ -74,6 +74,7 @@ class AtOnce:
         "calls",
         "charges",
         "denials",
+        "denied",
         "in_run",
         "objects",
         "obligations",
@@ -91,7 +92,9 @@ class AtOnce:
         self.spoken = (prepared.allows[0].spoken,)
         denies = (clause.spoken for clause in prepared.denies if not clause.shadow)
         self.reasons = (*denies, *self.spoken, prepared.closed)
-        """Those of a call that is denied at once, by the numbers that `tells` gives."""
+        """By the numbers that `tells` gives."""
+        self.denied: dict[tuple[int, ...], tuple[Reason, ...]] = {}
+        """Of such numbers -> their reasons: made once for all calls that are denied alike."""
         self.obligations = prepared.tool.obligations
         self.charges = prepared.fixed or ()
         self.wider = prepared.wider

@@ -211,12 +211,13 @@ def policies(draw: st.DrawFn) -> Written:
 def calls(draw: st.DrawFn, names: list[str]) -> ToolCall:
     """A call of the tool, usual in all or most of its values."""
     arguments: dict[str, Any] = {}
-    odd = draw(st.sampled_from(["", "", "", *names, "more", "less", "class", "name"]))
+    odd = draw(st.sampled_from(["", "", "", *names, "more", "less", "class", "name", "any"]))
     for name in draw(st.permutations(names)):
         type_, usual, unusual = KINDS[name]
         if type_.endswith("optional") and draw(st.booleans()):
             continue
-        arguments[name] = draw(st.sampled_from([*unusual, None] if name == odd else usual))
+        among = {name: [*unusual, None], "any": [*usual, *unusual, None]}.get(odd, usual)
+        arguments[name] = draw(st.sampled_from(among))
     if odd == "more":
         arguments["unknown"] = 1
     elif odd == "less":
@@ -301,7 +302,7 @@ def shown(found: Assessment) -> dict[str, str]:
     parts = {
         name: getattr(found, name)
         for name in get_type_hints(Assessment)
-        if name not in ("prepared", "passed")
+        if name not in ("prepared", "decision")
     }
     parts["wanted"] = dict(found.wanted)
     return {name: repr(part) for name, part in parts.items()}
