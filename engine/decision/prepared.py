@@ -90,8 +90,7 @@ class AtOnce:
         """The plan that the tool was looked up in."""
         self.tells, self.objects = certain
         self.spoken = (prepared.allows[0].spoken,)
-        denies = (clause.spoken for clause in prepared.denies if not clause.shadow)
-        self.reasons = (*denies, *self.spoken, prepared.closed)
+        self.reasons = shared_of(prepared.tool).reasons
         """By the numbers that `tells` gives."""
         self.denied: dict[tuple[int, ...], tuple[Reason, ...]] = {}
         """Of such numbers -> their reasons: made once for all calls that are denied alike."""
@@ -116,6 +115,7 @@ class Shared:
         "denies",
         "labels",
         "levels",
+        "reasons",
         "takes",
     )
 
@@ -145,6 +145,9 @@ class Shared:
         because = tool.allows[0].because if len(tool.allows) == 1 else None
         self.closed = Reason(f"{tool.name}.allow", "deny", place, because, why)
         self.bad = f"{tool.name}.arguments"
+        denies = (clause.spoken for clause in self.denies if not clause.shadow)
+        self.reasons = (*denies, *(clause.spoken for clause in self.allows), self.closed)
+        """What may be said at once of a call that is denied; of use where there is one allow."""
 
 
 def shared_of(tool: ToolPlan) -> Shared:
