@@ -14,6 +14,7 @@ from tests.test_work import call, counted, decider, plan_of, policy
 
 MOST_BLOCKS_OF_A_DECISION = 9
 """Blocks of memory that a decision and its reservation leave behind."""
+MOST_BLOCKS_OF_A_DENIAL = 7
 MOST_OF_A_FIRST_CALL = 65
 """Function calls of a run's first decision of a tool that another run has called before."""
 MOST_BLOCKS_OF_A_FIRST_CALL = 24
@@ -39,7 +40,7 @@ def blocks_of_a_decision(decide: Callable[[ToolCall, int], Decision], asked: Too
             before = sys.getallocatedblocks()
             kept.append(decide(asked, number))
             found.append(sys.getallocatedblocks() - before)
-    assert all(decision.allowed for decision in kept)
+    assert len({decision.allowed for decision in kept}) == 1
     return min(found)
 
 
@@ -54,6 +55,13 @@ def calls_of_a_decision(decide: Callable[[ToolCall, int], Decision], asked: Tool
 
 def test_a_decision_leaves_few_blocks_of_memory_behind() -> None:
     assert blocks_of_a_decision(decider(plan_of(10)), call(3)) <= MOST_BLOCKS_OF_A_DECISION
+
+
+def test_a_denial_leaves_few_blocks_of_memory_behind() -> None:
+    decide, denied = decider(plan_of(10)), call(3)._replace(arguments={**call(3).arguments, "limit": 0})
+    decide(call(3), 1)
+    assert not decide(denied, 2).allowed
+    assert blocks_of_a_decision(decide, denied) <= MOST_BLOCKS_OF_A_DENIAL
 
 
 @pytest.mark.parametrize("tools", [10, 1_000])

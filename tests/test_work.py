@@ -26,6 +26,8 @@ from ringfence.plugins.memory.ledger import MemoryLedger
 from tests.guards import make_guard
 
 MOST_OF_A_DECISION = 18
+MOST_OF_A_DENIAL = 10
+"""By its clauses, all of which are asked."""
 MOST_OF_A_GUARDED_CALL = 158
 """Of a coroutine; a fifth of them are the event loop's own."""
 MOST_OF_A_GUARDED_PLAIN_CALL = 113
@@ -96,6 +98,8 @@ def decider(plan: Plan) -> Callable[[ToolCall, int], Decision]:
     def decide(asked: ToolCall, number: int) -> Decision:
         now_ns = START_NS + number
         assessed = assess(plan, state, asked, NO_FACTS, now_ns=now_ns)
+        if not assessed.wider:
+            return conclude(assessed, NO_FACTS)
         reservation = Reservation(f"run/{number}", assessed.wider)
         refusals = ledger.reserve_now(reservation, now_ns=now_ns)
         ledger.dispatched_now(reservation.id, now_ns=now_ns)
@@ -104,20 +108,29 @@ def decider(plan: Plan) -> Callable[[ToolCall, int], Decision]:
     return decide
 
 
-def work_of_a_decision(tools: int, earlier: int) -> int:
-    """Function calls of one allowed decision, after so many earlier ones."""
+def work_of_a_decision(tools: int, earlier: int, last: ToolCall | None = None) -> int:
+    """Function calls of one decision, after so many earlier ones; of an allowed one, or of `last`."""
     decide = decider(plan_of(tools))
     for index in range(earlier):
         decide(call(index % tools), index)
     decide(call(tools - 1), earlier)  # the tool is compiled at its first call
+    asked = last or call(tools - 1)
     with counted() as count:
-        decision = decide(call(tools - 1), earlier + 1)
-    assert decision.allowed
+        decision = decide(asked, earlier + 1)
+    assert decision.allowed is (last is None)
     return count.calls
 
 
 def test_a_decision_calls_few_functions() -> None:
     assert work_of_a_decision(10, 10) <= MOST_OF_A_DECISION
+
+
+@pytest.mark.parametrize(
+    "other", [{"limit": 0}, {"region": "mars"}, {"names": ["a", "zz"]}, {"mode": "closed"}]
+)
+def test_a_denial_calls_few_functions(other: dict[str, Json]) -> None:
+    denied = call(9)._replace(arguments={**call(9).arguments, **other})
+    assert work_of_a_decision(10, 10, denied) <= MOST_OF_A_DENIAL
 
 
 @pytest.mark.parametrize("tools", [100, 1_000])

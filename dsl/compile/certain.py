@@ -1,17 +1,20 @@
-"""From a tool's plan to one function that says of most calls at once that they pass as they are.
+"""From a tool's plan to one function that says of most calls at once what its clauses say.
 
-The tool's parameters, its denies, asks and its allow are put into one expression, so that a call that passes
-costs one function call and not one for each clause and value.  The function knows *yes* and *cannot tell*: it
-gives the canonical arguments where every value is of the usual kind, every deny and ask is false and the
-allow is true, and None otherwise.  Then the call is decided at length, by the closures.
+The tool's parameters, its denies, asks and its allow are put into one function, so that a call costs one
+function call and not one for each clause and value.  The function knows *yes*, *no* and *cannot tell*.  Where
+every value is of the usual kind and no clause is undecided, it gives the canonical arguments: alone if every
+deny and ask is false and the allow is true, and with the clauses that speak if a deny is true or the allow is
+false.  Otherwise, and where an ask or a shadow's deny speaks, it gives None, and the call is decided at
+length, by the closures.
 
 Tools of one shape share their function: what a policy says in it is handed in.
 
 SECURITY: the source holds words of this file and numbers alone.  What a policy or a call says (names, texts,
 constants) is an object that the function is given, and never stands in its source.
-SECURITY: it never says yes where the closures would not.  An atom is the same operation on the same objects
-as in the closure that it stands for (`closures`, `operands`), and what is undecided there raises here.  A
-text that must be one of the policy's for a yes is not looked through: where it is none, nothing is said.
+SECURITY: it never says yes where the closures would not, nor no for other clauses than they.  An atom is the
+same operation on the same objects as in the closure that it stands for (`closures`, `operands`), and what is
+undecided there raises here.  A text that must be one of the policy's for a yes is not looked through before
+one: only before a no, which says nothing of one that is not ASCII.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -22,7 +25,7 @@ from typing import Any, NoReturn
 from ringfence.dsl.checks.regex import ascii_match, full_match
 from ringfence.dsl.compile.canonicalisers import declared_of
 from ringfence.dsl.compile.operands import FUNCTIONS
-from ringfence.dsl.plan import Certain, Condition, Json, Parameter, ToolPlan
+from ringfence.dsl.plan import Certain, Condition, Json, Parameter, Told, ToolPlan
 from ringfence.dsl.types import LARGEST, TEXTUAL, Type
 
 MOST_CHARACTERS = 100_000
@@ -30,7 +33,7 @@ MOST_CHARACTERS = 100_000
 character, and what the names take, are less than a call may have."""
 
 _MOST_OF_NAMES = 100_000
-_MOST_SOURCE = 20_000
+_MOST_SOURCE = 40_000
 """A longer function is not made: compiling it would take longer than it saves."""
 
 
@@ -39,7 +42,7 @@ class _AtLengthError(Exception):
 
 
 def certain(tool: ToolPlan) -> Certain | None:
-    """Return what says at once that a call of this tool passes; None: no shape that is known here.
+    """Return what says at once what the clauses say of a call of this tool; None: of no known shape.
 
     It goes by the tool's own closures, which say what they were made of: where another condition was put in
     the place of a compiled one, nothing is said at once.
@@ -53,12 +56,12 @@ def certain(tool: ToolPlan) -> Certain | None:
 
 
 @lru_cache(maxsize=1024)
-def _made(text: str) -> Callable[[dict[str, Json], Mapping[str, Json], tuple[Any, ...]], Any]:
+def _made(text: str) -> Callable[[dict[str, Json], Mapping[str, Json], tuple[Any, ...]], Told]:
     if len(text) > _MOST_SOURCE:
         raise _AtLengthError
     names = dict(_WORDS)
     exec(compile(text, "<certain>", "exec"), names)  # SECURITY: no word of a policy is in it
-    function: Callable[[dict[str, Json], Mapping[str, Json], tuple[Any, ...]], Any] = names["certain"]
+    function: Callable[[dict[str, Json], Mapping[str, Json], tuple[Any, ...]], Told] = names["certain"]
     return function
 
 
@@ -98,6 +101,8 @@ class _Source:
         self._sizes: list[str] = []
         self._characters = 0
         """What the texts that are not measured may have together."""
+        self._unseen: list[str] = []
+        """What looks through those texts, and adds what they have to `size`."""
         self._lines: list[str] = []
         if tool.parameters is None or len(tool.allows) != 1 or tool.allows[0].shadow:
             raise _AtLengthError
@@ -112,17 +117,37 @@ class _Source:
             self._learn(_core(tool.allows[0].condition), True)
         for number, parameter in enumerate(tool.parameters.values()):
             self._take(parameter, f"a{number}")
-        required = sum(not one.optional for one in tool.parameters.values())
-        self._passes = [f"len(given) == {required}{' + more' if required < len(tool.parameters) else ''}"]
         if self._characters > MOST_CHARACTERS:
             raise _AtLengthError
+        required = sum(not one.optional for one in tool.parameters.values())
+        more = " + more" if required < len(tool.parameters) else ""
+        self._lines.append(f"if len(given) != {required}{more}: return None")
         if self._sizes:
-            self._passes.append(f"{' + '.join(self._sizes)} <= {MOST_CHARACTERS - self._characters}")
-        # A shadow's deny or ask says nothing where it is false, as any other.
-        for clause in (*tool.denies, *tool.asks):
-            self._passes.append(f"not {self._condition(_core(clause.condition))}")
-        if tool.allows[0].condition is not None:
-            self._passes.append(self._condition(_core(tool.allows[0].condition)))
+            most = MOST_CHARACTERS - self._characters
+            self._lines.append(f"if {' + '.join(self._sizes)} > {most}: return None")
+        self._ask(tool)
+
+    def _ask(self, tool: ToolPlan) -> None:
+        """Write what the clauses say: a yes, or the numbers of those that speak (`Certain.tells`)."""
+        numbers = count()
+        for clause in tool.denies:
+            # A shadow's deny or ask says nothing where it is false, as any other.
+            speaks = "return None" if clause.shadow else f"spoken += ({next(numbers)},)"
+            self._lines.append(f"if {self._condition(_core(clause.condition))}: {speaks}")
+        for clause in tool.asks:
+            self._lines.append(f"if {self._condition(_core(clause.condition))}: return None")
+        allow = tool.allows[0].condition
+        self._lines += [
+            f"if {'True' if allow is None else self._condition(_core(allow))}:",
+            "    if not spoken: return arguments",
+            f"    spoken += ({next(numbers)},)",
+            "else:",
+            f"    spoken += ({next(numbers)},)",
+        ]
+        if self._unseen:
+            self._count("size")
+            self._lines += [*self._unseen, f"if {' + '.join(self._sizes)} > {MOST_CHARACTERS}: return None"]
+        self._lines.append("return arguments, spoken")
 
     def text(self) -> str:
         """Return the source."""
@@ -132,10 +157,10 @@ class _Source:
                 "def certain(given, principal, objects):",
                 *([f"    ({unpacked}) = objects"] if unpacked else []),
                 "    more = size = 0",
+                "    spoken = ()",
                 "    try:",
                 "        arguments = given.copy()",
                 *(f"        {line}" for line in self._lines),
-                f"        return arguments if {' and '.join(self._passes)} else None",
                 "    except Exception:",
                 "        return None",
             ]
@@ -207,6 +232,7 @@ class _Source:
             yield f"if type({value}) is not str{ascii_too}{within}: return None"
             if known:
                 self._characters += self._equal[parameter.name]
+                self._unseen += [f"if not {value}.isascii(): return None", f"size += len({value})"]
             else:
                 yield from self._sized(parameter, value)
         elif kind in TEXTUAL:
@@ -256,6 +282,11 @@ class _Source:
         if declared.kind == "text" and known is not None:
             yield "    if type(element) is not str: return None"
             self._count(f"{known + 1} * len({value})")
+            self._unseen += [
+                f"for element in {value}:",
+                "    if not element.isascii(): return None",
+                "    size += len(element)",
+            ]
             return
         if declared.kind == "integer":
             yield "    if type(element) is not int: return None"

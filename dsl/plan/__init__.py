@@ -44,6 +44,7 @@ from ringfence.dsl.plan.whole import (
     Plan,
     Responses,
     TextFile,
+    Told,
     ToolPlan,
 )
 
@@ -77,6 +78,7 @@ __all__ = [
     "Responses",
     "Scope",
     "TextFile",
+    "Told",
     "ToolPlan",
     "Truth",
     "UnansweredError",

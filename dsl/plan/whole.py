@@ -61,19 +61,27 @@ class ToolPlan:
 
     @property
     def certain(self) -> Optional["Certain"]:
-        """What says at once of most calls that they pass; None: every call is decided at length."""
+        """What says at once of most calls what the clauses say; None: every call is decided at length."""
         if not self.made:
             made = None if self.certainly is None else self.certainly(self)
             object.__setattr__(self, "made", (made,))  # a pure function of the rest: it may be made twice
         return self.made[0]
 
 
-class Certain(NamedTuple):
-    """Says of most calls of one tool that they pass as they are; it never says more than the clauses do."""
+Told = dict[str, Json] | tuple[dict[str, Json], tuple[int, ...]] | None
+"""What is said at once of a call: its canonical arguments, if they fit, every deny and every ask is false and
+the one allow is true.  Beside them the numbers of what speaks, in its order, if a deny is true or the allow
+is false.  None: that cannot be told at once, or an ask or a shadow's deny speaks.
 
-    passes: Callable[[dict[str, Json], Mapping[str, Json], tuple[Any, ...]], dict[str, Json] | None]
-    """Of (arguments as given, principal, `objects`): the canonical arguments, if they fit, every deny and
-    every ask is false and the one allow is true; None: that cannot be told at once."""
+The denies that are no shadow's are numbered from 0, then comes the allow, and then that no allow fits.
+"""
+
+
+class Certain(NamedTuple):
+    """Says of most calls of one tool what its clauses say; it never says another thing than they do."""
+
+    tells: Callable[[dict[str, Json], Mapping[str, Json], tuple[Any, ...]], Told]
+    """Of (arguments as given, principal, `objects`)."""
     objects: tuple[Any, ...]
     """What it is given of the policy: names, constants, functions."""
 

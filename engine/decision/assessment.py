@@ -37,7 +37,7 @@ class Assessment:
     shadow: list[Reason] | None = None
     denial_halts: Reason | None = None
     """The reason that halts the run if this call is denied."""
-    passed: Decision | None = None
+    decision: Decision | None = None
     """What comes of it, once its `wider` charges are reserved; None: that is put together then."""
     prepared: Prepared | None = None
     wanted: Mapping[str, Question] = MappingProxyType({})

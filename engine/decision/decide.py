@@ -9,7 +9,8 @@ all reasons are recorded, except that a call of an unknown tool is asked nothing
 fit are shown to no condition, and a call that is denied already is charged nothing, so its budgets are not
 asked.
 
-Most calls pass as they are; `at_once` says so of them, and all others are decided here, at length.
+Most calls pass as they are, or are denied by clauses that nothing is unclear of; `at_once` says so of them,
+and all others are decided here, at length.
 
 Limits of the run (`AGENT.calls`, `AGENT.requests`) are met only by a call that would pass otherwise: the one
 that would be number n+1 is denied and halts the run.  A denial too many halts the run beside its own reasons.
@@ -85,11 +86,11 @@ def assess(  # its defaults are not for keywords alone: those are looked up by n
 
     Args:
         labelled: Say which level its result has, though the call be denied.
-        at_length: Go clause by clause, though it could be said at once that the call passes.
+        at_length: Go clause by clause, though it could be said at once what they say.
     """
-    passed = None if at_length else at_once(plan, state, call, key, now_ns)
-    if passed is not None:
-        return passed
+    told = None if at_length else at_once(plan, state, call, key, now_ns)
+    if told is not None:
+        return told
     result = Assessment()
     result.arguments, result.reasons = call.arguments, []
     try:
@@ -399,9 +400,9 @@ def _has_approved(plan: Plan, state: State, name: str, approved_by: Mapping[str,
 
 def conclude(assessment: Assessment, facts: Facts) -> Decision:
     """Fold the ledger's answer into an assessment; pure and total, and leaves the assessment as it was."""
-    passed = assessment.passed
-    if passed is not None and (facts is RESERVED or (facts is NO_FACTS and not assessment.wider)):
-        return passed  # nothing is to be folded in, as with most calls
+    decision = assessment.decision
+    if decision is not None and (facts is RESERVED or (facts is NO_FACTS and not assessment.wider)):
+        return decision  # nothing is to be folded in, as with most calls
     verdict = assessment.verdict
     reasons = assessment.reasons
     halt = assessment.halt

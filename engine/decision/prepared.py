@@ -68,26 +68,32 @@ class PreparedAudit(NamedTuple):
 
 
 class AtOnce:
-    """What is said of a call of one tool in one run that certainly passes: see `at_once`."""
+    """What is said at once of calls of one tool in one run: see `at_once`."""
 
     __slots__ = (
         "calls",
         "charges",
         "denials",
+        "denied",
         "in_run",
         "objects",
         "obligations",
-        "passes",
         "plan",
+        "reasons",
         "spoken",
+        "tells",
         "wider",
     )
 
     def __init__(self, prepared: "Prepared", certain: Certain, agent: AgentPlan, plan: Plan) -> None:
         self.plan = plan
         """The plan that the tool was looked up in."""
-        self.passes, self.objects = certain
+        self.tells, self.objects = certain
         self.spoken = (prepared.allows[0].spoken,)
+        self.reasons = shared_of(prepared.tool).reasons
+        """By the numbers that `tells` gives."""
+        self.denied: dict[tuple[int, ...], tuple[Reason, ...]] = {}
+        """Of such numbers -> their reasons: made once for all calls that are denied alike."""
         self.obligations = prepared.tool.obligations
         self.charges = prepared.fixed or ()
         self.wider = prepared.wider
@@ -109,6 +115,7 @@ class Shared:
         "denies",
         "labels",
         "levels",
+        "reasons",
         "takes",
     )
 
@@ -138,6 +145,9 @@ class Shared:
         because = tool.allows[0].because if len(tool.allows) == 1 else None
         self.closed = Reason(f"{tool.name}.allow", "deny", place, because, why)
         self.bad = f"{tool.name}.arguments"
+        denies = (clause.spoken for clause in self.denies if not clause.shadow)
+        self.reasons = (*denies, *(clause.spoken for clause in self.allows), self.closed)
+        """What may be said at once of a call that is denied; of use where there is one allow."""
 
 
 def shared_of(tool: ToolPlan) -> Shared:

@@ -9,6 +9,7 @@ beginning and with nothing done.  A property holds both ways to the same record.
 from collections.abc import Callable
 from typing import NamedTuple
 
+from ringfence.dsl.plan import Verdict
 from ringfence.engine.decision.at_once import at_once
 from ringfence.engine.decision.calls import NO_FACTS, RESERVED, Charge
 from ringfence.engine.decision.decide import conclude
@@ -20,6 +21,7 @@ from ringfence.engine.enforcement.requests import Given
 from ringfence.engine.enforcement.runs import Held, Run
 from ringfence.engine.seams.ports import InlineLedger, Reservation
 
+_ALLOW = Verdict.ALLOW
 Fly = Callable[[Run, Held, bool], Flight | None]
 """Makes what a body flies in; None: it needs nothing.  True: there is a bound beside run's and tool's."""
 
@@ -65,7 +67,8 @@ def passing(
         return None
     # INVARIANT: what is said at once does not depend on the call's own request, so it may be folded after.
     assessed = at_once(run.plan, state, call, key=None, now_ns=now_ns)
-    if assessed is None or assessed.obligations.audit != "standard":
+    # SECURITY: a denial is said at once, too, and is recorded the long way.
+    if assessed is None or assessed.verdict is not _ALLOW or assessed.obligations.audit != "standard":
         return None
     wider, inline = assessed.wider, run.inline
     decision = conclude(assessed, RESERVED if wider else NO_FACTS)

@@ -1,4 +1,4 @@
-"""The quick way to a yes says what the long way says, to the last byte, or nothing at all."""
+"""The quick way to a decision says what the long way says, to the last byte, or nothing at all."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -11,16 +11,17 @@ from hypothesis import strategies as st
 
 from ringfence.dsl.compile.certain import _MOST_OF_NAMES, MOST_CHARACTERS, _Source
 from ringfence.dsl.load import load_text
-from ringfence.dsl.plan import Json, Plan, ToolPlan, Verdict
+from ringfence.dsl.plan import Json, Plan, Reason, ToolPlan, Verdict
 from ringfence.engine.decision.arguments import MOST_BYTES
 from ringfence.engine.decision.assessment import Assessment
 from ringfence.engine.decision.at_once import at_once
-from ringfence.engine.decision.calls import NO_FACTS, RESERVED, Facts, ToolCall
+from ringfence.engine.decision.calls import NO_FACTS, RESERVED, Facts, Refusal, ToolCall
 from ringfence.engine.decision.decide import assess, conclude
 from ringfence.engine.decision.events import BudgetRefunded, CallStarted, RunEvent, RunHalted, Stamped
 from ringfence.engine.decision.records import decided, requested
 from ringfence.engine.decision.state import State, apply, start
 from ringfence.engine.decision.watched import Watched
+from ringfence.engine.decision.written import decided_body
 from tests.fuzz import changed
 from tests.plans import SECOND_NS, T0, run_started
 
@@ -51,7 +52,11 @@ class Calls(dict[str, Any]):
 KINDS: dict[str, tuple[str, list[Any], list[Any]]] = {
     "n": ("integer", [1, 2, 7, 2**53 - 1], [1.0, 1.5, True, 2**53, Whole(1), "1"]),
     "f": ("number", [1, 2, 0.5, -3.25], [1.0, float("nan"), float("inf"), 1e300, -0.0, 2**60, False]),
-    "t": ("text", ["a", "users", "zz", ""], ["é", "\ud800", "x" * 200_000, Text("a"), 1]),
+    "t": (
+        "text",
+        ["a", "users", "zz", ""],
+        ["é", "\u0430", "\uff41", "\u212a", "\ud800", "x" * 200_000, Text("a"), 1],
+    ),
     "b": ("text at most 9 bytes", ["a", "abc", "abcdefghi"], ["é", "abcdefghij", "\udc80", Text("b")]),
     "c": ("text at most 3", ["a", "abc"], ["éée", "éééé", "abcd"]),
     "u": ("boolean", [True, False], [1, 0, "true"]),
@@ -62,7 +67,19 @@ KINDS: dict[str, tuple[str, list[Any], list[Any]]] = {
     "s": (
         "list of text at most 4",
         [["a"], ["a", "b"], ["users", "x"]],
-        [[], ["é"], ["a", 1], ("a",), ["a"] * 5, [Text("a")], [["a"]], ["x" * 100_000, "y"]],
+        [
+            [],
+            ["é"],
+            ["a", "\u0430"],
+            ["\ud800"],
+            [None],
+            ["a", 1],
+            ("a",),
+            ["a"] * 5,
+            [Text("a")],
+            [["a"]],
+            ["x" * 100_000, "y"],
+        ],
     ),
     "e": (
         "list of email",
@@ -142,7 +159,7 @@ class Written:
 
 @st.composite
 def policies(draw: st.DrawFn) -> Written:
-    """A policy of one tool that most often allows."""
+    """A policy of one tool that allows about as often as it denies."""
     names = draw(st.lists(st.sampled_from([*KINDS]), min_size=1, max_size=6, unique=True))
     some: st.SearchStrategy[list[str]] = st.just([]) | st.lists(conditions(names), max_size=2)
     clauses = [
@@ -194,12 +211,13 @@ def policies(draw: st.DrawFn) -> Written:
 def calls(draw: st.DrawFn, names: list[str]) -> ToolCall:
     """A call of the tool, usual in all or most of its values."""
     arguments: dict[str, Any] = {}
-    odd = draw(st.sampled_from(["", "", "", *names, "more", "less", "class", "name"]))
+    odd = draw(st.sampled_from(["", "", "", *names, "more", "less", "class", "name", "any"]))
     for name in draw(st.permutations(names)):
         type_, usual, unusual = KINDS[name]
         if type_.endswith("optional") and draw(st.booleans()):
             continue
-        arguments[name] = draw(st.sampled_from([*unusual, None] if name == odd else usual))
+        among = {name: [*unusual, None], "any": [*usual, *unusual, None]}.get(odd, usual)
+        arguments[name] = draw(st.sampled_from(among))
     if odd == "more":
         arguments["unknown"] = 1
     elif odd == "less":
@@ -217,7 +235,9 @@ class Run:
     principal: Mapping[str, Json]
     now_ns: int = T0
     said: int = 0
-    """How many calls passed at once."""
+    """How many calls were decided at once."""
+    denied: int = 0
+    """How many of those were denied."""
     allowed: int = 0
     keys: list[tuple[str, ToolCall]] = field(default_factory=list)
 
@@ -237,10 +257,16 @@ class Run:
         self.allowed += slow.verdict is Verdict.ALLOW
         if quick is not None:
             self.said += 1
+            self.denied += quick.verdict is Verdict.DENY
             assert shown(quick) == shown(slow)
+            assert shown(assess(of, self.state, call, NO_FACTS, self.now_ns, key)) == shown(slow)
             assert list(quick.arguments) == list(slow.arguments)
-            for facts in (NO_FACTS, RESERVED, Facts(())):
-                assert conclude(quick, facts) == conclude(slow, facts)
+            for facts in FACTS:
+                one, other = conclude(quick, facts), conclude(slow, facts)
+                assert one == other and repr(one) == repr(other)
+                events = [decided(key or "k", call, each, facts) for each in (one, other)]
+                assert events[0] == events[1]
+                assert decided_body(events[0], one, facts) == decided_body(events[1], other, facts)
         return slow
 
     def call(self, call: ToolCall, then: str) -> None:
@@ -261,12 +287,22 @@ class Run:
         self.both(call, key)
 
 
+FACTS = (
+    NO_FACTS,
+    RESERVED,
+    Facts(()),
+    Facts((Refusal("b", "k", 5),), {"lead": ("dana",)}, {"q": ["gave", 1]}, ()),
+    Facts(failed="the store was away"),
+    Facts(above=(Reason("main.calls", "halt", None),)),
+)
+
+
 def shown(found: Assessment) -> dict[str, str]:
     """All that an assessment says, with the class of every value."""
     parts = {
         name: getattr(found, name)
         for name in get_type_hints(Assessment)
-        if name not in ("prepared", "passed")
+        if name not in ("prepared", "decision")
     }
     parts["wanted"] = dict(found.wanted)
     return {name: repr(part) for name, part in parts.items()}
@@ -351,9 +387,9 @@ def test_a_plain_call_passes_at_once() -> None:
 @pytest.mark.parametrize(
     "clauses",
     [
-        "allow when n < 1",
-        "allow always deny when n == 1",
         "allow always ask lead when n == 1",
+        "allow when n < 1 ask lead when n == 1",
+        "allow always deny when n == 1 rate 9 per run counting attempts",
         "allow always ask lead",
         'allow when n == 1 allow when t == "a"',
         "allow always redact t with pii",
@@ -361,7 +397,6 @@ def test_a_plain_call_passes_at_once() -> None:
         "allow always blast radius 2 item per run touches t as item",
         "allow always rate 0 per run",
         "allow when after tool_1 or n == 1",
-        'allow when principal.team is present and principal.team == "a"',
     ],
 )
 def test_of_a_call_with_something_special_nothing_is_said_at_once(clauses: str) -> None:
@@ -412,7 +447,7 @@ def test_in_a_run_that_meets_a_limit_nothing_is_said_at_once(name: str, value: A
     assert at_once(run.plan, run.state, GOOD, None, T0) is None
 
 
-@pytest.mark.parametrize("value", [Text("a"), "é", "b" * 9, None, 1])
+@pytest.mark.parametrize("value", [Text("a"), "é", "\ud800", "b" * (MOST_CHARACTERS + 1), None, 1])
 def test_a_text_that_must_be_one_of_a_set_is_looked_at_all_the_same(value: Any) -> None:
     assert said(policy("allow when t in few and n == 1"))
     assert not said(policy("allow when t in few and n == 1"), ToolCall("tool_1", {"n": 1, "t": value}))
@@ -464,7 +499,7 @@ def test_texts_of_sets_are_measured_by_the_longest_of_them() -> None:
 
 def test_a_pattern_that_must_not_fit_is_asked_of_ascii_alone() -> None:
     run = Run(loaded(policy("allow always deny when t matches /[a-c]+/")), {})
-    for value, passes in (("zz", 1), ("abc", 0), ("é", 0)):
+    for value, passes in (("zz", 1), ("abc", 1), ("é", 0)):
         before = run.said
         run.both(ToolCall("tool_1", {"n": 1, "t": value}), None)
         assert run.said == before + passes
@@ -474,8 +509,8 @@ def test_of_an_attribute_that_was_not_said_the_function_itself_says_nothing() ->
     plan = loaded(policy('allow always deny when principal.tier == "tin"'))
     made = plan.tools["tool_1"].certain
     assert made is not None
-    assert made.passes({"n": 1, "t": "a"}, {"tier": "gold"}, made.objects) == {"n": 1, "t": "a"}
-    assert made.passes({"n": 1, "t": "a"}, {}, made.objects) is None
+    assert made.tells({"n": 1, "t": "a"}, {"tier": "gold"}, made.objects) == {"n": 1, "t": "a"}
+    assert made.tells({"n": 1, "t": "a"}, {}, made.objects) is None
 
 
 def test_where_the_host_has_not_said_what_a_clause_names_nothing_is_said_at_once() -> None:
@@ -543,7 +578,7 @@ def test_tools_of_one_shape_share_their_function() -> None:
     )
     found = [tool.certain for tool in loaded(text).tools.values()]
     assert None not in found
-    assert len({made.passes for made in found if made is not None}) == 1
+    assert len({made.tells for made in found if made is not None}) == 1
 
 
 def test_what_passes_at_once_is_never_too_large() -> None:

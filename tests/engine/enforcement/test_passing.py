@@ -10,7 +10,9 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from ringfence.dsl.plan import Json, Reason
-from ringfence.engine.decision.calls import Refusal
+from ringfence.engine.decision.calls import NO_FACTS, Decision, Facts, Refusal, ToolCall
+from ringfence.engine.decision.decide import assess, conclude
+from ringfence.engine.decision.records import Form
 from ringfence.engine.decision.written import requested_body
 from ringfence.engine.enforcement import deciding
 from ringfence.engine.enforcement.admission import in_thread
@@ -216,9 +218,30 @@ def test_nothing_goes_the_quick_way_where_nothing_may_start(
         assert passing_of(guard, run) is None
 
 
-def passing_of(guard: Guard, run: Run) -> Passing | None:
+def test_a_call_that_is_denied_at_once_does_not_go_the_quick_way(
+    guard: Guard, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guard.execute(run, call("mine", what="alice"), lambda _: "found")
+    allowed = allowed_in(run, call("mine", what="alice"))
+    of = Form.of
+
+    def lenient(self: Form, key: str, made: ToolCall, found: Decision, facts: Facts, said: bytes) -> Any:
+        # What allows say alike, said of a denial as well.
+        return of(self, key, made, allowed._replace(arguments=found.arguments), facts, said)
+
+    monkeypatch.setattr(Form, "of", lenient)
+    assert passing_of(guard, run, call("mine", what="alice")) is not None
+    seen = run.state.seq
+    assert passing_of(guard, run, call("mine", what="bob")) is None and run.state.seq == seen
+
+
+def allowed_in(run: Run, made: ToolCall) -> Decision:
+    return conclude(assess(run.plan, run.state, made, NO_FACTS, run.now_ns()), NO_FACTS)
+
+
+def passing_of(guard: Guard, run: Run, made: ToolCall | None = None) -> Passing | None:
     """Have the next call tried the quick way alone."""
-    found = given_of(run, call("mail", to="a@b.example"))
+    found = given_of(run, made or call("mail", to="a@b.example"))
     assert found.said is not None
     event = found.event(f"{found.base}.{len(run.state.calls)}", None)
     body = requested_body(event, found.said)
