@@ -63,8 +63,7 @@ def read(body: bytes, *, depth: int = MAX_DEPTH, tokens: int = MAX_TOKENS) -> di
     Raises:
         FrameError: They are no JSON object, or one that is too deep or of too many values.
     """
-    bounded(body, depth=depth, tokens=tokens)
-    value = _decoded(body)
+    value = _value(body, depth=depth, tokens=tokens)
     if type(value) is not dict:
         raise FrameError("not an object")
     return value
@@ -80,8 +79,12 @@ def checked(text: str, *, depth: int = MAX_DEPTH) -> None:
         body = text.encode("utf-8")
     except UnicodeEncodeError as error:  # half of a surrogate pair: no UTF-8 says it
         raise FrameError("not Unicode") from error
-    bounded(body, depth=depth, tokens=len(body))
-    _decoded(body)
+    _value(body, depth=depth, tokens=len(body))
+
+
+def shallow(body: bytes, *, depth: int = MAX_DEPTH) -> bool:
+    """Say whether there are too few brackets to be nested deeper, in strings or outside of them."""
+    return body.count(b"[") + body.count(b"{") <= depth
 
 
 def bounded(body: bytes, *, depth: int, tokens: int) -> None:
@@ -110,6 +113,17 @@ def bounded(body: bytes, *, depth: int, tokens: int) -> None:
             raise FrameError("a bracket too many")
     if level:
         raise FrameError("a bracket without an end")
+
+
+def _value(body: bytes, *, depth: int, tokens: int) -> Any:
+    # Most bodies are so short, and have so few brackets, that whatever is JSON in them is within the bounds.
+    if len(body) <= tokens and shallow(body, depth=depth):
+        try:
+            return _decoded(body)
+        except FrameError:  # the bounds are looked at first, and may have another reason
+            pass
+    bounded(body, depth=depth, tokens=tokens)
+    return _decoded(body)
 
 
 def _decoded(body: bytes) -> Any:
