@@ -6,7 +6,6 @@ from typing import Any
 
 from ringfence.plugins.isolate import frames
 
-
 _FIRST = 1 << 13
 """Read at once where a header is expected: most frames are whole then."""
 _CHUNK = 1 << 18
