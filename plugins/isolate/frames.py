@@ -1,8 +1,9 @@
 """Frames between the guard and an isolate's worker: four bytes of length, then one JSON object in UTF-8.
 
 What comes in was written by a process that runs hostile code, so nothing is trusted: a length is refused
-before anything is allocated for it, nesting and the number of values are counted by a scan of the bytes
-before anything is decoded, and JSON is strict (no NaN, no infinity, no name twice).
+before anything is allocated for it, nesting and the number of values are bounded before anything is decoded
+(by the number of bytes and of brackets, where that is enough, else by a scan that knows what a string is),
+and JSON is strict (no NaN, no infinity, no name twice).
 """
 
 import json
@@ -116,7 +117,8 @@ def bounded(body: bytes, *, depth: int, tokens: int) -> None:
 
 
 def _value(body: bytes, *, depth: int, tokens: int) -> Any:
-    # Most bodies are so short, and have so few brackets, that whatever is JSON in them is within the bounds.
+    # SECURITY: the decoder never sees what may be deeper.  Most bodies are so short, and have so few brackets,
+    # that whatever is JSON in them is within the bounds.
     if len(body) <= tokens and shallow(body, depth=depth):
         try:
             return _decoded(body)
