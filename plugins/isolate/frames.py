@@ -117,8 +117,8 @@ def bounded(body: bytes, *, depth: int, tokens: int) -> None:
 
 
 def _value(body: bytes, *, depth: int, tokens: int) -> Any:
-    # SECURITY: the decoder never sees what may be deeper.  Most bodies are so short, and have so few brackets,
-    # that whatever is JSON in them is within the bounds.
+    # SECURITY: the decoder never sees what may be deeper.  Most bodies are so short, and have so few
+    # brackets, that whatever is JSON in them is within the bounds.
     if len(body) <= tokens and shallow(body, depth=depth):
         try:
             return _decoded(body)

@@ -119,6 +119,16 @@ def test_a_frame_that_needs_no_look_at_its_strings_is_read_as_one_that_does(
     assert repr(outcome(quick)) == repr(outcome(long))
 
 
+@pytest.mark.parametrize("depth", [frames.MAX_DEPTH, frames.MAX_DEPTH + 1])
+def test_a_short_frame_is_no_deeper_than_one_that_is_looked_through(depth: int) -> None:
+    body = b'{"a":' + b"[" * (depth - 1) + b"]" * (depth - 1) + b"}"
+    if depth == frames.MAX_DEPTH:
+        read(body)
+    else:
+        with pytest.raises(FrameError, match="deeper"):
+            read(body)
+
+
 def test_a_short_frame_of_few_brackets_is_only_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(frames, "bounded")
     assert read(b'{"done":{"result":"[[1]]"}}') == {"done": {"result": "[[1]]"}}
