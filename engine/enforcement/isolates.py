@@ -244,14 +244,16 @@ class Job:
     def _ended(self, task: "asyncio.Task[None]") -> None:
         if not task.cancelled():
             task.exception()  # looked at, so that the loop does not complain of it
-        self._post(_STOPPED)  # heard only if nothing else was
-        self.over.set_result(None)
+        if not self.over.done():
+            self._post(_STOPPED)
+            self.over.set_result(None)
 
     async def _run(self) -> None:
         try:
             outcome = await self._executor.run(self.job, self._answer)
         except (Exception, GeneratorExit) as error:  # fails closed: there is no result
             outcome = IsolateOutcome(None, "executor", f"what runs isolates failed ({type(error).__name__})")
+        self.over.set_result(None)  # before it is told: whoever hears it has nothing to stop
         self._post(outcome)
 
     async def _answer(self, calls: Sequence[InnerCall]) -> Sequence[InnerAnswer]:

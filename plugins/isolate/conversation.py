@@ -56,7 +56,7 @@ def failed(failure: IsolateFailure, message: str, ready: Ready | None = None) ->
     """Return the outcome of a job that gave no result."""
     if ready is None:
         return IsolateOutcome(None, failure, message)
-    return IsolateOutcome(None, failure, message, v8=ready.v8, layers=ready.standing())
+    return IsolateOutcome(None, failure, message, v8=ready.v8, layers=ready.standing)
 
 
 def first_frame(job: IsolateJob) -> bytes:
@@ -118,7 +118,7 @@ async def _conversed(worker: Worker, job: IsolateJob, frame: bytes, answer: Inne
                 await child.send(await _answered(calls, answers))
             case {"done": {"result": str(result), **rest}, **others} if not rest and not others:
                 await _check(result, job.limits)
-                outcome = IsolateOutcome(result, v8=ready.v8, layers=ready.standing())
+                outcome = IsolateOutcome(result, v8=ready.v8, layers=ready.standing)
                 return Ended(outcome, clean=True)
             case {"failed": dict(said), **others} if not others:
                 outcome = _failure(said, ready)
@@ -216,7 +216,7 @@ def _failure(said: Mapping[str, Any], ready: Ready) -> IsolateOutcome:
                 _place(line),
                 _place(column),
                 v8=ready.v8,
-                layers=ready.standing(),
+                layers=ready.standing,
             )
     raise FrameError("it failed in no known way")
 

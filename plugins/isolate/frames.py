@@ -1,8 +1,9 @@
 """Frames between the guard and an isolate's worker: four bytes of length, then one JSON object in UTF-8.
 
 What comes in was written by a process that runs hostile code, so nothing is trusted: a length is refused
-before anything is allocated for it, nesting and the number of values are counted by a scan of the bytes
-before anything is decoded, and JSON is strict (no NaN, no infinity, no name twice).
+before anything is allocated for it, nesting and the number of values are bounded before anything is decoded
+(by the number of bytes and of brackets, where that is enough, else by a scan that knows what a string is),
+and JSON is strict (no NaN, no infinity, no name twice).
 """
 
 import json
@@ -63,8 +64,7 @@ def read(body: bytes, *, depth: int = MAX_DEPTH, tokens: int = MAX_TOKENS) -> di
     Raises:
         FrameError: They are no JSON object, or one that is too deep or of too many values.
     """
-    bounded(body, depth=depth, tokens=tokens)
-    value = _decoded(body)
+    value = _value(body, depth=depth, tokens=tokens)
     if type(value) is not dict:
         raise FrameError("not an object")
     return value
@@ -80,8 +80,12 @@ def checked(text: str, *, depth: int = MAX_DEPTH) -> None:
         body = text.encode("utf-8")
     except UnicodeEncodeError as error:  # half of a surrogate pair: no UTF-8 says it
         raise FrameError("not Unicode") from error
-    bounded(body, depth=depth, tokens=len(body))
-    _decoded(body)
+    _value(body, depth=depth, tokens=len(body))
+
+
+def shallow(body: bytes, *, depth: int = MAX_DEPTH) -> bool:
+    """Say whether there are too few brackets to be nested deeper, in strings or outside of them."""
+    return body.count(b"[") + body.count(b"{") <= depth
 
 
 def bounded(body: bytes, *, depth: int, tokens: int) -> None:
@@ -110,6 +114,18 @@ def bounded(body: bytes, *, depth: int, tokens: int) -> None:
             raise FrameError("a bracket too many")
     if level:
         raise FrameError("a bracket without an end")
+
+
+def _value(body: bytes, *, depth: int, tokens: int) -> Any:
+    # SECURITY: the decoder never sees what may be deeper.  Most bodies are so short, and have so few
+    # brackets, that whatever is JSON in them is within the bounds.
+    if len(body) <= tokens and shallow(body, depth=depth):
+        try:
+            return _decoded(body)
+        except FrameError:  # the bounds are looked at first, and may have another reason
+            pass
+    bounded(body, depth=depth, tokens=tokens)
+    return _decoded(body)
 
 
 def _decoded(body: bytes) -> Any:

@@ -23,6 +23,8 @@ class Installed:
     @property
     def problem(self) -> str | None:
         """Return why it cannot be used, and what mends it."""
+        if not self.why_not and not self.mend:  # each call asks
+            return None
         return ": ".join(part for part in (self.why_not, self.mend) if part) or None
 
 

@@ -82,6 +82,11 @@ class Pool:
         trouble = self._in_trouble(kind)
         if trouble is not None and not self._has(kind, owner):
             raise trouble
+        if not self._waiting and len(self._busy) < (at_most := self._room(depth)):
+            worker = self._ready(kind, owner)
+            if worker is not None:
+                self._hand_over(worker, owner, at_most)
+                return worker
         wait = _Wait(kind, owner, depth, self._next_turn(owner), self._loop.create_future())
         self._waiting.append(wait)
         try:
@@ -178,7 +183,14 @@ class Pool:
         trouble = self._trouble.get(kind)
         return trouble.error if trouble is not None and self._loop.time() < trouble.until_s else None
 
+    def _room(self, depth: int) -> int:
+        """Return how many may be at work, seen from a run that is inside of so many others."""
+        # INVARIANT: nobody takes the room of who is further in, or both would wait for ever.
+        return self._settings.at_most * (depth + 1)
+
     def _serve(self) -> None:
+        if not self._waiting:
+            return
         if self._closed:
             for wait in self._waiting:
                 if not wait.worker.done():
@@ -190,26 +202,29 @@ class Pool:
             if wait.worker.done():
                 self._waiting.remove(wait)
                 continue
-            # INVARIANT: nobody takes the room of who is further in, or both would wait for ever.
-            at_most = self._settings.at_most * (wait.depth + 1)
-            if len(self._busy) + promised.total() >= at_most:
+            room = self._room(wait.depth) - promised.total()
+            if len(self._busy) >= room:
                 continue
             worker = self._ready(wait.kind, wait.owner)
             if worker is not None:
                 self._waiting.remove(wait)
                 self._turn = max(self._turn, wait.turn)
-                self._busy.add(worker)
-                worker.bind(wait.owner)
-                worker.jobs += 1
-                self._make_way(at_most - len(self._busy) - promised.total())
+                self._hand_over(worker, wait.owner, room)
                 wait.worker.set_result(worker)
-                self._refill(wait.kind)
                 continue
             promised[wait.kind] += 1
-            self._make_way(at_most - len(self._busy) - promised.total())
+            self._make_way(room - 1 - len(self._busy))
             if self._starting[wait.kind] < promised[wait.kind]:
                 self._thin_out(wait.kind)
                 self._launch(wait.kind)
+
+    def _hand_over(self, worker: Worker, owner: str, at_most: int) -> None:
+        """Make an idle worker somebody's who has work for it."""
+        self._busy.add(worker)
+        worker.bind(owner)
+        worker.jobs += 1
+        self._make_way(at_most - len(self._busy))
+        self._refill(worker.kind)
 
     def _next_turn(self, owner: str) -> int:
         if not self._waiting:
@@ -229,7 +244,7 @@ class Pool:
     def _ready(self, kind: Kind, owner: str) -> Worker | None:
         """Return an idle worker of this kind that still lives: this owner's latest used, or nobody's."""
         for whose in (owner, None):
-            for worker in reversed([one for one in self._idle if one.kind == kind and one.owner == whose]):
+            for worker in [one for one in reversed(self._idle) if one.kind == kind and one.owner == whose]:
                 self._idle.remove(worker)
                 if worker.child.silent():
                     worker.rouse()

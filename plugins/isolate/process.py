@@ -67,7 +67,7 @@ class Child:
         if self._killed or self._unread or self._process.poll() is not None:
             return False
         try:
-            self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            self._socket.recv(1, socket.MSG_PEEK)  # it never waits
         except BlockingIOError:
             return True
         except OSError:  # gone

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 from ringfence.plugin import IsolateFailure, Layer, Lockdown
 from ringfence.plugins.isolate.frames import FrameError
@@ -38,8 +39,7 @@ class UnavailableError(Exception):
         """What the worker said of itself that is not used for want of a wall."""
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(NamedTuple):
     """Which workers can do the same jobs."""
 
     lockdown: Lockdown
@@ -55,15 +55,16 @@ class Kind:
         return cls(lockdown, memory)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Ready:
     """What a worker has said of itself before it was given any job."""
 
     v8: str
     layers: tuple[Layer, ...]
 
+    @cached_property
     def standing(self) -> tuple[str, ...]:
-        """Return the names of the walls that stand."""
+        """The names of the walls that stand."""
         return tuple(layer.name for layer in self.layers if layer.holds)
 
 
@@ -100,7 +101,7 @@ class Worker:
         SECURITY: whoever has taken it over could go on in it with no deadline and no limit but the system's.
         """
         # One that the system would not end with us must be able to see that we are gone.
-        if self.owner is not None and _MORTAL in self.ready.standing():
+        if self.owner is not None and _MORTAL in self.ready.standing:
             self._rests = loop.call_later(_LOOK_S, self._quieten, loop, loop.time() + _QUIET_WITHIN_S)
 
     def crowded(self) -> bool:

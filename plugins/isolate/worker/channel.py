@@ -6,12 +6,18 @@ from typing import Any
 
 from ringfence.plugins.isolate import frames
 
+_FIRST = 1 << 13
+"""Read at once where a header is expected: most frames are whole then."""
+_CHUNK = 1 << 18
+
 
 class Channel:
     """Our end of the socket pair."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        self._unread = bytearray()
+        """What came with the frames that were read, and belongs to the next one."""
 
     def send(self, value: object) -> None:
         """Send one frame; raise `FrameError` and send nothing if it would be too large."""
@@ -24,10 +30,12 @@ class Channel:
         return frames.read(self._exactly(frames.length(self._exactly(frames.HEADER_BYTES))))
 
     def _exactly(self, size: int) -> bytes:
-        parts = bytearray()
-        while len(parts) < size:
-            part = os.read(self._descriptor, min(1 << 18, size - len(parts)))
+        unread = self._unread
+        while len(unread) < size:
+            part = os.read(self._descriptor, min(_CHUNK, max(_FIRST, size - len(unread))))
             if not part:
                 sys.exit(0)
-            parts += part
-        return bytes(parts)
+            unread += part
+        wanted = bytes(unread[:size])
+        del unread[:size]
+        return wanted

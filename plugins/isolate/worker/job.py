@@ -1,8 +1,7 @@
 """What the parent asks for: one run, read strictly."""
 
 import re
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 Kind = Literal["body", "code"]
 
@@ -13,8 +12,7 @@ class JobError(ValueError):
     """The parent sent what is no job: its fault, not the code's."""
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(NamedTuple):
     """One run of code in a fresh isolate; as the engine's `IsolateJob`, without what the parent enforces."""
 
     source: str
@@ -42,15 +40,19 @@ _TYPES: dict[str, type] = {
 }
 
 
+_MEMBERS = frozenset({*_TYPES, "tick_ms"})
+_KINDS = frozenset(get_args(Kind))
+
+
 def read(said: Any) -> Job:
     """Read a job; raise `JobError` for anything that is not exactly understood."""
-    if type(said) is not dict or set(said) != {*_TYPES, "tick_ms"}:
+    if type(said) is not dict or said.keys() != _MEMBERS:
         raise JobError("not the members of a job")
     if any(type(said[name]) is not wanted for name, wanted in _TYPES.items()):
         raise JobError("a member of a job that has another type")
     if said["tick_ms"] is not None and (type(said["tick_ms"]) is not int or said["tick_ms"] < 0):
         raise JobError("no length of a tick")
-    if said["kind"] not in get_args(Kind) or not _SEED.fullmatch(said["seed"]):
+    if said["kind"] not in _KINDS or not _SEED.fullmatch(said["seed"]):
         raise JobError("no kind of code, or no seed of 128 bits")
     if said["output_bytes"] < 0 or said["memory_bytes"] < 1:
         raise JobError("a limit below nothing")

@@ -115,7 +115,7 @@
       outcome = taken = null;
       now = job.now_ms;
       unsown = job.seed;
-      if (job.tools !== null) offer(job.tools);
+      if (job.tools !== null) offer(named, job.tools);
       expected = [];
       for (let i = 0; i < job.around.length; i++) expected[i] = job.around[i][0] + source + job.around[i][1];
     },
@@ -179,11 +179,11 @@
   };
 
   const named = create(null);
-  const offer = (names) => {
+  const offer = (where, names) => {
     for (let i = 0; i < names.length; i++) {
-      defineProperty(named, names[i], { value: asking(names[i]), enumerable: true });
+      defineProperty(where, names[i], { value: asking(names[i]), enumerable: true });
     }
-    freeze(named);
+    freeze(where);
   };
 
   // A name that is not offered asks as well: the guard refuses it in its own words, and records that.
@@ -298,7 +298,7 @@
     '({ n }) => n',
   );
   side.take(function () { return (({ n }) => n); });
-  asking('');
+  offer(create(null), parse('["one"]'));
 
   return side;
 })()

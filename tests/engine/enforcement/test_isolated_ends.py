@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from ringfence.engine.decision.events import (
 )
 from ringfence.engine.enforcement.bodies import Flight
 from ringfence.engine.enforcement.guard import Guard
+from ringfence.engine.enforcement.isolates import Job
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.seams.errors import DeniedError, PendingError, ToolFailedError
 from ringfence.engine.seams.isolates import IsolateJob, IsolateOutcome
@@ -275,3 +277,18 @@ def test_a_foreseen_name_does_not_make_an_approved_call_one_of_the_code_after_a_
     assert outer in [one.call for one in of(guard, run, CallRequested)], "it was foreseen"
     assert guard.execute(run, mail, lambda _: "sent") == "sent"
     assert identical(guard, run)
+
+
+def test_whoever_hears_how_a_job_ended_has_nothing_to_stop(
+    fake: FakeExecutor, guard: Guard, run: Run
+) -> None:
+    async def one(_: IsolateJob, __: Tools) -> Any:
+        return 1
+
+    fake.code["one"] = one
+    assert js(guard, run, "one") == 1
+    job = Job(guard.opening.loop, fake, fake.jobs[-1], run.plan.isolates["box"], guard.opening.clock)
+    over: Future[bool] = Future()
+    job.next().add_done_callback(lambda _: over.set_result(job.over.done()))  # the moment that it is told
+    job.start()
+    assert over.result(20)

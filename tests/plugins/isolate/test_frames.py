@@ -2,6 +2,7 @@
 
 import json
 import tracemalloc
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -87,6 +88,50 @@ def test_nesting_is_bounded_before_decoding(brackets: list[str]) -> None:
 def test_brackets_and_quotes_inside_strings_do_not_count(text: str) -> None:
     inner = text * 50
     assert read(body_of(written({"a": inner})), depth=1, tokens=8) == {"a": inner}
+
+
+def outcome(reader: Callable[[], object]) -> tuple[str, object]:
+    try:
+        return "read", reader()
+    except FrameError as error:
+        return "refused", str(error)
+
+
+@given(
+    OBJECTS.map(json.dumps) | st.text(alphabet='[]{}"\\,:a1 ', max_size=60),
+    st.integers(0, 6),
+    st.integers(0, 60),
+    st.integers(0, 200),
+)
+def test_a_frame_that_needs_no_look_at_its_strings_is_read_as_one_that_does(
+    text: str, depth: int, tokens: int, cut: int
+) -> None:
+    """The quick way and the long one give the same value, or the same words."""
+    body = text[: len(text) - cut if cut < 10 else len(text)].encode()
+
+    def long() -> object:
+        frames.bounded(body, depth=depth, tokens=tokens)
+        return frames._decoded(body)
+
+    def quick() -> object:
+        return frames._value(body, depth=depth, tokens=tokens)
+
+    assert repr(outcome(quick)) == repr(outcome(long))
+
+
+@pytest.mark.parametrize("depth", [frames.MAX_DEPTH, frames.MAX_DEPTH + 1])
+def test_a_short_frame_is_no_deeper_than_one_that_is_looked_through(depth: int) -> None:
+    body = b'{"a":' + b"[" * (depth - 1) + b"]" * (depth - 1) + b"}"
+    if depth == frames.MAX_DEPTH:
+        read(body)
+    else:
+        with pytest.raises(FrameError, match="deeper"):
+            read(body)
+
+
+def test_a_short_frame_of_few_brackets_is_only_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(frames, "bounded")
+    assert read(b'{"done":{"result":"[[1]]"}}') == {"done": {"result": "[[1]]"}}
 
 
 @given(VALUES)
