@@ -14,7 +14,6 @@ import threading
 import time
 from concurrent.futures import Future
 from contextvars import Context
-from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -24,7 +23,7 @@ from ringfence.engine.enforcement.lapses import Lapses, is_late
 from ringfence.engine.enforcement.lifecycle import Lifecycle
 from ringfence.engine.enforcement.opening import Opening
 from ringfence.engine.enforcement.runs import Run
-from ringfence.engine.enforcement.tickets import Asking
+from ringfence.engine.enforcement.tickets import Asking, take_back
 from ringfence.engine.enforcement.workers import run_in_worker
 from ringfence.engine.seams.ports import KillOrder, RunRow, Ticket
 from ringfence.engine.seams.wakes import arrival
@@ -238,9 +237,7 @@ class Caretaker:
         row: RunRow | None = yield self._opening.submit(self._opening.ready.log.run(run_id))
         if row is None or row.status in ("done", "failed", "halted"):
             for ticket in late:  # nobody waits for it: its process died before it could say so
-                yield self._opening.submit(
-                    self._opening.ready.tickets.swap(ticket, replace(ticket, status="withdrawn"))
-                )
+                yield self._opening.submit(take_back(self._opening.ready.tickets, ticket))
             return True
         calls = sorted({ticket.call for ticket in late})
 

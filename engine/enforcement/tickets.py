@@ -22,7 +22,7 @@ from ringfence.engine.enforcement.sources import sources_of
 from ringfence.engine.enforcement.waits import Followed, Waits
 from ringfence.engine.seams.errors import EngineError, PendingError
 from ringfence.engine.seams.hookspecs import Answers, Question
-from ringfence.engine.seams.ports import Ticket
+from ringfence.engine.seams.ports import Ticket, TicketStore
 
 _LETTERS: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 """Crockford's base 32: five bits each."""
@@ -359,6 +359,15 @@ class Asking:
 def _drawn() -> str:
     number = secrets.randbits(40)  # one question to the system, not one for each letter
     return "T-" + "".join(_LETTERS[number >> bits & 31] for bits in range(0, 40, 5))
+
+
+async def take_back(tickets: TicketStore, ticket: Ticket) -> None:
+    """Close an open question of a run that is over; who has answered it without effect changes nothing."""
+    left: Ticket | None = ticket
+    while left is not None and left.status == "open":
+        if await tickets.swap(left, replace(left, status="withdrawn")):
+            return
+        left = await tickets.get(ticket.id)
 
 
 def release_withdrawn(run: Run, call: str) -> None:

@@ -6,7 +6,6 @@ dispatched: it leaves its window one period from now and does not count for ever
 
 from asyncio import wrap_future
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import Final
 
 from ringfence.engine.decision.events import UNCLEAN_END, RunEnded, RunHalted
@@ -14,6 +13,7 @@ from ringfence.engine.enforcement.drive import Steps
 from ringfence.engine.enforcement.opening import Opened, Opening
 from ringfence.engine.enforcement.presence import Presence
 from ringfence.engine.enforcement.sessions import Sessions
+from ringfence.engine.enforcement.tickets import take_back
 from ringfence.engine.journal.rows import OVER
 from ringfence.engine.seams.ports import RunRow
 
@@ -149,4 +149,4 @@ async def _withdraw(opened: Opened, runs: set[str]) -> None:
     """Take back what people are still asked about runs that are over."""
     for ticket in await opened.tickets.pending():
         if ticket.run in runs:
-            await opened.tickets.swap(ticket, replace(ticket, status="withdrawn"))
+            await take_back(opened.tickets, ticket)

@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from ringfence.engine.decision.events import RunEnded, RunHalted, RunStarted
 from ringfence.engine.enforcement.guard import Guard
 from ringfence.engine.enforcement.runs import Run
 from ringfence.engine.seams.errors import DeniedError, EngineError, PendingError, RunHaltedError
-from ringfence.engine.seams.ports import KillOrder, Reservation
+from ringfence.engine.seams.ports import KillOrder, Reservation, Ticket
 from ringfence.testing import FakeClock
 from tests.guards import ALICE, POLICY, call, events_of, make_guard
 
@@ -106,6 +107,29 @@ def test_runs_of_the_dead_are_ended_at_the_next_beginning(
     run = guard.begin_run(principal=ALICE, agent="main")
     mail(guard, run, "three")
     mail(guard, run, "four")
+
+
+def test_a_question_of_the_dead_is_taken_back_though_somebody_answers_it_without_effect_meanwhile(
+    made: Callable[[], Guard], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dies(lambda: left_behind(made))
+    guard = made()
+    assert len(guard.runs.list()) == 1
+    tickets = guard.opening.ready.tickets
+    store, came = tickets.swap, ["mallory", "eve"]
+
+    async def swap_late(old: Ticket, new: Ticket) -> bool:
+        if came:
+            now = await tickets.get(old.id)
+            assert now is not None
+            answer = (came.pop(), "ignored", "not one of them")
+            assert await store(now, replace(now, answers=(*now.answers, answer)))
+        return await store(old, new)
+
+    monkeypatch.setattr(tickets, "swap", swap_late)
+    guard.begin_run(principal=ALICE, agent="main")
+    assert not came
+    assert guard.opening.submit(tickets.pending()).result() == []
 
 
 def test_a_resume_of_a_dead_run_settles_what_it_held(made: Callable[[], Guard], clock: FakeClock) -> None:
